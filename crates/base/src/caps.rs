@@ -1,0 +1,73 @@
+//! Upper bounds of everything that a client, a backend or a file can make grow. Each bound is a named
+//! constant, so that it can be found, cited in a test and shown in a message.
+
+/// Size of one config file in bytes.
+pub const CONFIG_FILE_BYTES_MAX: usize = 8 << 20;
+/// Number of files one config may be made of.
+pub const CONFIG_FILES_MAX: usize = 1_000;
+/// Values in one config, after aliases are expanded.
+pub const CONFIG_NODES_MAX: usize = 2_000_000;
+/// Nesting of one config document.
+pub const CONFIG_DEPTH_MAX: usize = 64;
+/// Problems kept in one report; more are counted, not kept.
+pub const PROBLEMS_MAX: usize = 200;
+/// Size of a file that a `${file:…}` reference names, in bytes.
+pub const SECRET_FILE_BYTES_MAX: usize = 1 << 20;
+
+/// Bytes of an HTTP/1 request head, and of an HTTP/2 header list.
+pub const HEAD_BYTES_MAX: usize = 64 << 10;
+/// Header fields in one message.
+pub const HEADERS_MAX: usize = 128;
+/// Bytes of a request target (path and query).
+pub const TARGET_BYTES_MAX: usize = 16 << 10;
+/// Seconds a client may take to send a request head.
+pub const HEAD_TIMEOUT_S: u64 = 15;
+/// Seconds a keep-alive connection may be idle between two requests.
+pub const IDLE_TIMEOUT_S: u64 = 75;
+/// Seconds a TLS handshake may take.
+pub const HANDSHAKE_TIMEOUT_S: u64 = 10;
+/// Streams one HTTP/2 client connection may have open at a time.
+pub const STREAMS_MAX: u32 = 128;
+/// Bytes of one HTTP/2 stream's receive window.
+pub const STREAM_WINDOW_BYTES: u32 = 256 << 10;
+/// Bytes of one HTTP/2 connection's receive window.
+pub const CONNECTION_WINDOW_BYTES: u32 = 1 << 20;
+/// Bytes buffered for writing on one HTTP/2 stream.
+pub const STREAM_SEND_BUFFER_BYTES: usize = 256 << 10;
+/// Bytes hyper may buffer for one HTTP/1 connection and direction.
+pub const CONNECTION_BUFFER_BYTES: usize = 128 << 10;
+/// Client connections one listener holds open on one worker.
+pub const CONNECTIONS_PER_WORKER_MAX: usize = 50_000;
+/// Bytes of a request body where no `body_limit` policy says otherwise.
+pub const BODY_BYTES_DEFAULT: u64 = 100 << 20;
+/// Parameters captured from one path.
+pub const PATH_PARAMS_MAX: usize = 16;
+/// Segments of one path.
+pub const PATH_SEGMENTS_MAX: usize = 256;
+
+/// Idle connections kept per target and worker.
+pub const POOL_IDLE_PER_TARGET: usize = 64;
+/// Attempts for one request, the first included.
+pub const ATTEMPTS_MAX: u32 = 5;
+/// Bytes of an upstream's response head.
+pub const UPSTREAM_HEAD_BYTES_MAX: usize = 64 << 10;
+/// Addresses taken from one DNS answer.
+pub const ADDRESSES_PER_NAME_MAX: usize = 64;
+
+/// Keys (consumers, addresses) one rate limit remembers; the stalest are forgotten beyond it.
+pub const LIMITER_KEYS_MAX: usize = 1_000_000;
+/// Bytes of an API key as sent by a client.
+pub const API_KEY_BYTES_MAX: usize = 256;
+/// Bytes of one expression in a config.
+pub const EXPRESSION_BYTES_MAX: usize = 4 << 10;
+/// Bytes of a regular expression's compiled program.
+pub const REGEX_BYTES_MAX: usize = 1 << 20;
+
+/// Lines of the access log waiting for the writer, in buffers of up to [`LOG_BUFFER_BYTES`].
+pub const LOG_QUEUE_BUFFERS: usize = 256;
+/// Bytes a worker gathers before it hands its access lines to the writer.
+pub const LOG_BUFFER_BYTES: usize = 32 << 10;
+/// Bytes of one field of an access line that a client controls.
+pub const LOG_FIELD_BYTES_MAX: usize = 1 << 10;
+/// Routes that get their own label in metrics; the others share the label `other`.
+pub const METRIC_ROUTES_MAX: usize = 2_000;

@@ -1,0 +1,38 @@
+//! What every other crate stands on: time, randomness, secrets, hard caps, reports of problems,
+//! documents that remember where they were written, units, back-off and shutdown.
+//!
+//! It must never contain a word of the product's domain (no route, policy, consumer): those live in
+//! `model` and `traffic`. Start reading at [`caps`] for the bounds that hold everywhere, and at
+//! [`tree`] for how what users write becomes typed values with places.
+
+/// Upper bounds of everything a peer or a file can make grow.
+pub mod caps;
+/// Time, real or driven by a test.
+pub mod clock;
+/// Randomness: unpredictable for secrets, fast for balancing.
+pub mod random;
+/// Environment variables, the one way in.
+pub mod env;
+/// Values that must not be shown, and texts that refer to them.
+pub mod secret;
+/// Problems told to the author of a config, collected rather than thrown.
+pub mod report;
+/// Documents whose every value remembers where it was written.
+pub mod tree;
+/// From a document to typed values, with all problems at their places.
+pub mod decode;
+/// Durations, sizes and rates as words: `30s`, `64KiB`, `100/min`.
+pub mod units;
+/// Waiting longer after each failure.
+pub mod backoff;
+/// Telling every task to finish.
+pub mod shutdown;
+
+pub use clock::Clock;
+pub use decode::decode;
+pub use report::{Place, Problem, Report, Severity};
+pub use secret::{Secret, Secrets, Text};
+pub use tree::{Node, Placed, Value};
+
+/// An error of any kind, kept for logs and never sent to a client.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

@@ -1,0 +1,251 @@
+//! Durations, sizes and rates as words: `30s`, `64KiB`, `100/min`.
+
+use schemars::JsonSchema;
+use serde::de::{Deserialize, Deserializer, Error, Visitor};
+use std::fmt;
+use std::time::Duration;
+
+/// A length of time: `250ms`, `30s`, `5min`, `1h`, `7d`, and sums such as `1h30min`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Period(pub Duration);
+
+/// A number of bytes: `512B`, `64KiB`, `10MiB`, `1GiB`, or the decimal `64kB`, `10MB`, `1GB`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Size(pub u64);
+
+/// So many per length of time: `100/min`, `5/s`, `1000/h`, `10/30s`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// How many.
+    pub count: u32,
+    /// Per how long.
+    pub period: Duration,
+}
+
+const PERIODS: &[(&str, u64)] = &[
+    ("ms", 1),
+    ("s", 1_000),
+    ("sec", 1_000),
+    ("second", 1_000),
+    ("m", 60_000),
+    ("min", 60_000),
+    ("minute", 60_000),
+    ("h", 3_600_000),
+    ("hour", 3_600_000),
+    ("d", 86_400_000),
+    ("day", 86_400_000),
+];
+
+const SIZES: &[(&str, u64)] = &[
+    ("B", 1),
+    ("kB", 1_000),
+    ("KB", 1_000),
+    ("KiB", 1 << 10),
+    ("MB", 1_000_000),
+    ("MiB", 1 << 20),
+    ("GB", 1_000_000_000),
+    ("GiB", 1 << 30),
+];
+
+impl Period {
+    /// Reads a period. Without a unit it is refused, since seconds and milliseconds are confused too
+    /// easily.
+    ///
+    /// # Errors
+    /// A sentence that says what is expected.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let wrong = || format!("`{text}` is not a duration such as `250ms`, `30s`, `5min` or `1h`");
+        let mut total_ms: u64 = 0;
+        let mut rest = text.trim();
+        if rest.is_empty() {
+            return Err(wrong());
+        }
+        while !rest.is_empty() {
+            let (number, unit, tail) = number_and_unit(rest).ok_or_else(wrong)?;
+            let unit_ms = factor(PERIODS, unit).ok_or_else(wrong)?;
+            total_ms = number
+                .checked_mul(unit_ms)
+                .and_then(|ms| total_ms.checked_add(ms))
+                .ok_or_else(|| format!("`{text}` is too long"))?;
+            rest = tail;
+        }
+        Ok(Self(Duration::from_millis(total_ms)))
+    }
+}
+
+impl Size {
+    /// Reads a size; a bare number counts bytes.
+    ///
+    /// # Errors
+    /// A sentence that says what is expected.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let wrong = || format!("`{text}` is not a size such as `64KiB`, `10MiB` or `1GiB`");
+        let text = text.trim();
+        if let Ok(bytes) = text.parse() {
+            return Ok(Self(bytes));
+        }
+        let (number, unit, tail) = number_and_unit(text).ok_or_else(wrong)?;
+        let factor = factor(SIZES, unit).filter(|_| tail.is_empty()).ok_or_else(wrong)?;
+        number.checked_mul(factor).map(Self).ok_or_else(|| format!("`{text}` is too large"))
+    }
+}
+
+impl Rate {
+    /// Reads a rate.
+    ///
+    /// # Errors
+    /// A sentence that says what is expected.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let wrong = || format!("`{text}` is not a rate such as `100/min`, `5/s` or `10/30s`");
+        let (count, per) = text.trim().split_once('/').ok_or_else(wrong)?;
+        let count: u32 = count.trim().parse().map_err(|_| wrong())?;
+        let per = per.trim();
+        let period = if per.starts_with(|c: char| c.is_ascii_digit()) {
+            Period::parse(per).map_err(|_| wrong())?.0
+        } else {
+            Duration::from_millis(factor(PERIODS, per).ok_or_else(wrong)?)
+        };
+        if count == 0 || period.is_zero() {
+            return Err(format!("`{text}` allows nothing; count and period must be above zero"));
+        }
+        Ok(Self { count, period })
+    }
+}
+
+/// `12min rest` → 12, `min`, ` rest`.
+fn number_and_unit(text: &str) -> Option<(u64, &str, &str)> {
+    let digits = text.find(|c: char| !c.is_ascii_digit())?;
+    let (number, rest) = text.split_at_checked(digits)?;
+    let rest = rest.trim_start();
+    let letters = rest.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(rest.len());
+    let (unit, tail) = rest.split_at_checked(letters)?;
+    Some((number.parse().ok()?, unit, tail.trim_start()))
+}
+
+fn factor(units: &[(&str, u64)], unit: &str) -> Option<u64> {
+    units.iter().find(|(name, _)| *name == unit).map(|(_, factor)| *factor)
+}
+
+impl fmt::Display for Period {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ms = self.0.as_millis();
+        match ms {
+            0 => f.write_str("0s"),
+            _ if ms.is_multiple_of(86_400_000) => write!(f, "{}d", ms / 86_400_000),
+            _ if ms.is_multiple_of(3_600_000) => write!(f, "{}h", ms / 3_600_000),
+            _ if ms.is_multiple_of(60_000) => write!(f, "{}min", ms / 60_000),
+            _ if ms.is_multiple_of(1_000) => write!(f, "{}s", ms / 1_000),
+            _ => write!(f, "{ms}ms"),
+        }
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bytes = self.0;
+        match bytes {
+            0 => f.write_str("0B"),
+            _ if bytes.is_multiple_of(1 << 30) => write!(f, "{}GiB", bytes >> 30),
+            _ if bytes.is_multiple_of(1 << 20) => write!(f, "{}MiB", bytes >> 20),
+            _ if bytes.is_multiple_of(1 << 10) => write!(f, "{}KiB", bytes >> 10),
+            _ => write!(f, "{bytes}B"),
+        }
+    }
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let period = Period(self.period).to_string();
+        let period = match period.strip_prefix('1') {
+            Some(unit) if unit.starts_with(|c: char| c.is_ascii_alphabetic()) => unit,
+            _ => &period,
+        };
+        write!(f, "{}/{period}", self.count)
+    }
+}
+
+/// Deserialization from text (and plain numbers where the parser takes them), and the schema.
+macro_rules! word {
+    ($type:ident, $expecting:literal, $pattern:literal) => {
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct Word;
+                impl Visitor<'_> for Word {
+                    type Value = $type;
+                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        f.write_str($expecting)
+                    }
+                    fn visit_str<E: Error>(self, text: &str) -> Result<$type, E> {
+                        $type::parse(text).map_err(E::custom)
+                    }
+                    fn visit_i64<E: Error>(self, number: i64) -> Result<$type, E> {
+                        $type::parse(&number.to_string()).map_err(E::custom)
+                    }
+                    fn visit_u64<E: Error>(self, number: u64) -> Result<$type, E> {
+                        $type::parse(&number.to_string()).map_err(E::custom)
+                    }
+                }
+                deserializer.deserialize_any(Word)
+            }
+        }
+        impl serde::Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+        impl JsonSchema for $type {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($type).into()
+            }
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!({
+                    "type": ["string", "integer"], "description": $expecting, "pattern": $pattern
+                })
+            }
+        }
+    };
+}
+
+word!(Period, "a duration such as `250ms`, `30s`, `5min` or `1h`", "^([0-9]+ ?[a-z]+ ?)+$");
+word!(Size, "a size such as `64KiB`, `10MiB` or `1GiB`", "^[0-9]+ ?([kKMG]i?)?B?$");
+word!(Rate, "a rate such as `100/min`, `5/s` or `10/30s`", "^[0-9]+ ?/ ?[0-9]* ?[a-z]+$");
+
+#[cfg(test)]
+mod tests {
+    use super::{Period, Rate, Size};
+
+    fn period(text: &str) -> String {
+        Period::parse(text).map_or_else(|e| e, |p| format!("{}ms = {p}", p.0.as_millis()))
+    }
+
+    #[test]
+    fn periods() {
+        assert_eq!(period("250ms"), "250ms = 250ms");
+        assert_eq!(period("1h30min"), "5400000ms = 90min");
+        assert_eq!(period("90 s"), "90000ms = 90s");
+        assert!(period("30").contains("is not a duration"));
+        assert!(period("").contains("is not a duration"));
+        assert!(period("5 parsecs").contains("is not a duration"));
+        assert!(period("99999999999999999999d").contains("is not a duration"));
+        assert!(period("9999999999999999999d").contains("is too long"));
+    }
+
+    #[test]
+    fn sizes() {
+        assert_eq!(Size::parse("64KiB").unwrap().0, 65_536);
+        assert_eq!(Size::parse("10MB").unwrap().0, 10_000_000);
+        assert_eq!(Size::parse("1024").unwrap().to_string(), "1KiB");
+        assert!(Size::parse("64kibi").is_err());
+        assert!(Size::parse("-1").is_err());
+    }
+
+    #[test]
+    fn rates() {
+        assert_eq!(Rate::parse("100/min").unwrap().to_string(), "100/min");
+        assert_eq!(Rate::parse("10/30s").unwrap().to_string(), "10/30s");
+        assert_eq!(Rate::parse("5 / second").unwrap().to_string(), "5/s");
+        assert!(Rate::parse("0/min").unwrap_err().contains("allows nothing"));
+        assert!(Rate::parse("100").is_err());
+        assert!(Rate::parse("100/fortnight").is_err());
+    }
+}
