@@ -51,7 +51,11 @@ where
     D: Deserializer<'de>,
     Long: serde::Deserialize<'de> + Into<T>,
 {
-    deserializer.deserialize_any(ShortOrLong { expecting, short, long: std::marker::PhantomData::<Long> })
+    deserializer.deserialize_any(ShortOrLong {
+        expecting,
+        short,
+        long: std::marker::PhantomData::<Long>,
+    })
 }
 
 struct ShortOrLong<T, Long> {
@@ -172,7 +176,8 @@ impl serde::de::Error for Failure {
         failure
     }
     fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
-        let mut failure = Self::new("unknown_field", format!("unknown field `{}`", shortened(field)));
+        let mut failure =
+            Self::new("unknown_field", format!("unknown field `{}`", shortened(field)));
         failure.help = Some(choice(field, expected));
         failure
     }
@@ -266,7 +271,9 @@ impl<'de> Deserializer<'de> for Cursor<'_> {
     type Error = Failure;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
-        self.plain().and_then(|()| self.any(visitor)).map_err(|failure: Failure| failure.inside(&self))
+        self.plain()
+            .and_then(|()| self.any(visitor))
+            .map_err(|failure: Failure| failure.inside(&self))
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
@@ -283,11 +290,9 @@ impl<'de> Deserializer<'de> for Cursor<'_> {
         visitor: V,
     ) -> Result<V::Value, Failure> {
         match name {
-            PLACED_TOKEN => visitor.visit_map(PlacedFields {
-                place: &self.node.place,
-                value: self,
-                next: 0,
-            }),
+            PLACED_TOKEN => {
+                visitor.visit_map(PlacedFields { place: &self.node.place, value: self, next: 0 })
+            }
             TEXT_TOKEN => self.any(visitor),
             _ => visitor.visit_newtype_struct(self),
         }
@@ -306,9 +311,9 @@ impl<'de> Deserializer<'de> for Cursor<'_> {
     /// An unquoted number is a fine text.
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
         match &self.node.value {
-            Value::Int(number) => {
-                visitor.visit_str(&number.to_string()).map_err(|failure: Failure| failure.inside(&self))
-            }
+            Value::Int(number) => visitor
+                .visit_str(&number.to_string())
+                .map_err(|failure: Failure| failure.inside(&self)),
             _ => self.deserialize_any(visitor),
         }
     }
@@ -392,7 +397,6 @@ impl<'de> SeqAccess<'de> for Items<'_> {
     }
 }
 
-
 /// The fields of a map whose values are not skipped.
 struct Fields<'a> {
     cursor: Cursor<'a>,
@@ -466,11 +470,9 @@ impl<'de> Deserializer<'de> for Key<'_> {
         visitor: V,
     ) -> Result<V::Value, Failure> {
         match name {
-            PLACED_TOKEN => visitor.visit_map(PlacedFields {
-                place: &self.key.place,
-                value: self,
-                next: 0,
-            }),
+            PLACED_TOKEN => {
+                visitor.visit_map(PlacedFields { place: &self.key.place, value: self, next: 0 })
+            }
             TEXT_TOKEN => self.deserialize_any(visitor),
             _ => visitor.visit_newtype_struct(self),
         }

@@ -181,7 +181,8 @@ impl Report {
     /// How many errors and warnings there are.
     #[must_use]
     pub fn counts(&self) -> (usize, usize) {
-        let warnings = self.problems.len() + self.dropped - self.errors.min(self.problems.len() + self.dropped);
+        let warnings = self.problems.len() + self.dropped
+            - self.errors.min(self.problems.len() + self.dropped);
         (self.errors, warnings)
     }
 
@@ -231,7 +232,7 @@ pub fn did_you_mean<'a>(
 ) -> Option<&'a str> {
     let near = |candidate: &&str| strsim::damerau_levenshtein(written, candidate);
     let best = known.into_iter().min_by_key(near)?;
-    let far = written.chars().count().max(best.chars().count()) / 3 + 1;
+    let far = (written.chars().count().max(best.chars().count()) / 3).max(1);
     (strsim::damerau_levenshtein(written, best) <= far).then_some(best)
 }
 

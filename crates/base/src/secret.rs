@@ -87,9 +87,9 @@ impl Text {
                 continue;
             }
             plain.push_str(before);
-            let (inside, tail) = after
-                .split_once('}')
-                .ok_or_else(|| "`${` without a closing `}` (write `$${` for a plain `${`)".to_owned())?;
+            let (inside, tail) = after.split_once('}').ok_or_else(|| {
+                "`${` without a closing `}` (write `$${` for a plain `${`)".to_owned()
+            })?;
             if !plain.is_empty() {
                 parts.push(Part::Plain(std::mem::take(&mut plain)));
             }
@@ -139,7 +139,9 @@ fn reference(inside: &str) -> Result<Reference, String> {
     match inside.split_once(':') {
         Some(("env", name)) if !name.is_empty() => Ok(Reference::Env(name.to_owned())),
         Some(("file", path)) if !path.is_empty() => Ok(Reference::File(path.to_owned())),
-        _ => Err(format!("`${{{inside}}}` is not a reference; write `${{env:NAME}}` or `${{file:PATH}}`")),
+        _ => Err(format!(
+            "`${{{inside}}}` is not a reference; write `${{env:NAME}}` or `${{file:PATH}}`"
+        )),
     }
 }
 

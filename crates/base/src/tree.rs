@@ -10,7 +10,7 @@ use std::marker::PhantomData;
 /// Asks [`crate::decode`] for a value together with its place.
 pub(crate) const PLACED_TOKEN: &str = "$yett::placed";
 /// Asks [`crate::decode`] to let references to secrets pass.
-pub(crate) const TEXT_TOKEN: &str = "$yett::text";
+pub const TEXT_TOKEN: &str = "$yett::text";
 
 /// A value and where it was written.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,1 +1,37 @@
-//! x
+//! The nouns users write, as pure data: parsed from YAML with places, validated with all problems
+//! collected, formatted without losing a comment.
+//!
+//! This crate must never do input or output, wait, or ask for the time: it maps bytes to values and
+//! values to reports. Policies stay documents here (kind and settings); crate `policy` reads them.
+//! Start reading at [`config::Config`], the whole of what a user may write.
+
+/// Everything a user may write.
+pub mod config;
+/// A bound address.
+pub mod listener;
+/// A named backend and its targets.
+pub mod upstream;
+/// A set of routes published together.
+pub mod api;
+/// What one route matches, and what happens to it.
+pub mod route;
+/// The paths a route matches.
+pub mod path;
+/// One configured treatment of requests.
+pub mod policy;
+/// Who calls.
+pub mod consumer;
+/// How the program itself runs: admin listener, logs, workers.
+pub mod node;
+/// Maps that keep the order and the places of their keys.
+pub mod map;
+
+pub use api::Api;
+pub use config::Config;
+pub use consumer::Consumer;
+pub use listener::Listener;
+pub use map::Map;
+pub use path::PathPattern;
+pub use policy::PolicyConfig;
+pub use route::Route;
+pub use upstream::Upstream;

@@ -1,0 +1,49 @@
+//! Everything a user may write.
+
+use crate::node::{AccessLog, Admin, Drain};
+use crate::{Api, Consumer, Listener, Map, PolicyConfig, Upstream};
+use base::{Placed, Text};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// The newest version of the config language this program reads.
+pub const VERSION: u32 = 1;
+
+/// A whole config, merged from all its files.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Version of the config language: 1.
+    pub version: Placed<u32>,
+    /// More files that belong to this config, relative to this file; `*` matches within one folder.
+    #[serde(default)]
+    pub include: Vec<Placed<String>>,
+    /// Folder for what must outlive a restart, relative to this file.
+    pub state_dir: Option<Placed<Text>>,
+    /// Threads that serve traffic; one per core unless said otherwise.
+    pub workers: Option<Placed<u16>>,
+    /// The listener for operators: metrics, status, probes.
+    #[serde(default)]
+    pub admin: Admin,
+    /// Where the access log goes.
+    #[serde(default)]
+    pub access_log: AccessLog,
+    /// How the program ends.
+    #[serde(default)]
+    pub drain: Drain,
+    /// The addresses on which clients are served.
+    #[serde(default)]
+    pub listeners: Map<Listener>,
+    /// The backends.
+    #[serde(default)]
+    pub upstreams: Map<Upstream>,
+    /// Policies of every route of every API.
+    #[serde(default)]
+    pub policies: Vec<PolicyConfig>,
+    /// The APIs.
+    #[serde(default)]
+    pub apis: Map<Api>,
+    /// Who calls.
+    #[serde(default)]
+    pub consumers: Map<Consumer>,
+}

@@ -1,0 +1,75 @@
+//! A bound address.
+
+use base::{Placed, Text};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// An address on which clients are served.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Listener {
+    /// Address and port, such as `0.0.0.0:8080` or `[::]:8443`.
+    pub bind: Placed<Text>,
+    /// Certificates; without them the listener speaks plain HTTP.
+    pub tls: Option<ListenerTls>,
+    /// Answer every request with a redirect to this HTTPS port.
+    pub redirect_https: Option<Placed<u16>>,
+    /// What to do with unusual paths.
+    #[serde(default)]
+    pub paths: PathRules,
+}
+
+/// TLS of a listener.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ListenerTls {
+    /// Certificates, chosen by the name the client asks for (SNI); the first serves clients that name
+    /// none or an unknown one.
+    pub certificates: Vec<Placed<CertificateFiles>>,
+}
+
+/// A certificate and its key as files, relative to the config file. Changed files are read again.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CertificateFiles {
+    /// PEM file with the certificate, followed by its intermediates.
+    pub cert: Placed<String>,
+    /// PEM file with the private key.
+    pub key: Placed<String>,
+}
+
+/// What to do with paths that programs read differently.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PathRules {
+    /// `%2F` in a path: a slash for some programs, a letter for others.
+    #[serde(default)]
+    pub encoded_slash: EncodedSlash,
+    /// Several slashes in a row.
+    #[serde(default)]
+    pub double_slash: DoubleSlash,
+}
+
+/// What becomes of `%2F`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EncodedSlash {
+    /// The request is refused with 400.
+    #[default]
+    Reject,
+    /// It stays `%2F`, an ordinary character of its segment, and is forwarded so.
+    Keep,
+}
+
+/// What becomes of `//`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DoubleSlash {
+    /// It becomes one slash before the request is routed, and is forwarded so.
+    #[default]
+    Merge,
+    /// The request is refused with 400.
+    Reject,
+    /// It stays; the segment between the slashes is empty.
+    Keep,
+}

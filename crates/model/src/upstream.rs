@@ -1,0 +1,307 @@
+//! A named backend and its targets.
+
+use base::decode::short_or_long;
+use base::units::Period;
+use base::{Placed, Text};
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer};
+use std::time::Duration;
+
+/// A backend service: one or more targets that can all answer the same requests.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Upstream {
+    /// The servers.
+    pub targets: Vec<Placed<Target>>,
+    /// How a target is chosen.
+    #[serde(default)]
+    pub balance: Balance,
+    /// The protocol spoken to the targets.
+    #[serde(default)]
+    pub protocol: Protocol,
+    /// TLS towards the targets: `true`, or with settings.
+    pub tls: Option<UpstreamTls>,
+    /// The `Host` that the targets see: `preserve` (what the client sent), `target` (the target's own
+    /// address), or a name.
+    pub host: Option<Placed<String>>,
+    /// Active health check, such as `GET /healthz every 5s`.
+    pub health: Option<Placed<Health>>,
+    /// Time limits of a call.
+    #[serde(default)]
+    pub timeouts: Timeouts,
+    /// How many times a request that is safe to repeat is tried again; 1 unless said otherwise.
+    pub retries: Option<Placed<u8>>,
+    /// Idle connections.
+    #[serde(default)]
+    pub keep_alive: KeepAlive,
+}
+
+/// One server of an upstream.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Target {
+    /// Host (name, IPv4 or bracketed IPv6) and port.
+    pub address: Text,
+    /// Its share of the requests, relative to the other targets; 1 unless said otherwise.
+    pub weight: u16,
+    /// Where it runs.
+    pub zone: Option<String>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct TargetLong {
+    /// Host (name, IPv4 or bracketed IPv6) and port.
+    address: Text,
+    /// Its share of the requests, relative to the other targets.
+    #[serde(default = "one")]
+    weight: u16,
+    /// Where it runs.
+    zone: Option<String>,
+}
+
+const fn one() -> u16 {
+    1
+}
+
+impl From<TargetLong> for Target {
+    fn from(long: TargetLong) -> Self {
+        Self { address: long.address, weight: long.weight, zone: long.zone }
+    }
+}
+
+impl<'de> Deserialize<'de> for Target {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        /// Lets the short form carry references.
+        struct Either;
+        impl<'de> serde::de::Visitor<'de> for Either {
+            type Value = Target;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an address such as `10.0.0.1:8080`, or `{ address, weight, zone }`")
+            }
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Target, E> {
+                let address = Text::parse(text).map_err(E::custom)?;
+                Ok(Target { address, weight: 1, zone: None })
+            }
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<Target, A::Error> {
+                TargetLong::deserialize(serde::de::value::MapAccessDeserializer::new(map))
+                    .map(Into::into)
+            }
+            fn visit_newtype_struct<D: Deserializer<'de>>(self, d: D) -> Result<Target, D::Error> {
+                d.deserialize_any(self)
+            }
+        }
+        deserializer.deserialize_newtype_struct(base::tree::TEXT_TOKEN, Either)
+    }
+}
+
+impl JsonSchema for Target {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Target".into()
+    }
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let long = generator.subschema_for::<TargetLong>();
+        schemars::json_schema!({ "oneOf": [{ "type": "string" }, long] })
+    }
+}
+
+/// How a target is chosen among the healthy ones.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Balance {
+    /// One after the other, by weight.
+    #[default]
+    RoundRobin,
+    /// The one with the fewest requests under way for its weight, of two drawn at random.
+    LeastRequest,
+}
+
+/// The protocol spoken to the targets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Protocol {
+    /// HTTP/2 where TLS negotiates it (ALPN), otherwise HTTP/1.1.
+    #[default]
+    Auto,
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2, without TLS by prior knowledge.
+    Http2,
+}
+
+/// TLS towards the targets. Certificates are always verified.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UpstreamTls {
+    /// Whether TLS is spoken at all.
+    pub on: bool,
+    /// PEM file with the certificate authorities to trust in place of the system's.
+    pub ca: Option<Placed<String>>,
+    /// The name to ask for and to verify, where it is not the target's host.
+    pub server_name: Option<Placed<String>>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct UpstreamTlsLong {
+    /// PEM file with the certificate authorities to trust in place of the system's.
+    ca: Option<Placed<String>>,
+    /// The name to ask for and to verify, where it is not the target's host.
+    server_name: Option<Placed<String>>,
+}
+
+impl<'de> Deserialize<'de> for UpstreamTls {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+        impl<'de> serde::de::Visitor<'de> for Either {
+            type Value = UpstreamTls;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("`true`, `false` or `{ ca, server_name }`")
+            }
+            fn visit_bool<E>(self, on: bool) -> Result<UpstreamTls, E> {
+                Ok(UpstreamTls { on, ca: None, server_name: None })
+            }
+            fn visit_map<A: serde::de::MapAccess<'de>>(
+                self,
+                map: A,
+            ) -> Result<UpstreamTls, A::Error> {
+                let map = serde::de::value::MapAccessDeserializer::new(map);
+                let long = UpstreamTlsLong::deserialize(map)?;
+                Ok(UpstreamTls { on: true, ca: long.ca, server_name: long.server_name })
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
+}
+
+impl JsonSchema for UpstreamTls {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "UpstreamTls".into()
+    }
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let long = generator.subschema_for::<UpstreamTlsLong>();
+        schemars::json_schema!({ "oneOf": [{ "type": "boolean" }, long] })
+    }
+}
+
+/// An active health check: a request sent to each target from time to time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// Method of the request.
+    pub method: String,
+    /// Path and query of the request.
+    pub path: String,
+    /// Time between two requests to one target.
+    pub every: Duration,
+    /// How long an answer may take.
+    pub timeout: Duration,
+    /// Good answers in a row that make an unhealthy target healthy.
+    pub healthy_after: u32,
+    /// Bad answers in a row that make a healthy target unhealthy.
+    pub unhealthy_after: u32,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct HealthLong {
+    /// Method of the request; `GET` unless said otherwise.
+    method: Option<String>,
+    /// Path and query of the request.
+    path: String,
+    /// Time between two requests to one target; 10 s unless said otherwise.
+    every: Option<Period>,
+    /// How long an answer may take; 2 s unless said otherwise.
+    timeout: Option<Period>,
+    /// Good answers in a row that make an unhealthy target healthy; 2 unless said otherwise.
+    healthy_after: Option<u32>,
+    /// Bad answers in a row that make a healthy target unhealthy; 3 unless said otherwise.
+    unhealthy_after: Option<u32>,
+}
+
+impl From<HealthLong> for Health {
+    fn from(long: HealthLong) -> Self {
+        let seconds = |period: Option<Period>, default| {
+            period.map_or(Duration::from_secs(default), |period| period.0)
+        };
+        Self {
+            method: long.method.unwrap_or_else(|| "GET".to_owned()),
+            path: long.path,
+            every: seconds(long.every, 10),
+            timeout: seconds(long.timeout, 2),
+            healthy_after: long.healthy_after.unwrap_or(2),
+            unhealthy_after: long.unhealthy_after.unwrap_or(3),
+        }
+    }
+}
+
+impl Health {
+    /// Reads the short form: `GET /healthz every 5s`, the interval being optional.
+    ///
+    /// # Errors
+    /// A sentence that says what is expected.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let wrong = || format!("`{text}` is not a health check such as `GET /healthz every 5s`");
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let (method, path, every) = match words[..] {
+            [method, path] => (method, path, None),
+            [method, path, "every", period] => (method, path, Some(Period::parse(period)?)),
+            _ => return Err(wrong()),
+        };
+        if !path.starts_with('/') || !method.chars().all(|c| c.is_ascii_uppercase()) {
+            return Err(wrong());
+        }
+        Ok(HealthLong {
+            method: Some(method.to_owned()),
+            path: path.to_owned(),
+            every,
+            timeout: None,
+            healthy_after: None,
+            unhealthy_after: None,
+        }
+        .into())
+    }
+}
+
+impl<'de> Deserialize<'de> for Health {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        short_or_long::<D, HealthLong, Self>(
+            deserializer,
+            "a health check such as `GET /healthz every 5s`, or `{ path, every, … }`",
+            Self::parse,
+        )
+    }
+}
+
+impl JsonSchema for Health {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Health".into()
+    }
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let long = generator.subschema_for::<HealthLong>();
+        schemars::json_schema!({
+            "oneOf": [{ "type": "string", "pattern": "^[A-Z]+ /\\S*( every .+)?$" }, long]
+        })
+    }
+}
+
+/// Time limits of a call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Timeouts {
+    /// Establishing a connection, TLS included; 5 s unless said otherwise.
+    pub connect: Option<Period>,
+    /// From the request's last byte to the answer's first; 30 s unless said otherwise.
+    pub first_byte: Option<Period>,
+    /// Between two pieces of a body, in either direction; 60 s unless said otherwise.
+    pub idle: Option<Period>,
+    /// The whole exchange; unlimited unless said otherwise, so that streams can go on.
+    pub total: Option<Period>,
+}
+
+/// Idle connections to a target, per worker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KeepAlive {
+    /// How many are kept; 64 unless said otherwise, 0 closes each after its request.
+    pub idle_max: Option<u16>,
+    /// How long one is kept; 55 s unless said otherwise. Keep it below the backend's own limit.
+    pub idle_timeout: Option<Period>,
+}
