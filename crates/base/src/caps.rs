@@ -71,3 +71,11 @@ pub const LOG_BUFFER_BYTES: usize = 32 << 10;
 pub const LOG_FIELD_BYTES_MAX: usize = 1 << 10;
 /// Routes that get their own label in metrics; the others share the label `other`.
 pub const METRIC_ROUTES_MAX: usize = 2_000;
+/// APIs, listeners and upstreams, of each so many, that get their own label in metrics.
+pub const METRIC_NAMES_MAX: usize = 2_000;
+/// Targets that get their own label in metrics.
+pub const METRIC_TARGETS_MAX: usize = 10_000;
+/// Empty buffers a worker keeps for its next access lines.
+pub const LOG_SPARE_BUFFERS: usize = 4;
+/// Seconds the end of the program waits for the access log to be written out.
+pub const LOG_CLOSE_TIMEOUT_S: u64 = 5;

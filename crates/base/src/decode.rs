@@ -6,7 +6,7 @@
 
 use crate::caps::PROBLEMS_MAX;
 use crate::report::{Place, Report, did_you_mean};
-use crate::tree::{Node, PLACED_TOKEN, Placed, TEXT_TOKEN, Value};
+use crate::tree::{FIRST_KEY_TOKEN, Node, PLACED_TOKEN, Placed, TEXT_TOKEN, Value};
 use serde::de::value::StrDeserializer;
 use serde::de::{
     DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Error as _, Expected,
@@ -84,6 +84,57 @@ impl<'de, T, Long: serde::Deserialize<'de> + Into<T>> Visitor<'de> for ShortOrLo
     }
 }
 
+/// Reads a value in the way that its first key calls for: a map whose first key satisfies `is_keyed` as
+/// `Keyed`, everything else as `Other`.
+///
+/// # Errors
+/// What the chosen form says.
+pub fn by_first_key<'de, D, Keyed, Other, T>(
+    deserializer: D,
+    is_keyed: fn(&str) -> bool,
+) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    Keyed: serde::Deserialize<'de> + Into<T>,
+    Other: serde::Deserialize<'de> + Into<T>,
+{
+    let visitor = ByFirstKey { is_keyed, forms: std::marker::PhantomData::<(Keyed, Other, T)> };
+    deserializer.deserialize_newtype_struct(FIRST_KEY_TOKEN, visitor)
+}
+
+struct ByFirstKey<Keyed, Other, T> {
+    is_keyed: fn(&str) -> bool,
+    forms: std::marker::PhantomData<(Keyed, Other, T)>,
+}
+
+impl<'de, Keyed, Other, T> Visitor<'de> for ByFirstKey<Keyed, Other, T>
+where
+    Keyed: serde::Deserialize<'de> + Into<T>,
+    Other: serde::Deserialize<'de> + Into<T>,
+{
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    /// Takes the first key and the whole value from [`Cursor`].
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<T, A::Error> {
+        let key: Option<String> = seq.next_element()?;
+        let whole = if key.is_some_and(|key| (self.is_keyed)(&key)) {
+            seq.next_element::<Keyed>()?.map(Into::into)
+        } else {
+            seq.next_element::<Other>()?.map(Into::into)
+        };
+        whole.ok_or_else(|| A::Error::custom("there is no value"))
+    }
+
+    /// Any other deserializer cannot look ahead.
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, d: D) -> Result<T, D::Error> {
+        Other::deserialize(d).map(Into::into)
+    }
+}
+
 /// One step of a JSON pointer, linked to the steps above it.
 #[derive(Clone, Copy)]
 struct Path<'a> {
@@ -112,7 +163,7 @@ struct Failure {
     path: String,
     culprit: *const Node,
     missing: Option<&'static str>,
-    /// The missing field was there, but was left out because it was wrong itself.
+    /// It only went wrong because a part was left out that was wrong itself.
     is_consequence: bool,
 }
 
@@ -136,9 +187,10 @@ impl Failure {
             self.place = Some(cursor.node.place.clone());
             self.path = cursor.path.to_string();
             self.culprit = cursor.node;
-            if let Some(missing) = self.missing {
-                self.is_consequence = cursor.has_skipped(missing);
-            }
+            self.is_consequence = match self.missing {
+                Some(missing) => cursor.has_skipped(missing),
+                None => cursor.has_skipped_part(),
+            };
         }
         self
     }
@@ -164,9 +216,17 @@ impl serde::de::Error for Failure {
         Self::new("invalid_value", message.to_string())
     }
     fn invalid_type(unexpected: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::new("wrong_type", format!("expected {expected}, found {}", shown(unexpected)))
+        let expected = wanted(expected);
+        let message = format!("expected {expected}, found {}", shown(unexpected));
+        let mut failure = Self::new("wrong_type", message);
+        if expected == "a text" && matches!(unexpected, Unexpected::Bool(_) | Unexpected::Float(_))
+        {
+            failure.help = Some("put quotes around it to make it a text".to_owned());
+        }
+        failure
     }
     fn invalid_value(unexpected: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        let expected = wanted(expected);
         Self::new("invalid_value", format!("expected {expected}, found {}", shown(unexpected)))
     }
     fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
@@ -195,6 +255,25 @@ fn choice(written: &str, known: &[&str]) -> String {
         None if known.is_empty() => "nothing is expected here".to_owned(),
         None => format!("known here: {}", known.join(", ")),
     }
+}
+
+/// What serde expects, in the words of those who write configs.
+fn wanted(expected: &dyn Expected) -> String {
+    let text = expected.to_string();
+    let plain = match text.as_str() {
+        "a sequence" => "a list",
+        "a string" | "string" | "str" => "a text",
+        "a boolean" => "`true` or `false`",
+        "u8" => "a whole number from 0 to 255",
+        "u16" => "a whole number from 0 to 65535",
+        "u32" => "a whole number from 0 to 4294967295",
+        "u64" | "usize" => "a whole number, 0 or more",
+        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number",
+        "f32" | "f64" => "a number",
+        _ if text.starts_with("struct ") => "a map of settings",
+        _ => return text,
+    };
+    plain.to_owned()
 }
 
 fn shown(unexpected: Unexpected<'_>) -> String {
@@ -234,6 +313,15 @@ impl Cursor<'_> {
 
     fn has_skipped(&self, field: &str) -> bool {
         self.node.field(field).is_some_and(|node| self.is_skipped(node))
+    }
+
+    fn has_skipped_part(&self) -> bool {
+        match &self.node.value {
+            _ if self.skipped.is_empty() => false,
+            Value::List(items) => items.iter().any(|node| self.is_skipped(node)),
+            Value::Map(fields) => fields.iter().any(|(_, node)| self.is_skipped(node)),
+            _ => false,
+        }
     }
 
     fn any<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
@@ -294,6 +382,7 @@ impl<'de> Deserializer<'de> for Cursor<'_> {
                 visitor.visit_map(PlacedFields { place: &self.node.place, value: self, next: 0 })
             }
             TEXT_TOKEN => self.any(visitor),
+            FIRST_KEY_TOKEN => visitor.visit_seq(FirstKey { cursor: self, next: 0 }),
             _ => visitor.visit_newtype_struct(self),
         }
         .map_err(|failure: Failure| failure.inside(&self))
@@ -366,6 +455,31 @@ impl<'de> Deserializer<'de> for Cursor<'_> {
         deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 deserialize_f32
         deserialize_f64 deserialize_char deserialize_bytes deserialize_byte_buf deserialize_unit
         deserialize_seq deserialize_map deserialize_identifier
+    }
+}
+
+/// The first key of a map (an empty one for any other value), then the value as a whole.
+struct FirstKey<'a> {
+    cursor: Cursor<'a>,
+    next: usize,
+}
+
+impl<'de> SeqAccess<'de> for FirstKey<'_> {
+    type Error = Failure;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, Failure> {
+        self.next += 1;
+        if self.next > 1 {
+            return seed.deserialize(self.cursor).map(Some);
+        }
+        let key = match &self.cursor.node.value {
+            Value::Map(fields) => fields.first().map_or("", |(key, _)| key.value.as_str()),
+            _ => "",
+        };
+        seed.deserialize(StrDeserializer::new(key)).map(Some)
     }
 }
 
@@ -541,7 +655,11 @@ impl<'de, 'a> EnumAccess<'de> for Cursor<'a> {
                 let variant = seed
                     .deserialize(StrDeserializer::<Failure>::new(&key.value))
                     .map_err(|mut failure| {
-                        failure.place.get_or_insert_with(|| key.place.clone());
+                        if failure.place.is_none() {
+                            failure.place = Some(key.place.clone());
+                            failure.path = self.path.to_string();
+                            failure.culprit = self.node;
+                        }
                         failure
                     })?;
                 Ok((variant, Variant { cursor: self, content: Some((key, node)) }))

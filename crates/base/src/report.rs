@@ -155,9 +155,11 @@ impl Report {
     /// Adds all problems of another report.
     pub fn absorb(&mut self, other: Self) {
         self.dropped += other.dropped;
+        let errors = self.errors + other.errors;
         for problem in other.problems {
             self.push(problem);
         }
+        self.errors = errors;
     }
 
     /// The problems, in the order of the files.

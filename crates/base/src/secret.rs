@@ -168,6 +168,10 @@ impl<'de> Deserialize<'de> for Text {
             fn visit_str<E: Error>(self, text: &str) -> Result<Text, E> {
                 Text::parse(text).map_err(E::custom)
             }
+            /// An unquoted number is a fine text.
+            fn visit_i64<E: Error>(self, number: i64) -> Result<Text, E> {
+                Text::parse(&number.to_string()).map_err(E::custom)
+            }
             fn visit_newtype_struct<D: Deserializer<'de>>(self, d: D) -> Result<Text, D::Error> {
                 d.deserialize_str(self)
             }

@@ -4,6 +4,7 @@
 use crate::report::Place;
 use schemars::JsonSchema;
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use std::collections::HashSet;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -11,6 +12,9 @@ use std::marker::PhantomData;
 pub(crate) const PLACED_TOKEN: &str = "$yett::placed";
 /// Asks [`crate::decode`] to let references to secrets pass.
 pub const TEXT_TOKEN: &str = "$yett::text";
+
+/// Asks [`crate::decode`] for the first key of a map before the map itself.
+pub(crate) const FIRST_KEY_TOKEN: &str = "$yett::first_key";
 
 /// A value and where it was written.
 #[derive(Clone, Debug, PartialEq)]
@@ -216,8 +220,9 @@ impl<'de> Visitor<'de> for ValueVisitor {
     }
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
         let mut fields: Vec<(Placed<String>, Node)> = Vec::new();
+        let mut seen = HashSet::new();
         while let Some(key) = map.next_key::<Placed<String>>()? {
-            if fields.iter().any(|(seen, _)| seen.value == key.value) {
+            if !seen.insert(key.value.clone()) {
                 map.next_value::<IgnoredAny>()?;
                 return Err(A::Error::custom(format_args!("`{}` appears twice", key.value)));
             }

@@ -9,6 +9,22 @@ use serde::Deserialize;
 /// The newest version of the config language this program reads.
 pub const VERSION: u32 = 1;
 
+/// The fields of [`Config`] in the order in which they are best written.
+pub const FIELDS: [&str; 12] = [
+    "version",
+    "include",
+    "state_dir",
+    "workers",
+    "admin",
+    "access_log",
+    "drain",
+    "listeners",
+    "upstreams",
+    "policies",
+    "apis",
+    "consumers",
+];
+
 /// A whole config, merged from all its files.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -25,13 +25,30 @@ pub mod consumer;
 pub mod node;
 /// Maps that keep the order and the places of their keys.
 pub mod map;
+/// Regular expressions that users write.
+pub mod pattern;
+/// Hosts and ports as users write them.
+pub mod authority;
+/// From YAML to a tree that remembers where its values were written.
+pub mod yaml;
+/// From the files of a config to the config.
+pub mod load;
+/// What can be said about a config without policies and without input or output.
+pub mod validate;
+/// YAML in its canonical form, with every comment.
+pub mod format;
+/// The JSON Schema of a config.
+pub mod schema;
 
 pub use api::Api;
 pub use config::Config;
 pub use consumer::Consumer;
+pub use format::format;
 pub use listener::Listener;
+pub use load::{Files, Loaded, load};
 pub use map::Map;
 pub use path::PathPattern;
 pub use policy::PolicyConfig;
 pub use route::Route;
 pub use upstream::Upstream;
+pub use validate::validate;

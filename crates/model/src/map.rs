@@ -2,7 +2,7 @@
 
 use base::Placed;
 use schemars::JsonSchema;
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, Visitor};
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -66,6 +66,18 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Map<T> {
             }
         }
         deserializer.deserialize_map(Entries(PhantomData))
+    }
+}
+
+/// Refuses a further key of a map, at the place of that key; the function says why.
+pub(crate) struct Refused<F>(pub(crate) F);
+
+impl<'de, F: FnOnce(&str) -> String> DeserializeSeed<'de> for Refused<F> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        let key = String::deserialize(deserializer)?;
+        Err(D::Error::custom((self.0)(&key)))
     }
 }
 

@@ -47,7 +47,11 @@ impl PathPattern {
     /// A sentence that says what is wrong with it.
     pub fn parse(text: &str) -> Result<Self, String> {
         if let Some(pattern) = text.strip_prefix('~') {
-            return Ok(Self::Regex(pattern.trim().to_owned()));
+            let pattern = pattern.trim();
+            if pattern.is_empty() {
+                return Err("a regular expression is missing after `~`".to_owned());
+            }
+            return Ok(Self::Regex(pattern.to_owned()));
         }
         let Some(rest) = text.strip_prefix('/') else {
             return Err(format!(
@@ -62,12 +66,9 @@ impl PathPattern {
             match segment(part)? {
                 Part::Rest(name) if is_last => tail = Tail::Rest(name),
                 Part::Rest(_) => return Err(format!("`{part}` must be the last segment")),
-                Part::Segment(Segment::Static(text)) if text.is_empty() && is_last => {
-                    // A trailing slash is part of the path: `/a/` is not `/a`.
-                    segments.push(Segment::Static(text));
-                }
-                Part::Segment(Segment::Static(text)) if text.is_empty() => {
-                    return Err(format!("the path `{}` has an empty segment", rest));
+                // A trailing slash is part of the path: `/a/` is not `/a`.
+                Part::Segment(Segment::Static(empty)) if empty.is_empty() && !is_last => {
+                    return Err(format!("the path `{text}` has an empty segment (`//`)"));
                 }
                 Part::Segment(segment) => segments.push(segment),
             }
@@ -116,7 +117,7 @@ impl PathPattern {
                     Tail::End => None,
                 })
                 .collect(),
-            Self::Regex(pattern) => regex::Regex::new(pattern).map_or_else(
+            Self::Regex(pattern) => crate::pattern::whole(pattern).map_or_else(
                 |_| Vec::new(),
                 |regex| regex.capture_names().flatten().map(str::to_owned).collect(),
             ),
@@ -159,10 +160,33 @@ fn plain(part: &str) -> Result<String, String> {
     if part == "." || part == ".." {
         return Err(format!("`{part}` never reaches a route: paths are resolved before routing"));
     }
+    for after in part.split('%').skip(1) {
+        percent_code(after)?;
+    }
     match part.chars().find(|c| !is_plain(*c)) {
         Some(c) => Err(format!("`{c}` in `{part}` cannot be part of a path; percent-encode it")),
         None => Ok(part.to_owned()),
     }
+}
+
+/// Checks the two digits after a `%`: requests are compared after their percent-encoding was made
+/// canonical (RFC 3986, section 6.2.2).
+fn percent_code(after: &str) -> Result<(), String> {
+    let digits: String = after.chars().take(2).collect();
+    let code = u8::from_str_radix(&digits, 16)
+        .ok()
+        .filter(|_| digits.len() == 2 && digits.bytes().all(|b| b.is_ascii_hexdigit()))
+        .ok_or_else(|| "two hexadecimal digits must follow a `%` in a path".to_owned())?;
+    if code.is_ascii_alphanumeric() || b"-._~".contains(&code) {
+        let plain = char::from(code);
+        return Err(format!(
+            "write `{plain}` in place of `%{digits}`, as requests are read so too"
+        ));
+    }
+    if digits != digits.to_ascii_uppercase() {
+        return Err(format!("write `%{}` in place of `%{digits}`", digits.to_ascii_uppercase()));
+    }
+    Ok(())
 }
 
 impl fmt::Display for PathPattern {

@@ -1,6 +1,7 @@
 //! One configured treatment of requests: a kind, an optional id, and settings that only crate `policy`
 //! understands.
 
+use crate::map::Refused;
 use base::{Node, Place, Placed, Value};
 use schemars::JsonSchema;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
@@ -20,7 +21,9 @@ pub struct PolicyConfig {
 impl<'de> Deserialize<'de> for PolicyConfig {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let Placed { place, value: mut policy } = Placed::<Written>::deserialize(deserializer)?;
-        policy.0.kind.place = place;
+        if !policy.0.kind.place.is_known() {
+            policy.0.kind.place = place;
+        }
         Ok(policy.0)
     }
 }
@@ -51,11 +54,10 @@ impl<'de> Visitor<'de> for KindAndSettings {
         let entry: Option<(Placed<String>, Node)> = map.next_entry()?;
         let (kind, mut settings) =
             entry.ok_or_else(|| A::Error::custom("a policy needs a kind"))?;
-        if let Some((other, _)) = map.next_entry::<String, Node>()? {
-            return Err(A::Error::custom(format_args!(
-                "one policy per list item; put `{other}` into an item of its own"
-            )));
-        }
+        let kind_name = kind.value.clone();
+        map.next_key_seed(Refused(|other: &str| {
+            format!("`{other}` stands beside `{kind_name}`; a setting is indented below its policy, and another policy begins with a `- ` of its own")
+        }))?;
         let id = take_id(&mut settings).map_err(A::Error::custom)?;
         Ok(PolicyConfig { kind, id, settings })
     }

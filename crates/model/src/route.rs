@@ -1,11 +1,12 @@
 //! What one route matches, and what happens to it.
 
+use crate::map::Refused;
 use crate::path::PathPattern;
 use crate::{Map, PolicyConfig};
 use base::Placed;
+use base::decode::{by_first_key, short_or_long};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde::de::value::StringDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use std::fmt;
 
@@ -52,7 +53,7 @@ struct RouteLong {
     /// Its name in logs, metrics and `explain`; methods and path unless said otherwise.
     name: Option<Placed<String>>,
     /// Methods it answers; every method when empty. `GET` also answers `HEAD`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "methods")]
     methods: Vec<String>,
     /// Paths it answers: `/exact`, `/with/{param}`, `/below/*`, `/rest/{*name}`, or `~` and a regular
     /// expression over the whole path.
@@ -97,84 +98,141 @@ impl Route {
     /// A sentence that says what is expected.
     pub fn parse(text: &str) -> Result<Self, String> {
         let text = text.trim();
-        let (methods, path) = match text.split_once(char::is_whitespace) {
-            Some((methods, path)) if !text.starts_with(['/', '~']) => (methods, path.trim()),
-            _ => ("*", text),
-        };
-        let methods = match methods {
-            "*" => Vec::new(),
-            list => list.split(',').map(str::to_owned).collect(),
+        let (before, path) =
+            text.find(['/', '~']).and_then(|at| text.split_at_checked(at)).ok_or_else(|| {
+                format!("`{text}` has no path; a route is written such as `GET /orders/{{id}}`")
+            })?;
+        if !before.is_empty() && !before.ends_with(char::is_whitespace) {
+            return Err(format!("a space is missing before `{path}`"));
+        }
+        let methods = match before.trim() {
+            "" | "*" => Vec::new(),
+            list => list.split(',').map(|word| method(word.trim())).collect::<Result<_, _>>()?,
         };
         let path = Placed::unplaced(PathPattern::parse(path)?);
         Ok(Self { name: None, methods, path, settings: RouteSettings::default() })
     }
 }
 
+/// Checks a method: a token (RFC 9110, section 5.6.2) without lower-case letters, since methods are
+/// case-sensitive and all that are in use are upper-case.
+fn method(text: &str) -> Result<String, String> {
+    let is_token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+    if text.is_empty() || !text.chars().all(is_token) {
+        return Err(format!("`{text}` is not a method such as `GET`"));
+    }
+    if text.chars().any(|c| c.is_ascii_lowercase()) {
+        let upper = text.to_ascii_uppercase();
+        return Err(format!("methods are written in capitals: `{upper}` in place of `{text}`"));
+    }
+    Ok(text.to_owned())
+}
+
+fn methods<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    struct Method(String);
+    impl<'de> Deserialize<'de> for Method {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            let text = String::deserialize(deserializer)?;
+            method(&text).map(Self).map_err(D::Error::custom)
+        }
+    }
+    let methods = Vec::<Method>::deserialize(deserializer)?;
+    Ok(methods.into_iter().map(|method| method.0).collect())
+}
+
 impl<'de> Deserialize<'de> for Route {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(AnyForm)
+        let Placed { place, value: Written(mut route) } = Placed::deserialize(deserializer)?;
+        if !route.path.place.is_known() {
+            route.path.place = place;
+        }
+        Ok(route)
     }
 }
 
-struct AnyForm;
+struct Written(Route);
 
-impl<'de> Visitor<'de> for AnyForm {
+impl From<Keyed> for Written {
+    fn from(keyed: Keyed) -> Self {
+        Self(keyed.0)
+    }
+}
+
+impl From<TextOrLong> for Written {
+    fn from(other: TextOrLong) -> Self {
+        Self(other.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Written {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let is_route = |key: &str| key.contains(['/', '~']);
+        by_first_key::<D, Keyed, TextOrLong, Self>(deserializer, is_route)
+    }
+}
+
+/// `GET /path`, or a map with `path`.
+struct TextOrLong(Route);
+
+impl From<RouteLong> for TextOrLong {
+    fn from(long: RouteLong) -> Self {
+        Self(long.into())
+    }
+}
+
+impl<'de> Deserialize<'de> for TextOrLong {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let short = |text: &str| Route::parse(text).map(Self);
+        short_or_long::<D, RouteLong, Self>(
+            deserializer,
+            "a route such as `GET /{id}`, alone or with settings",
+            short,
+        )
+    }
+}
+
+/// `GET /path: { … }`.
+struct Keyed(Route);
+
+impl<'de> Deserialize<'de> for Keyed {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(RouteAndSettings).map(Self)
+    }
+}
+
+/// A route without settings, so that what is wrong with it is told at the key.
+struct Short(Route);
+
+impl<'de> Deserialize<'de> for Short {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Route::parse(&text).map(Self).map_err(D::Error::custom)
+    }
+}
+
+struct RouteAndSettings;
+
+impl<'de> Visitor<'de> for RouteAndSettings {
     type Value = Route;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a route such as `GET /{id}`, alone or with settings")
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<Route, E> {
-        Route::parse(text).map_err(E::custom)
+        f.write_str("a route with settings")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Route, A::Error> {
-        let first: Placed<String> =
+        let Placed { place, value: Short(mut route) } =
             map.next_key()?.ok_or_else(|| A::Error::custom("a route needs a path"))?;
-        if !first.value.contains('/') && !first.value.contains('~') {
-            let whole = WithFirstKey { first: Some(first.value), map };
-            let long = serde::de::value::MapAccessDeserializer::new(whole);
-            return RouteLong::deserialize(long).map(Into::into);
-        }
-        let mut route = Route::parse(&first.value).map_err(A::Error::custom)?;
-        route.path.place = first.place;
+        route.path.place = place;
         route.settings = map.next_value()?;
         route.name = route.settings.name.take();
-        match map.next_key::<String>()? {
-            None => Ok(route),
-            Some(other) => Err(A::Error::custom(format_args!(
-                "`{other}` stands beside `{}`; indent it to make it a setting of the route",
-                first.value
-            ))),
-        }
-    }
-}
-
-/// A map whose first key was already read.
-struct WithFirstKey<A> {
-    first: Option<String>,
-    map: A,
-}
-
-impl<'de, A: MapAccess<'de>> MapAccess<'de> for WithFirstKey<A> {
-    type Error = A::Error;
-
-    fn next_key_seed<K: serde::de::DeserializeSeed<'de>>(
-        &mut self,
-        seed: K,
-    ) -> Result<Option<K::Value>, A::Error> {
-        match self.first.take() {
-            Some(first) => seed.deserialize(StringDeserializer::<A::Error>::new(first)).map(Some),
-            None => self.map.next_key_seed(seed),
-        }
-    }
-
-    fn next_value_seed<V: serde::de::DeserializeSeed<'de>>(
-        &mut self,
-        seed: V,
-    ) -> Result<V::Value, A::Error> {
-        self.map.next_value_seed(seed)
+        map.next_key_seed(Refused(|other: &str| {
+            if other.contains('/') {
+                format!("one route per list item; begin `{other}` with a `- ` of its own")
+            } else {
+                format!("`{other}` stands beside a route; indent it to make it a setting of it")
+            }
+        }))?;
+        Ok(route)
     }
 }
 
@@ -213,33 +271,36 @@ pub enum ValueMatch {
 }
 
 #[derive(Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-enum ValueMatchLong {
+#[serde(deny_unknown_fields)]
+#[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
+struct ValueMatchLong {
     /// Exactly this text.
-    Exact(String),
+    exact: Option<String>,
     /// A regular expression over the whole value.
-    Regex(String),
+    regex: Option<String>,
     /// Whether it is there at all.
-    Present(bool),
-}
-
-impl From<ValueMatchLong> for ValueMatch {
-    fn from(long: ValueMatchLong) -> Self {
-        match long {
-            ValueMatchLong::Exact(text) => Self::Exact(text),
-            ValueMatchLong::Regex(pattern) => Self::Regex(pattern),
-            ValueMatchLong::Present(present) => Self::Present(present),
-        }
-    }
+    present: Option<bool>,
 }
 
 impl<'de> Deserialize<'de> for ValueMatch {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        base::decode::short_or_long::<D, ValueMatchLong, Self>(
+        struct Written(Result<ValueMatch, &'static str>);
+        impl From<ValueMatchLong> for Written {
+            fn from(long: ValueMatchLong) -> Self {
+                Self(match (long.exact, long.regex, long.present) {
+                    (Some(text), None, None) => Ok(ValueMatch::Exact(text)),
+                    (None, Some(pattern), None) => Ok(ValueMatch::Regex(pattern)),
+                    (None, None, Some(present)) => Ok(ValueMatch::Present(present)),
+                    _ => Err("exactly one of `exact`, `regex` and `present` is needed"),
+                })
+            }
+        }
+        let Written(written) = short_or_long::<D, ValueMatchLong, Written>(
             deserializer,
             "a text, or one of `{ exact: … }`, `{ regex: … }`, `{ present: true }`",
-            |text| Ok(Self::Exact(text.to_owned())),
-        )
+            |text| Ok(Written(Ok(Self::Exact(text.to_owned())))),
+        )?;
+        written.map_err(D::Error::custom)
     }
 }
 

@@ -4,6 +4,7 @@ use base::decode::short_or_long;
 use base::units::Period;
 use base::{Placed, Text};
 use schemars::JsonSchema;
+use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use std::time::Duration;
 
@@ -207,8 +208,10 @@ struct HealthLong {
     /// Path and query of the request.
     path: String,
     /// Time between two requests to one target; 10 s unless said otherwise.
+    #[serde(default, deserialize_with = "above_zero")]
     every: Option<Period>,
     /// How long an answer may take; 2 s unless said otherwise.
+    #[serde(default, deserialize_with = "above_zero")]
     timeout: Option<Period>,
     /// Good answers in a row that make an unhealthy target healthy; 2 unless said otherwise.
     healthy_after: Option<u32>,
@@ -287,13 +290,25 @@ impl JsonSchema for Health {
 #[serde(deny_unknown_fields)]
 pub struct Timeouts {
     /// Establishing a connection, TLS included; 5 s unless said otherwise.
+    #[serde(default, deserialize_with = "above_zero")]
     pub connect: Option<Period>,
     /// From the request's last byte to the answer's first; 30 s unless said otherwise.
+    #[serde(default, deserialize_with = "above_zero")]
     pub first_byte: Option<Period>,
     /// Between two pieces of a body, in either direction; 60 s unless said otherwise.
+    #[serde(default, deserialize_with = "above_zero")]
     pub idle: Option<Period>,
     /// The whole exchange; unlimited unless said otherwise, so that streams can go on.
+    #[serde(default, deserialize_with = "above_zero")]
     pub total: Option<Period>,
+}
+
+/// A period that is given must be one in which something can happen.
+fn above_zero<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Period>, D::Error> {
+    match Option::<Period>::deserialize(deserializer)? {
+        Some(Period(Duration::ZERO)) => Err(D::Error::custom("the duration must be above zero")),
+        period => Ok(period),
+    }
 }
 
 /// Idle connections to a target, per worker.

@@ -1,1 +1,30 @@
-//! x
+//! Every policy, one file each, and the one table that lists them.
+//!
+//! This crate must never see a socket, an upstream or a config file: it reads settings from a
+//! [`base::Node`] and acts on a [`traffic::Exchange`]. Start reading at [`kinds`], the table, then at
+//! `kinds/body_limit.rs`, the smallest policy.
+
+/// What the table says of a kind of policy, and what a policy is built with.
+pub mod kind;
+/// The table of all kinds.
+pub mod kinds;
+/// The order of kinds in a chain.
+pub mod order;
+/// The schema of one item of a `policies` list.
+pub mod schema;
+/// Conditions on a request, as users write them.
+pub mod expression;
+/// API keys: how they are made, recognised and hashed.
+pub mod key;
+/// Texts with parts of the request's path in them.
+mod template;
+/// Header names and values as users write them.
+mod field;
+
+#[cfg(test)]
+mod fixture;
+
+pub use kind::{BuildCtx, Group, Kind};
+pub use kinds::{KINDS, kind};
+pub use order::{ORDER, rank};
+pub use schema::policy_schema;

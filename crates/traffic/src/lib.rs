@@ -1,1 +1,55 @@
-//! x
+//! The vocabulary of the data plane: what a request is while it passes (`Exchange`), what may happen
+//! to it (`Flow`, `Fault`), who treats it (`Policy`, `Chain`), where it goes (`RouteTree`, `Upstream`)
+//! and what all of that was compiled into (`Snapshot`) beside what outlives it (`State`, `Directory`).
+//!
+//! This crate must never know a concrete policy, a socket or a config file. Start reading at
+//! [`exchange::Exchange`], then [`policy::Policy`], then [`snapshot::Snapshot`].
+
+/// Everything known of one request.
+pub mod exchange;
+/// The request's head, in canonical form.
+pub mod head;
+/// Bodies that stream.
+pub mod body;
+/// Identifiers of requests and traces.
+pub mod id;
+/// Failed requests: one table of codes.
+pub mod fault;
+/// Canonical paths and hosts: what is routed is what is forwarded.
+pub mod canonical;
+/// One kind of treatment.
+pub mod policy;
+/// The ordered policies of a route.
+pub mod chain;
+/// Methods as a set.
+pub mod method;
+/// What a request may be required to carry besides host, path and method.
+pub mod predicate;
+/// From host, path and method to a route.
+pub mod tree;
+/// Where requests go.
+pub mod upstream;
+/// The compiled config.
+pub mod snapshot;
+/// What outlives a snapshot.
+pub mod state;
+/// Who calls, found by what they show.
+pub mod directory;
+
+pub use body::Body;
+pub use chain::Chain;
+pub use exchange::Exchange;
+pub use fault::{Blame, Fault, FaultCode, Stage};
+pub use policy::{Flow, Outcome, Policy};
+pub use snapshot::{Route, Snapshot};
+pub use state::State;
+pub use tree::RouteTree;
+
+use std::future::Future;
+use std::pin::Pin;
+
+/// An answer on its way to the client.
+pub type Response = http::Response<Body>;
+
+/// A future of unknown type, for the few policies and all upstreams that must wait.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -66,11 +66,11 @@ fn all_problems_are_found_in_one_go() {
     assert_eq!(
         found,
         [
-            "/beds/0/width expected u32, found the number -3",
+            "/beds/0/width expected a whole number from 0 to 4294967295, found the number -3",
             "/beds/1/heigth unknown field `heigth` (known here: width, plant)",
             "/beds/2 `plant` is missing",
-            "/tools/rake expected u8, found the number 300",
-            "/tools/hoe expected u8, found the text `many`",
+            "/tools/rake expected a whole number from 0 to 255, found the number 300",
+            "/tools/hoe expected a whole number from 0 to 255, found the text `many`",
             "/kind `wilt` is not known here (did you mean `wild`?)",
             "/bedz unknown field `bedz` (did you mean `beds`?)",
         ]
@@ -81,7 +81,7 @@ fn all_problems_are_found_in_one_go() {
 fn a_field_that_is_wrong_is_not_also_called_missing() {
     assert_eq!(
         problems(serde_json::json!({"name": ["x"], "beds": []})),
-        ["/name expected a string, found a list"]
+        ["/name expected a text, found a list"]
     );
 }
 

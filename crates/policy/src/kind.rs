@@ -1,0 +1,129 @@
+//! What the table says of a kind of policy, and what a policy is built with.
+
+use base::{Clock, Node, Place, Problem, Report, Secrets};
+use schemars::{Schema, SchemaGenerator};
+use std::fmt;
+use std::sync::Arc;
+use traffic::directory::Directory;
+use traffic::policy::Phases;
+use traffic::{Policy, State};
+
+/// What a policy is built with, besides its settings.
+pub struct BuildCtx<'a> {
+    /// The stable id of this policy: owner and kind, and its own id if it has one. Keys its live state.
+    pub id: &'a str,
+    /// JSON pointer (RFC 6901) of the settings in their document.
+    pub path: &'a str,
+    /// Where the policy was written.
+    pub place: &'a Place,
+    /// Live state that outlives a snapshot.
+    pub state: &'a State,
+    /// The credentials of all consumers.
+    pub directory: &'a Arc<Directory>,
+    /// Where the values behind references come from.
+    pub secrets: &'a dyn Secrets,
+    /// Where time comes from.
+    pub clock: &'a Clock,
+    /// Names captured by the route's path, in order.
+    pub params: &'a [Box<str>],
+}
+
+/// What kinds of policies are for; a chain runs the groups roughly in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Group {
+    /// Protocol matters at the edge, before anybody is identified.
+    Edge,
+    /// Who calls.
+    Identity,
+    /// Whether they may.
+    Access,
+    /// How much they may.
+    Limit,
+    /// Where the request goes, and for how long.
+    Steer,
+    /// What request and answer look like.
+    Shape,
+}
+
+/// One kind of policy: a row of the table.
+pub struct Kind {
+    /// The word in a config, such as `rate_limit`.
+    pub name: &'static str,
+    /// What it is for.
+    pub group: Group,
+    /// The phases in which it has a hook.
+    pub phases: Phases,
+    /// Whether it answers every request itself, so that a route with it needs no upstream.
+    pub answers: bool,
+    /// What it does, in one or two sentences, for the reference.
+    pub about: &'static str,
+    /// One item of a `policies` list, as YAML.
+    pub example: &'static str,
+    /// Which changes of its settings reset its live state.
+    pub resets: &'static str,
+    /// The schema of its settings.
+    pub schema: fn(&mut SchemaGenerator) -> Schema,
+    /// Makes the runtime of one configured policy. There is one only when the settings had no error;
+    /// every problem goes to the report.
+    pub build: fn(&Node, &BuildCtx<'_>, &mut Report) -> Option<Arc<dyn Policy>>,
+}
+
+impl Kind {
+    /// Whether policies of this kind say who calls.
+    #[must_use]
+    pub fn identifies(&self) -> bool {
+        self.group == Group::Identity
+    }
+}
+
+impl fmt::Debug for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+impl fmt::Debug for BuildCtx<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.id, self.place)
+    }
+}
+
+impl BuildCtx<'_> {
+    /// Adds an error about the settings. Its place is that of the setting `below`, a JSON pointer
+    /// within `settings` (empty for the whole), as far as the place is known.
+    pub(crate) fn error<'r>(
+        &self,
+        report: &'r mut Report,
+        settings: &Node,
+        below: &str,
+        message: impl Into<String>,
+    ) -> &'r mut Problem {
+        let place = self.place_of(settings, below);
+        report.error("invalid_value", &place, message).at(format!("{}{below}", self.path))
+    }
+
+    /// Adds a warning, placed like an error.
+    pub(crate) fn warning<'r>(
+        &self,
+        report: &'r mut Report,
+        settings: &Node,
+        below: &str,
+        message: impl Into<String>,
+    ) -> &'r mut Problem {
+        let place = self.place_of(settings, below);
+        report.warning("doubtful_value", &place, message).at(format!("{}{below}", self.path))
+    }
+
+    fn place_of(&self, settings: &Node, below: &str) -> Place {
+        let mut node = settings;
+        for part in below.split('/').skip(1) {
+            let next = match &node.value {
+                base::Value::List(items) => part.parse().ok().and_then(|at: usize| items.get(at)),
+                _ => node.field(&part.replace("~1", "/").replace("~0", "~")),
+            };
+            let Some(next) = next else { break };
+            node = next;
+        }
+        if node.place.is_known() { node.place.clone() } else { self.place.clone() }
+    }
+}

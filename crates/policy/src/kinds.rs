@@ -1,0 +1,50 @@
+//! The table of all kinds: one line per kind. To add one, see `docs/guides/add-a-policy.md`.
+
+use crate::kind::Kind;
+
+/// Answers cross-origin preflights.
+pub mod cors;
+/// Identifies consumers by a key.
+pub mod api_key;
+/// Refuses what an expression does not hold for.
+pub mod allow;
+/// Refuses what an expression holds for.
+pub mod deny;
+/// So many requests per length of time.
+pub mod rate_limit;
+/// Bounds request bodies.
+pub mod body_limit;
+/// Time limits of the exchange.
+pub mod timeouts;
+/// Sends the client elsewhere.
+pub mod redirect;
+/// Changes the path that is forwarded.
+pub mod rewrite;
+/// Changes headers.
+pub mod headers;
+/// Answers from the config.
+pub mod respond;
+
+/// All kinds, in the order of the reference.
+pub const KINDS: &[&Kind] = &[
+    &cors::KIND,
+    &api_key::KIND,
+    &allow::KIND,
+    &deny::KIND,
+    &rate_limit::KIND,
+    &body_limit::KIND,
+    &timeouts::KIND,
+    &redirect::KIND,
+    &rewrite::KIND,
+    &headers::KIND,
+    &respond::KIND,
+];
+
+/// The kind of a name.
+#[must_use]
+pub fn kind(name: &str) -> Option<&'static Kind> {
+    KINDS.iter().copied().find(|kind| kind.name == name)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,36 @@
+//! The order of kinds in a chain. A chain is sorted by [`rank`]; policies of one kind keep the order
+//! in which they were inherited and listed. Replies pass the chain the other way round.
+
+/// Every kind from first to last, each with the reason for its place after the one before it.
+pub const ORDER: &[(&str, &str)] = &[
+    (
+        "cors",
+        "first: a preflight carries no credentials (WHATWG Fetch), so it must be answered before \
+         anybody asks for them; and last on the way back, so that even refusals carry the headers \
+         without which a browser hides them from its page",
+    ),
+    ("api_key", "who calls must be known before anything is decided about them"),
+    ("deny", "after identity, since expressions read `consumer`; what is forbidden is told first"),
+    ("allow", "beside `deny`: both must agree, so their order only decides which reason is told"),
+    (
+        "rate_limit",
+        "after access: refused strangers must not use up what others are entitled to; before \
+         everything that costs more than counting",
+    ),
+    ("body_limit", "after the limit on requests: a request that is refused has no body to bound"),
+    ("timeouts", "the first that only concerns requests which will be served"),
+    ("redirect", "before `rewrite`: it sends the client by the path the client knows"),
+    ("rewrite", "after access and limits, which judge the path that was routed"),
+    (
+        "headers",
+        "after all that reads the request, so that removing a header never blinds a policy; before \
+         `respond`, whose answers pass the response part on their way back",
+    ),
+    ("respond", "last: it answers in place of the upstream whatever was let through"),
+];
+
+/// The position of a kind in a chain; unknown kinds come last.
+#[must_use]
+pub fn rank(name: &str) -> usize {
+    ORDER.iter().position(|(kind, _)| *kind == name).unwrap_or(ORDER.len())
+}

@@ -1,0 +1,348 @@
+//! One line per request, on a path of its own.
+//!
+//! A worker writes lines into a buffer of its own ([`AccessWriter::write`]), hands the buffer over when
+//! it is full or at [`AccessWriter::flush`], and never waits: where the queue to the one writing thread
+//! is full, the lines are dropped and counted. Buffers come back and are used again.
+
+mod escape;
+mod line;
+mod sink;
+mod stamp;
+
+use crate::metrics::Metrics;
+use base::{Clock, caps};
+use sink::{Change, Drain, Failures, Sink};
+use stamp::Stamp;
+use std::io;
+use std::mem;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime};
+
+/// How a line is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AccessFormat {
+    /// One JSON object per line.
+    #[default]
+    Json,
+    /// For people: the main fields in one line of text.
+    Text,
+}
+
+/// Where the lines go.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum AccessTarget {
+    /// Standard output.
+    #[default]
+    Stdout,
+    /// Standard error.
+    Stderr,
+    /// A file, appended to, and created with mode 0640 less the process's umask.
+    File(PathBuf),
+    /// Nowhere: no line is even formatted.
+    Off,
+}
+
+/// What is said of one request. Texts may come from the client as they are: they are escaped, and cut at
+/// [`caps::LOG_FIELD_BYTES_MAX`]. Empty texts are left out.
+#[derive(Clone, Debug)]
+pub struct AccessLine<'a> {
+    /// When the request arrived.
+    pub time: SystemTime,
+    /// The id the client is told as well.
+    pub request_id: &'a str,
+    /// The id of the trace (W3C Trace Context), 32 hexadecimal digits.
+    pub trace_id: &'a str,
+    /// The revision of the config that served the request.
+    pub revision: &'a str,
+    /// The name of the listener.
+    pub listener: &'a str,
+    /// The client's address, as far as it can be trusted.
+    pub client: IpAddr,
+    /// The version of HTTP, such as `HTTP/1.1`.
+    pub protocol: &'static str,
+    /// The request's method.
+    pub method: &'a str,
+    /// The host asked for.
+    pub host: &'a str,
+    /// The path asked for, without the query, which may hold credentials; one that is there
+    /// nevertheless is not written.
+    pub path: &'a str,
+    /// The status sent to the client.
+    pub status: u16,
+    /// The code of the fault, if the gateway answered in place of an upstream.
+    pub fault: Option<&'static str>,
+    /// What the client is not told of the fault. It must not hold a secret.
+    pub cause: Option<&'a str>,
+    /// The API the route belongs to.
+    pub api: &'a str,
+    /// The route that matched.
+    pub route: &'a str,
+    /// Who the client is.
+    pub consumer: &'a str,
+    /// The upstream the request was sent to.
+    pub upstream: &'a str,
+    /// The target that answered, or was tried last.
+    pub target: &'a str,
+    /// How many times the request was sent to a target.
+    pub attempts: u32,
+    /// Bytes of the request's body.
+    pub bytes_in: u64,
+    /// Bytes of the answer's body.
+    pub bytes_out: u64,
+    /// From the first byte of the request to the last of the answer.
+    pub duration: Duration,
+    /// The part of it spent waiting for upstreams; zero if there was none.
+    pub upstream_duration: Duration,
+    /// The program the client says it is.
+    pub user_agent: &'a str,
+    /// Whether the whole answer was sent; not so if the client left, or the answer was cut.
+    pub complete: bool,
+}
+
+/// The access log of a process. Clones are the same log.
+#[derive(Clone, Debug)]
+pub struct AccessLog {
+    control: Arc<Control>,
+    queue: SyncSender<Message>,
+    thread: Arc<Mutex<Option<DrainThread>>>,
+}
+
+/// The writing thread, and a channel that ends when the thread does.
+#[derive(Debug)]
+struct DrainThread {
+    handle: JoinHandle<()>,
+    ended: Receiver<()>,
+}
+
+/// What the log, its workers and its thread share.
+#[derive(Debug)]
+struct Control {
+    /// The lowest two bits say how to write ([`OFF`], [`JSON`], [`TEXT`]), the others count changes:
+    /// a batch written under another setting than the sink's tells the thread to change first.
+    setting: AtomicU32,
+    pending: Mutex<Option<(u32, Change)>>,
+    closing: AtomicBool,
+    metrics: Arc<Metrics>,
+}
+
+const OFF: u32 = 0;
+const JSON: u32 = 1;
+const TEXT: u32 = 2;
+const HOW: u32 = 0b11;
+
+#[derive(Debug)]
+enum Message {
+    Lines(Batch),
+    /// Nothing to write: look at what else there is to do.
+    Wake,
+}
+
+/// Lines on their way from a worker to the thread.
+#[derive(Debug)]
+struct Batch {
+    bytes: Vec<u8>,
+    setting: u32,
+    /// Where the empty buffer goes.
+    home: SyncSender<Vec<u8>>,
+}
+
+impl Control {
+    fn pending(&self) -> MutexGuard<'_, Option<(u32, Change)>> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl AccessLog {
+    /// Opens the target and starts the thread `yett-access-log`. Lines that cannot be written are
+    /// counted at `metrics`.
+    ///
+    /// # Errors
+    /// When the target cannot be opened or the thread not be started.
+    pub fn open(
+        format: AccessFormat,
+        target: AccessTarget,
+        metrics: Arc<Metrics>,
+    ) -> io::Result<Self> {
+        let setting = how(format, &target);
+        let sink = Sink::open(target)?;
+        let control = Arc::new(Control {
+            setting: AtomicU32::new(setting),
+            pending: Mutex::new(None),
+            closing: AtomicBool::new(false),
+            metrics,
+        });
+        let (queue, receiver) = sync_channel(caps::LOG_QUEUE_BUFFERS);
+        let failures = Failures::new(Clock::System);
+        let drain =
+            Drain { sink, control: Arc::clone(&control), queue: receiver, setting, failures };
+        let (alive, ended) = sync_channel(1);
+        let handle =
+            std::thread::Builder::new().name("yett-access-log".to_owned()).spawn(move || {
+                drain.run();
+                drop(alive);
+            })?;
+        let thread = Arc::new(Mutex::new(Some(DrainThread { handle, ended })));
+        Ok(Self { control, queue, thread })
+    }
+
+    /// A worker's end of the log.
+    #[must_use]
+    pub fn writer(&self) -> AccessWriter {
+        AccessWriter::new(Arc::clone(&self.control), self.queue.clone())
+    }
+
+    /// Opens the file anew, after something moved it away. What was handed over before still goes to
+    /// the old file. Does nothing for other targets.
+    pub fn reopen(&self) {
+        let mut pending = self.control.pending();
+        let setting = self.next_setting(self.control.setting.load(Ordering::Acquire) & HOW);
+        let change = match pending.take() {
+            Some((_, change)) => change,
+            None => Change::Reopen,
+        };
+        *pending = Some((setting, change));
+        self.announce(setting);
+    }
+
+    /// Writes in another way or elsewhere from now on; writers notice at their next line. What was
+    /// handed over before still goes to the old target.
+    ///
+    /// # Errors
+    /// When the new target cannot be opened; everything stays as it was.
+    pub fn reconfigure(&self, format: AccessFormat, target: AccessTarget) -> io::Result<()> {
+        let how = how(format, &target);
+        let sink = Sink::open(target)?;
+        let mut pending = self.control.pending();
+        let setting = self.next_setting(how);
+        *pending = Some((setting, Change::To(sink)));
+        self.announce(setting);
+        Ok(())
+    }
+
+    /// Writes out what was handed over and ends the thread; workers flush before. Lines written later
+    /// are dropped and counted. Waits at most [`caps::LOG_CLOSE_TIMEOUT_S`] for a target that does not
+    /// take the lines.
+    pub fn close(self) {
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(DrainThread { handle, ended }) = thread else {
+            return;
+        };
+        self.control.closing.store(true, Ordering::Release);
+        self.wake();
+        let timeout = Duration::from_secs(caps::LOG_CLOSE_TIMEOUT_S);
+        if ended.recv_timeout(timeout) == Err(RecvTimeoutError::Timeout) {
+            tracing::warn!("the access log takes no lines; the last of them are lost");
+        } else if handle.join().is_err() {
+            tracing::error!("the thread of the access log failed");
+        }
+    }
+
+    fn next_setting(&self, how: u32) -> u32 {
+        let old = self.control.setting.load(Ordering::Acquire);
+        (old & !HOW).wrapping_add(HOW + 1) | how
+    }
+
+    fn announce(&self, setting: u32) {
+        self.control.setting.store(setting, Ordering::Release);
+        self.wake();
+    }
+
+    /// A thread that waits for lines looks up. One whose queue is full is awake, and changes at the
+    /// first batch of the new setting.
+    fn wake(&self) {
+        self.queue.try_send(Message::Wake).ok();
+    }
+}
+
+fn how(format: AccessFormat, target: &AccessTarget) -> u32 {
+    match (target, format) {
+        (AccessTarget::Off, _) => OFF,
+        (_, AccessFormat::Json) => JSON,
+        (_, AccessFormat::Text) => TEXT,
+    }
+}
+
+/// One worker's end of the access log. What is not flushed is handed over when it is dropped.
+#[derive(Debug)]
+pub struct AccessWriter {
+    control: Arc<Control>,
+    queue: SyncSender<Message>,
+    buffer: Vec<u8>,
+    lines: u64,
+    setting: u32,
+    stamp: Stamp,
+    home: SyncSender<Vec<u8>>,
+    spare: Receiver<Vec<u8>>,
+}
+
+impl AccessWriter {
+    fn new(control: Arc<Control>, queue: SyncSender<Message>) -> Self {
+        let (home, spare) = sync_channel(caps::LOG_SPARE_BUFFERS);
+        let setting = control.setting.load(Ordering::Acquire);
+        let (buffer, stamp) = (Vec::new(), Stamp::new());
+        Self { control, queue, buffer, lines: 0, setting, stamp, home, spare }
+    }
+
+    /// Formats a line into the worker's buffer, and hands the buffer over once it holds
+    /// [`caps::LOG_BUFFER_BYTES`]. Never waits.
+    pub fn write(&mut self, line: &AccessLine<'_>) {
+        let setting = self.control.setting.load(Ordering::Acquire);
+        if setting != self.setting {
+            self.flush();
+            self.setting = setting;
+        }
+        match setting & HOW {
+            JSON => line::json(self.room(), line),
+            TEXT => line::text(self.room(), line),
+            _ => return,
+        }
+        self.lines += 1;
+        if self.buffer.len() >= caps::LOG_BUFFER_BYTES {
+            self.flush();
+        }
+    }
+
+    /// Hands over what was written, however little. A worker calls it when it has been idle for a
+    /// moment, and before it ends. Never waits: if the queue is full, the lines are dropped and
+    /// counted.
+    pub fn flush(&mut self) {
+        if self.lines == 0 {
+            return;
+        }
+        let lines = mem::take(&mut self.lines);
+        let batch = Batch {
+            bytes: mem::take(&mut self.buffer),
+            setting: self.setting,
+            home: self.home.clone(),
+        };
+        let refused = match self.queue.try_send(Message::Lines(batch)) {
+            Ok(()) => return,
+            Err(TrySendError::Full(message) | TrySendError::Disconnected(message)) => message,
+        };
+        self.control.metrics.log_dropped(lines);
+        if let Message::Lines(batch) = refused {
+            self.buffer = batch.bytes;
+            self.buffer.clear();
+        }
+    }
+
+    /// Whether there is nothing to flush.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.lines == 0
+    }
+}
+
+impl Drop for AccessWriter {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}
+
+#[cfg(test)]
+mod tests;

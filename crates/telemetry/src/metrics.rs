@@ -1,0 +1,194 @@
+//! What is counted, by which labels, and the text that a scrape gets.
+//!
+//! Whoever compiles a config asks [`Metrics`] for handles and keeps them in the snapshot; workers then
+//! only touch atomics of their own shard. Locks are taken when handles are made and when a scrape lists
+//! them, never by a request.
+
+mod exposition;
+mod process;
+mod series;
+
+pub use series::{
+    ApiMetrics, ListenerMetrics, Refusal, RouteMetrics, TargetMetrics, UpstreamMetrics,
+};
+
+use crate::shards::Sharded;
+use base::caps;
+use exposition::Exposition;
+use prometheus_client::encoding::text;
+use prometheus_client::registry::Registry;
+use series::Table;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+/// The media type of what [`Metrics::encode`] returns, for the `content-type` header.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The label value that series share once a cap is reached.
+const OTHER: &str = "other";
+
+/// All numbers of one process; there is one, inside an `Arc`.
+pub struct Metrics {
+    state: Arc<State>,
+    registry: Registry,
+}
+
+/// The numbers themselves, shared with what writes them out.
+#[derive(Debug)]
+struct State {
+    shards: usize,
+    fault_codes: &'static [&'static str],
+    faults: Sharded<Box<[AtomicU64]>>,
+    apis: Table<ApiMetrics>,
+    routes: Table<RouteMetrics>,
+    listeners: Table<ListenerMetrics>,
+    upstreams: Table<UpstreamMetrics>,
+    targets: Table<TargetMetrics>,
+    reloads_ok: AtomicU64,
+    reloads_failed: AtomicU64,
+    config: Mutex<ConfigState>,
+    log_dropped: AtomicU64,
+}
+
+/// What the last reload that worked left behind.
+#[derive(Clone, Debug, Default)]
+struct ConfigState {
+    revision: String,
+    /// Since 1970.
+    loaded: Option<Duration>,
+}
+
+impl Metrics {
+    /// Everything at zero, for so many workers. `fault_codes` are the values of the label `code`;
+    /// [`Metrics::fault`] takes an index into them.
+    #[must_use]
+    pub fn new(shards: usize, fault_codes: &'static [&'static str]) -> Arc<Self> {
+        let faults =
+            Sharded::new(shards, || fault_codes.iter().map(|_| AtomicU64::new(0)).collect());
+        let state = Arc::new(State {
+            shards: shards.max(1),
+            fault_codes,
+            faults,
+            apis: Table::new(caps::METRIC_NAMES_MAX),
+            routes: Table::new(caps::METRIC_ROUTES_MAX),
+            listeners: Table::new(caps::METRIC_NAMES_MAX),
+            upstreams: Table::new(caps::METRIC_NAMES_MAX),
+            targets: Table::new(caps::METRIC_TARGETS_MAX),
+            reloads_ok: AtomicU64::new(0),
+            reloads_failed: AtomicU64::new(0),
+            config: Mutex::default(),
+            log_dropped: AtomicU64::new(0),
+        });
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(Exposition(Arc::clone(&state))));
+        Arc::new(Self { state, registry })
+    }
+
+    /// How many workers there are cells for; at least one.
+    #[must_use]
+    pub fn shards(&self) -> usize {
+        self.state.shards
+    }
+
+    /// The numbers of a route, new or as they were: they outlive reloads. Beyond
+    /// [`caps::METRIC_ROUTES_MAX`] the routes of an API share the label `route="other"`, after
+    /// those that no config holds any more were forgotten.
+    #[must_use]
+    pub fn route(&self, api: &str, route: &str) -> Arc<RouteMetrics> {
+        let api_metrics = self.api(api);
+        let make = || RouteMetrics::new(self.shards(), Arc::clone(&api_metrics));
+        let api = api_metrics.label();
+        self.state.routes.entry([api, route], [api, OTHER], make)
+    }
+
+    /// The numbers of an API, new or as they were. Beyond [`caps::METRIC_NAMES_MAX`] they are
+    /// shared under `api="other"`.
+    #[must_use]
+    pub fn api(&self, api: &str) -> Arc<ApiMetrics> {
+        if self.state.apis.is_full() {
+            // Routes that no config holds would keep their APIs.
+            self.state.routes.prune();
+        }
+        let overflow = || ApiMetrics::new(self.shards(), OTHER);
+        let make = || ApiMetrics::new(self.shards(), api);
+        self.state.apis.entry_or([api, ""], [OTHER, ""], make, overflow)
+    }
+
+    /// The numbers of a listener, new or as they were. Beyond [`caps::METRIC_NAMES_MAX`] they are
+    /// shared under `listener="other"`.
+    #[must_use]
+    pub fn listener(&self, name: &str) -> Arc<ListenerMetrics> {
+        let make = || ListenerMetrics::new(self.shards());
+        self.state.listeners.entry([name, ""], [OTHER, ""], make)
+    }
+
+    /// The numbers of an upstream, new or as they were. Beyond [`caps::METRIC_NAMES_MAX`] they are
+    /// shared under `upstream="other"`.
+    #[must_use]
+    pub fn upstream(&self, name: &str) -> Arc<UpstreamMetrics> {
+        let make = || UpstreamMetrics::new(self.shards());
+        self.state.upstreams.entry([name, ""], [OTHER, ""], make)
+    }
+
+    /// The numbers of a target, new or as they were. Beyond [`caps::METRIC_TARGETS_MAX`] they are
+    /// shared under `target="other"`, where `yett_target_up` says nothing.
+    #[must_use]
+    pub fn target(&self, upstream: &str, target: &str) -> Arc<TargetMetrics> {
+        let make = || TargetMetrics::new(self.shards());
+        self.state.targets.entry([upstream, target], [OTHER, OTHER], make)
+    }
+
+    /// Counts a fault; `code` is an index into the codes given to [`Metrics::new`], and one beyond
+    /// them is not counted.
+    pub fn fault(&self, shard: usize, code: usize) {
+        if let Some(cell) = self.state.faults.cell(shard).get(code) {
+            cell.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Drops the series of targets that no config names any more: `keep` is asked with upstream and
+    /// target. Those who still hold a handle may go on using it; nobody sees it.
+    pub fn forget(&self, keep: &dyn Fn(&str, &str) -> bool) {
+        self.state.targets.retain(|[upstream, target]| target == OTHER || keep(upstream, target));
+    }
+
+    /// Counts a reload. One that worked also leaves its revision and the time `wall`.
+    pub fn reload(&self, ok: bool, revision: &str, wall: SystemTime) {
+        if !ok {
+            self.state.reloads_failed.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        self.state.reloads_ok.fetch_add(1, Ordering::Relaxed);
+        let loaded = wall.duration_since(SystemTime::UNIX_EPOCH).ok();
+        let mut config = self.state.config.lock().unwrap_or_else(PoisonError::into_inner);
+        *config = ConfigState { revision: revision.to_owned(), loaded };
+    }
+
+    /// Counts lines of the access log that were not written.
+    pub fn log_dropped(&self, lines: u64) {
+        self.state.log_dropped.fetch_add(lines, Ordering::Relaxed);
+    }
+
+    /// All numbers as OpenMetrics 1.0 text, which [`CONTENT_TYPE`] names. It reads `/proc/self`, so
+    /// it belongs on a thread that may block for a moment, not on a worker.
+    #[must_use]
+    pub fn encode(&self) -> String {
+        let mut out = String::with_capacity(16 << 10);
+        // Writing to a `String` cannot fail; a half-written text must not look like a whole one.
+        if text::encode(&mut out, &self.registry).is_err() {
+            out.clear();
+        }
+        out
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").field("shards", &self.state.shards).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

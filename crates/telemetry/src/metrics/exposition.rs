@@ -1,0 +1,277 @@
+//! Writes the numbers out: one method per group of families, in the order in which they are read.
+
+use super::process::Process;
+use super::series::{ApiMetrics, ApiTotals, BUCKETS_US, CLASSES, Labels, Refusal};
+use super::{OTHER, State};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use std::fmt;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+
+/// What a scrape asks for the numbers.
+#[derive(Debug)]
+pub(super) struct Exposition(pub(super) Arc<State>);
+
+impl Collector for Exposition {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut page = Page { encoder };
+        self.requests(&mut page)?;
+        self.apis(&mut page)?;
+        self.faults(&mut page)?;
+        self.listeners(&mut page)?;
+        self.upstreams(&mut page)?;
+        self.targets(&mut page)?;
+        self.config(&mut page)?;
+        process(&mut page)
+    }
+}
+
+impl Exposition {
+    fn requests(&self, page: &mut Page<'_>) -> fmt::Result {
+        let routes = self.0.routes.list();
+        let keys = ["api", "route"];
+        let mut family = page.counters(
+            "yett_requests",
+            "Requests that ended, by class of the status sent to the client",
+        )?;
+        for ([api, route], metrics) in &routes {
+            for (class, count) in CLASSES.iter().zip(metrics.totals()) {
+                // A class nobody has seen costs a series per route; the usual one is always
+                // there, so that a rate over a new route starts at zero.
+                if count > 0 || *class == "2xx" {
+                    let labels = [("api", &**api), ("route", route), ("status", class)];
+                    counter(&mut family, &labels, count)?;
+                }
+            }
+        }
+        let mut family = page.gauges("yett_requests_in_flight", "Requests under way")?;
+        for (values, metrics) in &routes {
+            let count = metrics.in_flight().sum().max(0);
+            gauge(&mut family, &labels(keys, values), count)?;
+        }
+        Ok(())
+    }
+
+    fn apis(&self, page: &mut Page<'_>) -> fmt::Result {
+        let total = |(labels, api): (Labels, Arc<ApiMetrics>)| (labels, api.totals());
+        let apis: Vec<(Labels, ApiTotals)> = self.0.apis.list().into_iter().map(total).collect();
+        let mut family = page.family(
+            "yett_request_duration_seconds",
+            "Time from the first byte of a request to the last of its answer",
+            MetricType::Histogram,
+        )?;
+        for (values, totals) in &apis {
+            histogram(&mut family, &labels(["api"], values), totals)?;
+        }
+        let mut family = page.counters("yett_request_bytes", "Bytes of request bodies")?;
+        for (values, totals) in &apis {
+            counter(&mut family, &labels(["api"], values), totals.bytes_in)?;
+        }
+        let mut family = page.counters("yett_response_bytes", "Bytes of answer bodies")?;
+        for (values, totals) in &apis {
+            counter(&mut family, &labels(["api"], values), totals.bytes_out)?;
+        }
+        Ok(())
+    }
+
+    fn faults(&self, page: &mut Page<'_>) -> fmt::Result {
+        let mut family = page.counters("yett_faults", "Requests that failed, by fault code")?;
+        for (index, code) in self.0.fault_codes.iter().enumerate() {
+            let cells = self.0.faults.cells().filter_map(|cells| cells.get(index));
+            counter(&mut family, &[("code", code)], crate::shards::sum(cells))?;
+        }
+        Ok(())
+    }
+
+    fn listeners(&self, page: &mut Page<'_>) -> fmt::Result {
+        let listeners = self.0.listeners.list();
+        let mut family =
+            page.counters("yett_connections", "Connections accepted, also those then refused")?;
+        for (values, metrics) in &listeners {
+            counter(&mut family, &labels(["listener"], values), metrics.accepted.sum())?;
+        }
+        let mut family = page.gauges("yett_connections_active", "Client connections open")?;
+        for (values, metrics) in &listeners {
+            gauge(&mut family, &labels(["listener"], values), metrics.active.sum().max(0))?;
+        }
+        let mut family = page.counters(
+            "yett_connections_refused",
+            "Connections closed before a request could be sent, by reason",
+        )?;
+        for ([listener, _], metrics) in &listeners {
+            for reason in Refusal::ALL {
+                let labels = [("listener", &**listener), ("reason", reason.label())];
+                counter(&mut family, &labels, metrics.refused(reason).sum())?;
+            }
+        }
+        let mut family =
+            page.counters("yett_tls_handshakes_failed", "TLS handshakes failed or too slow")?;
+        for (values, metrics) in &listeners {
+            counter(&mut family, &labels(["listener"], values), metrics.handshake_failed.sum())?;
+        }
+        Ok(())
+    }
+
+    fn upstreams(&self, page: &mut Page<'_>) -> fmt::Result {
+        let upstreams = self.0.upstreams.list();
+        for (name, help, value) in UPSTREAM_FAMILIES {
+            let mut family = page.counters(name, help)?;
+            for (values, metrics) in &upstreams {
+                counter(&mut family, &labels(["upstream"], values), value(metrics).sum())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn targets(&self, page: &mut Page<'_>) -> fmt::Result {
+        let targets = self.0.targets.list();
+        let keys = ["upstream", "target"];
+        let mut family = page.gauges("yett_target_up", "Whether the target may be chosen")?;
+        for (values, metrics) in &targets {
+            // Many targets in one series are neither up nor down.
+            if *values[1] != *OTHER {
+                gauge(&mut family, &labels(keys, values), i64::from(metrics.is_up()))?;
+            }
+        }
+        let mut family = page.counters("yett_target_requests", "Requests sent to the target")?;
+        for (values, metrics) in &targets {
+            counter(&mut family, &labels(keys, values), metrics.requests.sum())?;
+        }
+        let mut family = page.counters("yett_target_failures", "Requests the target failed")?;
+        for (values, metrics) in &targets {
+            counter(&mut family, &labels(keys, values), metrics.failures.sum())?;
+        }
+        Ok(())
+    }
+
+    fn config(&self, page: &mut Page<'_>) -> fmt::Result {
+        let mut family = page.counters("yett_config_reloads", "Attempts to load a config")?;
+        counter(&mut family, &[("result", "ok")], self.0.reloads_ok.load(Ordering::Relaxed))?;
+        let failed = self.0.reloads_failed.load(Ordering::Relaxed);
+        counter(&mut family, &[("result", "failed")], failed)?;
+
+        let config = self.0.config.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(loaded) = config.loaded {
+            page.gauges(
+                "yett_config_last_reload_success_timestamp_seconds",
+                "When a config was last loaded, since 1970",
+            )?
+            .encode_gauge(&loaded.as_secs_f64())?;
+            page.info("yett_config", "The config in force")?
+                .encode_info(&[("revision", config.revision.as_str())])?;
+        }
+        page.counters("yett_access_log_dropped", "Lines of the access log not written")?
+            .encode_counter::<NoLabelSet, _, u64>(
+                &self.0.log_dropped.load(Ordering::Relaxed),
+                None,
+            )?;
+        page.info("yett_build", "The program")?
+            .encode_info(&[("version", env!("CARGO_PKG_VERSION"))])
+    }
+}
+
+/// Name, help and place of a counter of upstreams.
+type UpstreamFamily =
+    (&'static str, &'static str, fn(&super::UpstreamMetrics) -> &crate::shards::ShardedCounter);
+
+const UPSTREAM_FAMILIES: [UpstreamFamily; 5] = [
+    ("yett_upstream_attempts", "Requests sent to a target, retries included", |u| &u.attempts),
+    ("yett_upstream_retries", "Attempts after the first of a request", |u| &u.retries),
+    ("yett_upstream_connections_opened", "Connections made", |u| &u.connections_opened),
+    ("yett_upstream_connect_failed", "Connections that could not be made", |u| &u.connect_failed),
+    ("yett_upstream_pool_reused", "Attempts on a connection already open", |u| &u.pool_reused),
+];
+
+fn process(page: &mut Page<'_>) -> fmt::Result {
+    let process = Process::read();
+    if let Some(bytes) = process.resident_bytes {
+        page.gauges("process_resident_memory_bytes", "Memory held in RAM")?.encode_gauge(&bytes)?;
+    }
+    if let Some(cpu_s) = process.cpu_s {
+        page.counters("process_cpu_seconds", "Time spent on processors")?
+            .encode_counter::<NoLabelSet, _, u64>(&cpu_s, None)?;
+    }
+    if let Some(fds) = process.open_fds {
+        page.gauges("process_open_fds", "Open file descriptors")?.encode_gauge(&fds)?;
+    }
+    if let Some(started_s) = process.started_s {
+        page.gauges("process_start_time_seconds", "When the process started, since 1970")?
+            .encode_gauge(&started_s)?;
+    }
+    Ok(())
+}
+
+/// The text being written.
+struct Page<'a> {
+    encoder: DescriptorEncoder<'a>,
+}
+
+impl Page<'_> {
+    fn family<'s>(
+        &'s mut self,
+        name: &'s str,
+        help: &str,
+        kind: MetricType,
+    ) -> Result<MetricEncoder<'s>, fmt::Error> {
+        self.encoder.encode_descriptor(name, help, None, kind)
+    }
+
+    /// A family of counters; the encoder adds `_total` to the name.
+    fn counters<'s>(
+        &'s mut self,
+        name: &'s str,
+        help: &str,
+    ) -> Result<MetricEncoder<'s>, fmt::Error> {
+        self.family(name, help, MetricType::Counter)
+    }
+
+    fn gauges<'s>(&'s mut self, name: &'s str, help: &str) -> Result<MetricEncoder<'s>, fmt::Error> {
+        self.family(name, help, MetricType::Gauge)
+    }
+
+    /// A family that only carries labels; the encoder adds `_info` to the name.
+    fn info<'s>(&'s mut self, name: &'s str, help: &str) -> Result<MetricEncoder<'s>, fmt::Error> {
+        self.family(name, help, MetricType::Info)
+    }
+}
+
+fn labels<'a, const N: usize>(
+    keys: [&'static str; N],
+    values: &'a Labels,
+) -> [(&'static str, &'a str); N] {
+    std::array::from_fn(|i| (keys[i], values.get(i).map_or("", |value| &**value)))
+}
+
+fn counter<const N: usize>(
+    family: &mut MetricEncoder<'_>,
+    labels: &[(&str, &str); N],
+    value: u64,
+) -> fmt::Result {
+    family.encode_family(labels)?.encode_counter::<NoLabelSet, _, u64>(&value, None)
+}
+
+fn gauge<const N: usize>(
+    family: &mut MetricEncoder<'_>,
+    labels: &[(&str, &str); N],
+    value: i64,
+) -> fmt::Result {
+    family.encode_family(labels)?.encode_gauge(&value)
+}
+
+/// The count is the sum of the buckets, so that the two always agree.
+#[expect(clippy::cast_precision_loss, reason = "a float is what OpenMetrics has for times")]
+fn histogram<const N: usize>(
+    family: &mut MetricEncoder<'_>,
+    labels: &[(&str, &str); N],
+    totals: &ApiTotals,
+) -> fmt::Result {
+    let bounds = BUCKETS_US.iter().map(|&us| us as f64 / 1e6).chain([f64::INFINITY]);
+    let buckets: Vec<(f64, u64)> = bounds.zip(totals.buckets).collect();
+    let count = totals.buckets.iter().fold(0_u64, |sum, count| sum.wrapping_add(*count));
+    let sum_s = totals.duration_us as f64 / 1e6;
+    family
+        .encode_family(labels)?
+        .encode_histogram::<NoLabelSet>(sum_s, count, &buckets, None)
+}

@@ -1,0 +1,311 @@
+//! The handles that the request path holds, and the tables that keep them by label.
+
+use crate::shards::{Gauge, Sharded, ShardedCounter, sum};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Upper bounds of the duration buckets in microseconds, both ends of what a gateway sees: half a
+/// millisecond from a cache, half a minute until a time-out. One more bucket takes the rest.
+pub(super) const BUCKETS_US: [u64; 14] = [
+    500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000,
+    2_500_000, 10_000_000, 30_000_000,
+];
+
+/// Values of the label `status`: what is no status at all, then the five classes of RFC 9110.
+pub(super) const CLASSES: [&str; 6] = ["other", "1xx", "2xx", "3xx", "4xx", "5xx"];
+
+/// What one API served.
+#[derive(Debug)]
+pub struct ApiMetrics {
+    label: Box<str>,
+    cells: Sharded<ApiCell>,
+}
+
+#[derive(Debug, Default)]
+struct ApiCell {
+    buckets: [AtomicU64; BUCKETS_US.len() + 1],
+    duration_us: AtomicU64,
+    bytes_in: AtomicU64,
+    bytes_out: AtomicU64,
+}
+
+/// What one API served, added up.
+#[derive(Debug, Default)]
+pub(super) struct ApiTotals {
+    pub(super) buckets: [u64; BUCKETS_US.len() + 1],
+    pub(super) duration_us: u64,
+    pub(super) bytes_in: u64,
+    pub(super) bytes_out: u64,
+}
+
+impl ApiMetrics {
+    pub(super) fn new(shards: usize, label: &str) -> Self {
+        Self { label: label.into(), cells: Sharded::new(shards, ApiCell::default) }
+    }
+
+    /// The value of the label `api`.
+    pub(super) fn label(&self) -> &str {
+        &self.label
+    }
+
+    fn record(&self, shard: usize, duration: Duration, bytes_in: u64, bytes_out: u64) {
+        let cell = self.cells.cell(shard);
+        // Whole microseconds hold 500 000 years: nanoseconds would wrap within days under many
+        // long-lived connections. Rounding to the nearest keeps the mean of short ones true.
+        let duration = duration.saturating_add(Duration::from_nanos(500));
+        let duration_us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        let bucket = BUCKETS_US.partition_point(|&bound_us| bound_us < duration_us);
+        cell.buckets[bucket].fetch_add(1, Ordering::Relaxed);
+        cell.duration_us.fetch_add(duration_us, Ordering::Relaxed);
+        cell.bytes_in.fetch_add(bytes_in, Ordering::Relaxed);
+        cell.bytes_out.fetch_add(bytes_out, Ordering::Relaxed);
+    }
+
+    pub(super) fn totals(&self) -> ApiTotals {
+        let cells = || self.cells.cells();
+        ApiTotals {
+            buckets: std::array::from_fn(|i| sum(cells().map(|cell| &cell.buckets[i]))),
+            duration_us: sum(cells().map(|cell| &cell.duration_us)),
+            bytes_in: sum(cells().map(|cell| &cell.bytes_in)),
+            bytes_out: sum(cells().map(|cell| &cell.bytes_out)),
+        }
+    }
+}
+
+/// What one route served.
+#[derive(Debug)]
+pub struct RouteMetrics {
+    api: Arc<ApiMetrics>,
+    classes: Sharded<[AtomicU64; CLASSES.len()]>,
+    in_flight: Gauge,
+}
+
+impl RouteMetrics {
+    pub(super) fn new(shards: usize, api: Arc<ApiMetrics>) -> Self {
+        let classes = Sharded::new(shards, <[AtomicU64; CLASSES.len()]>::default);
+        Self { api, classes, in_flight: Gauge::new(shards) }
+    }
+
+    /// Counts a request that ended, here and at its API, on behalf of the worker `shard`.
+    pub fn record(
+        &self,
+        shard: usize,
+        status: u16,
+        duration: Duration,
+        bytes_in: u64,
+        bytes_out: u64,
+    ) {
+        let classes = self.classes.cell(shard);
+        let class = classes.get(usize::from(status / 100)).unwrap_or(&classes[0]);
+        class.fetch_add(1, Ordering::Relaxed);
+        self.api.record(shard, duration, bytes_in, bytes_out);
+    }
+
+    /// Requests under way.
+    #[must_use]
+    pub fn in_flight(&self) -> &Gauge {
+        &self.in_flight
+    }
+
+    /// What the route's API served.
+    #[must_use]
+    pub fn api(&self) -> &Arc<ApiMetrics> {
+        &self.api
+    }
+
+    /// Requests by class, in the order of [`CLASSES`].
+    pub(super) fn totals(&self) -> [u64; CLASSES.len()] {
+        std::array::from_fn(|i| sum(self.classes.cells().map(|classes| &classes[i])))
+    }
+}
+
+/// Why a client's connection was closed before it could send a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The listener holds as many connections as it may.
+    Full,
+    /// The gateway is about to end.
+    Draining,
+    /// A policy refuses the client's address.
+    Denied,
+}
+
+impl Refusal {
+    /// All of them, in the order of the counters.
+    pub(super) const ALL: [Self; 3] = [Self::Full, Self::Draining, Self::Denied];
+
+    /// The value of the label `reason`.
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Draining => "draining",
+            Self::Denied => "denied",
+        }
+    }
+}
+
+/// What one listener saw.
+#[derive(Debug)]
+pub struct ListenerMetrics {
+    /// Connections accepted by the operating system, also those refused afterwards.
+    pub accepted: ShardedCounter,
+    /// Connections open now.
+    pub active: Gauge,
+    /// TLS handshakes that failed or took too long.
+    pub handshake_failed: ShardedCounter,
+    refused: [ShardedCounter; Refusal::ALL.len()],
+}
+
+impl ListenerMetrics {
+    pub(super) fn new(shards: usize) -> Self {
+        Self {
+            accepted: ShardedCounter::new(shards),
+            active: Gauge::new(shards),
+            handshake_failed: ShardedCounter::new(shards),
+            refused: std::array::from_fn(|_| ShardedCounter::new(shards)),
+        }
+    }
+
+    /// Connections refused for that reason.
+    #[must_use]
+    pub fn refused(&self, reason: Refusal) -> &ShardedCounter {
+        &self.refused[reason as usize]
+    }
+}
+
+/// What was done with one upstream.
+#[derive(Debug)]
+pub struct UpstreamMetrics {
+    /// Requests sent to a target, each retry counting anew.
+    pub attempts: ShardedCounter,
+    /// Attempts after the first of a request.
+    pub retries: ShardedCounter,
+    /// Connections made.
+    pub connections_opened: ShardedCounter,
+    /// Connections that could not be made, TLS included.
+    pub connect_failed: ShardedCounter,
+    /// Attempts that found an open connection in the pool.
+    pub pool_reused: ShardedCounter,
+}
+
+impl UpstreamMetrics {
+    pub(super) fn new(shards: usize) -> Self {
+        Self {
+            attempts: ShardedCounter::new(shards),
+            retries: ShardedCounter::new(shards),
+            connections_opened: ShardedCounter::new(shards),
+            connect_failed: ShardedCounter::new(shards),
+            pool_reused: ShardedCounter::new(shards),
+        }
+    }
+}
+
+/// What was done with one target.
+#[derive(Debug)]
+pub struct TargetMetrics {
+    /// Requests sent to it.
+    pub requests: ShardedCounter,
+    /// Requests that it did not answer, or answered with what counts as a failure for its health.
+    pub failures: ShardedCounter,
+    up: AtomicBool,
+}
+
+impl TargetMetrics {
+    pub(super) fn new(shards: usize) -> Self {
+        let (requests, failures) = (ShardedCounter::new(shards), ShardedCounter::new(shards));
+        Self { requests, failures, up: AtomicBool::new(true) }
+    }
+
+    /// Says whether the target may be chosen. A new one is up until somebody says otherwise.
+    pub fn set_up(&self, up: bool) {
+        self.up.store(up, Ordering::Relaxed);
+    }
+
+    /// Whether the target may be chosen.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.up.load(Ordering::Relaxed)
+    }
+}
+
+/// Values of up to two labels; the second is empty where there is only one.
+pub(super) type Labels = [Box<str>; 2];
+
+/// Series by their labels. The lock is taken when a config is compiled and when a scrape lists them.
+#[derive(Debug)]
+pub(super) struct Table<T> {
+    cap: usize,
+    series: Mutex<BTreeMap<Labels, Arc<T>>>,
+}
+
+impl<T> Table<T> {
+    /// Nothing yet, and never more than `cap` series beside those for the overflow.
+    pub(super) fn new(cap: usize) -> Self {
+        Self { cap, series: Mutex::default() }
+    }
+
+    /// The series with these labels, made if there is room, else the one with the labels `overflow`.
+    pub(super) fn entry(
+        &self,
+        labels: [&str; 2],
+        overflow: [&str; 2],
+        make: impl Fn() -> T,
+    ) -> Arc<T> {
+        self.entry_or(labels, overflow, &make, &make)
+    }
+
+    /// Like [`Table::entry`], where the series for the overflow is made in a way of its own.
+    pub(super) fn entry_or(
+        &self,
+        labels: [&str; 2],
+        overflow: [&str; 2],
+        make: impl FnOnce() -> T,
+        make_overflow: impl FnOnce() -> T,
+    ) -> Arc<T> {
+        let labels = labels.map(Box::from);
+        let mut series = self.lock();
+        if let Some(known) = series.get(&labels) {
+            return Arc::clone(known);
+        }
+        if series.len() >= self.cap {
+            series.retain(|_, held| is_held(held));
+        }
+        if series.len() >= self.cap {
+            let overflow = overflow.map(Box::from);
+            return Arc::clone(series.entry(overflow).or_insert_with(|| Arc::new(make_overflow())));
+        }
+        Arc::clone(series.entry(labels).or_insert_with(|| Arc::new(make())))
+    }
+
+    /// Whether new labels find no room before others are dropped.
+    pub(super) fn is_full(&self) -> bool {
+        self.lock().len() >= self.cap
+    }
+
+    /// Drops the series that nobody holds.
+    pub(super) fn prune(&self) {
+        self.lock().retain(|_, held| is_held(held));
+    }
+
+    /// Drops the series whose labels `keep` does not want.
+    pub(super) fn retain(&self, keep: impl Fn([&str; 2]) -> bool) {
+        self.lock().retain(|[first, second], _| keep([first, second]));
+    }
+
+    /// All series in the order of their labels, taken out so that the lock is not held while they
+    /// are written.
+    pub(super) fn list(&self) -> Vec<(Labels, Arc<T>)> {
+        self.lock().iter().map(|(labels, series)| (labels.clone(), Arc::clone(series))).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Labels, Arc<T>>> {
+        self.series.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether anybody but the table has it.
+fn is_held<T>(series: &Arc<T>) -> bool {
+    Arc::strong_count(series) > 1
+}

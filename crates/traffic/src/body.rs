@@ -1,0 +1,271 @@
+//! Bodies that stream: data and trailers pass as they come, with the receiver setting the pace.
+
+use crate::fault::{Fault, FaultCode, Stage};
+use base::BoxError;
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+/// A request or response body.
+#[derive(Default)]
+pub struct Body(Kind);
+
+#[derive(Default)]
+enum Kind {
+    #[default]
+    Empty,
+    Full(Option<Bytes>),
+    Stream(Pin<Box<dyn HttpBody<Data = Bytes, Error = BodyError> + Send>>),
+}
+
+/// Why a body ended before its end.
+#[derive(Debug)]
+pub enum BodyError {
+    /// A filter refused it, with the fault that the client is to be told.
+    Refused(Fault),
+    /// The side that sends it went away or broke the framing.
+    Cut(BoxError),
+    /// The side that sends it was silent for too long.
+    Idle,
+}
+
+/// Sees a body pass in one direction. It owns its state, and may hold back, replace or abort.
+pub trait BodyFilter: Send {
+    /// A piece of data came; what is returned goes on in its place.
+    ///
+    /// # Errors
+    /// The fault that ends the body.
+    fn on_data(&mut self, data: Bytes) -> Result<Bytes, Fault>;
+
+    /// The data ended; what was held back goes out now.
+    ///
+    /// # Errors
+    /// The fault that ends the body.
+    fn on_end(&mut self) -> Result<Bytes, Fault> {
+        Ok(Bytes::new())
+    }
+
+    /// Trailers came.
+    ///
+    /// # Errors
+    /// The fault that ends the body.
+    fn on_trailers(&mut self, trailers: HeaderMap) -> Result<HeaderMap, Fault> {
+        Ok(trailers)
+    }
+
+    /// Whether the length of the data stays what it was.
+    fn keeps_length(&self) -> bool {
+        false
+    }
+}
+
+impl Body {
+    /// No body.
+    #[must_use]
+    pub const fn empty() -> Self {
+        Self(Kind::Empty)
+    }
+
+    /// A body that is all there.
+    #[must_use]
+    pub fn full(data: impl Into<Bytes>) -> Self {
+        let data = data.into();
+        Self(if data.is_empty() { Kind::Empty } else { Kind::Full(Some(data)) })
+    }
+
+    /// A body that comes piece by piece.
+    #[must_use]
+    pub fn stream(body: impl HttpBody<Data = Bytes, Error = BodyError> + Send + 'static) -> Self {
+        Self(Kind::Stream(Box::pin(body)))
+    }
+
+    /// Whether there is certainly nothing in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        match &self.0 {
+            Kind::Empty => true,
+            Kind::Full(data) => data.is_none(),
+            Kind::Stream(body) => body.is_end_stream(),
+        }
+    }
+
+    /// The same body again, if it is all there and can be sent twice.
+    #[must_use]
+    pub fn copy(&self) -> Option<Self> {
+        match &self.0 {
+            Kind::Empty => Some(Self::empty()),
+            Kind::Full(data) => data.clone().map(Self::full),
+            Kind::Stream(body) => body.is_end_stream().then(Self::empty),
+        }
+    }
+
+    /// Lets a filter see this body from now on.
+    pub fn filter(&mut self, filter: Box<dyn BodyFilter>) {
+        let inner = std::mem::take(self);
+        *self = Self::stream(Filtered { inner, filter, ended: false, trailers: None });
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            Kind::Empty => "Body(empty)",
+            Kind::Full(_) => "Body(full)",
+            Kind::Stream(_) => "Body(stream)",
+        })
+    }
+}
+
+impl From<String> for Body {
+    fn from(text: String) -> Self {
+        Self::full(text)
+    }
+}
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match &mut self.0 {
+            Kind::Empty => Poll::Ready(None),
+            Kind::Full(data) => Poll::Ready(data.take().map(|data| Ok(Frame::data(data)))),
+            Kind::Stream(body) => body.as_mut().poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Kind::Empty => SizeHint::with_exact(0),
+            Kind::Full(data) => {
+                SizeHint::with_exact(data.as_ref().map_or(0, |data| data.len() as u64))
+            }
+            Kind::Stream(body) => body.size_hint(),
+        }
+    }
+}
+
+/// A body under the eyes of a filter.
+struct Filtered {
+    inner: Body,
+    filter: Box<dyn BodyFilter>,
+    ended: bool,
+    trailers: Option<HeaderMap>,
+}
+
+impl Filtered {
+    /// After the last data: what the filter held back, then the trailers.
+    fn end(&mut self, trailers: Option<HeaderMap>) -> Result<Option<Frame<Bytes>>, Fault> {
+        self.ended = true;
+        let held = self.filter.on_end()?;
+        let trailers = trailers.map(|t| self.filter.on_trailers(t)).transpose()?;
+        if held.is_empty() {
+            return Ok(trailers.map(Frame::trailers));
+        }
+        self.trailers = trailers;
+        Ok(Some(Frame::data(held)))
+    }
+}
+
+impl HttpBody for Filtered {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        loop {
+            if self.ended {
+                return Poll::Ready(self.trailers.take().map(|t| Ok(Frame::trailers(t))));
+            }
+            let frame = match ready!(Pin::new(&mut self.inner).poll_frame(cx)) {
+                Some(Err(error)) => {
+                    self.ended = true;
+                    return Poll::Ready(Some(Err(error)));
+                }
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => self.filter.on_data(data).map(|data| Some(Frame::data(data))),
+                    Err(frame) => self.end(frame.into_trailers().ok()),
+                },
+                None => self.end(None),
+            };
+            match frame {
+                Ok(Some(frame)) if frame.data_ref().is_some_and(Bytes::is_empty) => {}
+                Ok(frame) => return Poll::Ready(frame.map(Ok)),
+                Err(fault) => {
+                    self.ended = true;
+                    self.inner = Body::empty();
+                    return Poll::Ready(Some(Err(BodyError::Refused(fault))));
+                }
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.ended && self.trailers.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        if self.filter.keeps_length() { self.inner.size_hint() } else { SizeHint::new() }
+    }
+}
+
+impl fmt::Display for BodyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(fault) => write!(f, "the body was refused: {fault}"),
+            Self::Cut(_) => f.write_str("the body was cut off"),
+            Self::Idle => f.write_str("the body came too slowly"),
+        }
+    }
+}
+
+impl std::error::Error for BodyError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Refused(fault) => Some(fault),
+            Self::Cut(cause) => Some(cause.as_ref()),
+            Self::Idle => None,
+        }
+    }
+}
+
+impl BodyError {
+    /// The fault of a request whose own body failed like this, if `error` or what lies behind it says
+    /// so: the client's doing, whatever the upstream made of it.
+    #[must_use]
+    pub fn fault_behind(error: &(dyn std::error::Error + 'static)) -> Option<Fault> {
+        let mut next = Some(error);
+        while let Some(error) = next {
+            match error.downcast_ref::<Self>() {
+                Some(Self::Refused(fault)) => {
+                    let mut copy = Fault::new(fault.at, fault.code);
+                    copy.detail.clone_from(&fault.detail);
+                    copy.headers.clone_from(&fault.headers);
+                    copy.closes = fault.closes;
+                    return Some(copy);
+                }
+                Some(Self::Cut(cause)) => {
+                    let fault = Fault::new(Stage::Forward, FaultCode::BodyCut);
+                    return Some(fault.cause(cause.to_string()).closing());
+                }
+                Some(Self::Idle) => {
+                    return Some(Fault::new(Stage::Forward, FaultCode::BodyTimeout).closing());
+                }
+                None => next = error.source(),
+            }
+        }
+        None
+    }
+}

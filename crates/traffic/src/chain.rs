@@ -1,0 +1,96 @@
+//! The ordered policies of a route, sliced by phase when compiled.
+
+use crate::exchange::Slot;
+use crate::policy::{Phases, Policy};
+use base::Place;
+use std::fmt;
+use std::sync::Arc;
+
+/// A policy in a chain.
+#[derive(Clone)]
+pub struct Entry {
+    /// What it does.
+    pub policy: Arc<dyn Policy>,
+    /// Its kind, such as `rate_limit`.
+    pub kind: &'static str,
+    /// Its id: owner, kind and own id.
+    pub id: Arc<str>,
+    /// Where it was written.
+    pub place: Place,
+    /// The phases it takes part in.
+    pub phases: Phases,
+    /// The key of its notes.
+    pub slot: Slot,
+}
+
+/// The policies of a route in the order in which they run.
+#[derive(Clone, Default)]
+pub struct Chain {
+    entries: Box<[Entry]>,
+    request: Box<[usize]>,
+    forward: Box<[usize]>,
+    reply: Box<[usize]>,
+    record: Box<[usize]>,
+}
+
+impl Chain {
+    /// A chain of these entries, which get their slots here.
+    #[must_use]
+    pub fn new(mut entries: Vec<Entry>) -> Self {
+        for (position, entry) in entries.iter_mut().enumerate() {
+            entry.slot = Slot(position);
+        }
+        let with = |has: fn(&Phases) -> bool| {
+            let having = entries.iter().enumerate().filter(move |(_, entry)| has(&entry.phases));
+            having.map(|(position, _)| position).collect::<Vec<_>>()
+        };
+        let mut reply = with(|phases| phases.reply);
+        reply.reverse();
+        Self {
+            request: with(|phases| phases.request).into(),
+            forward: with(|phases| phases.forward).into(),
+            reply: reply.into(),
+            record: with(|phases| phases.record).into(),
+            entries: entries.into(),
+        }
+    }
+
+    /// All entries, in chain order.
+    #[must_use]
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// Those with a request hook, in chain order.
+    pub fn request(&self) -> impl Iterator<Item = &Entry> {
+        self.request.iter().map(|&position| &self.entries[position])
+    }
+
+    /// Those with a hook before each attempt, in chain order.
+    pub fn forward(&self) -> impl Iterator<Item = &Entry> {
+        self.forward.iter().map(|&position| &self.entries[position])
+    }
+
+    /// Those with a reply hook, in reverse chain order: the policy that saw the request first has the
+    /// last word on the answer.
+    pub fn reply(&self) -> impl Iterator<Item = &Entry> {
+        self.reply.iter().map(|&position| &self.entries[position])
+    }
+
+    /// Those with a record hook, in chain order.
+    pub fn record(&self) -> impl Iterator<Item = &Entry> {
+        self.record.iter().map(|&position| &self.entries[position])
+    }
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.id, self.place)
+    }
+}
+
+impl fmt::Debug for Chain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(&self.entries).finish()
+    }
+}

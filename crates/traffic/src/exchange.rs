@@ -1,0 +1,138 @@
+//! Everything known of one request: filled stage by stage, read by policies, expressions and the
+//! record.
+
+use crate::body::Body;
+use crate::directory::{Consumer, Credential};
+use crate::fault::FaultCode;
+use crate::head::{RequestHead, Scheme};
+use crate::id::{RequestId, Trace};
+use crate::tree::Matched;
+use crate::upstream::Timeouts;
+use smallvec::SmallVec;
+use std::any::Any;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// One request on its way through the gateway.
+#[derive(Debug)]
+pub struct Exchange {
+    /// Its identifier, in logs, answers and towards the backend.
+    pub id: RequestId,
+    /// Where it stands in a distributed trace.
+    pub trace: Trace,
+    /// When its head was complete.
+    pub arrived: Instant,
+    /// The worker that serves it, an index into sharded state.
+    pub worker: usize,
+    /// The revision of the config it is served by.
+    pub revision: Arc<str>,
+    /// The connection it came by.
+    pub connection: Arc<Connection>,
+    /// Its head; what policies leave of it is forwarded.
+    pub request: RequestHead,
+    /// Its body.
+    pub body: Body,
+    /// The route and what the path gave; set by `route`.
+    pub matched: Option<Matched>,
+    /// Who calls; set by identity policies.
+    pub consumer: Option<Arc<Consumer>>,
+    /// What the caller showed; set by identity policies.
+    pub credential: Option<Arc<Credential>>,
+    /// Time limits that override those of the upstream; set by policies.
+    pub timeouts: Timeouts,
+    /// The policies' own notes.
+    pub notes: Notes,
+    /// What was tried to forward it.
+    pub attempts: Attempts,
+    /// What will be written down of it.
+    pub record: Record,
+    /// Whether this is a cross-origin preflight, routed by the method it asks about.
+    pub is_preflight: bool,
+}
+
+/// A client's connection.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    /// The listener's name.
+    pub listener: Arc<str>,
+    /// The client's address.
+    pub peer: SocketAddr,
+    /// The address the client connected to.
+    pub local: SocketAddr,
+    /// Whether it is protected by TLS.
+    pub scheme: Scheme,
+    /// TLS facts, if it is.
+    pub tls: Option<TlsFacts>,
+}
+
+/// What is known of a TLS connection.
+#[derive(Clone, Debug)]
+pub struct TlsFacts {
+    /// Protocol version, such as `TLSv1.3`.
+    pub version: &'static str,
+    /// The name the client asked for (SNI).
+    pub server_name: Option<Arc<str>>,
+}
+
+/// The position of a policy in its chain: the key of its notes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slot(pub usize);
+
+/// What policies remember between their hooks within one request, each in the slot of its own.
+#[derive(Debug, Default)]
+pub struct Notes(SmallVec<[Option<Box<dyn Any + Send>>; 4]>);
+
+impl Notes {
+    /// Leaves a note, in place of an earlier one.
+    pub fn put<T: Any + Send>(&mut self, slot: Slot, note: T) {
+        if self.0.len() <= slot.0 {
+            self.0.resize_with(slot.0 + 1, || None);
+        }
+        self.0[slot.0] = Some(Box::new(note));
+    }
+
+    /// The note of a slot, if one of this type is there.
+    #[must_use]
+    pub fn peek<T: Any + Send>(&self, slot: Slot) -> Option<&T> {
+        self.0.get(slot.0)?.as_ref()?.downcast_ref()
+    }
+
+    /// Takes the note of a slot away.
+    pub fn take<T: Any + Send>(&mut self, slot: Slot) -> Option<T> {
+        let note = self.0.get_mut(slot.0)?.take()?;
+        note.downcast().ok().map(|note| *note)
+    }
+}
+
+/// What was tried to forward a request.
+#[derive(Debug, Default)]
+pub struct Attempts {
+    /// The targets tried, in order, by their position in the upstream.
+    pub tried: SmallVec<[usize; 4]>,
+    /// How many attempts were made.
+    pub count: u32,
+}
+
+/// What will be written down of a request.
+#[derive(Debug, Default)]
+pub struct Record {
+    /// Status of the answer.
+    pub status: u16,
+    /// The fault, if it failed.
+    pub fault: Option<FaultCode>,
+    /// What lay behind the fault.
+    pub cause: Option<String>,
+    /// The upstream it went to.
+    pub upstream: Option<Arc<str>>,
+    /// The target that answered, or was tried last.
+    pub target: Option<Arc<str>>,
+    /// Time until the upstream's response head.
+    pub upstream_duration: Duration,
+    /// Bytes of the request body read so far.
+    pub bytes_in: u64,
+    /// Bytes of the response body handed to the client so far.
+    pub bytes_out: u64,
+    /// Whether the last byte was handed over.
+    pub complete: bool,
+}

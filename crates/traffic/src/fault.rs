@@ -1,0 +1,224 @@
+//! Failed requests. A stage returns a [`Fault`], the spine converts it once into an answer: RFC 9457
+//! problem details with a request id and never a cause. One table gives status, blame and public text
+//! of every code; `docs/reference/faults.md` is generated from it.
+
+use base::BoxError;
+use http::{HeaderName, HeaderValue, StatusCode};
+use std::borrow::Cow;
+use std::fmt;
+
+/// The seven stages of a request, in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// Normalise and refuse.
+    Admit,
+    /// Find the route.
+    Route,
+    /// Run the request phase of the chain.
+    Guard,
+    /// Answer from what is stored.
+    Cache,
+    /// Ask an upstream.
+    Forward,
+    /// Run the response phase of the chain.
+    Reply,
+    /// Write down what happened.
+    Record,
+}
+
+/// Who caused a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blame {
+    /// The request is at fault.
+    Client,
+    /// The backend is at fault.
+    Upstream,
+    /// The gateway or its config is at fault.
+    Gateway,
+}
+
+/// What the table says of one code.
+#[derive(Clone, Copy, Debug)]
+pub struct FaultRow {
+    /// Stable name, in logs, metrics and answers.
+    pub name: &'static str,
+    /// Status of the answer.
+    pub status: u16,
+    /// Who caused it.
+    pub blame: Blame,
+    /// What the client is told.
+    pub title: &'static str,
+    /// What it means and what to do, for operators.
+    pub about: &'static str,
+}
+
+macro_rules! fault_codes {
+    ($($code:ident $name:literal $status:literal $blame:ident $title:literal $about:literal;)*) => {
+        /// Why a request failed.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum FaultCode {
+            $(#[doc = $about] $code,)*
+        }
+
+        /// The table of all codes, in the order of [`FaultCode`].
+        pub const FAULTS: &[FaultRow] = &[
+            $(FaultRow {
+                name: $name,
+                status: $status,
+                blame: Blame::$blame,
+                title: $title,
+                about: $about,
+            },)*
+        ];
+
+        /// The names of all codes, in the order of [`FaultCode`].
+        pub const FAULT_NAMES: &[&str] = &[$($name,)*];
+    };
+}
+
+fault_codes! {
+    BadRequest "bad_request" 400 Client "The request is malformed" "The request breaks HTTP's rules (RFC 9110, 9112): bad target, header or encoding.";
+    BadHost "bad_host" 400 Client "The request names no valid host" "`Host` is missing, repeated, malformed or differs from the request target's authority (RFC 9112, 3.2).";
+    BadPath "bad_path" 400 Client "The path is not acceptable" "The path holds a broken percent-encoding, a control character, a backslash, a climb above the root, or a form that the listener's `paths` rules refuse.";
+    BadFraming "bad_framing" 400 Client "The length of the request is ambiguous" "Content-Length beside Transfer-Encoding, or several lengths (RFC 9112, 6.3): a smuggling attempt or a broken client. The connection is closed.";
+    HeadTooLarge "head_too_large" 431 Client "The request's headers are too large" "More headers or header bytes than the gateway accepts.";
+    TargetTooLong "target_too_long" 414 Client "The request target is too long" "Path and query exceed the cap.";
+    MethodUnsupported "method_unsupported" 501 Gateway "The method is not supported" "CONNECT and TRACE are not proxied.";
+    HttpsRequired "https_required" 308 Client "Use HTTPS" "The listener redirects to HTTPS.";
+    ListenerGone "listener_gone" 503 Gateway "The service is restarting" "The connection belongs to a listener that the current config no longer has.";
+    NoRoute "no_route" 404 Client "Nothing is here" "No route matches host and path.";
+    MethodNotAllowed "method_not_allowed" 405 Client "The method is not allowed here" "Routes match host and path, but none this method; `Allow` lists those that do.";
+    RouteBroken "route_broken" 503 Gateway "The service is not available" "The route's config has a problem; the gateway's log and `yett check` name it.";
+    CredentialsMissing "credentials_missing" 401 Client "Credentials are required" "The request carries no credentials that the route's identity policy knows.";
+    CredentialsInvalid "credentials_invalid" 401 Client "The credentials are not valid" "The credentials are unknown, malformed, expired or revoked.";
+    AccessDenied "access_denied" 403 Client "Access is denied" "An `allow` or `deny` policy refused the request.";
+    AccessUndecided "access_undecided" 403 Gateway "Access is denied" "An expression of an `allow` or `deny` policy could not be evaluated, which counts as a refusal.";
+    CorsRefused "cors_refused" 403 Client "The origin is not allowed" "A cross-origin preflight came from an origin, or for a method or header, that the `cors` policy does not list.";
+    RateLimited "rate_limited" 429 Client "Too many requests" "A `rate_limit` is used up; `Retry-After` says when to come back.";
+    BodyTooLarge "body_too_large" 413 Client "The body is too large" "The request body exceeds the route's `body_limit`.";
+    BodyTimeout "body_timeout" 408 Client "The body came too slowly" "The client sent no piece of its body within the idle time-out.";
+    BodyCut "body_cut" 400 Client "The body is incomplete" "The client ended the connection or broke the framing in the middle of its body.";
+    NoTarget "no_target" 503 Upstream "The service is not available" "Every target of the upstream is unhealthy or was tried already.";
+    Unresolved "unresolved" 503 Upstream "The service is not available" "The upstream's name has no address, now or ever so far.";
+    ConnectFailed "connect_failed" 502 Upstream "The service could not be reached" "No connection to a target could be opened (refused, unreachable, TLS failure).";
+    ConnectTimeout "connect_timeout" 504 Upstream "The service did not answer in time" "Opening a connection to a target took longer than `timeouts.connect`.";
+    FirstByteTimeout "first_byte_timeout" 504 Upstream "The service did not answer in time" "The target sent no response head within `timeouts.first_byte`.";
+    TotalTimeout "total_timeout" 504 Gateway "The request took too long" "The exchange took longer than `timeouts.total`.";
+    UpstreamReset "upstream_reset" 502 Upstream "The service broke off" "The target closed or reset the connection before it had answered.";
+    UpstreamInvalid "upstream_invalid" 502 Upstream "The service gave an invalid answer" "The target's answer breaks HTTP's rules.";
+    Draining "draining" 503 Gateway "The service is restarting" "The gateway is shutting down and takes no new requests on this connection.";
+    Internal "internal" 500 Gateway "Something went wrong" "A defect of the gateway; please report it with the request id.";
+}
+
+impl FaultCode {
+    /// What the table says of this code.
+    #[must_use]
+    pub fn row(self) -> &'static FaultRow {
+        &FAULTS[self.index()]
+    }
+
+    /// The position in the table.
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+
+    /// Stable name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.row().name
+    }
+
+    /// Status of the answer.
+    #[must_use]
+    pub fn status(self) -> StatusCode {
+        StatusCode::from_u16(self.row().status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+}
+
+/// A failed request. The cause goes to the log, never to the client.
+#[derive(Debug)]
+pub struct Fault {
+    /// The stage in which it failed.
+    pub at: Stage,
+    /// Why.
+    pub code: FaultCode,
+    /// What the client is told besides the title.
+    pub detail: Option<Cow<'static, str>>,
+    /// Headers of the answer, such as `Allow` or `Retry-After`.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// What lies behind it, for the log only.
+    pub cause: Option<BoxError>,
+    /// Whether the client's connection must be closed after the answer.
+    pub closes: bool,
+}
+
+impl Fault {
+    /// A fault without further words.
+    #[must_use]
+    pub const fn new(at: Stage, code: FaultCode) -> Self {
+        Self { at, code, detail: None, headers: Vec::new(), cause: None, closes: false }
+    }
+
+    /// Adds what the client is told besides the title. Never a cause, never a secret.
+    #[must_use]
+    pub fn detail(mut self, detail: impl Into<Cow<'static, str>>) -> Self {
+        self.detail = Some(detail.into());
+        self
+    }
+
+    /// Adds what lies behind the fault, for the log.
+    #[must_use]
+    pub fn cause(mut self, cause: impl Into<BoxError>) -> Self {
+        self.cause = Some(cause.into());
+        self
+    }
+
+    /// Adds a header of the answer.
+    #[must_use]
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    /// Has the client's connection closed after the answer.
+    #[must_use]
+    pub const fn closing(mut self) -> Self {
+        self.closes = true;
+        self
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} in {:?}", self.code.name(), self.at)
+    }
+}
+
+impl std::error::Error for Fault {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.cause.as_deref().map(|cause| cause as &(dyn std::error::Error + 'static))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FAULT_NAMES, FAULTS, FaultCode};
+    use std::collections::HashSet;
+
+    #[test]
+    fn the_table_is_in_the_order_of_the_codes_and_names_are_unique() {
+        assert_eq!(FaultCode::BadRequest.name(), "bad_request");
+        assert_eq!(FaultCode::Internal.name(), "internal");
+        assert_eq!(FaultCode::Internal.index(), FAULTS.len() - 1);
+        assert_eq!(FAULT_NAMES.iter().collect::<HashSet<_>>().len(), FAULTS.len());
+    }
+
+    #[test]
+    fn a_lost_dependency_is_never_a_401() {
+        for row in FAULTS {
+            let is_refusal = row.status == 401;
+            assert!(!is_refusal || row.name.starts_with("credentials_"), "{}", row.name);
+        }
+    }
+}

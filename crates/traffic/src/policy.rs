@@ -1,0 +1,99 @@
+//! One kind of treatment: the hooks by which a policy takes part in a request.
+
+use crate::exchange::{Exchange, Slot};
+use crate::fault::Fault;
+use crate::{BoxFuture, Response};
+use std::fmt;
+
+/// What a policy decides about a request.
+#[derive(Debug)]
+pub enum Flow {
+    /// It goes on.
+    Continue,
+    /// It ends here, with this answer.
+    Answer(Box<Response>),
+}
+
+/// A result at once, or later. Most policies finish at once and allocate nothing.
+pub enum Outcome<'a, T> {
+    /// Here it is.
+    Now(Result<T, Fault>),
+    /// It must be waited for.
+    Later(BoxFuture<'a, Result<T, Fault>>),
+}
+
+impl<T> Outcome<'_, T> {
+    /// Waits if it must.
+    ///
+    /// # Errors
+    /// The policy's fault.
+    pub async fn settle(self) -> Result<T, Fault> {
+        match self {
+            Self::Now(result) => result,
+            Self::Later(future) => future.await,
+        }
+    }
+}
+
+impl<T> From<Result<T, Fault>> for Outcome<'_, T> {
+    fn from(result: Result<T, Fault>) -> Self {
+        Self::Now(result)
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Outcome<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Now(result) => result.fmt(f),
+            Self::Later(_) => f.write_str("Later"),
+        }
+    }
+}
+
+/// The phases in which a kind of policy has a hook; chains are sliced by them when compiled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Phases {
+    /// Before the request is forwarded.
+    pub request: bool,
+    /// Before each attempt to forward.
+    pub forward: bool,
+    /// Before the answer goes to the client.
+    pub reply: bool,
+    /// After the answer's last byte.
+    pub record: bool,
+}
+
+/// The runtime of one configured policy. It is shared by all requests and workers, so it holds no
+/// state of a request (see [`crate::exchange::Notes`]) and keeps live state in [`crate::State`].
+pub trait Policy: Send + Sync {
+    /// Runs in `guard`, in chain order, until one answers or fails.
+    fn on_request<'a>(&'a self, exchange: &'a mut Exchange, slot: Slot) -> Outcome<'a, Flow> {
+        // A hook that is not overridden does nothing with its arguments.
+        drop((exchange, slot));
+        Outcome::Now(Ok(Flow::Continue))
+    }
+
+    /// Runs in `forward`, before each attempt.
+    fn on_forward<'a>(&'a self, exchange: &'a mut Exchange, slot: Slot) -> Outcome<'a, ()> {
+        drop((exchange, slot));
+        Outcome::Now(Ok(()))
+    }
+
+    /// Runs in `reply`, in reverse chain order, for every answer: also for faults and for answers that
+    /// came before this policy's turn.
+    fn on_reply<'a>(
+        &'a self,
+        exchange: &'a mut Exchange,
+        reply: &'a mut Response,
+        slot: Slot,
+    ) -> Outcome<'a, ()> {
+        drop((exchange, slot));
+        let _: &mut Response = reply;
+        Outcome::Now(Ok(()))
+    }
+
+    /// Runs in `record`, after the last byte.
+    fn on_record(&self, exchange: &mut Exchange, slot: Slot) {
+        drop((exchange, slot));
+    }
+}

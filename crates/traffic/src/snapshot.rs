@@ -1,0 +1,80 @@
+//! The compiled config: immutable, shared by all workers, swapped as a whole.
+
+use crate::canonical::PathRules;
+use crate::chain::Chain;
+use crate::tree::RouteTree;
+use crate::upstream::Upstream;
+use base::Place;
+use rustls::ServerConfig;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use telemetry::metrics::{ListenerMetrics, RouteMetrics};
+
+/// Everything the data plane serves by.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// Identifies the config this was compiled from.
+    pub revision: Arc<str>,
+    /// The listeners.
+    pub listeners: Vec<Arc<ListenerPart>>,
+    /// The routes of all APIs, in the order they were written.
+    pub routes: Vec<Arc<Route>>,
+    /// The upstreams.
+    pub upstreams: Vec<Arc<dyn Upstream>>,
+}
+
+impl Snapshot {
+    /// The part of a listener. Listeners are few, so looking along the list is fastest.
+    #[must_use]
+    pub fn listener(&self, name: &str) -> Option<&Arc<ListenerPart>> {
+        self.listeners.iter().find(|part| &*part.name == name)
+    }
+}
+
+/// What one listener serves by.
+#[derive(Debug)]
+pub struct ListenerPart {
+    /// Its name in the config.
+    pub name: Arc<str>,
+    /// The revision this belongs to.
+    pub revision: Arc<str>,
+    /// Where it is bound.
+    pub bind: SocketAddr,
+    /// TLS, if it speaks it.
+    pub tls: Option<Arc<ServerConfig>>,
+    /// The port of the HTTPS listener to which every request is redirected.
+    pub redirect_https: Option<u16>,
+    /// What to do with unusual paths.
+    pub path_rules: PathRules,
+    /// The routes served here.
+    pub tree: RouteTree,
+    /// Its counters.
+    pub metrics: Arc<ListenerMetrics>,
+}
+
+/// One route: what is done with the requests it matches.
+#[derive(Debug)]
+pub struct Route {
+    /// `api/name`, unique in a config.
+    pub id: Arc<str>,
+    /// The API it belongs to.
+    pub api: Arc<str>,
+    /// Its name within the API.
+    pub name: Arc<str>,
+    /// The path pattern as written, below the API's path.
+    pub pattern: Arc<str>,
+    /// Names of what the path captures, in order.
+    pub params: Box<[Box<str>]>,
+    /// Where it was written.
+    pub place: Place,
+    /// Its policies.
+    pub chain: Chain,
+    /// Where its requests go, unless a policy answers them all.
+    pub upstream: Option<Arc<dyn Upstream>>,
+    /// Why it may be called without an identity.
+    pub public: Option<Arc<str>>,
+    /// Why it answers nothing but 503: its config has a problem.
+    pub broken: Option<Arc<str>>,
+    /// Its counters.
+    pub metrics: Arc<RouteMetrics>,
+}
