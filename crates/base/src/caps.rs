@@ -36,8 +36,8 @@ pub const CONNECTION_WINDOW_BYTES: u32 = 1 << 20;
 pub const STREAM_SEND_BUFFER_BYTES: usize = 256 << 10;
 /// Bytes hyper may buffer for one HTTP/1 connection and direction.
 pub const CONNECTION_BUFFER_BYTES: usize = 128 << 10;
-/// Client connections one listener holds open on one worker.
-pub const CONNECTIONS_PER_WORKER_MAX: usize = 50_000;
+/// Client connections one listener holds open.
+pub const CONNECTIONS_PER_LISTENER_MAX: usize = 100_000;
 /// Bytes of a request body where no `body_limit` policy says otherwise.
 pub const BODY_BYTES_DEFAULT: u64 = 100 << 20;
 /// Parameters captured from one path.
@@ -79,3 +79,9 @@ pub const METRIC_TARGETS_MAX: usize = 10_000;
 pub const LOG_SPARE_BUFFERS: usize = 4;
 /// Seconds the end of the program waits for the access log to be written out.
 pub const LOG_CLOSE_TIMEOUT_S: u64 = 5;
+/// Turns in the sequence by which targets of different weights are chosen.
+pub const BALANCE_TURNS_MAX: u64 = 4_096;
+/// Addresses of one name that one connection attempt tries.
+pub const ADDRESSES_PER_CONNECT_MAX: usize = 4;
+/// Streams that one HTTP/2 connection to a target carries before another is opened.
+pub const STREAMS_PER_LINK: usize = 100;

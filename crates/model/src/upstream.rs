@@ -79,7 +79,7 @@ impl<'de> Deserialize<'de> for Target {
             fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str("an address such as `10.0.0.1:8080`, or `{ address, weight, zone }`")
             }
-            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Target, E> {
+            fn visit_str<E: Error>(self, text: &str) -> Result<Target, E> {
                 let address = Text::parse(text).map_err(E::custom)?;
                 Ok(Target { address, weight: 1, zone: None })
             }

@@ -1,1 +1,34 @@
-//! x
+//! The data plane from socket to socket. A request passes seven stages, each a file of its name:
+//! `admit → route → guard → cache → forward → reply → record` (the cache arrives with its policy).
+//!
+//! This crate must never know a concrete policy, a config file, SQL or the control plane: it serves
+//! by a [`traffic::Snapshot`] and nothing else. Start reading at [`serve::serve`], then walk the
+//! stages in order; [`workers`] and [`connection`] bring the bytes.
+
+/// What all workers share, and what each has for itself.
+pub mod gateway;
+/// The spine: one request from head to last byte.
+pub mod serve;
+/// Stage one: normalise and refuse.
+pub mod admit;
+/// Stage two: find the route.
+pub mod route;
+/// Stage three: run the request phase of the chain.
+pub mod guard;
+/// Stage five: ask an upstream.
+pub mod forward;
+/// Stage six: run the response phase of the chain.
+pub mod reply;
+/// Stage seven: write down what happened.
+pub mod record;
+/// From bytes to requests and back.
+pub mod connection;
+/// Requests whose length can be read in two ways.
+pub mod framing;
+/// Threads that serve.
+pub mod workers;
+/// Addresses, held exclusively.
+pub mod socket;
+
+pub use gateway::{Gateway, Worker};
+pub use workers::Workers;

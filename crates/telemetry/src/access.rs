@@ -13,6 +13,7 @@ use crate::metrics::Metrics;
 use base::{Clock, caps};
 use sink::{Change, Drain, Failures, Sink};
 use stamp::Stamp;
+use std::collections::VecDeque;
 use std::io;
 use std::mem;
 use std::net::IpAddr;
@@ -125,7 +126,8 @@ struct Control {
     /// The lowest two bits say how to write ([`OFF`], [`JSON`], [`TEXT`]), the others count changes:
     /// a batch written under another setting than the sink's tells the thread to change first.
     setting: AtomicU32,
-    pending: Mutex<Option<(u32, Change)>>,
+    /// Changes the thread has not made yet, each with the setting from which on it holds.
+    pending: Mutex<VecDeque<(u32, Change)>>,
     closing: AtomicBool,
     metrics: Arc<Metrics>,
 }
@@ -135,11 +137,14 @@ const JSON: u32 = 1;
 const TEXT: u32 = 2;
 const HOW: u32 = 0b11;
 
+/// Changes that wait for a thread stuck in a target.
+const PENDING_MAX: usize = 8;
+
 #[derive(Debug)]
 enum Message {
     Lines(Batch),
-    /// Nothing to write: look at what else there is to do.
-    Wake,
+    /// Nothing to write: change to this setting, and see whether the log is being closed.
+    Wake(u32),
 }
 
 /// Lines on their way from a worker to the thread.
@@ -152,7 +157,22 @@ struct Batch {
 }
 
 impl Control {
-    fn pending(&self) -> MutexGuard<'_, Option<(u32, Change)>> {
+    /// A change under a new setting; what `how` does not say stays. Beyond [`PENDING_MAX`], where the
+    /// thread is stuck in a target, the last change takes the place of the one before.
+    fn announce(&self, how: Option<u32>, change: Change) {
+        let mut pending = self.pending();
+        let old = self.setting.load(Ordering::Acquire);
+        let setting = (old & !HOW).wrapping_add(HOW + 1) | how.unwrap_or(old & HOW);
+        let replaced = if pending.len() < PENDING_MAX { None } else { pending.pop_back() };
+        let change = match (replaced, change) {
+            (Some((_, before)), Change::Reopen) => before,
+            (_, change) => change,
+        };
+        pending.push_back((setting, change));
+        self.setting.store(setting, Ordering::Release);
+    }
+
+    fn pending(&self) -> MutexGuard<'_, VecDeque<(u32, Change)>> {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -172,7 +192,7 @@ impl AccessLog {
         let sink = Sink::open(target)?;
         let control = Arc::new(Control {
             setting: AtomicU32::new(setting),
-            pending: Mutex::new(None),
+            pending: Mutex::default(),
             closing: AtomicBool::new(false),
             metrics,
         });
@@ -199,14 +219,7 @@ impl AccessLog {
     /// Opens the file anew, after something moved it away. What was handed over before still goes to
     /// the old file. Does nothing for other targets.
     pub fn reopen(&self) {
-        let mut pending = self.control.pending();
-        let setting = self.next_setting(self.control.setting.load(Ordering::Acquire) & HOW);
-        let change = match pending.take() {
-            Some((_, change)) => change,
-            None => Change::Reopen,
-        };
-        *pending = Some((setting, change));
-        self.announce(setting);
+        self.announce(None, Change::Reopen);
     }
 
     /// Writes in another way or elsewhere from now on; writers notice at their next line. What was
@@ -217,10 +230,7 @@ impl AccessLog {
     pub fn reconfigure(&self, format: AccessFormat, target: AccessTarget) -> io::Result<()> {
         let how = how(format, &target);
         let sink = Sink::open(target)?;
-        let mut pending = self.control.pending();
-        let setting = self.next_setting(how);
-        *pending = Some((setting, Change::To(sink)));
-        self.announce(setting);
+        self.announce(Some(how), Change::To(sink));
         Ok(())
     }
 
@@ -242,20 +252,16 @@ impl AccessLog {
         }
     }
 
-    fn next_setting(&self, how: u32) -> u32 {
-        let old = self.control.setting.load(Ordering::Acquire);
-        (old & !HOW).wrapping_add(HOW + 1) | how
-    }
-
-    fn announce(&self, setting: u32) {
-        self.control.setting.store(setting, Ordering::Release);
+    fn announce(&self, how: Option<u32>, change: Change) {
+        self.control.announce(how, change);
         self.wake();
     }
 
     /// A thread that waits for lines looks up. One whose queue is full is awake, and changes at the
     /// first batch of the new setting.
     fn wake(&self) {
-        self.queue.try_send(Message::Wake).ok();
+        let setting = self.control.setting.load(Ordering::Acquire);
+        self.queue.try_send(Message::Wake(setting)).ok();
     }
 }
 
@@ -296,10 +302,13 @@ impl AccessWriter {
             self.flush();
             self.setting = setting;
         }
+        if setting & HOW == OFF {
+            return;
+        }
+        self.take_buffer();
         match setting & HOW {
-            JSON => line::json(self.room(), line),
-            TEXT => line::text(self.room(), line),
-            _ => return,
+            TEXT => line::text(&mut self.buffer, &mut self.stamp, line),
+            _ => line::json(&mut self.buffer, &mut self.stamp, line),
         }
         self.lines += 1;
         if self.buffer.len() >= caps::LOG_BUFFER_BYTES {
@@ -328,6 +337,15 @@ impl AccessWriter {
         if let Message::Lines(batch) = refused {
             self.buffer = batch.bytes;
             self.buffer.clear();
+        }
+    }
+
+    /// After a buffer was handed over: one that came back, or a new one with room for the line that
+    /// fills it up.
+    fn take_buffer(&mut self) {
+        if self.buffer.capacity() == 0 {
+            let new = || Vec::with_capacity(caps::LOG_BUFFER_BYTES + caps::LOG_BUFFER_BYTES / 8);
+            self.buffer = self.spare.try_recv().unwrap_or_else(|_| new());
         }
     }
 

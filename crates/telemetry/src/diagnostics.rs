@@ -63,9 +63,10 @@ fn parse(directives: &str) -> Result<EnvFilter, String> {
     if directives.trim().is_empty() {
         return Err("the level is empty; try `info`".to_owned());
     }
-    for part in directives.split(',').map(str::trim) {
+    let parts: Vec<&str> = directives.split(',').map(str::trim).collect();
+    for part in &parts {
         let lone = !part.contains(['=', '[', ']']);
-        if lone && part.parse::<LevelFilter>().is_err() {
+        if part.is_empty() || lone && part.parse::<LevelFilter>().is_err() {
             return Err(format!(
                 "`{part}` is not a level; use off, error, warn, info, debug or trace, or `module=level`"
             ));
@@ -73,7 +74,7 @@ fn parse(directives: &str) -> Result<EnvFilter, String> {
     }
     EnvFilter::builder()
         .with_regex(false)
-        .parse(directives)
+        .parse(parts.join(","))
         .map_err(|e| format!("`{directives}` is not a level such as `info` or `proxy=debug`: {e}"))
 }
 
@@ -98,7 +99,10 @@ mod tests {
         diagnostics.set_level("error,telemetry=info").unwrap();
         assert!(tracing::enabled!(tracing::Level::INFO));
         assert!(!tracing::enabled!(target: "h2", tracing::Level::INFO));
-        assert_eq!(init("info", true).unwrap_err(), "diagnostics were started before in this process");
+        assert_eq!(
+            init("info", true).unwrap_err(),
+            "diagnostics were started before in this process"
+        );
     }
 
     #[test]

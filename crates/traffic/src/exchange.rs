@@ -8,10 +8,12 @@ use crate::head::{RequestHead, Scheme};
 use crate::id::{RequestId, Trace};
 use crate::tree::Matched;
 use crate::upstream::Timeouts;
+use http::HeaderValue;
 use smallvec::SmallVec;
 use std::any::Any;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 /// One request on its way through the gateway.
@@ -58,12 +60,25 @@ pub struct Connection {
     pub listener: Arc<str>,
     /// The client's address.
     pub peer: SocketAddr,
+    /// The client's address without port, as backends are told.
+    pub peer_header: HeaderValue,
     /// The address the client connected to.
     pub local: SocketAddr,
     /// Whether it is protected by TLS.
     pub scheme: Scheme,
     /// TLS facts, if it is.
     pub tls: Option<TlsFacts>,
+}
+
+impl Connection {
+    /// A connection without TLS.
+    #[must_use]
+    pub fn plain(listener: Arc<str>, peer: SocketAddr, local: SocketAddr) -> Self {
+        let address = peer.ip().to_canonical().to_string();
+        let peer_header =
+            HeaderValue::try_from(address).unwrap_or_else(|_| HeaderValue::from_static("unknown"));
+        Self { listener, peer, peer_header, local, scheme: Scheme::Http, tls: None }
+    }
 }
 
 /// What is known of a TLS connection.
@@ -129,8 +144,8 @@ pub struct Record {
     pub target: Option<Arc<str>>,
     /// Time until the upstream's response head.
     pub upstream_duration: Duration,
-    /// Bytes of the request body read so far.
-    pub bytes_in: u64,
+    /// Bytes of the request body read so far, if it has one; shared with the body that counts them.
+    pub bytes_in: Option<Arc<AtomicU64>>,
     /// Bytes of the response body handed to the client so far.
     pub bytes_out: u64,
     /// Whether the last byte was handed over.

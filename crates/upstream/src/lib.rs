@@ -1,1 +1,44 @@
-//! x
+//! Connections to backends: names become addresses, addresses become connections, and each request
+//! gets the target that should answer it. Implements the traits of [`traffic::upstream`].
+//!
+//! Everything that is alive (addresses, health, requests under way, pools, positions in a turn) is
+//! kept in cells of [`traffic::State`], so that a new config goes on where the old one was. This crate
+//! must never know routes, policies or config files. Start reading at [`backend`], follow one request
+//! through [`attempt`], [`pool`] and [`connect`], then see [`names`] and [`health`] for what runs
+//! beside the requests.
+
+/// What to connect to and how: plain data, written by whoever compiles a config.
+pub mod spec;
+/// What all upstreams of one gateway share, and the ways out of the process.
+pub mod world;
+/// Names to addresses.
+pub mod resolve;
+/// A named backend: its targets, and which of them is next.
+pub mod backend;
+/// Whose turn it is.
+mod balance;
+/// One server and all that is known of it.
+mod target;
+/// One attempt to have a request answered.
+mod attempt;
+/// A request body on its way to a target.
+mod upload;
+/// An answer's body on its way back.
+mod answer;
+/// Open connections that wait for requests.
+mod pool;
+/// From addresses to a connection that speaks HTTP.
+mod connect;
+/// TLS towards targets.
+mod tls;
+/// Keeps the addresses of a name fresh.
+mod names;
+/// Asks targets how they are.
+mod health;
+
+pub use backend::build;
+pub use resolve::{Resolve, Resolved, SystemResolve};
+pub use spec::{
+    Balance, HealthSpec, HostHeader, Protocol, TargetHost, TargetSpec, TlsSpec, UpstreamSpec,
+};
+pub use world::{Dial, Io, TcpDial, World};

@@ -132,16 +132,14 @@ impl Drain {
             };
             match message {
                 Some(Message::Lines(batch)) => self.write(batch),
-                Some(Message::Wake) => self.change(),
+                Some(Message::Wake(setting)) => self.change(setting),
                 None => return,
             }
         }
     }
 
     fn write(&mut self, mut batch: Batch) {
-        if batch.setting != self.setting {
-            self.change();
-        }
+        self.change(batch.setting);
         if let Err((error, lines)) = self.sink.write(&batch.bytes) {
             self.control.metrics.log_dropped(lines);
             if let Some(lines) = self.failures.report(lines) {
@@ -156,12 +154,26 @@ impl Drain {
         }
     }
 
-    /// Does what was asked for since the last change.
-    fn change(&mut self) {
-        let Some((setting, change)) = self.control.pending().take() else {
+    /// Makes the changes up to this setting. One that is not waiting was made before: its batch comes
+    /// late, and goes where lines go now.
+    fn change(&mut self, setting: u32) {
+        if setting == self.setting {
             return;
+        }
+        let changes: Vec<_> = {
+            let mut pending = self.control.pending();
+            let Some(last) = pending.iter().position(|(waiting, _)| *waiting == setting) else {
+                return;
+            };
+            pending.drain(..=last).collect()
         };
         self.setting = setting;
+        for (_, change) in changes {
+            self.make(change);
+        }
+    }
+
+    fn make(&mut self, change: Change) {
         match change {
             Change::To(sink) => self.sink = sink,
             Change::Reopen => {

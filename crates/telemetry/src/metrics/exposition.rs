@@ -227,7 +227,11 @@ impl Page<'_> {
         self.family(name, help, MetricType::Counter)
     }
 
-    fn gauges<'s>(&'s mut self, name: &'s str, help: &str) -> Result<MetricEncoder<'s>, fmt::Error> {
+    fn gauges<'s>(
+        &'s mut self,
+        name: &'s str,
+        help: &str,
+    ) -> Result<MetricEncoder<'s>, fmt::Error> {
         self.family(name, help, MetricType::Gauge)
     }
 
@@ -271,7 +275,5 @@ fn histogram<const N: usize>(
     let buckets: Vec<(f64, u64)> = bounds.zip(totals.buckets).collect();
     let count = totals.buckets.iter().fold(0_u64, |sum, count| sum.wrapping_add(*count));
     let sum_s = totals.duration_us as f64 / 1e6;
-    family
-        .encode_family(labels)?
-        .encode_histogram::<NoLabelSet>(sum_s, count, &buckets, None)
+    family.encode_family(labels)?.encode_histogram::<NoLabelSet>(sum_s, count, &buckets, None)
 }

@@ -1,0 +1,167 @@
+//! From bytes to requests and back. HTTP/1 and HTTP/2 are hyper's for now; nothing beyond this file
+//! knows it.
+
+use crate::admit::AmbiguousLength;
+use crate::framing::{Verdict, Watched};
+use crate::gateway::Worker;
+use crate::serve::serve;
+use base::caps;
+use base::shutdown::{Phase, Signal};
+use bytes::Bytes;
+use http::{Request, Version};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use std::convert::Infallible;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+use traffic::Body;
+use traffic::body::BodyError;
+use traffic::exchange::{Connection, TlsFacts};
+use traffic::head::Scheme;
+use traffic::snapshot::ListenerPart;
+
+/// Serves a client that connected to a listener: TLS first, if the listener speaks it.
+pub async fn serve_tcp(
+    worker: Arc<Worker>,
+    listener: Arc<ListenerPart>,
+    stream: TcpStream,
+    signal: Signal,
+) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let name = Arc::clone(&listener.name);
+    let mut connection = Connection::plain(name, stream.peer_addr()?, stream.local_addr()?);
+    let Some(tls) = &listener.tls else {
+        drop(listener);
+        return serve_io(worker, connection, stream, signal).await;
+    };
+    let limit = Duration::from_secs(caps::HANDSHAKE_TIMEOUT_S);
+    let handshake = TlsAcceptor::from(Arc::clone(tls)).accept(stream);
+    let stream = match tokio::time::timeout(limit, handshake).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => {
+            listener.metrics.handshake_failed.add(worker.index, 1);
+            return Err(error);
+        }
+        Err(_) => {
+            listener.metrics.handshake_failed.add(worker.index, 1);
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+    };
+    drop(listener);
+    let (_, session) = stream.get_ref();
+    connection.scheme = Scheme::Https;
+    connection.tls = Some(TlsFacts {
+        version: session.protocol_version().and_then(|v| v.as_str()).unwrap_or("unknown"),
+        server_name: session.server_name().map(Arc::from),
+    });
+    serve_io(worker, connection, stream, signal).await
+}
+
+/// Serves a client over any stream of bytes, until it leaves or a shutdown ends it.
+///
+/// # Errors
+/// What broke the connection off; the requests on it are recorded all the same.
+pub async fn serve_io<I>(
+    worker: Arc<Worker>,
+    connection: Connection,
+    io: I,
+    mut signal: Signal,
+) -> io::Result<()>
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (io, verdict) = Watched::new(io);
+    let connection = Arc::new(connection);
+    let counter = Arc::new(AtomicU64::new(0));
+    let service = service_fn(move |request: Request<Incoming>| {
+        let worker = Arc::clone(&worker);
+        let connection = Arc::clone(&connection);
+        let number = counter.fetch_add(1, Ordering::Relaxed) + 1;
+        let (head, body) = accept(request, &verdict, number);
+        async move { Ok::<_, Infallible>(serve(&worker, &connection, head, body).await) }
+    });
+    let builder = builder();
+    let mut served = std::pin::pin!(builder.serve_connection(TokioIo::new(io), service));
+    let ended = tokio::select! {
+        biased;
+        ended = served.as_mut() => ended,
+        () = signal.reached(Phase::Draining) => {
+            served.as_mut().graceful_shutdown();
+            tokio::select! {
+                biased;
+                ended = served.as_mut() => ended,
+                () = signal.reached(Phase::Stopping) => Ok(()),
+            }
+        }
+    };
+    ended.map_err(io::Error::other)
+}
+
+/// hyper's knobs; every bound is a cap of ours.
+fn builder() -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_secs(caps::IDLE_TIMEOUT_S))
+        .max_buf_size(caps::CONNECTION_BUFFER_BYTES)
+        .max_headers(caps::HEADERS_MAX);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(caps::STREAMS_MAX)
+        .initial_stream_window_size(caps::STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(caps::CONNECTION_WINDOW_BYTES)
+        .max_send_buf_size(caps::STREAM_SEND_BUFFER_BYTES)
+        .max_header_list_size(u32::try_from(caps::HEAD_BYTES_MAX).unwrap_or(u32::MAX))
+        .keep_alive_interval(Duration::from_secs(caps::IDLE_TIMEOUT_S));
+    builder
+}
+
+/// Takes a request apart; an ambiguous one is marked for `admit`.
+fn accept(
+    request: Request<Incoming>,
+    verdict: &Verdict,
+    number: u64,
+) -> (http::request::Parts, Body) {
+    let (mut head, body) = request.into_parts();
+    if head.version <= Version::HTTP_11 && verdict.condemns(number) {
+        head.extensions.insert(AmbiguousLength);
+    }
+    let body = if body.is_end_stream() { Body::empty() } else { Body::stream(ClientBytes(body)) };
+    (head, body)
+}
+
+/// A request body as hyper reads it.
+struct ClientBytes(Incoming);
+
+impl HttpBody for ClientBytes {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let frame = Pin::new(&mut self.0).poll_frame(cx);
+        frame.map_err(|error| BodyError::Cut(error.into()))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.size_hint()
+    }
+}

@@ -1,0 +1,185 @@
+//! Stage five: ask an upstream. Picks a target, sends, and tries again elsewhere when that is safe: a
+//! request of which nothing was sent always is; one that was sent only if its method is idempotent
+//! (RFC 9110, 9.2.2) and its body can be sent once more.
+
+use crate::admit;
+use crate::gateway::Worker;
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, HOST, HeaderName};
+use http::{HeaderValue, Method, Request, Uri};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use std::future::Future as _;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::time::Sleep;
+use traffic::body::BodyError;
+use traffic::exchange::Exchange;
+use traffic::upstream::{Call, Upstream};
+use traffic::{Body, Fault, FaultCode, Response, Stage};
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const CONSUMER: HeaderName = HeaderName::from_static("x-yett-consumer");
+/// Names the request in logs on both sides.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Sends the request to the route's upstream and returns the answer's head, its body streaming on.
+///
+/// # Errors
+/// The last attempt's fault, or `total_timeout`.
+pub async fn send(worker: &Arc<Worker>, exchange: &mut Exchange) -> Result<Response, Fault> {
+    let upstream = exchange.matched.as_ref().and_then(|matched| matched.route.upstream.clone());
+    let Some(upstream) = upstream else {
+        let fault = Fault::new(Stage::Forward, FaultCode::RouteBroken);
+        return Err(fault.cause("the route has no upstream and no policy answered"));
+    };
+    exchange.record.upstream = Some(Arc::clone(upstream.name()));
+    exchange.timeouts = exchange.timeouts.or(upstream.timeouts());
+    watch_body(exchange);
+    let began = worker.gateway.clock.now();
+    let answer = match time_left(worker, exchange) {
+        None => attempts(&*upstream, exchange).await,
+        Some(left) => match tokio::time::timeout(left, attempts(&*upstream, exchange)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(Fault::new(Stage::Forward, FaultCode::TotalTimeout)),
+        },
+    };
+    let now = worker.gateway.clock.now();
+    exchange.record.upstream_duration = now.saturating_duration_since(began);
+    answer
+}
+
+/// Counts and times the request body from here on, if there is one.
+fn watch_body(exchange: &mut Exchange) {
+    if exchange.body.is_empty() {
+        return;
+    }
+    let bytes = Arc::new(AtomicU64::new(0));
+    exchange.record.bytes_in = Some(Arc::clone(&bytes));
+    let inner = std::mem::take(&mut exchange.body);
+    let idle = exchange.timeouts.idle;
+    exchange.body = Body::stream(ClientBody { inner, bytes, idle, silence: None });
+}
+
+/// What is left of the total time limit.
+pub(crate) fn time_left(worker: &Worker, exchange: &Exchange) -> Option<Duration> {
+    let total = exchange.timeouts.total?;
+    let spent = worker.gateway.clock.now().saturating_duration_since(exchange.arrived);
+    Some(total.saturating_sub(spent))
+}
+
+async fn attempts(upstream: &dyn Upstream, exchange: &mut Exchange) -> Result<Response, Fault> {
+    let mut body = std::mem::take(&mut exchange.body);
+    loop {
+        run_policies(exchange).await?;
+        let picked = upstream.pick(exchange)?;
+        exchange.attempts.count += 1;
+        exchange.attempts.tried.push(picked.index);
+        exchange.record.target = Some(Arc::clone(&picked.address));
+        let again = may_repeat(&exchange.request.method).then(|| body.copy()).flatten();
+        let request = outgoing(exchange, body);
+        let call = Call { worker: exchange.worker, timeouts: exchange.timeouts };
+        let failed = match picked.target.send(call, request).await {
+            Ok(mut response) => {
+                admit::strip_hop_by_hop(response.headers_mut());
+                return Ok(response);
+            }
+            Err(failed) => failed,
+        };
+        let Some(next) = failed.unsent.map(Request::into_body).or(again) else {
+            return Err(failed.fault);
+        };
+        if exchange.attempts.count > upstream.retries_max() {
+            return Err(failed.fault);
+        }
+        tracing::debug!(request_id = %exchange.id, fault = %failed.fault, "attempt failed; trying again");
+        upstream.count_retry(exchange.worker);
+        body = next;
+    }
+}
+
+/// The chain's hooks before each attempt.
+async fn run_policies(exchange: &mut Exchange) -> Result<(), Fault> {
+    let Some(route) = exchange.matched.as_ref().map(|matched| Arc::clone(&matched.route)) else {
+        return Ok(());
+    };
+    for entry in route.chain.forward() {
+        entry.policy.on_forward(exchange, entry.slot).settle().await?;
+    }
+    Ok(())
+}
+
+/// Idempotent methods: doing it twice is doing it once.
+const fn may_repeat(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE)
+}
+
+/// The request as the backend will see it. Framing is rebuilt from the body, never copied.
+fn outgoing(exchange: &Exchange, body: Body) -> Request<Body> {
+    let head = &exchange.request;
+    let mut request = Request::new(body);
+    *request.method_mut() = head.method.clone();
+    *request.uri_mut() = Uri::from(head.target.clone());
+    let length = request.body().size_hint().exact();
+    let headers = request.headers_mut();
+    *headers = head.headers.clone();
+    headers.insert(HOST, head.authority.clone());
+    let declared = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    if declared != length {
+        headers.remove(CONTENT_LENGTH);
+    }
+    headers.insert(FORWARDED_FOR, exchange.connection.peer_header.clone());
+    headers.insert(FORWARDED_PROTO, HeaderValue::from_static(head.scheme.as_str()));
+    headers.insert(FORWARDED_HOST, head.authority.clone());
+    headers.insert(REQUEST_ID, exchange.id.header());
+    headers.insert(TRACEPARENT, exchange.trace.header());
+    if let Some(consumer) = &exchange.consumer
+        && let Ok(name) = HeaderValue::from_str(&consumer.name)
+    {
+        headers.insert(CONSUMER, name);
+    }
+    request
+}
+
+/// A request body on its way to the upstream: counted, and given up when the client is silent for too
+/// long. The clock runs only while the client is waited for, not while the upstream is.
+struct ClientBody {
+    inner: Body,
+    bytes: Arc<AtomicU64>,
+    idle: Option<Duration>,
+    silence: Option<Pin<Box<Sleep>>>,
+}
+
+impl HttpBody for ClientBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(cx) {
+            self.silence = None;
+            if let Some(data) = frame.as_ref().and_then(|f| f.as_ref().ok()?.data_ref()) {
+                self.bytes.fetch_add(data.len() as u64, Ordering::Relaxed);
+            }
+            return Poll::Ready(frame);
+        }
+        let Some(idle) = self.idle else { return Poll::Pending };
+        let silence = self.silence.get_or_insert_with(|| Box::pin(tokio::time::sleep(idle)));
+        silence.as_mut().poll(cx).map(|()| Some(Err(BodyError::Idle)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}

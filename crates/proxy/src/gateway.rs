@@ -1,0 +1,80 @@
+//! What all workers share, and what each has for itself.
+
+use arc_swap::ArcSwap;
+use base::Clock;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use telemetry::access::{AccessLog, AccessWriter};
+use telemetry::metrics::{Metrics, RouteMetrics};
+use traffic::Snapshot;
+
+/// What all workers share.
+pub struct Gateway {
+    /// What is served by; swapped as a whole.
+    pub snapshot: ArcSwap<Snapshot>,
+    /// Time.
+    pub clock: Clock,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// Counters of the requests that matched no route.
+    pub unmatched: Arc<RouteMetrics>,
+    /// One line per request.
+    pub access_log: AccessLog,
+}
+
+impl Gateway {
+    /// A gateway that serves by this snapshot.
+    #[must_use]
+    pub fn new(
+        snapshot: Snapshot,
+        clock: Clock,
+        metrics: Arc<Metrics>,
+        access_log: AccessLog,
+    ) -> Arc<Self> {
+        let snapshot = ArcSwap::from_pointee(snapshot);
+        let unmatched = metrics.route("none", "none");
+        Arc::new(Self { snapshot, clock, metrics, unmatched, access_log })
+    }
+
+    /// Serves by another snapshot from the next request on. Requests under way keep the one they
+    /// began with; the old one is freed here, off the workers, or by its last request.
+    pub fn swap(&self, snapshot: Snapshot) {
+        drop(self.snapshot.swap(Arc::new(snapshot)));
+    }
+}
+
+impl fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Gateway(revision {})", self.snapshot.load().revision)
+    }
+}
+
+/// One worker: a thread, its position among the workers, and what it gathers for the access log.
+pub struct Worker {
+    /// What all workers share.
+    pub gateway: Arc<Gateway>,
+    /// Its position, the index into sharded state.
+    pub index: usize,
+    /// Only this worker's own tasks write, so the lock is never waited for.
+    lines: Mutex<AccessWriter>,
+}
+
+impl Worker {
+    /// A worker of a gateway.
+    #[must_use]
+    pub fn new(gateway: Arc<Gateway>, index: usize) -> Arc<Self> {
+        let lines = Mutex::new(gateway.access_log.writer());
+        Arc::new(Self { gateway, index, lines })
+    }
+
+    /// Writes to the access log.
+    pub fn log(&self, write: impl FnOnce(&mut AccessWriter)) {
+        write(&mut self.lines.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+impl fmt::Debug for Worker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Worker({})", self.index)
+    }
+}

@@ -1,0 +1,28 @@
+//! Stage three: run the request phase of the chain, in order, until a policy answers or fails.
+
+use std::sync::Arc;
+use traffic::exchange::Exchange;
+use traffic::{Fault, FaultCode, Flow, Stage};
+
+/// Runs the chain of the matched route.
+///
+/// # Errors
+/// The first fault of a policy. A preflight that no policy answered is refused here: it asks about
+/// another request and must not reach a backend.
+pub async fn run(exchange: &mut Exchange) -> Result<Flow, Fault> {
+    let Some(matched) = &exchange.matched else {
+        return Err(Fault::new(Stage::Guard, FaultCode::Internal).cause("no route was matched"));
+    };
+    let route = Arc::clone(&matched.route);
+    for entry in route.chain.request() {
+        let flow = entry.policy.on_request(exchange, entry.slot).settle().await?;
+        if let Flow::Answer(_) = flow {
+            return Ok(flow);
+        }
+    }
+    if exchange.is_preflight {
+        let fault = Fault::new(Stage::Guard, FaultCode::CorsRefused);
+        return Err(fault.detail("this route takes no cross-origin requests"));
+    }
+    Ok(Flow::Continue)
+}

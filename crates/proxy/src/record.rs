@@ -1,0 +1,212 @@
+//! Stage seven: write down what happened, once, after the last byte: hooks, metrics, access line.
+
+use crate::gateway::Worker;
+use bytes::Bytes;
+use http::Version;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use std::fmt;
+use std::future::Future as _;
+use std::ops::{Deref, DerefMut};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use telemetry::access::AccessLine;
+use tokio::time::Sleep;
+use traffic::Body;
+use traffic::body::BodyError;
+use traffic::exchange::Exchange;
+use traffic::fault::FaultCode;
+
+/// Status written down when the client left before there was an answer.
+const CLIENT_LEFT: u16 = 499;
+
+/// An exchange that is not written down yet. When it is dropped on the way (the client left, a body
+/// was cut off), it is written down as incomplete: nothing that arrived goes unrecorded.
+pub struct Underway {
+    exchange: Option<Box<Exchange>>,
+    worker: Arc<Worker>,
+}
+
+impl Underway {
+    /// Takes an exchange into care.
+    #[must_use]
+    pub fn new(worker: &Arc<Worker>, exchange: Exchange) -> Self {
+        Self { exchange: Some(Box::new(exchange)), worker: Arc::clone(worker) }
+    }
+
+    /// The last byte was handed over.
+    pub fn complete(mut self) {
+        self.record.complete = true;
+    }
+}
+
+impl Deref for Underway {
+    type Target = Exchange;
+    #[expect(clippy::expect_used, reason = "the exchange is there until drop")]
+    fn deref(&self) -> &Exchange {
+        self.exchange.as_ref().expect("an exchange under way")
+    }
+}
+
+impl DerefMut for Underway {
+    #[expect(clippy::expect_used, reason = "the exchange is there until drop")]
+    fn deref_mut(&mut self) -> &mut Exchange {
+        self.exchange.as_mut().expect("an exchange under way")
+    }
+}
+
+impl Drop for Underway {
+    fn drop(&mut self) {
+        if let Some(mut exchange) = self.exchange.take() {
+            write(&self.worker, &mut exchange);
+        }
+    }
+}
+
+impl fmt::Debug for Underway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.exchange.fmt(f)
+    }
+}
+
+/// Runs the record hooks, counts, and writes the access line.
+fn write(worker: &Worker, exchange: &mut Exchange) {
+    let route = exchange.matched.as_ref().map(|matched| Arc::clone(&matched.route));
+    if exchange.record.status == 0 {
+        exchange.record.status = CLIENT_LEFT;
+    }
+    if let Some(route) = &route {
+        for entry in route.chain.record() {
+            entry.policy.on_record(exchange, entry.slot);
+        }
+        route.metrics.in_flight().add(worker.index, -1);
+    }
+    let gateway = &worker.gateway;
+    let duration = gateway.clock.now().saturating_duration_since(exchange.arrived);
+    let bytes_in = exchange.record.bytes_in.as_ref().map_or(0, |n| n.load(Ordering::Relaxed));
+    let metrics = route.as_ref().map_or(&gateway.unmatched, |route| &route.metrics);
+    let record = &exchange.record;
+    metrics.record(worker.index, record.status, duration, bytes_in, record.bytes_out);
+    worker.log(|lines| {
+        lines.write(&AccessLine {
+            time: gateway.clock.wall(),
+            request_id: exchange.id.as_str(),
+            trace_id: exchange.trace.id(),
+            revision: &exchange.revision,
+            listener: &exchange.connection.listener,
+            client: exchange.connection.peer.ip().to_canonical(),
+            protocol: protocol(exchange.request.version),
+            method: exchange.request.method.as_str(),
+            host: &exchange.request.host,
+            path: exchange.matched.as_ref().map_or(exchange.request.path(), |m| m.target.path()),
+            status: record.status,
+            fault: record.fault.map(FaultCode::name),
+            cause: record.cause.as_deref(),
+            api: route.as_ref().map_or("", |route| &route.api),
+            route: route.as_ref().map_or("", |route| &route.name),
+            consumer: exchange.consumer.as_ref().map_or("", |consumer| &consumer.name),
+            upstream: record.upstream.as_deref().unwrap_or(""),
+            target: record.target.as_deref().unwrap_or(""),
+            attempts: exchange.attempts.count,
+            bytes_in,
+            bytes_out: record.bytes_out,
+            duration,
+            upstream_duration: record.upstream_duration,
+            user_agent: exchange.request.header("user-agent").unwrap_or(""),
+            complete: record.complete,
+        });
+    });
+}
+
+fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_10 => "HTTP/1.0",
+        Version::HTTP_2 => "HTTP/2",
+        _ => "HTTP/1.1",
+    }
+}
+
+/// The answer's body on its way to the client, with the exchange inside until the last byte.
+pub(crate) struct Recorded {
+    inner: Body,
+    underway: Option<Underway>,
+    expected: Option<u64>,
+    deadline: Option<Pin<Box<Sleep>>>,
+}
+
+impl Recorded {
+    pub(crate) fn new(inner: Body, underway: Underway, time_left: Option<Duration>) -> Self {
+        let expected = inner.size_hint().exact();
+        let deadline = time_left.map(|left| Box::pin(tokio::time::sleep(left)));
+        Self { inner, underway: Some(underway), expected, deadline }
+    }
+
+    /// Ends in failure: what was sent so far is all there is.
+    fn cut(&mut self, error: BodyError) -> BodyError {
+        if let Some(mut underway) = self.underway.take() {
+            underway.record.cause = Some(match std::error::Error::source(&error) {
+                Some(cause) => format!("{error}: {cause}"),
+                None => error.to_string(),
+            });
+        }
+        error
+    }
+
+    fn count(&mut self, data: &Bytes) {
+        if let Some(underway) = &mut self.underway {
+            underway.record.bytes_out += data.len() as u64;
+            // The server may not ask again once the announced length was handed over.
+            if self.expected == Some(underway.record.bytes_out) {
+                underway.record.complete = true;
+            }
+        }
+    }
+}
+
+impl HttpBody for Recorded {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let frame = match Pin::new(&mut self.inner).poll_frame(cx) {
+            Poll::Ready(frame) => frame,
+            Poll::Pending => {
+                let is_late =
+                    self.deadline.as_mut().is_some_and(|late| late.as_mut().poll(cx).is_ready());
+                if !is_late {
+                    return Poll::Pending;
+                }
+                self.inner = Body::empty();
+                Some(Err(BodyError::Idle))
+            }
+        };
+        Poll::Ready(match frame {
+            Some(Ok(frame)) => {
+                if let Some(data) = frame.data_ref() {
+                    self.count(data);
+                }
+                Some(Ok(frame))
+            }
+            Some(Err(error)) => Some(Err(self.cut(error))),
+            None => {
+                if let Some(underway) = self.underway.take() {
+                    underway.complete();
+                }
+                None
+            }
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}

@@ -1,0 +1,96 @@
+//! Stage six: run the response phase of the chain, for every answer, also for faults. From here on the
+//! exchange travels inside the answer's body, and `record` runs at its end.
+
+use crate::forward::{self, REQUEST_ID};
+use crate::gateway::Worker;
+use crate::record::{Recorded, Underway};
+use http::header::{CONNECTION, CONTENT_TYPE};
+use http::{HeaderValue, Method, StatusCode, Version};
+use serde_json::json;
+use std::error::Error;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use traffic::exchange::Exchange;
+use traffic::fault::Blame;
+use traffic::{Body, Fault, Response};
+
+/// Gives the answer its last touches and its way to `record`.
+pub async fn finish(worker: &Arc<Worker>, mut underway: Underway, answer: Response) -> Response {
+    let mut answer = answer;
+    if let Err(fault) = run_policies(&mut underway, &mut answer).await {
+        answer = to_fault(worker, &mut underway, fault);
+    }
+    answer.headers_mut().insert(REQUEST_ID, underway.id.header());
+    underway.record.status = answer.status().as_u16();
+    let is_bodiless = underway.request.method == Method::HEAD
+        || matches!(answer.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    let time_left = forward::time_left(worker, &underway);
+    answer.map(|body| {
+        if is_bodiless || body.is_empty() {
+            underway.complete();
+            return body;
+        }
+        Body::stream(Recorded::new(body, underway, time_left))
+    })
+}
+
+/// The chain's reply hooks, the last policy first.
+async fn run_policies(exchange: &mut Exchange, answer: &mut Response) -> Result<(), Fault> {
+    let Some(route) = exchange.matched.as_ref().map(|matched| Arc::clone(&matched.route)) else {
+        return Ok(());
+    };
+    for entry in route.chain.reply() {
+        entry.policy.on_reply(exchange, answer, entry.slot).settle().await?;
+    }
+    Ok(())
+}
+
+/// The answer to a fault: problem details (RFC 9457) with a request id and never a cause.
+pub fn to_fault(worker: &Worker, exchange: &mut Exchange, fault: Fault) -> Response {
+    let row = fault.code.row();
+    worker.gateway.metrics.fault(worker.index, fault.code.index());
+    exchange.record.fault = Some(fault.code);
+    exchange.record.cause = causes(&fault);
+    if row.blame == Blame::Gateway {
+        tracing::warn!(
+            request_id = %exchange.id,
+            code = row.name,
+            cause = exchange.record.cause.as_deref().unwrap_or("none"),
+            "a request failed through no fault of the client or the backend"
+        );
+    }
+    let mut problem = json!({
+        "type": format!("urn:yett:fault:{}", row.name),
+        "title": row.title,
+        "status": row.status,
+        "code": row.name,
+        "request_id": exchange.id.as_str(),
+    });
+    if let (Some(detail), Some(fields)) = (&fault.detail, problem.as_object_mut()) {
+        fields.insert("detail".to_owned(), json!(detail));
+    }
+    let mut answer = Response::new(Body::full(problem.to_string()));
+    *answer.status_mut() = fault.code.status();
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    for (name, value) in fault.headers {
+        headers.append(name, value);
+    }
+    if fault.closes && exchange.request.version <= Version::HTTP_11 {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    answer
+}
+
+/// The chain of causes in one line, for the log.
+fn causes(fault: &Fault) -> Option<String> {
+    let mut text = String::new();
+    let mut next = fault.source();
+    while let Some(cause) = next {
+        let separator = if text.is_empty() { "" } else { ": " };
+        // Writing to a string cannot fail.
+        write!(text, "{separator}{cause}").ok()?;
+        next = cause.source();
+    }
+    (!text.is_empty()).then_some(text)
+}

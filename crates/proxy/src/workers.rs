@@ -1,0 +1,220 @@
+//! Threads that serve. Each has a single-threaded runtime, its own socket on every listener's address
+//! and its own connections to upstreams; a request stays on the worker that accepted its connection.
+
+use crate::connection;
+use crate::gateway::{Gateway, Worker};
+use crate::socket::{self, Bound, Claim};
+use base::caps;
+use base::shutdown::{self, Phase, Signal, Trigger};
+use std::collections::HashMap;
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+use telemetry::metrics::{ListenerMetrics, Refusal};
+use tokio::sync::mpsc;
+
+/// How long access lines may wait in a worker's buffer.
+const FLUSH_EVERY: Duration = Duration::from_millis(200);
+/// How long a worker waits after it could not accept, for example for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Commands that may wait for a worker.
+const COMMANDS_MAX: usize = 64;
+
+/// The running workers and the listeners they serve.
+pub struct Workers {
+    commands: Vec<mpsc::Sender<Open>>,
+    threads: Vec<JoinHandle<()>>,
+    listeners: HashMap<Arc<str>, Held>,
+}
+
+/// A listener that is being served.
+struct Held {
+    address: SocketAddr,
+    trigger: Trigger,
+    _claim: Claim,
+}
+
+/// An order to serve on a socket.
+struct Open {
+    name: Arc<str>,
+    socket: TcpListener,
+    signal: Signal,
+}
+
+impl Workers {
+    /// Starts `count` threads that serve nothing yet.
+    ///
+    /// # Errors
+    /// When the system refuses a thread or a runtime.
+    pub fn start(gateway: &Arc<Gateway>, count: usize) -> io::Result<Self> {
+        let mut workers =
+            Self { commands: Vec::new(), threads: Vec::new(), listeners: HashMap::new() };
+        for index in 0..count.max(1) {
+            let (sender, receiver) = mpsc::channel(COMMANDS_MAX);
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let worker = Worker::new(Arc::clone(gateway), index);
+            let thread = std::thread::Builder::new()
+                .name(format!("yett-worker-{index}"))
+                .spawn(move || runtime.block_on(run(worker, receiver)))?;
+            workers.commands.push(sender);
+            workers.threads.push(thread);
+        }
+        Ok(workers)
+    }
+
+    /// Binds an address without serving on it yet, unless it is held already.
+    ///
+    /// # Errors
+    /// Why the address cannot be had.
+    pub fn bind(&self, address: SocketAddr) -> io::Result<Option<Bound>> {
+        let is_held = address.port() != 0 && self.listeners.values().any(|l| l.address == address);
+        if is_held { Ok(None) } else { socket::bind(address, self.commands.len()).map(Some) }
+    }
+
+    /// Serves a listener on a bound address, in place of the address it had before. Returns the
+    /// address with its port known.
+    ///
+    /// # Errors
+    /// When a worker is gone.
+    pub fn open(&mut self, name: &Arc<str>, bound: Bound) -> io::Result<SocketAddr> {
+        let (trigger, signal) = shutdown::channel();
+        for (commands, socket) in self.commands.iter().zip(bound.sockets) {
+            let open = Open { name: Arc::clone(name), socket, signal: signal.clone() };
+            commands.try_send(open).map_err(|_| io::Error::other("a worker is gone"))?;
+        }
+        let address = bound.address;
+        let held = Held { address, trigger, _claim: bound.claim };
+        if let Some(old) = self.listeners.insert(Arc::clone(name), held) {
+            old.trigger.advance(Phase::Draining);
+        }
+        Ok(address)
+    }
+
+    /// Stops accepting on the listeners that are not named; their connections finish what they do.
+    pub fn keep_only(&mut self, names: &[Arc<str>]) {
+        self.listeners.retain(|name, held| {
+            let stays = names.contains(name);
+            if !stays {
+                held.trigger.advance(Phase::Draining);
+            }
+            stays
+        });
+    }
+
+    /// The listeners and their addresses.
+    pub fn addresses(&self) -> impl Iterator<Item = (&Arc<str>, SocketAddr)> {
+        self.listeners.iter().map(|(name, held)| (name, held.address))
+    }
+
+    /// Takes no new connections and requests, and waits for those under way, at most for `limit`.
+    /// Returns whether all finished.
+    pub async fn drain(&self, limit: Duration) -> bool {
+        for held in self.listeners.values() {
+            held.trigger.advance(Phase::Draining);
+        }
+        let all_gone = async {
+            for held in self.listeners.values() {
+                held.trigger.all_gone().await;
+            }
+        };
+        let finished = tokio::time::timeout(limit, all_gone).await.is_ok();
+        for held in self.listeners.values() {
+            held.trigger.advance(Phase::Stopping);
+        }
+        finished
+    }
+
+    /// Ends the threads.
+    pub fn stop(self) {
+        drop(self.commands);
+        for thread in self.threads {
+            if thread.join().is_err() {
+                tracing::error!("a worker ended in a panic");
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Workers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.addresses()).finish()
+    }
+}
+
+/// The life of a worker: serve on each socket it is given, and write access lines out in time.
+async fn run(worker: Arc<Worker>, mut commands: mpsc::Receiver<Open>) {
+    let mut flush = tokio::time::interval(FLUSH_EVERY);
+    flush.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            command = commands.recv() => match command {
+                Some(open) => drop(tokio::spawn(accept(Arc::clone(&worker), open))),
+                None => break,
+            },
+            _ = flush.tick() => worker.log(|lines| if !lines.is_empty() { lines.flush() }),
+        }
+    }
+    worker.log(telemetry::access::AccessWriter::flush);
+}
+
+/// Accepts clients of one listener until it is closed.
+async fn accept(worker: Arc<Worker>, open: Open) {
+    let Open { name, socket, mut signal } = open;
+    let socket = match tokio::net::TcpListener::from_std(socket) {
+        Ok(socket) => socket,
+        Err(error) => return tracing::error!(listener = %name, %error, "cannot serve a socket"),
+    };
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = signal.reached(Phase::Draining) => return,
+            accepted = socket.accept() => accepted,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!(listener = %name, %error, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let Some(part) = worker.gateway.snapshot.load().listener(&name).cloned() else { return };
+        let Some(active) = Active::begin(&part.metrics, worker.index) else { continue };
+        let (worker, signal) = (Arc::clone(&worker), signal.clone());
+        drop(tokio::spawn(async move {
+            if let Err(error) = connection::serve_tcp(worker, part, stream, signal).await {
+                tracing::debug!(%error, "a connection ended early");
+            }
+            drop(active);
+        }));
+    }
+}
+
+/// A connection in the counts, until it is dropped.
+struct Active {
+    metrics: Arc<ListenerMetrics>,
+    worker: usize,
+}
+
+impl Active {
+    /// Counts a connection; none beyond the cap.
+    fn begin(metrics: &Arc<ListenerMetrics>, worker: usize) -> Option<Self> {
+        let cap = i64::try_from(caps::CONNECTIONS_PER_LISTENER_MAX).unwrap_or(i64::MAX);
+        if metrics.active.sum() >= cap {
+            metrics.refused(Refusal::Full).add(worker, 1);
+            return None;
+        }
+        metrics.accepted.add(worker, 1);
+        metrics.active.add(worker, 1);
+        Some(Self { metrics: Arc::clone(metrics), worker })
+    }
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        self.metrics.active.add(self.worker, -1);
+    }
+}

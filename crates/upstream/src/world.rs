@@ -1,0 +1,91 @@
+//! What all upstreams of one gateway share, and the ways out of the process.
+
+use crate::resolve::{Resolve, SystemResolve};
+use base::Clock;
+use socket2::{SockRef, TcpKeepalive};
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use telemetry::Metrics;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::runtime::Handle;
+use traffic::BoxFuture;
+
+/// Seconds without traffic after which the operating system asks whether the peer is still there.
+const KEEPALIVE_S: u64 = 60;
+
+/// What all upstreams of one gateway share.
+#[derive(Clone)]
+pub struct World {
+    /// How many workers there are, each with pools of its own; at least one.
+    pub workers: usize,
+    /// Time, for how long connections have been idle.
+    pub clock: Clock,
+    /// Where it is counted.
+    pub metrics: Arc<Metrics>,
+    /// Where everything alive is kept.
+    pub state: Arc<traffic::State>,
+    /// Opens connections.
+    pub dial: Arc<dyn Dial>,
+    /// Resolves names.
+    pub resolve: Arc<dyn Resolve>,
+    /// Where resolving and health checks run, so that they cannot stall traffic.
+    pub background: Handle,
+}
+
+impl World {
+    /// The real one: the system's clock, TCP, and the system's resolver settings.
+    #[must_use]
+    pub fn system(
+        workers: usize,
+        metrics: Arc<Metrics>,
+        state: Arc<traffic::State>,
+        background: Handle,
+    ) -> Self {
+        Self {
+            workers: workers.max(1),
+            clock: Clock::System,
+            metrics,
+            state,
+            dial: Arc::new(TcpDial),
+            resolve: Arc::new(SystemResolve::new()),
+            background,
+        }
+    }
+}
+
+impl fmt::Debug for World {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("World").field("workers", &self.workers).finish_non_exhaustive()
+    }
+}
+
+/// A connection before anything is spoken on it.
+pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+
+/// Opens connections. Time limits are the caller's.
+pub trait Dial: Send + Sync {
+    /// Connects to an address.
+    fn dial(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn Io>>>;
+}
+
+/// TCP without delay for small writes, and with keep-alive.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TcpDial;
+
+impl Dial for TcpDial {
+    fn dial(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn Io>>> {
+        Box::pin(async move {
+            let stream = TcpStream::connect(address).await?;
+            stream.set_nodelay(true)?;
+            let keepalive = TcpKeepalive::new().with_time(Duration::from_secs(KEEPALIVE_S));
+            SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
+            Ok(Box::new(stream) as Box<dyn Io>)
+        })
+    }
+}
