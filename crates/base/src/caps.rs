@@ -45,8 +45,8 @@ pub const PATH_PARAMS_MAX: usize = 16;
 /// Segments of one path.
 pub const PATH_SEGMENTS_MAX: usize = 256;
 
-/// Idle connections kept per target and worker.
-pub const POOL_IDLE_PER_TARGET: usize = 64;
+/// Idle connections kept per target and worker, unless said otherwise.
+pub const POOL_IDLE_PER_TARGET: u16 = 64;
 /// Attempts for one request, the first included.
 pub const ATTEMPTS_MAX: u32 = 5;
 /// Bytes of an upstream's response head.
@@ -85,3 +85,9 @@ pub const BALANCE_TURNS_MAX: u64 = 4_096;
 pub const ADDRESSES_PER_CONNECT_MAX: usize = 4;
 /// Streams that one HTTP/2 connection to a target carries before another is opened.
 pub const STREAMS_PER_LINK: usize = 100;
+/// Bytes of an answer's body that a config holds.
+pub const ANSWER_BYTES_MAX: usize = 1 << 20;
+/// Query parameters an expression or an API key look-up reads; a request with more is refused there.
+pub const QUERY_PARAMS_MAX: usize = 256;
+/// Nesting of one expression in a config.
+pub const EXPRESSION_DEPTH_MAX: usize = 32;

@@ -138,7 +138,7 @@ where
 /// One step of a JSON pointer, linked to the steps above it.
 #[derive(Clone, Copy)]
 struct Path<'a> {
-    parent: Option<&'a Path<'a>>,
+    parent: Option<&'a Self>,
     part: &'a str,
 }
 
@@ -156,11 +156,11 @@ impl fmt::Display for Path<'_> {
 /// Why deserialization stopped.
 #[derive(Debug)]
 struct Failure {
-    message: String,
-    help: Option<String>,
+    message: Box<str>,
+    help: Option<Box<str>>,
     code: &'static str,
     place: Option<Place>,
-    path: String,
+    path: Box<str>,
     culprit: *const Node,
     missing: Option<&'static str>,
     /// It only went wrong because a part was left out that was wrong itself.
@@ -170,11 +170,11 @@ struct Failure {
 impl Failure {
     fn new(code: &'static str, message: String) -> Self {
         Self {
-            message,
+            message: message.into(),
             help: None,
             code,
             place: None,
-            path: String::new(),
+            path: Box::default(),
             culprit: std::ptr::null(),
             missing: None,
             is_consequence: false,
@@ -185,10 +185,10 @@ impl Failure {
     fn inside(mut self, cursor: &Cursor<'_>) -> Self {
         if self.place.is_none() {
             self.place = Some(cursor.node.place.clone());
-            self.path = cursor.path.to_string();
+            self.path = cursor.path.to_string().into();
             self.culprit = cursor.node;
             self.is_consequence = match self.missing {
-                Some(missing) => cursor.has_skipped(missing),
+                Some(missing) => cursor.has_skipped(missing) || cursor.has_misspelt(missing),
                 None => cursor.has_skipped_part(),
             };
         }
@@ -198,8 +198,8 @@ impl Failure {
     fn report(self, root: &Node, path: &str, report: &mut Report) {
         let place = self.place.as_ref().unwrap_or(&root.place);
         let problem = report.error(self.code, place, self.message);
-        problem.path = if self.path.is_empty() { path.to_owned() } else { self.path };
-        problem.help = self.help;
+        problem.path = if self.path.is_empty() { path.to_owned() } else { self.path.into() };
+        problem.help = self.help.map(Into::into);
     }
 }
 
@@ -221,7 +221,7 @@ impl serde::de::Error for Failure {
         let mut failure = Self::new("wrong_type", message);
         if expected == "a text" && matches!(unexpected, Unexpected::Bool(_) | Unexpected::Float(_))
         {
-            failure.help = Some("put quotes around it to make it a text".to_owned());
+            failure.help = Some("put quotes around it to make it a text".into());
         }
         failure
     }
@@ -232,13 +232,13 @@ impl serde::de::Error for Failure {
     fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
         let message = format!("`{}` is not known here", shortened(variant));
         let mut failure = Self::new("unknown_value", message);
-        failure.help = Some(choice(variant, expected));
+        failure.help = Some(choice(variant, expected).into());
         failure
     }
     fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
         let mut failure =
             Self::new("unknown_field", format!("unknown field `{}`", shortened(field)));
-        failure.help = Some(choice(field, expected));
+        failure.help = Some(choice(field, expected).into());
         failure
     }
     fn missing_field(field: &'static str) -> Self {
@@ -315,6 +315,15 @@ impl Cursor<'_> {
         self.node.field(field).is_some_and(|node| self.is_skipped(node))
     }
 
+    /// Whether a field was left out whose name was probably meant to be this one.
+    fn has_misspelt(&self, field: &str) -> bool {
+        let Value::Map(fields) = &self.node.value else { return false };
+        !self.skipped.is_empty()
+            && fields.iter().any(|(key, node)| {
+                self.is_skipped(node) && did_you_mean(&key.value, [field]).is_some()
+            })
+    }
+
     fn has_skipped_part(&self) -> bool {
         match &self.node.value {
             _ if self.skipped.is_empty() => false,
@@ -336,11 +345,18 @@ impl Cursor<'_> {
         }
     }
 
+    /// Deserializes this value; what a check made of it afterwards is told here too.
+    fn seed<'de, T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, Failure> {
+        seed.deserialize(self).map_err(|failure| failure.inside(&self))
+    }
+
     /// Refuses a reference where the value will not be resolved.
     fn plain(&self) -> Result<(), Failure> {
         match &self.node.value {
             Value::Text(text) if text.contains("${env:") || text.contains("${file:") => {
-                Err(Failure::custom("a `${…}` reference is not possible here"))
+                let mut failure = Failure::custom("a `${…}` reference is not possible here");
+                failure.help = Some("write the value itself".into());
+                Err(failure)
             }
             _ => Ok(()),
         }
@@ -450,11 +466,20 @@ impl<'de> Deserializer<'de> for Cursor<'_> {
         .map_err(|failure: Failure| failure.inside(&self))
     }
 
+    /// A field that is there but empty counts as a list without items.
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
+        match self.node.value {
+            Value::Null => visitor.visit_seq(Items { cursor: self, items: &[], next: 0 }),
+            _ => self.any(visitor),
+        }
+        .map_err(|failure: Failure| failure.inside(&self))
+    }
+
     deserialize_as_any! {
         deserialize_bool deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64
         deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 deserialize_f32
         deserialize_f64 deserialize_char deserialize_bytes deserialize_byte_buf deserialize_unit
-        deserialize_seq deserialize_map deserialize_identifier
+        deserialize_map deserialize_identifier
     }
 }
 
@@ -505,7 +530,7 @@ impl<'de> SeqAccess<'de> for Items<'_> {
             }
             let path = Path { parent: Some(&self.cursor.path), part: &index };
             let cursor = Cursor { node, path, skipped: self.cursor.skipped };
-            return seed.deserialize(cursor).map(Some);
+            return cursor.seed(seed).map(Some);
         }
         Ok(None)
     }
@@ -543,7 +568,7 @@ impl<'de> MapAccess<'de> for Fields<'_> {
         };
         self.next += 1;
         let path = Path { parent: Some(&self.cursor.path), part: &key.value };
-        seed.deserialize(Cursor { node, path, skipped: self.cursor.skipped })
+        Cursor { node, path, skipped: self.cursor.skipped }.seed(seed)
     }
 }
 
@@ -560,7 +585,7 @@ impl Failure {
     fn of_key(mut self, key: &Key<'_>) -> Self {
         if self.place.is_none() {
             self.place = Some(key.key.place.clone());
-            self.path = key.path.to_string();
+            self.path = key.path.to_string().into();
             self.culprit = key.node;
         }
         self
@@ -657,7 +682,7 @@ impl<'de, 'a> EnumAccess<'de> for Cursor<'a> {
                     .map_err(|mut failure| {
                         if failure.place.is_none() {
                             failure.place = Some(key.place.clone());
-                            failure.path = self.path.to_string();
+                            failure.path = self.path.to_string().into();
                             failure.culprit = self.node;
                         }
                         failure
@@ -694,7 +719,7 @@ impl<'de> VariantAccess<'de> for Variant<'_> {
             return Err(Failure::new("wrong_type", "this needs a value: `name: value`".to_owned()));
         };
         let path = Path { parent: Some(&self.cursor.path), part: &key.value };
-        seed.deserialize(Cursor { node, path, skipped: self.cursor.skipped })
+        Cursor { node, path, skipped: self.cursor.skipped }.seed(seed)
     }
 
     fn tuple_variant<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, Failure> {

@@ -56,6 +56,8 @@ impl fmt::Display for Place {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
+    /// Nothing is wrong, but someone reading the config should know.
+    Note,
     /// The config works, but probably not as meant.
     Warning,
     /// The config cannot be used.
@@ -83,6 +85,7 @@ pub struct Problem {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let severity = match self.severity {
+            Severity::Note => "note",
             Severity::Warning => "warning",
             Severity::Error => "error",
         };
@@ -99,6 +102,7 @@ impl fmt::Display for Problem {
 pub struct Report {
     problems: Vec<Problem>,
     errors: usize,
+    warnings: usize,
     dropped: usize,
 }
 
@@ -129,6 +133,16 @@ impl Report {
         self.add(Severity::Warning, code, place, message.into())
     }
 
+    /// Adds a note and returns it, so that help or a path can be added.
+    pub fn note(
+        &mut self,
+        code: &'static str,
+        place: &Place,
+        message: impl Into<String>,
+    ) -> &mut Problem {
+        self.add(Severity::Note, code, place, message.into())
+    }
+
     fn add(
         &mut self,
         severity: Severity,
@@ -143,6 +157,7 @@ impl Report {
     /// Adds a problem. Beyond the cap it is counted in place of being kept.
     pub fn push(&mut self, problem: Problem) -> &mut Problem {
         self.errors += usize::from(problem.severity == Severity::Error);
+        self.warnings += usize::from(problem.severity == Severity::Warning);
         if self.problems.len() >= PROBLEMS_MAX {
             self.dropped += 1;
             self.problems.pop();
@@ -183,9 +198,7 @@ impl Report {
     /// How many errors and warnings there are.
     #[must_use]
     pub fn counts(&self) -> (usize, usize) {
-        let warnings = self.problems.len() + self.dropped
-            - self.errors.min(self.problems.len() + self.dropped);
-        (self.errors, warnings)
+        (self.errors, self.warnings)
     }
 
     /// Orders the problems by place and drops repetitions.
@@ -193,9 +206,9 @@ impl Report {
         self.problems.sort_by(|a, b| a.place.cmp(&b.place).then_with(|| a.code.cmp(b.code)));
         let before = self.problems.len();
         self.problems.dedup();
-        let repeated = before - self.problems.len();
-        if repeated > 0 {
-            self.errors = self.problems.iter().filter(|p| p.severity == Severity::Error).count();
+        if self.problems.len() < before {
+            let count = |severity| self.problems.iter().filter(|p| p.severity == severity).count();
+            (self.errors, self.warnings) = (count(Severity::Error), count(Severity::Warning));
         }
     }
 }

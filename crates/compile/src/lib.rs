@@ -1,1 +1,29 @@
-//! x
+//! From the model to a snapshot, read top to bottom: upstreams, consumers, routes with their chains,
+//! listeners. Everything that can be computed before a request comes is computed here.
+//!
+//! Compilation never fails as a whole: a broken part compiles to one that answers 503 with its code,
+//! never to one that is open, and every problem is in the report. This crate must never open a socket
+//! or read a file by itself; what is outside comes through [`Outside`]. Start reading at [`compile`].
+
+/// What a compiler needs besides the config.
+mod inputs;
+/// The whole, top to bottom.
+mod compile;
+/// Upstreams.
+mod upstreams;
+/// Who calls.
+mod consumers;
+/// Certificates and TLS of listeners.
+mod tls;
+/// The effective chain of a route.
+mod chains;
+/// Routes and the trees that find them.
+mod routes;
+/// Upstreams that are only looked at.
+mod inert;
+/// Which route a request takes, and what happens to it there.
+pub mod explain;
+
+pub use compile::{Compiled, compile};
+pub use inert::inert;
+pub use inputs::{BuildUpstream, Inputs, Outside, resolve_path};

@@ -97,8 +97,7 @@ pub fn parse_host(text: &str) -> Result<Host, String> {
 fn bare(text: &str) -> Result<(), String> {
     if let Some((scheme, rest)) = text.split_once("://") {
         let rest = rest.split('/').next().unwrap_or_default();
-        let tls = if scheme == "https" { ", and `tls: true` beside the targets" } else { "" };
-        return Err(format!("leave `{scheme}://` out: write `{rest}`{tls}"));
+        return Err(format!("leave `{scheme}://` out: write `{rest}`"));
     }
     match text.chars().find(|c| "/@?#".contains(*c) || c.is_whitespace()) {
         Some(c) if c.is_whitespace() => Err(format!("`{text}` has a space in it")),
@@ -155,7 +154,7 @@ mod tests {
             ("a:+80", "`+80` in `a:+80` is not a port, a number from 1 to 65535"),
             ("a:65536", "`65536` in `a:65536` is not a port, a number from 1 to 65535"),
             ("http://a:80/x", "leave `http://` out: write `a:80`"),
-            ("https://a", "leave `https://` out: write `a`, and `tls: true` beside the targets"),
+            ("https://a", "leave `https://` out: write `a`"),
             ("a:80/x", "`/` in `a:80/x` has no place here; write host and port alone"),
             ("u@a:80", "`@` in `u@a:80` has no place here; write host and port alone"),
             ("a b:80", "`a b:80` has a space in it"),

@@ -25,6 +25,8 @@ pub struct Listener {
 pub struct ListenerTls {
     /// Certificates, chosen by the name the client asks for (SNI); the first serves clients that name
     /// none or an unknown one.
+    #[serde(deserialize_with = "crate::map::at_least_one")]
+    #[schemars(length(min = 1))]
     pub certificates: Vec<Placed<CertificateFiles>>,
 }
 

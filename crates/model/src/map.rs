@@ -69,6 +69,19 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Map<T> {
     }
 }
 
+/// Reads a list that must not be empty.
+pub(crate) fn at_least_one<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    let items = Vec::deserialize(deserializer)?;
+    if items.is_empty() {
+        return Err(D::Error::custom("the list is empty; at least one item is needed"));
+    }
+    Ok(items)
+}
+
 /// Refuses a further key of a map, at the place of that key; the function says why.
 pub(crate) struct Refused<F>(pub(crate) F);
 

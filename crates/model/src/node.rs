@@ -5,6 +5,9 @@ use base::{Placed, Text};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+/// Port of the admin listener on loopback, unless said otherwise.
+pub const ADMIN_PORT: u16 = 9901;
+
 /// The listener for operators: `/metrics`, `/livez`, `/readyz`, `/status`, `/log`.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

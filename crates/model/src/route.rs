@@ -166,7 +166,8 @@ impl From<TextOrLong> for Written {
 
 impl<'de> Deserialize<'de> for Written {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let is_route = |key: &str| key.contains(['/', '~']);
+        // No setting has capitals in its name, but methods have.
+        let is_route = |key: &str| key.contains(['/', '~']) || key.contains(char::is_uppercase);
         by_first_key::<D, Keyed, TextOrLong, Self>(deserializer, is_route)
     }
 }

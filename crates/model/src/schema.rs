@@ -14,7 +14,8 @@ pub fn schema(policy: Value) -> Value {
     root.insert("title".to_owned(), "Yett config".into());
     root.insert(
         "description".to_owned(),
-        "The config of the Yett API gateway: listeners, upstreams, APIs, policies and consumers.".into(),
+        "The config of the Yett API gateway: listeners, upstreams, APIs, policies and consumers."
+            .into(),
     );
     let definitions = root.entry("$defs").or_insert_with(|| Value::Object(Map::new()));
     if let Some(definitions) = definitions.as_object_mut() {

@@ -13,6 +13,8 @@ use std::time::Duration;
 #[serde(deny_unknown_fields)]
 pub struct Upstream {
     /// The servers.
+    #[serde(deserialize_with = "crate::map::at_least_one")]
+    #[schemars(length(min = 1))]
     pub targets: Vec<Placed<Target>>,
     /// How a target is chosen.
     #[serde(default)]
@@ -222,7 +224,7 @@ struct HealthLong {
 impl From<HealthLong> for Health {
     fn from(long: HealthLong) -> Self {
         let seconds = |period: Option<Period>, default| {
-            period.map_or(Duration::from_secs(default), |period| period.0)
+            period.map_or_else(|| Duration::from_secs(default), |period| period.0)
         };
         Self {
             method: long.method.unwrap_or_else(|| "GET".to_owned()),

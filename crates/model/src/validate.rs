@@ -1,1 +1,89 @@
-pub fn validate(_: &crate::Config, _: &mut base::Report){}
+//! What can be said about a config without knowing policies, and without input or output.
+
+use crate::{Config, Map};
+use base::report::did_you_mean;
+use base::{Placed, Report};
+
+mod api;
+mod conflict;
+mod consumer;
+mod listener;
+mod route;
+mod upstream;
+
+/// The longest name in bytes.
+const NAME_BYTES_MAX: usize = 63;
+
+/// Checks a config and tells all problems to `report`.
+pub fn validate(config: &Config, report: &mut Report) {
+    names("a listener", &config.listeners, report);
+    names("an upstream", &config.upstreams, report);
+    names("an API", &config.apis, report);
+    names("a consumer", &config.consumers, report);
+    node(config, report);
+    listener::check(config, report);
+    upstream::check(config, report);
+    api::check(config, report);
+    conflict::check(config, report);
+    consumer::check(config, report);
+}
+
+/// Names end up in metrics, logs and addresses of the admin API, so they are kept simple.
+fn names<T>(what: &str, map: &Map<T>, report: &mut Report) {
+    for (name, _) in map.iter() {
+        let is_plain =
+            |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'_' || c == b'-';
+        let is_fine = name.len() <= NAME_BYTES_MAX
+            && name.bytes().all(is_plain)
+            && name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit());
+        if !is_fine {
+            let message = format!("`{}` cannot be the name of {what}", name.value);
+            report.error("invalid_name", &name.place, message).help(format!(
+                "a name has up to {NAME_BYTES_MAX} lower-case letters, digits, `-` and `_`, and begins \
+                 with a letter or digit"
+            ));
+        }
+    }
+}
+
+/// How the program itself runs.
+fn node(config: &Config, report: &mut Report) {
+    if let Some(workers) = config.workers.as_ref().filter(|workers| workers.value == 0) {
+        report
+            .error("invalid_value", &workers.place, "at least one worker is needed")
+            .at("/workers")
+            .help("leave `workers` out for one per core");
+    }
+    if let Some(to) = config.access_log.to.as_ref().filter(|to| to.trim().is_empty()) {
+        report
+            .error("invalid_value", &to.place, "the access log has no destination")
+            .at("/access_log/to")
+            .help("write `stdout`, `stderr`, `off` or the name of a file");
+    }
+}
+
+/// Says that a name is not in the map of those that `what` calls.
+fn unknown<T>(what: &str, name: &Placed<String>, known: &Map<T>, report: &mut Report) {
+    let help = match did_you_mean(name, known.names()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None if known.is_empty() => format!("define it under `{what}s:`"),
+        None => format!("known here: {}", known.names().take(10).collect::<Vec<_>>().join(", ")),
+    };
+    report
+        .error("unknown_name", &name.place, format!("there is no {what} `{}`", name.value))
+        .help(help);
+}
+
+/// A path into the document (RFC 6901).
+fn pointer(parts: &[&str]) -> String {
+    parts.iter().map(|part| format!("/{}", part.replace('~', "~0").replace('/', "~1"))).collect()
+}
+
+/// Reasons are kept for those who review the config, so they must say something.
+fn reason(what: &str, place: &base::Place, text: &str, report: &mut Report) {
+    if text.trim().is_empty() {
+        report
+            .error("missing_reason", place, format!("{what} needs a reason"))
+            .help("say in a few words why, for those who review the config");
+    }
+}

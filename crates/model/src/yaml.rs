@@ -13,6 +13,7 @@ mod fault;
 pub(crate) mod scalar;
 
 use build::{Builder, Refusal};
+use fault::Fault;
 
 /// Reads one document. What is wrong goes to `report`; a tree is also returned beside problems that
 /// leave its other parts readable (such as a duplicate key), so that these can be looked at too.
@@ -102,16 +103,8 @@ fn tree(text: &str, file: &Arc<str>, report: &mut Report) -> Option<Node> {
             Err(error) => {
                 let fault = fault::fault(error.kind());
                 let place = place_at(file, error.marker());
-                let problem = report.error(fault.code, &place, fault.message);
-                problem.help = match (builder.open_bracket(), fault.help) {
-                    (Some((bracket, open)), _)
-                        if fault.code == "invalid_yaml" && *open != place =>
-                    {
-                        let (line, column) = (open.line, open.column);
-                        Some(format!("is the `{bracket}` of line {line}, column {column} closed?"))
-                    }
-                    (_, help) => help.map(str::to_owned),
-                };
+                let help = help(&fault, &place, &builder);
+                report.error(fault.code, &place, fault.message).help = help;
                 return None;
             }
         };
@@ -131,6 +124,26 @@ fn tree(text: &str, file: &Arc<str>, report: &mut Report) -> Option<Node> {
         return None;
     }
     builder.finish()
+}
+
+/// What to do: a bracket or quote that is not closed is noticed late, so where it began is told.
+fn help(fault: &Fault, place: &Place, builder: &Builder<'_>) -> Option<String> {
+    if fault.is_open_quote {
+        if let Some(key) = builder.open_key() {
+            return Some(format!("close the quotes of `{}` in line {}", key.value, key.place.line));
+        }
+    } else if fault.code == "invalid_yaml"
+        && let Some((bracket, open)) = builder.open_bracket()
+        && open.line < place.line
+    {
+        let hint =
+            format!("is the `{bracket}` of line {}, column {} closed?", open.line, open.column);
+        return Some(match fault.help {
+            Some(help) => format!("{help}; {hint}"),
+            None => hint,
+        });
+    }
+    fault.help.map(str::to_owned)
 }
 
 fn refuse(refusal: Refusal, place: &Place, report: &mut Report) {

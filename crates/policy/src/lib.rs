@@ -16,6 +16,10 @@ pub mod schema;
 pub mod expression;
 /// API keys: how they are made, recognised and hashed.
 pub mod key;
+/// Queries as pairs.
+mod query;
+/// Settings with a short form.
+mod written;
 /// Texts with parts of the request's path in them.
 mod template;
 /// Header names and values as users write them.

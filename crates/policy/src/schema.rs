@@ -1,8 +1,8 @@
 //! The schema of one item of a `policies` list, made of the schemas of all kinds.
 
 use crate::kinds::KINDS;
+use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
-use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Value, json};
 
 /// JSON schema (draft 2020-12) of one item of a `policies` list: the bare name of a kind that needs no
@@ -35,18 +35,10 @@ pub fn policy_schema() -> Value {
     json!({ "oneOf": forms })
 }
 
-/// The schema of settings with a short form: a scalar of this schema, or the map `Long`.
-pub(crate) fn short_or_long<Long: JsonSchema>(
-    short: &Value,
-    generator: &mut SchemaGenerator,
-) -> Schema {
-    let long = generator.subschema_for::<Long>();
-    schemars::json_schema!({ "anyOf": [short, long] })
-}
-
 /// Whether settings may be left out.
 fn allows_nothing(schema: &Value) -> bool {
-    schema.get("properties").is_some() && schema.get("required").is_none()
+    let needs = |word: &str| schema.get(word).is_some();
+    needs("properties") && !needs("required") && !needs("minProperties")
 }
 
 /// Every map of settings may hold the id of the policy.

@@ -61,7 +61,9 @@ pub struct Route {
     pub api: Arc<str>,
     /// Its name within the API.
     pub name: Arc<str>,
-    /// The path pattern as written, below the API's path.
+    /// The hosts it matches, as written; any host when empty.
+    pub hosts: Box<[Box<str>]>,
+    /// The whole path pattern, that of the API included.
     pub pattern: Arc<str>,
     /// Names of what the path captures, in order.
     pub params: Box<[Box<str>]>,
@@ -73,6 +75,8 @@ pub struct Route {
     pub upstream: Option<Arc<dyn Upstream>>,
     /// Why it may be called without an identity.
     pub public: Option<Arc<str>>,
+    /// Inherited policies that do not apply to it, each with the reason.
+    pub exempt: Box<[(Box<str>, Box<str>)]>,
     /// Why it answers nothing but 503: its config has a problem.
     pub broken: Option<Arc<str>>,
     /// Its counters.

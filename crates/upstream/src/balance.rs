@@ -78,7 +78,8 @@ impl Balancer {
 
     /// Draws one by weight.
     fn draw(&self, usable: &dyn Fn(usize) -> bool) -> Option<usize> {
-        let random = || usize::try_from(random::fast_below(self.sequence.len() as u64)).unwrap_or(0);
+        let random =
+            || usize::try_from(random::fast_below(self.sequence.len() as u64)).unwrap_or(0);
         if self.sequence.is_empty() {
             return None;
         }

@@ -112,8 +112,9 @@ impl Connector {
         if self.tls.is_some() { http::uri::Scheme::HTTPS } else { http::uri::Scheme::HTTP }
     }
 
-    /// Connects to one of `addresses`, beginning with the one at `turn`. An address that does not
-    /// answer gets its share of the time `limit` only, so that there is time for the next.
+    /// Connects to one of `addresses`, beginning with the one at `turn`. The time `limit` is the
+    /// caller's to enforce; an address that does not answer gets its share of it only, so that
+    /// there is time for the next.
     pub(crate) async fn connect(
         &self,
         addresses: &[SocketAddr],
@@ -125,7 +126,7 @@ impl Connector {
         let mut last = ConnectError::Unresolved("no address is known".to_owned());
         for step in 0..count {
             let address = addresses[(turn % addresses.len() + step) % addresses.len()];
-            let opened = match share {
+            let opened = match share.filter(|_| step + 1 < count) {
                 Some(share) => match timeout(share, self.open(address)).await {
                     Ok(opened) => opened.map_err(ConnectError::Failed),
                     Err(_) => Err(ConnectError::Timeout(format!("{address} did not answer"))),

@@ -4,7 +4,7 @@
 //! Everything that is alive (addresses, health, requests under way, pools, positions in a turn) is
 //! kept in cells of [`traffic::State`], so that a new config goes on where the old one was. This crate
 //! must never know routes, policies or config files. Start reading at [`backend`], follow one request
-//! through [`attempt`], [`pool`] and [`connect`], then see [`names`] and [`health`] for what runs
+//! through `attempt`, `reach`, `pool` and `connect`, then see `names` and `health` for what runs
 //! beside the requests.
 
 /// What to connect to and how: plain data, written by whoever compiles a config.
@@ -19,6 +19,8 @@ pub mod backend;
 mod balance;
 /// One server and all that is known of it.
 mod target;
+/// How a target is reached under one config.
+mod reach;
 /// One attempt to have a request answered.
 mod attempt;
 /// A request body on its way to a target.
@@ -36,7 +38,7 @@ mod names;
 /// Asks targets how they are.
 mod health;
 
-pub use backend::build;
+pub use backend::{build, check};
 pub use resolve::{Resolve, Resolved, SystemResolve};
 pub use spec::{
     Balance, HealthSpec, HostHeader, Protocol, TargetHost, TargetSpec, TlsSpec, UpstreamSpec,

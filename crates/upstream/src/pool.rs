@@ -1,1 +1,280 @@
-//! x
+//! Open connections that wait for requests, on a shelf per worker: a connection is used on the worker
+//! that opened it, so shelves are locked by one thread at a time and never while waiting.
+
+use crate::connect::{ConnectError, Http1, Http2, Link};
+use base::caps::STREAMS_PER_LINK;
+use http::Request;
+use hyper::body::Incoming;
+use hyper::client::conn::{TrySendError, http2};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use telemetry::Sharded;
+use tokio::sync::Semaphore;
+use traffic::Body;
+
+/// The connections to one target that were made in the same way.
+pub(crate) struct Pool {
+    shelves: Sharded<Shelf>,
+    /// The target turned out to speak HTTP/1 although it was offered HTTP/2.
+    prefers_http1: AtomicBool,
+    idle_max: AtomicUsize,
+    idle_timeout_ms: AtomicU64,
+    pub(crate) sweeping: Mutex<Option<crate::target::Task>>,
+}
+
+/// The connections of one worker.
+pub(crate) struct Shelf {
+    http1: Mutex<Vec<Idle>>,
+    http2: Mutex<Vec<Shared>>,
+    /// Lets one request at a time open a connection that others will share.
+    pub(crate) gate: Semaphore,
+    failures: Mutex<(u64, Option<ConnectError>)>,
+}
+
+struct Idle {
+    link: Http1,
+    since: Instant,
+}
+
+struct Shared {
+    link: Arc<Carrier>,
+    used: Instant,
+}
+
+/// An HTTP/2 connection and how many streams it carries.
+struct Carrier {
+    link: Http2,
+    open: AtomicUsize,
+    /// A stream on it had no answer in time: it may be dead without anybody having said so.
+    is_suspect: AtomicBool,
+}
+
+/// A connection held for one request.
+pub(crate) enum Held {
+    /// An HTTP/1.1 connection to itself.
+    Http1(Http1),
+    /// A stream's place on an HTTP/2 connection.
+    Http2(Stream),
+}
+
+/// A stream's place on an HTTP/2 connection; dropping it gives it back.
+pub(crate) struct Stream {
+    sender: http2::SendRequest<Body>,
+    carrier: Arc<Carrier>,
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.carrier.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Held {
+    /// Whether requests are written as HTTP/2.
+    pub(crate) const fn speaks_http2(&self) -> bool {
+        matches!(self, Self::Http2(_))
+    }
+
+    /// There was no answer in time: others do better with another connection.
+    pub(crate) fn distrust(&self) {
+        if let Self::Http2(stream) = self {
+            stream.carrier.is_suspect.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Sends a request and waits for the head of its answer.
+    pub(crate) async fn send(
+        &mut self,
+        request: Request<Body>,
+    ) -> Result<http::Response<Incoming>, TrySendError<Request<Body>>> {
+        match self {
+            Self::Http1(link) => link.sender.try_send_request(request).await,
+            Self::Http2(stream) => stream.sender.try_send_request(request).await,
+        }
+    }
+}
+
+impl Pool {
+    /// Empty, for so many workers.
+    pub(crate) fn new(workers: usize) -> Self {
+        Self {
+            shelves: Sharded::new(workers, Shelf::new),
+            prefers_http1: AtomicBool::new(false),
+            idle_max: AtomicUsize::new(0),
+            idle_timeout_ms: AtomicU64::new(0),
+            sweeping: Mutex::default(),
+        }
+    }
+
+    /// How many idle connections each worker keeps, and how long.
+    pub(crate) fn limit(&self, idle_max: usize, idle_timeout: Duration) {
+        let idle_timeout_ms = u64::try_from(idle_timeout.as_millis()).unwrap_or(u64::MAX);
+        self.idle_max.store(idle_max, Ordering::Relaxed);
+        self.idle_timeout_ms.store(idle_timeout_ms, Ordering::Relaxed);
+    }
+
+    /// How long an idle connection is kept.
+    pub(crate) fn idle_timeout(&self) -> Duration {
+        Duration::from_millis(self.idle_timeout_ms.load(Ordering::Relaxed))
+    }
+
+    /// The connections of a worker.
+    pub(crate) fn shelf(&self, worker: usize) -> &Shelf {
+        self.shelves.cell(worker)
+    }
+
+    /// Whether the target turned out to speak HTTP/1 although it was offered HTTP/2.
+    pub(crate) fn prefers_http1(&self) -> bool {
+        self.prefers_http1.load(Ordering::Relaxed)
+    }
+
+    /// Takes the connection that was used last, for its peer is the least likely to have given it up.
+    pub(crate) fn take(
+        &self,
+        worker: usize,
+        now: Instant,
+        may_use: &dyn Fn(SocketAddr) -> bool,
+    ) -> Option<Held> {
+        let shelf = self.shelf(worker);
+        let idle_timeout = self.idle_timeout();
+        if let Some(stream) = shelf.join_http2(now, idle_timeout, may_use) {
+            return Some(Held::Http2(stream));
+        }
+        shelf.take_http1(now, idle_timeout, may_use).map(Held::Http1)
+    }
+
+    /// Takes up a new connection, and holds it for one request.
+    pub(crate) fn adopt(&self, worker: usize, link: Link, now: Instant) -> Held {
+        self.prefers_http1.store(matches!(link, Link::Http1(_)), Ordering::Relaxed);
+        match link {
+            Link::Http1(link) => Held::Http1(link),
+            Link::Http2(link) => {
+                let carrier = Arc::new(Carrier::new(link));
+                let stream = carrier.join();
+                let mut shared = lock(&self.shelf(worker).http2);
+                shared.push(Shared { link: carrier, used: now });
+                Held::Http2(stream)
+            }
+        }
+    }
+
+    /// Puts a connection back whose answer has ended.
+    pub(crate) fn put(&self, worker: usize, link: Http1, now: Instant) {
+        let idle_max = self.idle_max.load(Ordering::Relaxed);
+        let mut idle = lock(&self.shelf(worker).http1);
+        if idle.len() < idle_max && !link.sender.is_closed() {
+            idle.push(Idle { link, since: now });
+        }
+    }
+
+    /// Closes what was idle for too long, on all workers.
+    pub(crate) fn sweep(&self, now: Instant) {
+        let limit = self.idle_timeout();
+        let is_fresh = |since: Instant| now.saturating_duration_since(since) < limit;
+        for shelf in self.shelves.cells() {
+            let is_kept = |idle: &mut Idle| is_fresh(idle.since) && !idle.link.sender.is_closed();
+            // Collected first: closing belongs after the lock.
+            let closed: Vec<_> = lock(&shelf.http1).extract_if(.., |idle| !is_kept(idle)).collect();
+            drop(closed);
+            let is_kept = |shared: &mut Shared| {
+                let is_used = shared.link.open.load(Ordering::Relaxed) > 0;
+                is_used || (is_fresh(shared.used) && shared.link.is_usable())
+            };
+            let closed: Vec<_> =
+                lock(&shelf.http2).extract_if(.., |shared| !is_kept(shared)).collect();
+            drop(closed);
+        }
+    }
+}
+
+impl Shelf {
+    fn new() -> Self {
+        Self {
+            http1: Mutex::default(),
+            http2: Mutex::default(),
+            gate: Semaphore::new(1),
+            failures: Mutex::default(),
+        }
+    }
+
+    fn take_http1(
+        &self,
+        now: Instant,
+        idle_timeout: Duration,
+        may_use: &dyn Fn(SocketAddr) -> bool,
+    ) -> Option<Http1> {
+        let mut idle = lock(&self.http1);
+        let mut at = idle.len();
+        while at > 0 {
+            at -= 1;
+            let found = &idle[at];
+            let is_expired = now.saturating_duration_since(found.since) >= idle_timeout;
+            if is_expired || found.link.sender.is_closed() || !may_use(found.link.address) {
+                idle.remove(at);
+            } else if found.link.sender.is_ready() {
+                return Some(idle.remove(at).link);
+            }
+            // Otherwise its task has not noticed yet that the answer has ended.
+        }
+        None
+    }
+
+    fn join_http2(
+        &self,
+        now: Instant,
+        idle_timeout: Duration,
+        may_use: &dyn Fn(SocketAddr) -> bool,
+    ) -> Option<Stream> {
+        let mut shared = lock(&self.http2);
+        // Streams that are under way keep what is dropped here open until they end.
+        shared.retain(|shared| {
+            let is_expired = now.saturating_duration_since(shared.used) >= idle_timeout;
+            let is_idle = shared.link.open.load(Ordering::Relaxed) == 0;
+            let is_kept = shared.link.is_usable() && !(is_idle && is_expired);
+            is_kept && may_use(shared.link.link.address)
+        });
+        let has_room =
+            |shared: &&mut Shared| shared.link.open.load(Ordering::Relaxed) < STREAMS_PER_LINK;
+        let found = shared.iter_mut().find(has_room)?;
+        found.used = now;
+        Some(found.link.join())
+    }
+
+    /// How many attempts to open a connection that others wait for have failed.
+    pub(crate) fn failures(&self) -> u64 {
+        lock(&self.failures).0
+    }
+
+    /// The last failure, if there was one since there were `before` of them.
+    pub(crate) fn failed_since(&self, before: u64) -> Option<ConnectError> {
+        let failures = lock(&self.failures);
+        if failures.0 == before { None } else { failures.1.clone() }
+    }
+
+    /// Tells those who wait that there is no connection.
+    pub(crate) fn fail(&self, error: &ConnectError) {
+        let mut failures = lock(&self.failures);
+        *failures = (failures.0.wrapping_add(1), Some(error.clone()));
+    }
+}
+
+impl Carrier {
+    const fn new(link: Http2) -> Self {
+        Self { link, open: AtomicUsize::new(0), is_suspect: AtomicBool::new(false) }
+    }
+
+    fn is_usable(&self) -> bool {
+        !self.link.sender.is_closed() && !self.is_suspect.load(Ordering::Relaxed)
+    }
+
+    fn join(self: &Arc<Self>) -> Stream {
+        self.open.fetch_add(1, Ordering::Relaxed);
+        Stream { sender: self.link.sender.clone(), carrier: Arc::clone(self) }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

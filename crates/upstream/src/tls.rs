@@ -6,7 +6,6 @@ use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
-use std::fmt::Write;
 use std::sync::{Arc, OnceLock};
 
 /// The settings of one kind of connection.
@@ -35,7 +34,8 @@ pub(crate) fn config(spec: &TlsSpec, protocol: Protocol) -> Result<ClientConfig,
 fn roots_of(pem: &[u8]) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(pem) {
-        let certificate = certificate.map_err(|error| format!("the CA is not valid PEM: {error}"))?;
+        let certificate =
+            certificate.map_err(|error| format!("the CA is not valid PEM: {error}"))?;
         let refused = |error| format!("the CA holds a certificate that cannot be used: {error}");
         roots.add(certificate).map_err(refused)?;
     }
@@ -70,11 +70,8 @@ pub(crate) fn fingerprint(spec: Option<&TlsSpec>) -> String {
         bytes.extend(part.map_or(u64::MAX, |part| part.len() as u64).to_be_bytes());
         bytes.extend(part.unwrap_or_default());
     }
-    digest(&SHA256, &bytes).as_ref().iter().fold(String::from("tls-"), |mut text, byte| {
-        // Writing to a `String` cannot fail.
-        drop(write!(text, "{byte:02x}"));
-        text
-    })
+    let hash = digest(&SHA256, &bytes);
+    hash.as_ref().iter().fold(String::from("tls-"), |text, byte| text + &format!("{byte:02x}"))
 }
 
 #[cfg(test)]

@@ -1,1 +1,35 @@
-fn main() {}
+//! Yett: an API gateway and API management platform in one program. This crate wires the others
+//! together: arguments, commands, the process around the data plane. It must never treat a request or
+//! read a setting's meaning itself. Start reading at [`command::Command`], then [`process::serve`].
+
+/// The commands and their arguments.
+mod command;
+/// The process around the data plane: start, reload, drain.
+mod process;
+/// The listener for operators.
+mod admin;
+/// Files and environment variables.
+mod disk;
+/// From files to a snapshot.
+mod prepare;
+/// Problems as people and programs read them.
+mod render;
+/// Notices when files change.
+mod watch;
+/// The backends of the quick start.
+mod shop;
+
+use clap::Parser as _;
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// The config cannot be used.
+const BAD_CONFIG: u8 = 2;
+/// The config is fine, but the program could not start or go on.
+const FAILED: u8 = 1;
+
+fn main() -> ExitCode {
+    command::Arguments::parse().command.run()
+}

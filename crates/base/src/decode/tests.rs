@@ -28,9 +28,9 @@ enum Kind {
     Formal(u8),
 }
 
-fn problems(json: serde_json::Value) -> Vec<String> {
+fn problems(json: &serde_json::Value) -> Vec<String> {
     let mut report = Report::new();
-    let garden: Option<Garden> = decode(&Node::from_json(&json), "", &mut report);
+    let garden: Option<Garden> = decode(&Node::from_json(json), "", &mut report);
     assert_eq!(garden.is_none(), report.has_errors(), "a value comes exactly without problems");
     report
         .problems()
@@ -56,7 +56,7 @@ fn a_right_document_becomes_a_value() {
 
 #[test]
 fn all_problems_are_found_in_one_go() {
-    let found = problems(serde_json::json!({
+    let found = problems(&serde_json::json!({
         "name": "back",
         "beds": [{"width": -3, "plant": "leek"}, {"width": 1, "plant": "kale", "heigth": 2}, {"width": 9}],
         "tools": {"rake": 300, "hoe": "many"},
@@ -80,7 +80,7 @@ fn all_problems_are_found_in_one_go() {
 #[test]
 fn a_field_that_is_wrong_is_not_also_called_missing() {
     assert_eq!(
-        problems(serde_json::json!({"name": ["x"], "beds": []})),
+        problems(&serde_json::json!({"name": ["x"], "beds": []})),
         ["/name expected a text, found a list"]
     );
 }
@@ -88,7 +88,20 @@ fn a_field_that_is_wrong_is_not_also_called_missing() {
 #[test]
 fn a_reference_to_a_secret_is_refused_where_it_would_not_be_resolved() {
     assert_eq!(
-        problems(serde_json::json!({"name": "${env:NAME}", "beds": []})),
-        ["/name a `${…}` reference is not possible here"]
+        problems(&serde_json::json!({"name": "${env:NAME}", "beds": []})),
+        ["/name a `${…}` reference is not possible here (write the value itself)"]
+    );
+}
+
+#[test]
+fn a_list_that_is_there_but_empty_has_no_items() {
+    assert_eq!(problems(&serde_json::json!({"name": "x", "beds": null})), [""; 0]);
+}
+
+#[test]
+fn a_misspelt_field_is_not_also_called_missing() {
+    assert_eq!(
+        problems(&serde_json::json!({"name": "x", "bets": []})),
+        ["/bets unknown field `bets` (did you mean `beds`?)"]
     );
 }

@@ -114,6 +114,14 @@ impl<'a> Builder<'a> {
         frame.bracket.map(|bracket| (bracket, &frame.place))
     }
 
+    /// The key whose value has not come yet.
+    pub(super) fn open_key(&self) -> Option<&Placed<String>> {
+        match &self.frames.last()?.content {
+            Content::Map { key, .. } => key.as_ref(),
+            Content::List(_) => None,
+        }
+    }
+
     /// The tree.
     pub(super) fn finish(self) -> Option<Node> {
         let mut root = self.root?;
@@ -280,10 +288,7 @@ impl<'a> Builder<'a> {
 
     /// A value that is absent is told where its key is.
     fn key_place(&self) -> Option<Place> {
-        match &self.frames.last()?.content {
-            Content::Map { key: Some(key), .. } => Some(key.place.clone()),
-            _ => None,
-        }
+        self.open_key().map(|key| key.place.clone())
     }
 
     fn count(&mut self, nodes: usize) -> Result<(), Refusal> {

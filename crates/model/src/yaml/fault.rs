@@ -7,11 +7,13 @@ pub(super) struct Fault {
     pub(super) code: &'static str,
     pub(super) message: String,
     pub(super) help: Option<&'static str>,
+    /// A text in quotes seems to have no end.
+    pub(super) is_open_quote: bool,
 }
 
 impl Fault {
     fn new(message: impl Into<String>) -> Self {
-        Self { code: "invalid_yaml", message: message.into(), help: None }
+        Self { code: "invalid_yaml", message: message.into(), help: None, is_open_quote: false }
     }
 
     const fn help(mut self, help: &'static str) -> Self {
@@ -116,12 +118,12 @@ fn collections(kind: &ErrorKind) -> Option<Fault> {
             Fault::new("the indentation of this line fits nothing above it")
                 .help("keys of one map stand exactly below each other")
         }
-        ErrorKind::MappingValueNotAllowed | ErrorKind::MappingKeyNotAllowed => Fault::new(
-            "a key is not possible here",
-        )
-        .help(
-            "check the indentation of this line, and put quotes around a text that contains `: `",
-        ),
+        ErrorKind::MappingValueNotAllowed | ErrorKind::MappingKeyNotAllowed => {
+            Fault::new("a key is not possible here").help(
+                "check the indentation of this line, and that a space follows the `:` of the line \
+                 above; a text that contains `: ` needs quotes",
+            )
+        }
         ErrorKind::SimpleKeyExpected | ErrorKind::InvalidSimpleKey => {
             Fault::new("a key needs a `: ` after it on the same line")
                 .help("is the `:` or the space after it missing?")
@@ -133,11 +135,12 @@ fn collections(kind: &ErrorKind) -> Option<Fault> {
 fn scalars(kind: &ErrorKind) -> Option<Fault> {
     Some(match kind {
         ErrorKind::UnclosedQuotedScalar | ErrorKind::DocumentIndicatorInQuotedScalar => {
-            Fault::new("a text in quotes is not closed")
+            Fault { is_open_quote: true, ..Fault::new("a text in quotes is not closed") }
         }
         ErrorKind::InvalidQuotedScalarIndent | ErrorKind::InvalidFlowScalarIndent => {
-            Fault::new("a text in quotes is not closed, or goes on in a line that is not indented")
-                .help("close the quotes, or indent the lines that follow")
+            let message =
+                "a text in quotes is not closed, or goes on in a line that is not indented";
+            Fault { is_open_quote: true, ..Fault::new(message) }
         }
         ErrorKind::InvalidTrailingSingleQuotedScalar
         | ErrorKind::InvalidTrailingDoubleQuotedScalar => {
@@ -156,6 +159,9 @@ fn scalars(kind: &ErrorKind) -> Option<Fault> {
         | ErrorKind::InvalidUnicodeEscape => Fault::new(
             "the text in double quotes has a `\\x` or `\\u` sequence that is no character",
         ),
+        ErrorKind::UnexpectedCharacter { character: '`' } => {
+            Fault::new("a text cannot begin with a backtick").help(QUOTES)
+        }
         ErrorKind::UnexpectedCharacter { character } => {
             Fault::new(format!("a text cannot begin with `{character}`")).help(QUOTES)
         }

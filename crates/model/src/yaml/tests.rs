@@ -64,7 +64,7 @@ fn aliases_of_aliases_stop_at_the_cap() {
     let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
     for level in 1..=30 {
         let below = level - 1;
-        let items = [format!("*a{below}"); 10].map(|alias| alias + ",").concat();
+        let items = format!("*a{below},").repeat(10);
         text.push_str(&format!("a{level}: &a{level} [{items}]\n"));
     }
     let problem = read(&text).unwrap_err();

@@ -1,0 +1,160 @@
+//! The effective chain of a route: gateway → API → route. Inheritance only ever adds; taking away needs
+//! an `exempt` with a reason.
+
+use crate::inputs::{Inputs, SecretsAt};
+use base::{Place, Report, report::did_you_mean};
+use model::{Map, PolicyConfig};
+use policy::{BuildCtx, Kind};
+use std::collections::HashSet;
+use std::sync::Arc;
+use traffic::chain::{Chain, Entry};
+use traffic::exchange::Slot;
+
+/// The policies of one owner, built once for all routes that inherit them.
+#[derive(Default)]
+pub(crate) struct Owned {
+    policies: Vec<Built>,
+    /// Whether any policy could not be built: then the owner's routes answer 503.
+    pub(crate) is_broken: bool,
+}
+
+struct Built {
+    kind: &'static Kind,
+    /// Its own id, if it has one.
+    id: Option<String>,
+    entry: Entry,
+}
+
+/// Who owns policies, and what they are built with.
+pub(crate) struct Owner<'a> {
+    /// `gateway`, an API's name, or `api/route`.
+    pub(crate) id: &'a str,
+    /// JSON pointer of the owner in the config.
+    pub(crate) path: String,
+    /// Names captured by the owner's path.
+    pub(crate) params: &'a [Box<str>],
+}
+
+/// Builds the policies of one owner.
+pub(crate) fn build(
+    owner: &Owner<'_>,
+    written: &[PolicyConfig],
+    inputs: Inputs<'_>,
+    report: &mut Report,
+) -> Owned {
+    let mut owned = Owned::default();
+    let mut ids = HashSet::new();
+    for (index, config) in written.iter().enumerate() {
+        let Some(kind) = known(config, report) else {
+            owned.is_broken = true;
+            continue;
+        };
+        let own_id = config.id.as_ref().map_or_else(String::new, |id| format!("/{id}"));
+        let id = format!("{}/{}{own_id}", owner.id, kind.name);
+        if !ids.insert(id.clone()) {
+            let message = format!("a second `{}` here without an `id` of its own", kind.name);
+            report.error("ambiguous_policy", config.place(), message).help(
+                "give each an `id` among its settings, so that their state never gets mixed up",
+            );
+            owned.is_broken = true;
+            continue;
+        }
+        let secrets = SecretsAt { outside: inputs.outside, place: config.place() };
+        let path = format!("{}/policies/{index}/{}", owner.path, kind.name);
+        let ctx = BuildCtx {
+            id: &id,
+            path: &path,
+            place: config.place(),
+            state: inputs.state,
+            directory: inputs.directory,
+            secrets: &secrets,
+            clock: inputs.clock,
+            params: owner.params,
+        };
+        let Some(policy) = (kind.build)(&config.settings, &ctx, report) else {
+            owned.is_broken = true;
+            continue;
+        };
+        let entry = Entry {
+            policy,
+            kind: kind.name,
+            id: Arc::from(id.as_str()),
+            place: config.place().clone(),
+            phases: kind.phases,
+            slot: Slot(0),
+        };
+        owned.policies.push(Built { kind, id: config.id.clone(), entry });
+    }
+    owned
+}
+
+fn known(config: &PolicyConfig, report: &mut Report) -> Option<&'static Kind> {
+    let kind = policy::kind(&config.kind);
+    if kind.is_none() {
+        let names = policy::KINDS.iter().map(|kind| kind.name);
+        let help = match did_you_mean(&config.kind, names.clone()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("known policies: {}", names.collect::<Vec<_>>().join(", ")),
+        };
+        let message = format!("there is no policy `{}`", config.kind.value);
+        report.error("unknown_policy", config.place(), message).help(help);
+    }
+    kind
+}
+
+/// What a route is told by its chain.
+pub(crate) struct Effective {
+    pub(crate) chain: Chain,
+    /// Whether a policy finds out who calls.
+    pub(crate) identity: Option<&'static str>,
+    /// Whether a policy answers every request.
+    pub(crate) answers: bool,
+    /// What does not apply, each with the reason.
+    pub(crate) exempt: Vec<(Box<str>, Box<str>)>,
+}
+
+/// Joins what a route inherits and what it has, leaves out what it is exempt from, and sorts by kind.
+/// Each exemption leaves out what owners above it brought along.
+pub(crate) fn join(
+    layers: &[(&Owned, &Map<String>)],
+    place: &Place,
+    report: &mut Report,
+) -> Effective {
+    let mut kept: Vec<&Built> = Vec::new();
+    let mut exempt = Vec::new();
+    for (owned, exemptions) in layers {
+        for (name, reason) in exemptions.iter() {
+            let before = kept.len();
+            kept.retain(|built| !is_named(built, &name.value));
+            if kept.len() == before {
+                report
+                    .error("idle_exemption", &name.place, format!("no inherited policy is named `{}`", name.value))
+                    .help("name its kind, or `kind/id` where it has an id; or remove the exemption");
+            } else if !reason.trim().is_empty() {
+                let message = format!("`{}` does not apply here: {reason}", name.value);
+                report.note("exemption", &name.place, message);
+                exempt.push((name.value.as_str().into(), reason.as_str().into()));
+            }
+        }
+        kept.extend(&owned.policies);
+    }
+    kept.sort_by_key(|built| policy::rank(built.kind.name));
+    let answering = kept.iter().position(|built| built.kind.answers);
+    if let Some(next) = answering.and_then(|at| kept.get(at + 1)) {
+        let message = format!("`{}` never has its turn: an earlier policy answers every request", next.kind.name);
+        report.warning("unreachable_policy", if next.entry.place.is_known() { &next.entry.place } else { place }, message);
+    }
+    Effective {
+        identity: kept.iter().find(|built| built.kind.identifies()).map(|built| built.kind.name),
+        answers: answering.is_some(),
+        chain: Chain::new(kept.into_iter().map(|built| built.entry.clone()).collect()),
+        exempt,
+    }
+}
+
+fn is_named(built: &Built, name: &str) -> bool {
+    match name.split_once('/') {
+        Some((kind, id)) => built.kind.name == kind && built.id.as_deref() == Some(id),
+        None => built.kind.name == name,
+    }
+}

@@ -1,0 +1,105 @@
+//! The whole, top to bottom.
+
+use crate::inputs::{Inputs, SecretsAt};
+use crate::{consumers, routes, tls, upstreams};
+use base::{Placed, Report, Text};
+use model::Config;
+use model::listener::{DoubleSlash, EncodedSlash};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use traffic::canonical::{self, PathRules};
+use traffic::directory::{Credential, CredentialHash};
+use traffic::snapshot::{ListenerPart, Snapshot};
+
+/// What became of a config.
+#[derive(Debug)]
+pub struct Compiled {
+    /// What is served by.
+    pub snapshot: Snapshot,
+    /// The credentials the config names, for the Directory.
+    pub credentials: Vec<(CredentialHash, Arc<Credential>)>,
+    /// Where the admin listener goes, unless it is off.
+    pub admin: Option<SocketAddr>,
+    /// All problems.
+    pub report: Report,
+}
+
+/// Compiles a valid config. With errors in the report the snapshot is safe to serve by, but lacks the
+/// listeners that are broken and answers 503 on the routes that are.
+#[must_use]
+pub fn compile(config: &Config, inputs: Inputs<'_>) -> Compiled {
+    let mut report = Report::new();
+    let upstreams = upstreams::compile(config, inputs, &mut report);
+    let credentials = consumers::compile(config);
+    let routes = routes::compile(config, &upstreams, inputs, &mut report);
+    let mut listeners = Vec::new();
+    for (name, listener) in config.listeners.iter() {
+        let bind = address(&listener.bind, inputs, &mut report);
+        let tls = listener.tls.as_ref().map(|tls| tls::compile(name, tls, inputs, &mut report));
+        let tree = routes::tree(&name.value, &routes, &name.place, &mut report);
+        let (Some(bind), Some(tree), None | Some(Some(_))) = (bind, tree, &tls) else { continue };
+        listeners.push(Arc::new(ListenerPart {
+            name: Arc::from(name.value.as_str()),
+            revision: Arc::clone(inputs.revision),
+            bind,
+            tls: tls.flatten(),
+            redirect_https: listener.redirect_https.as_ref().map(|port| port.value),
+            path_rules: path_rules(&listener.paths),
+            tree,
+            metrics: inputs.metrics.listener(&name.value),
+        }));
+    }
+    let admin = admin(config, inputs, &mut report);
+    report.sort();
+    let routes = routes.into_iter().map(|placed| placed.rule.route).collect();
+    let upstreams = upstreams.into_values().flatten().collect();
+    let revision = Arc::clone(inputs.revision);
+    let snapshot = Snapshot { revision, listeners, routes, upstreams };
+    Compiled { snapshot, credentials, admin, report }
+}
+
+/// Where operators are served.
+fn admin(config: &Config, inputs: Inputs<'_>, report: &mut Report) -> Option<SocketAddr> {
+    if config.admin.off {
+        return None;
+    }
+    let Some(bind) = &config.admin.bind else {
+        return Some(SocketAddr::from(([127, 0, 0, 1], model::node::ADMIN_PORT)));
+    };
+    let address = address(bind, inputs, report)?;
+    if !address.ip().to_canonical().is_loopback() {
+        report
+            .warning("admin_exposed", &bind.place, format!("the admin listener on {address} asks for no login"))
+            .help("bind it to 127.0.0.1, or make sure that only operators can reach it");
+    }
+    Some(address)
+}
+
+fn address(bind: &Placed<Text>, inputs: Inputs<'_>, report: &mut Report) -> Option<SocketAddr> {
+    let secrets = SecretsAt { outside: inputs.outside, place: &bind.place };
+    let text = match bind.value.resolve(&secrets) {
+        Ok(text) => text,
+        Err(why) => {
+            report.error("missing_secret", &bind.place, why);
+            return None;
+        }
+    };
+    let parsed = text.reveal().trim().parse();
+    if parsed.is_err() {
+        report
+            .error("bad_address", &bind.place, format!("`{}` is not an address to listen on", bind.value))
+            .help("write an IP address and a port, such as `0.0.0.0:8080` or `[::]:8443`");
+    }
+    parsed.ok()
+}
+
+fn path_rules(rules: &model::listener::PathRules) -> PathRules {
+    PathRules {
+        keep_encoded_slash: rules.encoded_slash == EncodedSlash::Keep,
+        double_slash: match rules.double_slash {
+            DoubleSlash::Merge => canonical::DoubleSlash::Merge,
+            DoubleSlash::Reject => canonical::DoubleSlash::Reject,
+            DoubleSlash::Keep => canonical::DoubleSlash::Keep,
+        },
+    }
+}

@@ -1,0 +1,237 @@
+//! Which route a request takes and why, and what happens to it there: the same look-up as the data
+//! plane's, told in words.
+
+use base::Place;
+use http::{HeaderMap, HeaderValue, Method, Uri, Version};
+use serde::Serialize;
+use std::fmt;
+use std::sync::Arc;
+use traffic::canonical;
+use traffic::head::{RequestHead, Scheme};
+use traffic::snapshot::{ListenerPart, Route, Snapshot};
+use traffic::tree::{Lookup, Matched};
+
+/// What a listener would do with a request.
+#[derive(Debug, Serialize)]
+pub struct Explanation {
+    /// The listener.
+    pub listener: String,
+    /// The host that is routed.
+    pub host: String,
+    /// The canonical path that is routed and forwarded.
+    pub path: String,
+    /// What comes of it.
+    pub outcome: Outcome,
+}
+
+/// What comes of a request.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// It is redirected to HTTPS on this port.
+    Redirected(u16),
+    /// It is refused before it is routed.
+    Refused(String),
+    /// No route matches.
+    NotFound,
+    /// Routes match, but none this method; these methods would do.
+    MethodNotAllowed(String),
+    /// This route takes it.
+    Routed(Box<Taken>),
+}
+
+/// The route a request takes.
+#[derive(Debug, Serialize)]
+pub struct Taken {
+    /// `api/name` of the route.
+    pub route: String,
+    /// Where it was written.
+    pub place: Place,
+    /// Why it is this one.
+    pub why: String,
+    /// What the path gave.
+    pub params: Vec<(String, String)>,
+    /// Why anybody may call it.
+    pub public: Option<String>,
+    /// Why it answers nothing but 503.
+    pub broken: Option<String>,
+    /// The policies in the order in which they run.
+    pub chain: Vec<Step>,
+    /// Inherited policies that do not apply, with the reasons.
+    pub exempt: Vec<(String, String)>,
+    /// Where the request goes.
+    pub upstream: Option<String>,
+    /// The upstream's targets.
+    pub targets: Vec<String>,
+}
+
+/// One policy of a chain.
+#[derive(Debug, Serialize)]
+pub struct Step {
+    /// Its kind.
+    pub kind: String,
+    /// Its id: owner, kind and own id.
+    pub id: String,
+    /// Where it was written.
+    pub place: Place,
+}
+
+/// A request to explain.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// Its method.
+    pub method: Method,
+    /// Its URL; a host and a path at least.
+    pub url: Uri,
+    /// Its headers.
+    pub headers: HeaderMap,
+}
+
+/// Says what each listener would do with a request.
+///
+/// # Errors
+/// When the URL has no host.
+pub fn explain(snapshot: &Snapshot, question: &Question) -> Result<Vec<Explanation>, String> {
+    let authority = question.url.authority().ok_or("the URL has no host")?;
+    let host = canonical::host(authority.as_str())
+        .ok_or_else(|| format!("`{authority}` is not a host"))?
+        .into_owned();
+    let fits = |listener: &&Arc<ListenerPart>| match question.url.scheme_str() {
+        Some("https") => listener.tls.is_some(),
+        Some("http") => listener.tls.is_none(),
+        _ => true,
+    };
+    let chosen: Vec<_> = snapshot.listeners.iter().filter(fits).collect();
+    let listeners = if chosen.is_empty() { snapshot.listeners.iter().collect() } else { chosen };
+    Ok(listeners.into_iter().map(|listener| on_listener(listener, &host, question)).collect())
+}
+
+fn on_listener(listener: &ListenerPart, host: &str, question: &Question) -> Explanation {
+    let mut explanation = Explanation {
+        listener: listener.name.to_string(),
+        host: host.to_owned(),
+        path: question.url.path().to_owned(),
+        outcome: Outcome::NotFound,
+    };
+    let path = match canonical::path(question.url.path(), listener.path_rules) {
+        Ok(path) => path.into_owned(),
+        Err(why) => {
+            explanation.outcome = Outcome::Refused(why.detail().to_owned());
+            return explanation;
+        }
+    };
+    explanation.path.clone_from(&path);
+    if let Some(port) = listener.redirect_https {
+        explanation.outcome = Outcome::Redirected(port);
+        return explanation;
+    }
+    let target = match question.url.query() {
+        Some(query) => format!("{path}?{query}"),
+        None => path,
+    };
+    let Ok(target) = target.parse() else {
+        explanation.outcome = Outcome::Refused("the path cannot be used".to_owned());
+        return explanation;
+    };
+    let head = RequestHead {
+        method: question.method.clone(),
+        scheme: if listener.tls.is_some() { Scheme::Https } else { Scheme::Http },
+        host: Arc::from(host),
+        authority: HeaderValue::from_str(host).unwrap_or_else(|_| HeaderValue::from_static("")),
+        target,
+        version: Version::HTTP_11,
+        headers: question.headers.clone(),
+    };
+    explanation.outcome = match listener.tree.find(&head, &question.method) {
+        Lookup::NotFound => Outcome::NotFound,
+        Lookup::MethodNotAllowed(methods) => Outcome::MethodNotAllowed(methods.allow()),
+        Lookup::Found(matched) => Outcome::Routed(Box::new(taken(&matched))),
+    };
+    explanation
+}
+
+fn taken(matched: &Matched) -> Taken {
+    let route = &matched.route;
+    let param = |name: &str| (name.to_owned(), matched.param(name).unwrap_or_default().to_owned());
+    let step = |entry: &traffic::chain::Entry| Step {
+        kind: entry.kind.to_owned(),
+        id: entry.id.to_string(),
+        place: entry.place.clone(),
+    };
+    let upstream = route.upstream.as_ref();
+    let targets = upstream.map(|upstream| upstream.status()).unwrap_or_default();
+    Taken {
+        route: route.id.to_string(),
+        place: route.place.clone(),
+        why: why(route),
+        params: route.params.iter().map(|name| param(name)).collect(),
+        public: route.public.as_ref().map(ToString::to_string),
+        broken: route.broken.as_ref().map(ToString::to_string),
+        chain: route.chain.entries().iter().map(step).collect(),
+        exempt: route.exempt.iter().map(|(k, why)| (k.to_string(), why.to_string())).collect(),
+        upstream: upstream.map(|upstream| upstream.name().to_string()),
+        targets: targets.into_iter().map(|target| target.address.to_string()).collect(),
+    }
+}
+
+fn why(route: &Route) -> String {
+    let host = match &*route.hosts {
+        [] => "any host".to_owned(),
+        hosts => format!("host {}", hosts.join(", ")),
+    };
+    let pattern = &route.pattern;
+    let path = if pattern.starts_with('~') {
+        format!("the regular expression {pattern}")
+    } else if pattern.ends_with("/*") || pattern.ends_with('}') && pattern.contains("{*") {
+        format!("the path {pattern}, the longest that the request's path begins with")
+    } else if pattern.contains('{') {
+        format!("the path template {pattern}")
+    } else {
+        format!("the path {pattern}")
+    };
+    format!("matches {host} and {path}")
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "listener  {}", self.listener)?;
+        writeln!(f, "host      {}", self.host)?;
+        writeln!(f, "path      {}", self.path)?;
+        match &self.outcome {
+            Outcome::Redirected(port) => writeln!(f, "answer    308, to HTTPS on port {port}"),
+            Outcome::Refused(why) => writeln!(f, "answer    400, {why}"),
+            Outcome::NotFound => writeln!(f, "answer    404, no route matches host and path"),
+            Outcome::MethodNotAllowed(allow) => {
+                writeln!(f, "answer    405, routes match, but only for {allow}")
+            }
+            Outcome::Routed(taken) => taken.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for Taken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "route     {}  ({})", self.route, self.place)?;
+        writeln!(f, "why       {}", self.why)?;
+        for (name, value) in &self.params {
+            writeln!(f, "          {{{name}}} = {value}")?;
+        }
+        if let Some(reason) = &self.public {
+            writeln!(f, "public    {reason}")?;
+        }
+        if let Some(reason) = &self.broken {
+            writeln!(f, "answer    503, {reason}")?;
+        }
+        for (index, step) in self.chain.iter().enumerate() {
+            let label = if index == 0 { "chain" } else { "" };
+            writeln!(f, "{label:<9} {}. {:<12} {}  ({})", index + 1, step.kind, step.id, step.place)?;
+        }
+        for (name, reason) in &self.exempt {
+            writeln!(f, "exempt    {name}: {reason}")?;
+        }
+        match &self.upstream {
+            Some(upstream) => writeln!(f, "upstream  {upstream} → {}", self.targets.join(", ")),
+            None => writeln!(f, "upstream  none: a policy answers"),
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! What a compiler needs besides the config.
+
+use base::secret::Reference;
+use base::{Clock, Place, Secret, Secrets};
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use telemetry::Metrics;
+use traffic::State;
+use traffic::directory::Directory;
+use traffic::upstream::Upstream;
+use upstream::UpstreamSpec;
+
+/// What lies outside the config: files and environment variables.
+pub trait Outside {
+    /// The content of a file.
+    ///
+    /// # Errors
+    /// A sentence that says why it cannot be read, without the path.
+    fn read(&self, path: &Path) -> Result<Vec<u8>, String>;
+
+    /// The value of an environment variable.
+    fn env(&self, name: &str) -> Option<String>;
+}
+
+/// Makes an upstream: a living one for a gateway, an inert one for `check` and `explain`.
+pub type BuildUpstream<'a> = &'a dyn Fn(UpstreamSpec) -> Result<Arc<dyn Upstream>, String>;
+
+/// What a compiler needs besides the config.
+#[derive(Clone, Copy)]
+pub struct Inputs<'a> {
+    /// Files and environment variables.
+    pub outside: &'a dyn Outside,
+    /// Makes upstreams.
+    pub upstream: BuildUpstream<'a>,
+    /// Live state that outlives snapshots.
+    pub state: &'a State,
+    /// The credentials of all consumers.
+    pub directory: &'a Arc<Directory>,
+    /// Counters.
+    pub metrics: &'a Metrics,
+    /// Time.
+    pub clock: &'a Clock,
+    /// Identifies the config in logs and metrics.
+    pub revision: &'a Arc<str>,
+}
+
+impl fmt::Debug for Inputs<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Inputs(revision {})", self.revision)
+    }
+}
+
+/// A path in a config is relative to the file in which it stands.
+#[must_use]
+pub fn resolve_path(written: &str, place: &Place) -> PathBuf {
+    let folder = Path::new(&*place.file).parent().unwrap_or_else(|| Path::new(""));
+    folder.join(written)
+}
+
+/// Resolves the references of texts that stand at a place.
+pub(crate) struct SecretsAt<'a> {
+    pub(crate) outside: &'a dyn Outside,
+    pub(crate) place: &'a Place,
+}
+
+impl Secrets for SecretsAt<'_> {
+    fn resolve(&self, reference: &Reference) -> Result<Secret, String> {
+        match reference {
+            Reference::Env(name) => self
+                .outside
+                .env(name)
+                .map(Secret::new)
+                .ok_or_else(|| format!("the environment variable `{name}` is not set")),
+            Reference::File(written) => {
+                let path = resolve_path(written, self.place);
+                let unreadable = |why: String| format!("cannot read `{}`: {why}", path.display());
+                let bytes = self.outside.read(&path).map_err(unreadable)?;
+                if bytes.len() > base::caps::SECRET_FILE_BYTES_MAX {
+                    return Err(unreadable("it is too large for a secret".to_owned()));
+                }
+                let text = String::from_utf8(bytes)
+                    .map_err(|_| unreadable("it is not text in UTF-8".to_owned()))?;
+                let line = text.strip_suffix('\n').unwrap_or(&text);
+                Ok(Secret::new(line.strip_suffix('\r').unwrap_or(line).to_owned()))
+            }
+        }
+    }
+}

@@ -1,0 +1,315 @@
+//! Routes and the trees that find them.
+
+use crate::chains::{self, Owned, Owner};
+use crate::inputs::Inputs;
+use crate::upstreams::{Upstreams, method};
+use base::{Place, Placed, Report};
+use http::HeaderName;
+use model::path::{self, PathPattern, Tail};
+use model::route::{RouteSettings, ValueMatch};
+use model::{Api, Config, Map, Route};
+use regex::{Regex, RegexBuilder};
+use std::sync::Arc;
+use traffic::method::MethodSet;
+use traffic::predicate::{Predicate, Subject, Test};
+use traffic::tree::{HostPattern, Paths, RouteTree, Rule, Segment};
+use traffic::upstream::Upstream;
+
+/// A route and the listeners it is served on; all when empty.
+pub(crate) struct PlacedRule {
+    pub(crate) listeners: Vec<String>,
+    pub(crate) rule: Rule,
+}
+
+/// Compiles the routes of all APIs.
+pub(crate) fn compile(
+    config: &Config,
+    upstreams: &Upstreams,
+    inputs: Inputs<'_>,
+    report: &mut Report,
+) -> Vec<PlacedRule> {
+    let owner = Owner { id: "gateway", path: String::new(), params: &[] };
+    let gateway = chains::build(&owner, &config.policies, inputs, report);
+    let mut rules = Vec::new();
+    for (name, api) in config.apis.iter() {
+        let base = base_segments(api);
+        let params = names(&PathPattern::Template { segments: base.clone(), tail: Tail::End });
+        let path = format!("/apis/{}", name.value);
+        let owner = Owner { id: &name.value, path, params: &params };
+        let owned = chains::build(&owner, &api.policies, inputs, report);
+        let mut whole = Whole { name, api, base, gateway: &gateway, owned, upstreams, inputs };
+        if api.routes.is_empty() {
+            let pattern = PathPattern::Template { segments: Vec::new(), tail: Tail::Rest(None) };
+            let path = Placed { place: name.place.clone(), value: pattern };
+            let all = Route { name: None, methods: Vec::new(), path, settings: RouteSettings::default() };
+            rules.extend(whole.route(0, &all, &name.place, report));
+        }
+        for (index, route) in api.routes.iter().enumerate() {
+            rules.extend(whole.route(index, &route.value, &route.place, report));
+        }
+    }
+    rules
+}
+
+/// The tree of one listener.
+pub(crate) fn tree(
+    listener: &str,
+    rules: &[PlacedRule],
+    place: &Place,
+    report: &mut Report,
+) -> Option<RouteTree> {
+    let served = rules
+        .iter()
+        .filter(|rule| rule.listeners.is_empty() || rule.listeners.iter().any(|l| l == listener));
+    match RouteTree::build(served.map(|placed| placed.rule.clone())) {
+        Ok(tree) => Some(tree),
+        Err(error) => {
+            let message = format!("the regular expressions of this listener's routes: {error}");
+            report.error("bad_regex", place, message);
+            None
+        }
+    }
+}
+
+/// An API and what its routes are compiled with.
+struct Whole<'a> {
+    name: &'a Placed<String>,
+    api: &'a Api,
+    base: Vec<path::Segment>,
+    gateway: &'a Owned,
+    owned: Owned,
+    upstreams: &'a Upstreams,
+    inputs: Inputs<'a>,
+}
+
+impl Whole<'_> {
+    fn route(
+        &mut self,
+        index: usize,
+        written: &Route,
+        place: &Place,
+        report: &mut Report,
+    ) -> Option<PlacedRule> {
+        let pattern = below(&written.path.value, &self.base);
+        let params = names(&pattern);
+        let name = route_name(written, self.api.routes.is_empty());
+        let id = format!("{}/{name}", self.name.value);
+        let path = format!("/apis/{}/routes/{index}", self.name.value);
+        let owner = Owner { id: &id, path, params: &params };
+        let owned = chains::build(&owner, &written.settings.policies, self.inputs, report);
+        let none = Map::default();
+        let layers = [
+            (self.gateway, &none),
+            (&self.owned, &self.api.exempt),
+            (&owned, &written.settings.exempt),
+        ];
+        let effective = chains::join(&layers, place, report);
+        let public = written.settings.public.as_ref().or(self.api.public.as_ref());
+        let is_closed = check_identity(public, effective.identity, place, report);
+        let is_broken = self.gateway.is_broken || self.owned.is_broken || owned.is_broken;
+        let upstream = self.upstream(written, effective.answers, place, report);
+        let broken = (is_broken || !is_closed || upstream.is_err())
+            .then(|| Arc::from(format!("the config of this route has a problem, see {place}")));
+        let paths = paths(&pattern, &written.path.place, report)?;
+        let route = traffic::Route {
+            id: Arc::from(id.as_str()),
+            api: Arc::from(self.name.value.as_str()),
+            name: Arc::from(name.as_str()),
+            hosts: self.api.hosts.iter().map(|host| host.value.as_str().into()).collect(),
+            pattern: Arc::from(pattern.to_string()),
+            params,
+            place: place.clone(),
+            chain: effective.chain,
+            upstream: upstream.unwrap_or_default(),
+            public: public.map(|reason| Arc::from(reason.value.as_str())),
+            exempt: effective.exempt.into(),
+            broken,
+            metrics: self.inputs.metrics.route(&self.name.value, &name),
+        };
+        let rule = Rule {
+            hosts: hosts(self.api),
+            paths,
+            methods: methods(&written.methods, place, report),
+            predicates: predicates(&written.settings, place, report).into(),
+            route: Arc::new(route),
+        };
+        let listeners = self.api.listeners.iter().map(|name| name.value.clone()).collect();
+        Some(PlacedRule { listeners, rule })
+    }
+
+    /// Where the route's requests go.
+    fn upstream(
+        &self,
+        written: &Route,
+        answers: bool,
+        place: &Place,
+        report: &mut Report,
+    ) -> Result<Option<Arc<dyn Upstream>>, ()> {
+        let named = written.settings.upstream.as_ref().or(self.api.upstream.as_ref());
+        match named {
+            None if answers => Ok(None),
+            None => {
+                report
+                    .error("no_upstream", place, "this route goes nowhere")
+                    .help("give it or its API an `upstream`, or a policy that answers: `respond`, `redirect`");
+                Err(())
+            }
+            // An unknown name was reported by the model.
+            Some(name) => match self.upstreams.get(&name.value) {
+                Some(Some(upstream)) => Ok(Some(Arc::clone(upstream))),
+                _ => Err(()),
+            },
+        }
+    }
+}
+
+/// Zero trust: who calls must be known, unless the route says why not.
+fn check_identity(
+    public: Option<&Placed<String>>,
+    identity: Option<&'static str>,
+    place: &Place,
+    report: &mut Report,
+) -> bool {
+    match (public, identity) {
+        (None, None) => {
+            report
+                .error("open_route", place, "anybody could call this route: no policy finds out who calls")
+                .help("add an identity policy such as `api_key` to the route, its API or the gateway, or say why it is open: `public: \"reason\"`");
+            false
+        }
+        (Some(reason), Some(kind)) => {
+            let message = format!("`public` says that anybody may call, but `{kind}` applies");
+            report
+                .error("contradiction", &reason.place, message)
+                .help(format!("remove `public`, or leave the policy out: `exempt: {{ {kind}: \"reason\" }}`"));
+            false
+        }
+        _ => true,
+    }
+}
+
+fn base_segments(api: &Api) -> Vec<path::Segment> {
+    let parsed = api.path.as_ref().and_then(|path| PathPattern::parse(&path.value).ok());
+    match parsed {
+        Some(PathPattern::Template { segments, .. }) => segments,
+        _ => Vec::new(),
+    }
+}
+
+/// `/` below `/orders` is `/orders` itself.
+fn below(pattern: &PathPattern, base: &[path::Segment]) -> PathPattern {
+    pattern.below(base)
+}
+
+fn names(pattern: &PathPattern) -> Box<[Box<str>]> {
+    pattern.params().into_iter().map(String::into_boxed_str).collect()
+}
+
+/// Methods and path below the API, unless it was given a name.
+fn route_name(written: &Route, is_whole_api: bool) -> String {
+    if let Some(name) = &written.name {
+        return name.value.clone();
+    }
+    if is_whole_api {
+        return "all".to_owned();
+    }
+    let methods =
+        if written.methods.is_empty() { "*".to_owned() } else { written.methods.join(",") };
+    let mut name = format!("{methods} {}", written.path.value);
+    for (predicate, value) in written.settings.headers.iter() {
+        name.push_str(&format!(" {}={}", predicate.value, shown(value)));
+    }
+    for (predicate, value) in written.settings.query.iter() {
+        name.push_str(&format!(" ?{}={}", predicate.value, shown(value)));
+    }
+    name
+}
+
+fn shown(value: &ValueMatch) -> String {
+    match value {
+        ValueMatch::Exact(text) => text.clone(),
+        ValueMatch::Regex(pattern) => format!("~{pattern}"),
+        ValueMatch::Present(present) => if *present { "*" } else { "-" }.to_owned(),
+    }
+}
+
+fn hosts(api: &Api) -> Vec<HostPattern> {
+    if api.hosts.is_empty() {
+        return vec![HostPattern::Any];
+    }
+    let pattern = |host: &Placed<String>| match host.value.strip_prefix("*.") {
+        Some(parent) => HostPattern::Below(parent.into()),
+        None => HostPattern::Exact(host.value.as_str().into()),
+    };
+    api.hosts.iter().map(pattern).collect()
+}
+
+fn paths(pattern: &PathPattern, place: &Place, report: &mut Report) -> Option<Paths> {
+    let (segments, tail) = match pattern {
+        PathPattern::Regex(pattern) => return regex(pattern, place, report).map(Paths::Regex),
+        PathPattern::Template { segments, tail } => (segments, tail),
+    };
+    let segment = |segment: &path::Segment| match segment {
+        path::Segment::Static(text) => Segment::Static(text.as_str().into()),
+        path::Segment::Param(_) => Segment::Param,
+    };
+    let segments = segments.iter().map(segment).collect();
+    Some(match tail {
+        Tail::End => Paths::Whole(segments),
+        Tail::Rest(name) => Paths::Below { segments, capture: name.is_some() },
+    })
+}
+
+/// A regular expression over a whole value.
+fn regex(pattern: &str, place: &Place, report: &mut Report) -> Option<Regex> {
+    let regex = RegexBuilder::new(&format!("^(?:{pattern})$"))
+        .size_limit(base::caps::REGEX_BYTES_MAX)
+        .build();
+    if let Err(error) = &regex {
+        report.error("bad_regex", place, format!("`{pattern}` is not a regular expression: {error}"));
+    }
+    regex.ok()
+}
+
+fn methods(written: &[String], place: &Place, report: &mut Report) -> MethodSet {
+    if written.is_empty() {
+        return MethodSet::any();
+    }
+    let mut set = MethodSet::default();
+    for name in written {
+        if let Some(method) = method(name, place, report) {
+            set.insert(&method);
+        }
+    }
+    set
+}
+
+/// Predicates that cannot be compiled never hold; their problem is in the report.
+fn predicates(settings: &RouteSettings, place: &Place, report: &mut Report) -> Vec<Predicate> {
+    let mut predicates = Vec::new();
+    for (name, value) in settings.headers.iter() {
+        match HeaderName::from_bytes(name.value.as_bytes()) {
+            Ok(header) => predicates.extend(test(value, &name.place, report).map(|test| {
+                Predicate { subject: Subject::Header(header), test }
+            })),
+            Err(_) => {
+                report.error("bad_header", &name.place, format!("`{}` is not a header name", name.value));
+            }
+        }
+    }
+    for (name, value) in settings.query.iter() {
+        let place = if name.place.is_known() { &name.place } else { place };
+        predicates.extend(test(value, place, report).map(|test| {
+            Predicate { subject: Subject::Query(name.value.clone()), test }
+        }));
+    }
+    predicates
+}
+
+fn test(written: &ValueMatch, place: &Place, report: &mut Report) -> Option<Test> {
+    match written {
+        ValueMatch::Exact(text) => Some(Test::Exact(text.clone())),
+        ValueMatch::Regex(pattern) => regex(pattern, place, report).map(Test::Regex),
+        ValueMatch::Present(present) => Some(Test::Present(*present)),
+    }
+}

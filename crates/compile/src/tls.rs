@@ -1,0 +1,193 @@
+//! Certificates and TLS of listeners: TLS 1.2 and 1.3, certificates chosen by the name the client asks
+//! for (SNI, RFC 6066), HTTP/2 and HTTP/1.1 by ALPN (RFC 7301).
+
+use crate::inputs::Inputs;
+use crate::upstreams::read;
+use base::{Place, Placed, Report};
+use model::listener::{CertificateFiles, ListenerTls};
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ClientHello, ProducesTickets, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls::{InconsistentKeys, ServerConfig};
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
+
+/// Days before its end at which a certificate is warned about.
+const EXPIRY_WARNING_DAYS: i64 = 14;
+const DAY_S: i64 = 86_400;
+
+/// The TLS settings of a listener; none when any certificate has a problem.
+pub(crate) fn compile(
+    listener: &Placed<String>,
+    written: &ListenerTls,
+    inputs: Inputs<'_>,
+    report: &mut Report,
+) -> Option<Arc<ServerConfig>> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let loaded: Vec<Option<Loaded>> = written
+        .certificates
+        .iter()
+        .map(|files| load(files, &provider, inputs, report))
+        .collect();
+    let loaded: Vec<Loaded> = loaded.into_iter().collect::<Option<_>>()?;
+    let by_name = ByName::new(loaded)?;
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map(|builder| builder.with_no_client_auth().with_cert_resolver(Arc::new(by_name)));
+    let mut config = match config {
+        Ok(config) => config,
+        Err(error) => {
+            report.error("tls", &listener.place, format!("TLS cannot be set up: {error}"));
+            return None;
+        }
+    };
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    if let Some(ticketer) = ticketer() {
+        config.ticketer = ticketer;
+    }
+    Some(Arc::new(config))
+}
+
+/// One ticketer for all listeners and all revisions, so that clients resume after a reload.
+fn ticketer() -> Option<Arc<dyn ProducesTickets>> {
+    static TICKETER: OnceLock<Option<Arc<dyn ProducesTickets>>> = OnceLock::new();
+    TICKETER.get_or_init(|| aws_lc_rs::Ticketer::new().ok()).clone()
+}
+
+/// A certificate that may be served.
+struct Loaded {
+    key: Arc<CertifiedKey>,
+    names: Vec<String>,
+}
+
+fn load(
+    files: &Placed<CertificateFiles>,
+    provider: &CryptoProvider,
+    inputs: Inputs<'_>,
+    report: &mut Report,
+) -> Option<Loaded> {
+    let cert_pem = read(&files.cert, inputs, report);
+    let key_pem = read(&files.key, inputs, report);
+    let (cert_pem, key_pem) = cert_pem.zip(key_pem)?;
+    let mut bad = |place: &Place, message: String, help: &str| {
+        report.error("bad_certificate", place, message).help(help);
+    };
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&cert_pem).collect();
+    let chain = chain.ok().filter(|chain| !chain.is_empty());
+    let Some(chain) = chain else {
+        let message = format!("`{}` holds no certificate", files.cert.value);
+        bad(&files.cert.place, message, "it must be PEM: `-----BEGIN CERTIFICATE-----`");
+        return None;
+    };
+    let Ok(key) = PrivateKeyDer::from_pem_slice(&key_pem) else {
+        let message = format!("`{}` holds no private key", files.key.value);
+        bad(&files.key.place, message, "it must be PEM without a passphrase: `-----BEGIN PRIVATE KEY-----`");
+        return None;
+    };
+    let signer = match provider.key_provider.load_private_key(key) {
+        Ok(signer) => signer,
+        Err(error) => {
+            let message = format!("the key in `{}` cannot be used: {error}", files.key.value);
+            bad(&files.key.place, message, "use an RSA, ECDSA (P-256, P-384, P-521) or Ed25519 key");
+            return None;
+        }
+    };
+    let key = CertifiedKey::new(chain, signer);
+    if matches!(key.keys_match(), Err(rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch))) {
+        let message =
+            format!("the key in `{}` does not belong to the certificate in `{}`", files.key.value, files.cert.value);
+        bad(&files.key.place, message, "give the key with which this certificate was requested");
+        return None;
+    }
+    let names = inspect(&key, files, inputs, report)?;
+    Some(Loaded { key: Arc::new(key), names })
+}
+
+/// The names of a certificate, once its dates are fine.
+fn inspect(
+    key: &CertifiedKey,
+    files: &Placed<CertificateFiles>,
+    inputs: Inputs<'_>,
+    report: &mut Report,
+) -> Option<Vec<String>> {
+    let place = &files.cert.place;
+    let file = &files.cert.value;
+    let leaf = key.cert.first()?;
+    let Ok((_, certificate)) = X509Certificate::from_der(leaf) else {
+        report.error("bad_certificate", place, format!("the certificate in `{file}` cannot be read"));
+        return None;
+    };
+    let now_s = i64::try_from(base::clock::unix_ms(inputs.clock.wall()) / 1_000).unwrap_or(i64::MAX);
+    let validity = certificate.validity();
+    let until = validity.not_after;
+    if until.timestamp() < now_s {
+        report
+            .error("expired_certificate", place, format!("the certificate in `{file}` expired on {until}"))
+            .help("renew it; changed files are read again at once");
+        return None;
+    }
+    if until.timestamp() < now_s + EXPIRY_WARNING_DAYS * DAY_S {
+        let message = format!("the certificate in `{file}` expires on {until}");
+        report.warning("expiring_certificate", place, message).help("renew it");
+    }
+    if validity.not_before.timestamp() > now_s {
+        let message = format!("the certificate in `{file}` is valid only from {} on", validity.not_before);
+        report.warning("early_certificate", place, message);
+    }
+    let names = certificate.subject_alternative_name().ok().flatten();
+    let names = names.map(|extension| &extension.value.general_names);
+    let dns = |name: &GeneralName<'_>| match name {
+        GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
+        _ => None,
+    };
+    Some(names.into_iter().flatten().filter_map(dns).collect())
+}
+
+/// Chooses a certificate by the name the client asks for.
+struct ByName {
+    exact: HashMap<String, Arc<CertifiedKey>>,
+    wildcard: HashMap<String, Arc<CertifiedKey>>,
+    first: Arc<CertifiedKey>,
+}
+
+impl ByName {
+    fn new(loaded: Vec<Loaded>) -> Option<Self> {
+        let first = Arc::clone(&loaded.first()?.key);
+        let mut chosen = Self { exact: HashMap::new(), wildcard: HashMap::new(), first };
+        for Loaded { key, names } in loaded {
+            for name in names {
+                let (map, name) = match name.strip_prefix("*.") {
+                    Some(parent) => (&mut chosen.wildcard, parent.to_owned()),
+                    None => (&mut chosen.exact, name),
+                };
+                map.entry(name).or_insert_with(|| Arc::clone(&key));
+            }
+        }
+        Some(chosen)
+    }
+
+    /// The exact name before a wildcard, which stands for one label (RFC 6125, 6.4.3); otherwise the
+    /// first certificate.
+    fn choose(&self, name: Option<&str>) -> &Arc<CertifiedKey> {
+        let Some(name) = name else { return &self.first };
+        let name = name.to_ascii_lowercase();
+        let by_wildcard = || self.wildcard.get(name.split_once('.')?.1);
+        self.exact.get(&name).or_else(by_wildcard).unwrap_or(&self.first)
+    }
+}
+
+impl ResolvesServerCert for ByName {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(self.choose(hello.server_name())))
+    }
+}
+
+impl fmt::Debug for ByName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.exact.keys()).entries(self.wildcard.keys()).finish()
+    }
+}

@@ -1,0 +1,174 @@
+//! Upstreams: from what was written to what crate `upstream` builds.
+
+use crate::inputs::{Inputs, SecretsAt, resolve_path};
+use base::{Place, Placed, Report};
+use http::{HeaderValue, Method};
+use model::Config;
+use model::authority::{Host, parse_authority};
+use model::upstream::{Balance, Health, Protocol, Target, UpstreamTls};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use traffic::upstream::{Timeouts, Upstream};
+use upstream::{HealthSpec, HostHeader, TargetHost, TargetSpec, TlsSpec, UpstreamSpec};
+
+/// The upstreams by name; a broken one is there, but empty, so that it is not also called unknown.
+pub(crate) type Upstreams = BTreeMap<String, Option<Arc<dyn Upstream>>>;
+
+const CONNECT: Duration = Duration::from_secs(5);
+const FIRST_BYTE: Duration = Duration::from_secs(30);
+const IDLE: Duration = Duration::from_secs(60);
+const KEPT: Duration = Duration::from_secs(55);
+
+/// Builds all upstreams.
+pub(crate) fn compile(config: &Config, inputs: Inputs<'_>, report: &mut Report) -> Upstreams {
+    let mut upstreams = Upstreams::new();
+    for (name, written) in config.upstreams.iter() {
+        let built = spec(name, written, inputs, report).and_then(|spec| {
+            (inputs.upstream)(spec)
+                .map_err(|why| {
+                    report.error("bad_upstream", &name.place, format!("upstream `{}`: {why}", name.value));
+                })
+                .ok()
+        });
+        upstreams.insert(name.value.clone(), built);
+    }
+    upstreams
+}
+
+fn spec(
+    name: &Placed<String>,
+    written: &model::Upstream,
+    inputs: Inputs<'_>,
+    report: &mut Report,
+) -> Option<UpstreamSpec> {
+    let targets: Option<Vec<TargetSpec>> =
+        written.targets.iter().map(|written| target(written, inputs, report)).collect();
+    let tls = match &written.tls {
+        Some(tls) if tls.on => Some(self::tls(tls, inputs, report)?),
+        _ => None,
+    };
+    let host = host(written.host.as_ref(), report)?;
+    let health = match &written.health {
+        Some(written) => Some(health(written, report)?),
+        None => None,
+    };
+    let period = |period: Option<base::units::Period>| period.map(|period| period.0);
+    Some(UpstreamSpec {
+        name: Arc::from(name.value.as_str()),
+        targets: targets?,
+        balance: match written.balance {
+            Balance::RoundRobin => upstream::Balance::RoundRobin,
+            Balance::LeastRequest => upstream::Balance::LeastRequest,
+        },
+        protocol: match written.protocol {
+            Protocol::Auto => upstream::Protocol::Auto,
+            Protocol::Http1 => upstream::Protocol::Http1,
+            Protocol::Http2 => upstream::Protocol::Http2,
+        },
+        tls,
+        host,
+        health,
+        timeouts: Timeouts {
+            connect: period(written.timeouts.connect).or(Some(CONNECT)),
+            first_byte: period(written.timeouts.first_byte).or(Some(FIRST_BYTE)),
+            idle: period(written.timeouts.idle).or(Some(IDLE)),
+            total: period(written.timeouts.total),
+        },
+        retries_max: written.retries.as_ref().map_or(1, |retries| u32::from(retries.value)),
+        idle_max: usize::from(
+            written.keep_alive.idle_max.unwrap_or(base::caps::POOL_IDLE_PER_TARGET),
+        ),
+        idle_timeout: period(written.keep_alive.idle_timeout).unwrap_or(KEPT),
+    })
+}
+
+fn target(written: &Placed<Target>, inputs: Inputs<'_>, report: &mut Report) -> Option<TargetSpec> {
+    let secrets = SecretsAt { outside: inputs.outside, place: &written.place };
+    let text = match written.address.resolve(&secrets) {
+        Ok(text) => text,
+        Err(why) => {
+            report.error("missing_secret", &written.place, why);
+            return None;
+        }
+    };
+    match parse_authority(text.reveal()) {
+        Ok(authority) => Some(TargetSpec {
+            text: Arc::from(text.reveal()),
+            host: match authority.host {
+                Host::Ip(address) => TargetHost::Ip(address),
+                Host::Name(name) => TargetHost::Name(name),
+            },
+            port: authority.port,
+            weight: u32::from(written.weight),
+        }),
+        Err(why) => {
+            report.error("bad_target", &written.place, why);
+            None
+        }
+    }
+}
+
+fn tls(written: &UpstreamTls, inputs: Inputs<'_>, report: &mut Report) -> Option<TlsSpec> {
+    let ca_pem = match &written.ca {
+        Some(path) => Some(read(path, inputs, report)?),
+        None => None,
+    };
+    let server_name = written.server_name.as_ref().map(|name| name.value.clone());
+    Some(TlsSpec { ca_pem, server_name })
+}
+
+/// Reads a file that a config names.
+pub(crate) fn read(
+    written: &Placed<String>,
+    inputs: Inputs<'_>,
+    report: &mut Report,
+) -> Option<Vec<u8>> {
+    let path = resolve_path(&written.value, &written.place);
+    match inputs.outside.read(&path) {
+        Ok(bytes) => Some(bytes),
+        Err(why) => {
+            let message = format!("cannot read `{}`: {why}", path.display());
+            report
+                .error("unreadable_file", &written.place, message)
+                .help("paths are relative to the config file in which they stand");
+            None
+        }
+    }
+}
+
+fn host(written: Option<&Placed<String>>, report: &mut Report) -> Option<HostHeader> {
+    let Some(written) = written else { return Some(HostHeader::Preserve) };
+    match written.value.as_str() {
+        "preserve" => Some(HostHeader::Preserve),
+        "target" => Some(HostHeader::Target),
+        name => match HeaderValue::from_str(name) {
+            Ok(value) => Some(HostHeader::Fixed(value)),
+            Err(_) => {
+                report.error("bad_host", &written.place, format!("`{name}` is not a host name"));
+                None
+            }
+        },
+    }
+}
+
+fn health(written: &Placed<Health>, report: &mut Report) -> Option<HealthSpec> {
+    let Some(method) = method(&written.method, &written.place, report) else { return None };
+    Some(HealthSpec {
+        method,
+        path: written.path.clone(),
+        every: written.every,
+        timeout: written.timeout,
+        healthy_after: written.healthy_after,
+        unhealthy_after: written.unhealthy_after,
+    })
+}
+
+/// Reads a method.
+pub(crate) fn method(written: &str, place: &Place, report: &mut Report) -> Option<Method> {
+    let method = Method::from_bytes(written.as_bytes());
+    if method.is_err() {
+        report.error("bad_method", place, format!("`{written}` is not a method"));
+    }
+    method.ok()
+}

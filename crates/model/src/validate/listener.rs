@@ -1,0 +1,139 @@
+//! Listeners, and the admin listener beside them.
+
+use super::pointer;
+use crate::{Config, Listener};
+use base::{Place, Placed, Report, Text};
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+/// Where the admin listener is unless said otherwise.
+const ADMIN_BIND: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9901);
+
+/// An address that is taken, by whom and where that is written.
+struct Taken {
+    ip: IpAddr,
+    owner: String,
+    place: Place,
+}
+
+pub(super) fn check(config: &Config, report: &mut Report) {
+    if config.listeners.is_empty() {
+        report
+            .error("no_listener", &config.version.place, "there is no listener")
+            .help("add one, such as `listeners: { public: { bind: 0.0.0.0:8080 } }`");
+    }
+    let mut taken = HashMap::new();
+    for (name, listener) in config.listeners.iter() {
+        let owner = format!("listener `{}`", name.value);
+        if let Some(address) = bind(&listener.bind, &["listeners", name, "bind"], report) {
+            take(address, owner, &listener.bind.place, &mut taken, report);
+        }
+        redirect(listener, report);
+        certificates(listener, report);
+    }
+    if config.admin.off {
+        return;
+    }
+    let (address, place) = match &config.admin.bind {
+        None => (Some(ADMIN_BIND), &config.version.place),
+        Some(text) => (bind(text, &["admin", "bind"], report), &text.place),
+    };
+    if let Some(address) = address {
+        if !address.ip().is_loopback() {
+            report
+                .warning("admin_exposed", place, "the admin listener can be reached from outside")
+                .at("/admin/bind")
+                .help(
+                    "it asks for no login: bind it to 127.0.0.1, or keep others out by a firewall",
+                );
+        }
+        take(address, "the admin listener".to_owned(), place, &mut taken, report);
+    }
+}
+
+/// The address to listen on, where it is known without secrets.
+fn bind(text: &Placed<Text>, path: &[&str], report: &mut Report) -> Option<SocketAddr> {
+    if text.has_reference() {
+        return None;
+    }
+    let written = text.to_string();
+    let address = written.parse::<SocketAddr>();
+    if address.is_err() {
+        let help = match written.rsplit_once(':') {
+            Some(("" | "*", port)) => format!("write `0.0.0.0:{port}` for all addresses"),
+            Some(("localhost", port)) => format!("write `127.0.0.1:{port}`"),
+            Some((_, port)) if port.parse::<u16>().is_ok() => {
+                "write an IP address and a port; an IPv6 address stands in brackets: `[::]:8080`"
+                    .to_owned()
+            }
+            None if written.parse::<u16>().is_ok() => {
+                format!("write `0.0.0.0:{written}` for all addresses")
+            }
+            _ => "write an IP address and a port, such as `0.0.0.0:8080`".to_owned(),
+        };
+        report
+            .error("invalid_address", &text.place, format!("cannot listen on `{written}`"))
+            .at(pointer(path))
+            .help(help);
+    }
+    address.ok()
+}
+
+/// Two listeners cannot have one port, unless each has an address of its own there.
+fn take(
+    address: SocketAddr,
+    owner: String,
+    place: &Place,
+    taken: &mut HashMap<u16, Vec<Taken>>,
+    report: &mut Report,
+) {
+    // The system chooses a free port for each.
+    if address.port() == 0 {
+        return;
+    }
+    let ip = address.ip();
+    let others = taken.entry(address.port()).or_default();
+    let collides = |other: &&Taken| {
+        other.ip.is_ipv4() == ip.is_ipv4()
+            && (other.ip == ip || other.ip.is_unspecified() || ip.is_unspecified())
+    };
+    if let Some(other) = others.iter().find(collides) {
+        let message =
+            format!("{owner} and {} listen on the same port {}", other.owner, address.port());
+        report
+            .error("address_in_use", place, message)
+            .help(format!("the other is at {}; change one of the ports", other.place));
+    }
+    others.push(Taken { ip, owner, place: place.clone() });
+}
+
+fn redirect(listener: &Listener, report: &mut Report) {
+    let Some(port) = &listener.redirect_https else { return };
+    if listener.tls.is_some() {
+        report
+            .error(
+                "invalid_redirect",
+                &port.place,
+                "a listener with `tls` cannot redirect to HTTPS",
+            )
+            .help("use a second listener without `tls` for the redirect");
+    }
+    if port.value == 0 {
+        report
+            .error("invalid_redirect", &port.place, "0 is not a port")
+            .help("write the port of the listener with `tls`, usually 443");
+    }
+}
+
+fn certificates(listener: &Listener, report: &mut Report) {
+    for certificate in listener.tls.iter().flat_map(|tls| &tls.certificates) {
+        for (file, what) in [(&certificate.cert, "certificate"), (&certificate.key, "private key")]
+        {
+            if file.is_empty() {
+                report
+                    .error("invalid_value", &file.place, format!("the {what} has no file"))
+                    .help("write the name of a PEM file");
+            }
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Conditions on a request, in the Common Expression Language (CEL).
+//!
+//! Everything that can be known before a request comes is checked when an expression is compiled: names,
+//! functions, types, depth, regular expressions. At run time values are read straight from the
+//! exchange, and only those that the evaluation asks for.
+//!
+//! What there is to ask about:
+//!
+//! | name | type | meaning |
+//! |---|---|---|
+//! | `request.method`, `.scheme`, `.host`, `.path` | text | as routed; the path in canonical form |
+//! | `request.query`, `.headers`, `.params` | map of text | the first value of each name; header names in any case; parameters of the route's path, decoded |
+//! | `consumer.name` | text | empty when nobody was identified |
+//! | `consumer.groups` | list of text | empty when nobody was identified |
+//! | `claims` | map | empty: no policy sets claims yet |
+//! | `client.address` | text | the address the connection comes from |
+//! | `tls.version`, `.server_name` | text | empty without TLS |
+//!
+//! Functions: `size`, `contains`, `startsWith`, `endsWith`, `matches` (with a literal pattern), `int`,
+//! `double`, `string`; macros: `has`, `all`, `exists`, `exists_one`, `map`, `filter`, not nested.
+
+use base::caps::EXPRESSION_BYTES_MAX;
+use cel::common::types::CelBool;
+use cel::parser::Parser;
+use cel::{Context, Env, IdedExpr, Value};
+use regex::Regex;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+use traffic::Exchange;
+
+/// Names, types and functions, checked before any request comes.
+mod check;
+/// What an expression reads of an exchange.
+mod view;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod probe;
+
+/// Four times what an unoptimised build was seen to take for the deepest nesting that the parser allows
+/// (96); the system provides only what is touched.
+const PARSER_STACK_BYTES: usize = 64 << 20;
+
+/// A checked condition.
+pub struct Expression {
+    text: Box<str>,
+    expr: IdedExpr,
+    /// The patterns of `matches`, in the order in which they were found.
+    patterns: Vec<view::Pattern>,
+}
+
+impl Expression {
+    /// Compiles a condition for a route whose path captures `params`. It must be able to be true or
+    /// false.
+    ///
+    /// # Errors
+    /// What is wrong with the text, and in which column.
+    pub fn compile(text: &str, params: &[Box<str>]) -> Result<Self, String> {
+        if text.len() > EXPRESSION_BYTES_MAX {
+            let length = text.len();
+            return Err(format!("the expression has {length} bytes; {EXPRESSION_BYTES_MAX} fit"));
+        }
+        // The parser takes so much stack per bracket that a config could end the process.
+        std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new().stack_size(PARSER_STACK_BYTES);
+            let parsed = thread.spawn_scoped(scope, || Self::parse(text, params));
+            let parsed = parsed.map_err(|error| format!("no thread to read it with: {error}"))?;
+            parsed.join().unwrap_or_else(|_| Err("the expression cannot be read".to_owned()))
+        })
+    }
+
+    fn parse(text: &str, params: &[Box<str>]) -> Result<Self, String> {
+        let parsed = Parser::new().parse_with_source_info(text);
+        let (mut expr, source) = parsed.map_err(|errors| {
+            errors.errors.first().map_or_else(
+                || "the expression cannot be read".to_owned(),
+                |error| {
+                    let column = error.pos.1.max(0) + 1;
+                    let said = error.msg.lines().next().unwrap_or_default();
+                    format!("the expression cannot be read at column {column}: {said}")
+                },
+            )
+        })?;
+        let patterns = check::check(&mut expr, &source, params)?;
+        let patterns = patterns.into_iter().map(view::Pattern).collect();
+        Ok(Self { text: text.into(), expr, patterns })
+    }
+
+    /// Evaluates the condition for one request.
+    ///
+    /// # Errors
+    /// Why there is no answer, such as a header that is absent: for the log, never for the client.
+    pub fn eval_bool(&self, exchange: &Exchange) -> Result<bool, String> {
+        let view = view::View::new(exchange, &self.patterns);
+        let mut context = Context::with_env(Arc::clone(environment()));
+        context.set_variable_resolver(&view);
+        let value = Value::resolve_val(&self.expr, &context)
+            .map_err(|error| format!("`{}` has no answer: {error}", self.text))?;
+        let flag = value.downcast_ref::<CelBool>().map(|flag| *flag.inner());
+        flag.ok_or_else(|| format!("`{}` is neither true nor false", self.text))
+    }
+}
+
+impl fmt::Debug for Expression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// The standard functions; which of them may be called is decided when an expression is checked.
+fn environment() -> &'static Arc<Env> {
+    static ENVIRONMENT: OnceLock<Arc<Env>> = OnceLock::new();
+    ENVIRONMENT.get_or_init(|| {
+        let without_optionals = Env::default().with_optional_support(false);
+        Arc::new(without_optionals.with_stdlib())
+    })
+}
+
+/// The name under which the pattern of this number is found at run time; no expression can spell it.
+fn pattern_name(number: usize) -> String {
+    format!("@pattern{number}")
+}
+
+/// The pattern itself, compiled when the expression is.
+type Patterns = Vec<Regex>;

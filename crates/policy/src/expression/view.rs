@@ -1,0 +1,241 @@
+//! What an expression reads of an exchange: values are borrowed, and made only when asked for.
+
+use crate::query;
+use base::caps::QUERY_PARAMS_MAX;
+use cel::ExecutionError;
+use cel::common::traits::{Container, Indexer, Sizer};
+use cel::common::types::{CelInt, CelList, CelString, MAP_TYPE, Type};
+use cel::common::value::{CowVal, Val};
+use cel::context::VariableResolver;
+use http::HeaderMap;
+use percent_encoding::percent_decode_str;
+use regex::Regex;
+use std::borrow::Cow;
+use std::sync::Arc;
+use traffic::Exchange;
+use traffic::directory::Consumer;
+use traffic::exchange::Connection;
+use traffic::head::RequestHead;
+use traffic::tree::Matched;
+
+/// The parts of an exchange that expressions can name.
+pub(super) struct View<'a> {
+    request: &'a RequestHead,
+    matched: Option<&'a Matched>,
+    consumer: Option<&'a Consumer>,
+    connection: &'a Connection,
+    patterns: &'a [Pattern],
+}
+
+impl<'a> View<'a> {
+    pub(super) fn new(exchange: &'a Exchange, patterns: &'a [Pattern]) -> Self {
+        Self {
+            request: &exchange.request,
+            matched: exchange.matched.as_ref(),
+            consumer: exchange.consumer.as_deref(),
+            connection: &exchange.connection,
+            patterns,
+        }
+    }
+}
+
+impl VariableResolver for View<'_> {
+    /// Is asked for the longest name first: `request.path` before `request`.
+    fn resolve<'b>(&'b self, variable: &str) -> Option<CowVal<'b, 'b>> {
+        let tls = || self.connection.tls.as_ref();
+        let text: Cow<'b, str> = match variable {
+            "request.method" => self.request.method.as_str().into(),
+            "request.scheme" => self.request.scheme.as_str().into(),
+            "request.host" => (&*self.request.host).into(),
+            "request.path" => self.request.path().into(),
+            "request.headers" => {
+                return Some(CowVal::owned(Fields::Headers(&self.request.headers)));
+            }
+            "request.query" => {
+                return Some(CowVal::owned(Fields::Query(
+                    self.request.query().unwrap_or_default(),
+                )));
+            }
+            "request.params" => {
+                return Some(CowVal::owned(self.matched.map_or(Fields::Nothing, Fields::Params)));
+            }
+            "consumer.name" => self.consumer.map_or("", |consumer| &*consumer.name).into(),
+            "consumer.groups" => return Some(CowVal::owned(groups(self.consumer))),
+            "claims" => return Some(CowVal::owned(Fields::Nothing)),
+            "client.address" => self.connection.peer_header.to_str().unwrap_or_default().into(),
+            "tls.version" => tls().map_or("", |tls| tls.version).into(),
+            "tls.server_name" => {
+                tls().and_then(|tls| tls.server_name.as_deref()).unwrap_or_default().into()
+            }
+            other => {
+                let number: usize = other.strip_prefix("@pattern")?.parse().ok()?;
+                return self.patterns.get(number).map(|pattern| CowVal::Borrowed(pattern as _));
+            }
+        };
+        Some(CowVal::owned(match text {
+            Cow::Borrowed(text) => CelString::from(text),
+            Cow::Owned(text) => CelString::from(text),
+        }))
+    }
+}
+
+fn groups(consumer: Option<&Consumer>) -> CelList<'_> {
+    let groups = consumer.map_or(&[][..], |consumer| &*consumer.groups);
+    let values: Vec<Box<dyn Val + '_>> =
+        groups.iter().map(|group| Box::new(CelString::from(&**group)) as _).collect();
+    CelList::from(values)
+}
+
+/// A map of the request, looked up in place.
+#[derive(Clone, Copy, Debug)]
+enum Fields<'a> {
+    Nothing,
+    Headers(&'a HeaderMap),
+    Query(&'a str),
+    Params(&'a Matched),
+}
+
+impl Fields<'_> {
+    /// The first value of a name.
+    fn find(&self, name: &str) -> Result<Option<String>, ExecutionError> {
+        match self {
+            Self::Nothing => Ok(None),
+            Self::Headers(headers) => match headers.get(name) {
+                None => Ok(None),
+                Some(value) => match value.to_str() {
+                    Ok(text) => Ok(Some(text.to_owned())),
+                    Err(_) => Err(failed(format!("the header `{name}` is not text"))),
+                },
+            },
+            Self::Query(query) => {
+                check_length(query)?;
+                Ok(query::pairs(query).find(|(n, _)| n == name).map(|(_, v)| v.into_owned()))
+            }
+            Self::Params(matched) => Ok(matched
+                .param(name)
+                .map(|value| percent_decode_str(value).decode_utf8_lossy().into_owned())),
+        }
+    }
+
+    fn key(idx: &dyn Val) -> Result<&str, ExecutionError> {
+        let text = idx.downcast_ref::<CelString<'_>>();
+        text.map(CelString::inner).ok_or_else(|| ExecutionError::UnexpectedType {
+            got: idx.get_type().name().to_owned(),
+            want: "string".to_owned(),
+        })
+    }
+}
+
+/// What is not looked at could hold what is looked for, so there is no answer.
+fn check_length(query: &str) -> Result<(), ExecutionError> {
+    if query.split('&').nth(QUERY_PARAMS_MAX).is_some() {
+        return Err(failed(format!("the query has more than {QUERY_PARAMS_MAX} parameters")));
+    }
+    Ok(())
+}
+
+fn failed(message: String) -> ExecutionError {
+    ExecutionError::FunctionError { function: "request".to_owned(), message }
+}
+
+impl Val for Fields<'_> {
+    fn get_type(&self) -> &Type {
+        &MAP
+    }
+
+    fn cel_type() -> &'static Type {
+        &MAP
+    }
+
+    fn as_container(&self) -> Option<&dyn Container> {
+        Some(self)
+    }
+
+    fn as_indexer<'b, 'v>(&'b self) -> Option<&'b (dyn Indexer + 'v)>
+    where
+        Self: 'v,
+    {
+        Some(self)
+    }
+
+    fn as_sizer(&self) -> Option<&dyn Sizer> {
+        Some(self)
+    }
+
+    fn clone_as_boxed<'v>(&self) -> Box<dyn Val + 'v>
+    where
+        Self: 'v,
+    {
+        Box::new(*self)
+    }
+}
+
+static MAP: Type = MAP_TYPE;
+
+impl Container for Fields<'_> {
+    fn contains(&self, value: &dyn Val) -> Result<bool, ExecutionError> {
+        self.find(Self::key(value)?).map(|found| found.is_some())
+    }
+}
+
+impl Indexer for Fields<'_> {
+    fn get<'b, 'v>(&'b self, idx: &dyn Val) -> Result<CowVal<'b, 'v>, ExecutionError>
+    where
+        Self: 'v,
+    {
+        let name = Self::key(idx)?;
+        let value = self.find(name)?;
+        let value = value.ok_or_else(|| ExecutionError::NoSuchKey(Arc::new(name.to_owned())))?;
+        Ok(CowVal::owned(CelString::from(value)))
+    }
+
+    fn steal<'v>(self: Box<Self>, idx: &dyn Val) -> Result<Box<dyn Val + 'v>, ExecutionError>
+    where
+        Self: 'v,
+    {
+        self.get(idx).map(CowVal::into_owned)
+    }
+}
+
+impl Sizer for Fields<'_> {
+    fn size(&self) -> CelInt {
+        let names = match self {
+            Self::Nothing => 0,
+            Self::Headers(headers) => headers.keys_len(),
+            Self::Query(query) => query::pairs(query).count(),
+            Self::Params(matched) => matched.route.params.len(),
+        };
+        CelInt::from(i64::try_from(names).unwrap_or(i64::MAX))
+    }
+}
+
+/// A compiled pattern; a text is in it if it matches.
+#[derive(Clone, Debug)]
+pub(super) struct Pattern(pub(super) Regex);
+
+impl Val for Pattern {
+    fn get_type(&self) -> &Type {
+        &MAP
+    }
+
+    fn cel_type() -> &'static Type {
+        &MAP
+    }
+
+    fn as_container(&self) -> Option<&dyn Container> {
+        Some(self)
+    }
+
+    fn clone_as_boxed<'v>(&self) -> Box<dyn Val + 'v>
+    where
+        Self: 'v,
+    {
+        Box::new(self.clone())
+    }
+}
+
+impl Container for Pattern {
+    fn contains(&self, value: &dyn Val) -> Result<bool, ExecutionError> {
+        Fields::key(value).map(|text| self.0.is_match(text))
+    }
+}

@@ -1,0 +1,312 @@
+//! What the tests of all policies need: requests as text, and settings as JSON.
+
+use crate::kind::{BuildCtx, Kind};
+use base::secret::Reference;
+use base::{Clock, Node, Place, Report, Secret, Secrets};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use telemetry::metrics::Metrics;
+use traffic::body::BodyError;
+use traffic::chain::Chain;
+use traffic::directory::Directory;
+use traffic::exchange::{Attempts, Connection, Notes, Record, Slot, TlsFacts};
+use traffic::head::{RequestHead, Scheme};
+use traffic::id::{RequestId, Trace};
+use traffic::method::MethodSet;
+use traffic::snapshot::Route;
+use traffic::tree::{HostPattern, Lookup, Paths, RouteTree, Rule, Segment};
+use traffic::upstream::Timeouts;
+use traffic::{Body, Exchange, Flow, Outcome, Policy, Response, State};
+
+/// A request: `METHOD target`, then one header per line.
+pub(crate) fn exchange(text: &str) -> Exchange {
+    let clock = Clock::manual();
+    let mut lines = text.lines().map(str::trim);
+    let (method, target) = lines.next().unwrap().split_once(' ').unwrap();
+    let mut headers = HeaderMap::new();
+    for line in lines.filter(|line| !line.is_empty()) {
+        let (name, value) = line.split_once(": ").unwrap();
+        headers.append(
+            HeaderName::from_bytes(name.as_bytes()).unwrap(),
+            HeaderValue::from_str(value).unwrap(),
+        );
+    }
+    let is_preflight = headers.contains_key("access-control-request-method");
+    Exchange {
+        id: RequestId::new(&clock),
+        trace: Trace::follow(None),
+        arrived: clock.now(),
+        worker: 0,
+        revision: "1".into(),
+        connection: Arc::new(Connection {
+            scheme: Scheme::Https,
+            tls: Some(TlsFacts { version: "TLSv1.3", server_name: Some("api.example.com".into()) }),
+            ..Connection::plain(
+                "public".into(),
+                "192.0.2.7:40000".parse().unwrap(),
+                "192.0.2.1:443".parse().unwrap(),
+            )
+        }),
+        request: RequestHead {
+            method: method.parse::<Method>().unwrap(),
+            scheme: Scheme::Https,
+            host: "api.example.com".into(),
+            authority: HeaderValue::from_static("api.example.com"),
+            target: target.parse().unwrap(),
+            version: Version::HTTP_11,
+            headers,
+        },
+        body: Body::empty(),
+        matched: None,
+        consumer: None,
+        credential: None,
+        timeouts: Timeouts::default(),
+        notes: Notes::default(),
+        attempts: Attempts::default(),
+        record: Record::default(),
+        is_preflight,
+    }
+}
+
+/// A request that matched a path template with `{name}` and `{*rest}`.
+pub(crate) fn routed(template: &str, text: &str) -> Exchange {
+    let mut exchange = exchange(text);
+    let mut params: Vec<Box<str>> = Vec::new();
+    let mut segments = Vec::new();
+    let mut has_rest = false;
+    for part in template.split('/').skip(1) {
+        match part.strip_prefix('{').and_then(|part| part.strip_suffix('}')) {
+            Some(name) if name.starts_with('*') => {
+                has_rest = true;
+                params.push(name.trim_start_matches('*').into());
+            }
+            Some(name) => {
+                params.push(name.into());
+                segments.push(Segment::Param);
+            }
+            None => segments.push(Segment::Static(part.into())),
+        }
+    }
+    let route = Route {
+        id: "test/route".into(),
+        api: "test".into(),
+        name: "route".into(),
+        hosts: Box::default(),
+        pattern: template.into(),
+        params: params.into(),
+        place: Place::unknown(),
+        chain: Chain::default(),
+        upstream: None,
+        public: None,
+        exempt: Box::default(),
+        broken: None,
+        metrics: Metrics::new(1, &[]).route("test", "route"),
+    };
+    let rule = Rule {
+        hosts: vec![HostPattern::Any],
+        paths: if has_rest {
+            Paths::Below { segments, capture: true }
+        } else {
+            Paths::Whole(segments)
+        },
+        methods: MethodSet::any(),
+        predicates: Arc::default(),
+        route: Arc::new(route),
+    };
+    let tree = RouteTree::build([rule]).unwrap();
+    match tree.find(&exchange.request, &exchange.request.method) {
+        Lookup::Found(matched) => exchange.matched = Some(matched),
+        other => panic!("{template} does not match: {other:?}"),
+    }
+    exchange
+}
+
+/// What policies are built with in tests; one policy after another may share it.
+#[derive(Default)]
+pub(crate) struct World {
+    pub(crate) state: State,
+    pub(crate) directory: Arc<Directory>,
+    pub(crate) params: Vec<Box<str>>,
+    clock: OneClock,
+}
+
+struct OneClock(Clock);
+
+impl Default for OneClock {
+    fn default() -> Self {
+        Self(Clock::manual())
+    }
+}
+
+struct Fixed;
+
+impl Secrets for Fixed {
+    fn resolve(&self, reference: &Reference) -> Result<Secret, String> {
+        match reference {
+            Reference::Env(name) if name == "TOKEN" => Ok(Secret::new("s3cret".to_owned())),
+            other => Err(format!("{other} has no value")),
+        }
+    }
+}
+
+impl World {
+    pub(crate) fn with_params(params: &[&str]) -> Self {
+        Self { params: params.iter().map(|name| (*name).into()).collect(), ..Self::default() }
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock.0
+    }
+
+    /// Builds a policy; on failure the problems as text.
+    pub(crate) fn build(&self, kind: &Kind, settings: &serde_json::Value) -> Result<Built, String> {
+        let id = format!("test/{}", kind.name);
+        let ctx = BuildCtx {
+            id: &id,
+            path: "/policies/0",
+            place: &Place::unknown(),
+            state: &self.state,
+            directory: &self.directory,
+            secrets: &Fixed,
+            clock: self.clock(),
+            params: &self.params,
+        };
+        let mut report = Report::new();
+        let policy = (kind.build)(&Node::from_json(settings), &ctx, &mut report);
+        assert_eq!(policy.is_none(), report.has_errors(), "{settings}: {report}");
+        policy.map(Built).ok_or_else(|| report.to_string())
+    }
+}
+
+/// A policy under test.
+pub(crate) struct Built(Arc<dyn Policy>);
+
+/// Builds a policy in a world of its own.
+pub(crate) fn built(kind: &Kind, settings: &serde_json::Value) -> Built {
+    World::default().build(kind, settings).unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+/// The settings must be refused with a problem that says `part`.
+pub(crate) fn refuses(kind: &Kind, settings: &serde_json::Value, part: &str) {
+    match World::default().build(kind, settings) {
+        Ok(_) => panic!("{settings} is accepted"),
+        Err(problems) => assert!(problems.contains(part), "{settings}: {problems}"),
+    }
+}
+
+pub(crate) const SLOT: Slot = Slot(0);
+
+impl Built {
+    /// Runs the request hook: `continue`, `answer STATUS` or the fault's name.
+    pub(crate) fn request(&self, exchange: &mut Exchange) -> String {
+        match now(self.0.on_request(exchange, SLOT)) {
+            Ok(Flow::Continue) => "continue".to_owned(),
+            Ok(Flow::Answer(answer)) => format!("answer {}", answer.status().as_u16()),
+            Err(fault) => fault.code.name().to_owned(),
+        }
+    }
+
+    /// Runs the request hook, which must answer.
+    pub(crate) fn answer(&self, exchange: &mut Exchange) -> Response {
+        match now(self.0.on_request(exchange, SLOT)) {
+            Ok(Flow::Answer(answer)) => *answer,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Runs the request hook, which must fail.
+    pub(crate) fn fault(&self, exchange: &mut Exchange) -> traffic::Fault {
+        now(self.0.on_request(exchange, SLOT)).expect_err("the request passed")
+    }
+
+    /// Runs the reply hook on a reply with these headers.
+    pub(crate) fn reply(&self, exchange: &mut Exchange, headers: &[(&str, &str)]) -> Response {
+        let mut reply = Response::new(Body::empty());
+        *reply.status_mut() = StatusCode::OK;
+        for (name, value) in headers {
+            reply.headers_mut().append(
+                HeaderName::from_bytes(name.as_bytes()).unwrap(),
+                HeaderValue::from_str(value).unwrap(),
+            );
+        }
+        now(self.0.on_reply(exchange, &mut reply, SLOT)).unwrap();
+        reply
+    }
+}
+
+fn now<T>(outcome: Outcome<'_, T>) -> Result<T, traffic::Fault> {
+    match outcome {
+        Outcome::Now(result) => result,
+        Outcome::Later(_) => panic!("the policy waits"),
+    }
+}
+
+/// Headers as `name: value` lines, sorted.
+pub(crate) fn lines(headers: &HeaderMap) -> Vec<String> {
+    let mut lines: Vec<String> = headers
+        .iter()
+        .map(|(name, value)| format!("{name}: {}", String::from_utf8_lossy(value.as_bytes())))
+        .collect();
+    lines.sort();
+    lines
+}
+
+/// A body that comes in pieces and does not say how long it is.
+pub(crate) fn pieces(pieces: &[&'static str]) -> Body {
+    Body::stream(Pieces(
+        pieces.iter().rev().map(|piece| Bytes::from_static(piece.as_bytes())).collect(),
+    ))
+}
+
+struct Pieces(Vec<Bytes>);
+
+impl HttpBody for Pieces {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        Poll::Ready(self.0.pop().map(|piece| Ok(Frame::data(piece))))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::new()
+    }
+}
+
+/// All of a body as text, or the name of the fault that ended it.
+pub(crate) fn drain(mut body: Body) -> String {
+    let mut text = String::new();
+    let next = |body: &mut Body| {
+        let mut frame = std::pin::pin!(NextFrame(body));
+        match frame.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(frame) => frame,
+            Poll::Pending => panic!("the body waits"),
+        }
+    };
+    while let Some(frame) = next(&mut body) {
+        match frame {
+            Ok(frame) => text.push_str(&String::from_utf8_lossy(frame.data_ref().unwrap())),
+            Err(BodyError::Refused(fault)) => return fault.code.name().to_owned(),
+            Err(other) => panic!("{other}"),
+        }
+    }
+    text
+}
+
+struct NextFrame<'a>(&'a mut Body);
+
+impl Future for NextFrame<'_> {
+    type Output = Option<Result<Frame<Bytes>, BodyError>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut *self.0).poll_frame(cx)
+    }
+}

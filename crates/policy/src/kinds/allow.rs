@@ -1,0 +1,135 @@
+//! Refuses requests for which an expression does not hold. An expression that cannot be evaluated
+//! refuses as well, and says so in the log.
+
+use crate::expression::Expression;
+use crate::kind::{BuildCtx, Group, Kind};
+use crate::written::{Short, Written};
+use base::{Node, Report, decode};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use std::borrow::Cow;
+use std::sync::Arc;
+use traffic::exchange::Slot;
+use traffic::policy::Phases;
+use traffic::{Exchange, Fault, FaultCode, Flow, Outcome, Policy, Stage};
+
+/// The row of the table.
+pub const KIND: Kind = Kind {
+    name: "allow",
+    group: Group::Access,
+    phases: Phases { request: true, forward: false, reply: false, record: false },
+    answers: false,
+    about: "Lets requests pass for which an expression holds, and refuses all others with 403. Where \
+            several apply, all must hold.",
+    example: "allow: '\"admin\" in consumer.groups'",
+    resets: "it has no state",
+    schema: <Written<Settings> as JsonSchema>::json_schema,
+    build,
+};
+
+/// Settings of `allow` and `deny`; short: the expression alone.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(inline)]
+pub struct Settings {
+    /// An expression (CEL) over `request`, `consumer`, `claims`, `client` and `tls`.
+    pub when: String,
+    /// What a refused client is told.
+    pub reason: Option<String>,
+}
+
+impl Short for Settings {
+    const EXPECTING: &'static str =
+        "an expression such as `\"admin\" in consumer.groups`, or `{ when, reason }`";
+    const SAMPLE: &'static str = "\"admin\" in consumer.groups";
+
+    fn short(text: &str) -> Result<Self, String> {
+        Ok(Self { when: text.to_owned(), reason: None })
+    }
+}
+
+/// Builds a policy that refuses when its expression is `refuses_when`.
+pub(super) fn build_rule(
+    (node, refuses_when): (&Node, bool),
+    ctx: &BuildCtx<'_>,
+    report: &mut Report,
+) -> Option<Arc<dyn Policy>> {
+    let Written(settings) = decode::<Written<Settings>>(node, ctx.path, report)?;
+    match Expression::compile(&settings.when, ctx.params) {
+        Ok(when) => {
+            let reason = settings.reason.map(Cow::Owned);
+            Some(Arc::new(Rule { when, refuses_when, reason }))
+        }
+        Err(message) => {
+            ctx.error(report, node, "/when", message);
+            None
+        }
+    }
+}
+
+fn build(node: &Node, ctx: &BuildCtx<'_>, report: &mut Report) -> Option<Arc<dyn Policy>> {
+    build_rule((node, false), ctx, report)
+}
+
+struct Rule {
+    when: Expression,
+    refuses_when: bool,
+    reason: Option<Cow<'static, str>>,
+}
+
+impl Policy for Rule {
+    fn on_request<'a>(&'a self, exchange: &'a mut Exchange, _: Slot) -> Outcome<'a, Flow> {
+        let fault = match self.when.eval_bool(exchange) {
+            Ok(holds) if holds != self.refuses_when => return Outcome::Now(Ok(Flow::Continue)),
+            Ok(_) => Fault::new(Stage::Guard, FaultCode::AccessDenied),
+            Err(cause) => Fault::new(Stage::Guard, FaultCode::AccessUndecided).cause(cause),
+        };
+        Outcome::Now(Err(match &self.reason {
+            Some(reason) => fault.detail(reason.clone()),
+            None => fault,
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::KIND;
+    use crate::fixture;
+    use crate::kinds::deny;
+    use serde_json::json;
+
+    #[test]
+    fn an_expression_decides_and_one_that_fails_refuses() {
+        for (when, allowed, denied) in [
+            ("request.method == \"GET\"", "continue", "access_denied"),
+            ("request.method == \"POST\"", "access_denied", "continue"),
+            ("request.headers[\"x-none\"] == \"1\"", "access_undecided", "access_undecided"),
+        ] {
+            for settings in [json!(when), json!({ "when": when })] {
+                let mut exchange = fixture::exchange("GET /");
+                assert_eq!(fixture::built(&KIND, &settings).request(&mut exchange), allowed);
+                assert_eq!(fixture::built(&deny::KIND, &settings).request(&mut exchange), denied);
+            }
+        }
+    }
+
+    #[test]
+    fn the_reason_is_told_and_the_cause_is_not() {
+        let settings = json!({ "when": "false", "reason": "ask the owner" });
+        let fault = fixture::built(&KIND, &settings).fault(&mut fixture::exchange("GET /"));
+        assert_eq!(fault.detail.as_deref(), Some("ask the owner"));
+        let settings = json!("request.query.a == \"1\"");
+        let fault = fixture::built(&KIND, &settings).fault(&mut fixture::exchange("GET /"));
+        assert_eq!(fault.detail, None);
+        assert!(fault.cause.is_some());
+    }
+
+    #[test]
+    fn wrong_expressions_are_refused() {
+        for kind in [&KIND, &deny::KIND] {
+            fixture::refuses(kind, &json!("requst.path == \"/\""), "did you mean `request`");
+            fixture::refuses(kind, &json!({ "when": "1 +" }), "column");
+            fixture::refuses(kind, &json!({ "reason": "x" }), "`when` is missing");
+        }
+    }
+}

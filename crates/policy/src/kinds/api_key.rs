@@ -1,0 +1,344 @@
+//! Identifies consumers by a key they show in a header, a query parameter or a cookie.
+//!
+//! Keys of our own ([`crate::key`]) are recognised by their prefix: they are also accepted as
+//! `Authorization: Bearer yett_…`, and one with a wrong checksum is refused without a look-up. Keys made
+//! elsewhere are accepted if the directory has their hash.
+
+use crate::key;
+use crate::kind::{BuildCtx, Group, Kind};
+use crate::query;
+use base::caps::{API_KEY_BYTES_MAX, QUERY_PARAMS_MAX};
+use base::{Node, Report, decode};
+use http::header::{AUTHORIZATION, COOKIE, WWW_AUTHENTICATE};
+use http::uri::PathAndQuery;
+use http::{HeaderName, HeaderValue};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use std::borrow::Cow;
+use std::sync::Arc;
+use traffic::directory::Directory;
+use traffic::exchange::Slot;
+use traffic::head::RequestHead;
+use traffic::policy::Phases;
+use traffic::{Exchange, Fault, FaultCode, Flow, Outcome, Policy, Stage};
+
+/// The row of the table.
+pub const KIND: Kind = Kind {
+    name: "api_key",
+    group: Group::Identity,
+    phases: Phases { request: true, forward: false, reply: false, record: false },
+    answers: false,
+    about: "Identifies the consumer by an API key and takes the key out of the request. Requests \
+            without a key, or with one that is not valid, are refused with 401.",
+    example: "api_key: { header: x-api-key }",
+    resets: "it has no state",
+    schema: <Settings as JsonSchema>::json_schema,
+    build,
+};
+
+/// Settings of `api_key`; it needs none. `Authorization: Bearer yett_…` is accepted in any case.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// The header that holds the key.
+    pub header: String,
+    /// A query parameter that may hold the key. Queries end up in histories and logs: prefer a header.
+    pub query: Option<String>,
+    /// A cookie that may hold the key.
+    pub cookie: Option<String>,
+    /// Whether the backend gets to see the key.
+    pub keep: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { header: "x-api-key".to_owned(), query: None, cookie: None, keep: false }
+    }
+}
+
+fn build(node: &Node, ctx: &BuildCtx<'_>, report: &mut Report) -> Option<Arc<dyn Policy>> {
+    let settings = decode::<Settings>(node, ctx.path, report)?;
+    let header = HeaderName::from_bytes(settings.header.as_bytes()).ok();
+    let Some(header) = header.filter(|name| name != AUTHORIZATION && name != COOKIE) else {
+        let message = format!("`{}` is not a header that can hold a key alone", settings.header);
+        ctx.error(report, node, "/header", message)
+            .help("name a header such as `x-api-key`; `authorization: Bearer yett_…` works anyway");
+        return None;
+    };
+    for (below, name) in [("/query", &settings.query), ("/cookie", &settings.cookie)] {
+        if name.as_ref().is_some_and(|name| !is_token(name)) {
+            ctx.error(report, node, below, "a name has letters, digits, `-`, `_` and `.`");
+            return None;
+        }
+    }
+    let Settings { query, cookie, keep, .. } = settings;
+    let directory = Arc::clone(ctx.directory);
+    Some(Arc::new(ApiKey { header, query, cookie, keep, directory }))
+}
+
+fn is_token(name: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    !name.is_empty() && name.chars().all(is_plain)
+}
+
+struct ApiKey {
+    header: HeaderName,
+    query: Option<String>,
+    cookie: Option<String>,
+    keep: bool,
+    directory: Arc<Directory>,
+}
+
+/// What a request shows.
+enum Shown<'a> {
+    Nothing,
+    One(Cow<'a, [u8]>),
+    Several,
+}
+
+impl<'a> Shown<'a> {
+    fn add(&mut self, key: impl Into<Cow<'a, [u8]>>) {
+        let key = key.into();
+        match self {
+            _ if key.is_empty() => {}
+            Self::Nothing => *self = Self::One(key),
+            Self::One(other) if *other == key => {}
+            _ => *self = Self::Several,
+        }
+    }
+}
+
+impl ApiKey {
+    fn shown<'a>(&self, head: &'a RequestHead) -> Shown<'a> {
+        let mut shown = Shown::Nothing;
+        for value in head.headers.get_all(&self.header) {
+            shown.add(value.as_bytes());
+        }
+        for key in head.headers.get_all(AUTHORIZATION).iter().filter_map(bearer_key) {
+            shown.add(key.as_bytes());
+        }
+        if let (Some(name), Some(query)) = (&self.query, head.query()) {
+            let values = query::pairs(query).take(QUERY_PARAMS_MAX).filter(|(n, _)| n == name);
+            for (_, value) in values {
+                shown.add(value.into_owned().into_bytes());
+            }
+        }
+        if let Some(name) = &self.cookie {
+            for value in head.headers.get_all(COOKIE).iter().filter_map(|v| v.to_str().ok()) {
+                cookies(value)
+                    .filter(|(n, _)| n == name)
+                    .for_each(|(_, v)| shown.add(v.as_bytes()));
+            }
+        }
+        shown
+    }
+
+    /// Takes the key out of what is forwarded, wherever it may have been.
+    fn hide(&self, head: &mut RequestHead) {
+        head.headers.remove(&self.header);
+        if head.headers.get_all(AUTHORIZATION).iter().any(|value| bearer_key(value).is_some()) {
+            head.headers.remove(AUTHORIZATION);
+        }
+        if let (Some(name), Some(query)) = (&self.query, head.query()) {
+            let target = match query::without(query, name) {
+                Some(query) => format!("{}?{query}", head.path()),
+                None => head.path().to_owned(),
+            };
+            // A part of a valid target is valid.
+            if let Ok(target) = PathAndQuery::try_from(target) {
+                head.target = target;
+            }
+        }
+        if let Some(name) = &self.cookie {
+            self.hide_cookie(head, name);
+        }
+    }
+
+    fn hide_cookie(&self, head: &mut RequestHead, name: &str) {
+        let mut kept = Vec::new();
+        for value in head.headers.get_all(COOKIE) {
+            let Ok(text) = value.to_str() else {
+                // Not text, so it was not searched for a key either; it may hold one all the same.
+                continue;
+            };
+            let pairs = text.split(';').map(str::trim).filter(|pair| !pair.is_empty());
+            let others: Vec<&str> =
+                pairs.filter(|pair| pair.split_once('=').is_none_or(|(n, _)| n != name)).collect();
+            if let Ok(value) = HeaderValue::from_str(&others.join("; "))
+                && !others.is_empty()
+            {
+                kept.push(value);
+            }
+        }
+        head.headers.remove(COOKIE);
+        for value in kept {
+            head.headers.append(COOKIE, value);
+        }
+    }
+
+    fn identify(&self, exchange: &mut Exchange) -> Result<(), Fault> {
+        let key = match self.shown(&exchange.request) {
+            Shown::Nothing => return Err(refused(FaultCode::CredentialsMissing)),
+            Shown::Several => return Err(invalid()),
+            Shown::One(key) => key,
+        };
+        let is_ours = key.starts_with(key::PREFIX.as_bytes());
+        let is_formed = !is_ours || std::str::from_utf8(&key).is_ok_and(key::has_valid_checksum);
+        if key.len() > API_KEY_BYTES_MAX || !is_formed {
+            return Err(invalid());
+        }
+        let credential = self.directory.find(&key::hash(&key)).ok_or_else(invalid)?;
+        exchange.consumer = Some(Arc::clone(&credential.consumer));
+        exchange.credential = Some(credential);
+        if !self.keep {
+            self.hide(&mut exchange.request);
+        }
+        Ok(())
+    }
+}
+
+/// The key in `Bearer yett_…`; other bearer tokens are not ours to judge.
+fn bearer_key(value: &HeaderValue) -> Option<&str> {
+    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+    let token = token.trim_start();
+    let is_key = scheme.eq_ignore_ascii_case("bearer") && token.starts_with(key::PREFIX);
+    is_key.then_some(token)
+}
+
+fn cookies(header: &str) -> impl Iterator<Item = (&str, &str)> {
+    header.split(';').filter_map(|pair| pair.trim().split_once('='))
+}
+
+/// One answer for everything that is wrong with a key, so that nothing is learnt from it.
+fn invalid() -> Fault {
+    refused(FaultCode::CredentialsInvalid).detail("the API key is not valid")
+}
+
+/// RFC 9110, 11.6.1 wants a challenge; `Bearer` is the registered scheme that is understood here.
+fn refused(code: FaultCode) -> Fault {
+    let challenge = HeaderValue::from_static("Bearer realm=\"yett\"");
+    Fault::new(Stage::Guard, code).header(WWW_AUTHENTICATE, challenge)
+}
+
+impl Policy for ApiKey {
+    fn on_request<'a>(&'a self, exchange: &'a mut Exchange, _: Slot) -> Outcome<'a, Flow> {
+        Outcome::Now(self.identify(exchange).map(|()| Flow::Continue))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::KIND;
+    use crate::fixture::{self, World, lines};
+    use crate::key;
+    use serde_json::{Value, json};
+    use std::sync::Arc;
+    use traffic::directory::{Consumer, Credential};
+
+    const OURS: &str = "yett_";
+
+    fn world(keys: &[&str]) -> World {
+        let world = World::default();
+        for known in keys {
+            let consumer = Arc::new(Consumer { name: "alice".into(), groups: Box::default() });
+            let credential = Arc::new(Credential { name: None, consumer });
+            world.directory.put(key::hash(known.as_bytes()), credential);
+        }
+        world
+    }
+
+    /// `KEY` in the request stands for a key of our own form, known to the directory.
+    fn check(settings: &Value, request: &str, expected: &str) {
+        let (secret, _) = key::generate().unwrap();
+        let world = world(&[secret.reveal(), "legacy"]);
+        let policy = world.build(&KIND, settings).unwrap();
+        let mut exchange = fixture::exchange(&request.replace("KEY", secret.reveal()));
+        let outcome = policy.request(&mut exchange);
+        let outcome = if outcome == "continue" {
+            assert_eq!(&*exchange.consumer.as_ref().unwrap().name, "alice");
+            assert!(exchange.credential.is_some());
+            let mut shown = vec![exchange.request.target.to_string()];
+            shown.extend(lines(&exchange.request.headers));
+            shown.join(" | ").replace(secret.reveal(), "KEY")
+        } else {
+            assert!(exchange.consumer.is_none(), "{request}");
+            outcome
+        };
+        assert_eq!(outcome, expected, "{request}");
+    }
+
+    #[test]
+    fn a_known_key_identifies_and_is_not_forwarded() {
+        check(&Value::Null, "GET /a\nx-api-key: KEY", "/a");
+        check(&Value::Null, "GET /a\nx-api-key: legacy", "/a");
+        check(&Value::Null, "GET /a\nauthorization: Bearer KEY", "/a");
+        check(&Value::Null, "GET /a\nauthorization: bearer KEY\nx-api-key: KEY", "/a");
+        check(&json!({ "header": "x-key" }), "GET /a\nx-key: KEY", "/a");
+        check(&json!({ "keep": true }), "GET /a\nx-api-key: KEY", "/a | x-api-key: KEY");
+        let query = json!({ "query": "api_key" });
+        check(&query, "GET /a?b=1&api_key=KEY&c=2", "/a?b=1&c=2");
+        check(&query, "GET /a?api_key=KEY", "/a");
+        check(&query, "GET /a?%61pi_key=KEY\nx-api-key: KEY", "/a");
+        let cookie = json!({ "cookie": "key" });
+        check(&cookie, "GET /a\ncookie: a=1; key=KEY; b=2", "/a | cookie: a=1; b=2");
+        check(&cookie, "GET /a\ncookie: key=KEY", "/a");
+    }
+
+    #[test]
+    fn a_foreign_bearer_token_is_left_alone() {
+        check(
+            &Value::Null,
+            "GET /a\nauthorization: Bearer abc\nx-api-key: KEY",
+            "/a | authorization: Bearer abc",
+        );
+        check(&Value::Null, "GET /a\nauthorization: Bearer legacy", "credentials_missing");
+    }
+
+    #[test]
+    fn everything_else_is_refused() {
+        let wrong_checksum = format!("GET /\nx-api-key: {OURS}{}", "0".repeat(49));
+        let too_long = format!("GET /\nx-api-key: {}", "k".repeat(257));
+        for (request, expected) in [
+            ("GET /", "credentials_missing"),
+            ("GET /?api_key=KEY", "credentials_missing"),
+            ("GET /\ncookie: key=KEY", "credentials_missing"),
+            ("GET /\nx-api-key: unknown", "credentials_invalid"),
+            ("GET /\nx-api-key: KEYx", "credentials_invalid"),
+            ("GET /\nx-api-key: KEY\nx-api-key: legacy", "credentials_invalid"),
+            ("GET /\nx-api-key: legacy\nauthorization: Bearer KEY", "credentials_invalid"),
+            (&wrong_checksum, "credentials_invalid"),
+            (&too_long, "credentials_invalid"),
+        ] {
+            check(&Value::Null, request, expected);
+        }
+    }
+
+    #[test]
+    fn a_key_of_our_form_with_a_wrong_checksum_is_refused_even_if_its_hash_is_known() {
+        let forged = format!("{OURS}{}", "0".repeat(49));
+        let policy = world(&[&forged]).build(&KIND, &Value::Null).unwrap();
+        let request = format!("GET /\nx-api-key: {forged}");
+        assert_eq!(policy.request(&mut fixture::exchange(&request)), "credentials_invalid");
+    }
+
+    #[test]
+    fn refusals_carry_a_challenge_and_tell_invalid_keys_apart_by_nothing() {
+        let policy = world(&[]).build(&KIND, &Value::Null).unwrap();
+        let told = |request: &str| {
+            let fault = policy.fault(&mut fixture::exchange(request));
+            assert_eq!(fault.headers[0].0, "www-authenticate");
+            (fault.code, fault.detail, fault.headers)
+        };
+        let unknown = told("GET /\nx-api-key: unknown");
+        assert_eq!(unknown, told("GET /\nx-api-key: yett_short"));
+        assert_eq!(unknown, told("GET /\nx-api-key: a\nx-api-key: b"));
+    }
+
+    #[test]
+    fn wrong_settings_are_refused() {
+        fixture::refuses(&KIND, &json!({ "header": "authorization" }), "hold a key alone");
+        fixture::refuses(&KIND, &json!({ "header": "a b" }), "hold a key alone");
+        fixture::refuses(&KIND, &json!({ "query": "" }), "a name has letters");
+        fixture::refuses(&KIND, &json!({ "cookies": "a" }), "did you mean `cookie`");
+    }
+}

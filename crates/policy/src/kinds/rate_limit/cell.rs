@@ -1,0 +1,189 @@
+//! Arrival times by key: live state of one rate limit, shared by all workers.
+
+use base::caps::LIMITER_KEYS_MAX;
+use base::units::Rate;
+use std::collections::HashMap;
+use std::hash::{BuildHasher, Hash, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// So many that two workers seldom want the same one.
+const SHARDS: usize = 64;
+/// Keys of one shard.
+const SHARD_KEYS_MAX: usize = LIMITER_KEYS_MAX / SHARDS;
+/// Entries looked at for one to reuse when a key is new: bounds the work of one request.
+const SWEEP: usize = 8;
+/// Beyond it, sums of nanoseconds could overflow within the age of a machine.
+const SPAN_NS_MAX: u64 = 366 * 86_400 * 1_000_000_000;
+
+/// The arithmetic of one limit.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Gcra {
+    /// What one request is worth, in nanoseconds.
+    cost_ns: u64,
+    /// How far ahead of now arrival times may be.
+    burst_ns: u64,
+}
+
+/// What is decided about one request, and what is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Verdict {
+    /// How many more requests would pass now.
+    pub(super) remaining: u64,
+    /// When as many would pass as after a long pause.
+    pub(super) reset_after: Duration,
+    /// When the next one would pass, if this one does not.
+    pub(super) retry_after: Option<Duration>,
+}
+
+impl Gcra {
+    /// Nothing when a request is worth less than a nanosecond, or the burst more than a year.
+    pub(super) fn new(limit: Rate, burst: u32) -> Option<Self> {
+        let period_ns = u64::try_from(limit.period.as_nanos()).ok()?;
+        let cost_ns = period_ns.checked_div(u64::from(limit.count)).filter(|ns| *ns > 0)?;
+        let burst_ns = cost_ns.checked_mul(u64::from(burst)).filter(|ns| *ns <= SPAN_NS_MAX)?;
+        Some(Self { cost_ns, burst_ns })
+    }
+
+    /// Judges a request: what is decided, and the new arrival time if there is one. What a larger limit
+    /// left behind is cut to a burst used up, so that a changed limit never locks anybody out.
+    fn judge(self, arrival_ns: u64, now_ns: u64) -> (Verdict, Option<u64>) {
+        let stored_ns = arrival_ns.saturating_sub(now_ns);
+        let ahead_ns = stored_ns.min(self.burst_ns);
+        let next_ns = ahead_ns + self.cost_ns;
+        if next_ns > self.burst_ns {
+            let wait = Duration::from_nanos(next_ns - self.burst_ns);
+            let cut_ns = (stored_ns > ahead_ns).then(|| now_ns.saturating_add(ahead_ns));
+            return (self.verdict(ahead_ns, Some(wait)), cut_ns);
+        }
+        (self.verdict(next_ns, None), Some(now_ns.saturating_add(next_ns)))
+    }
+
+    fn verdict(self, ahead_ns: u64, retry_after: Option<Duration>) -> Verdict {
+        let remaining = (self.burst_ns - ahead_ns) / self.cost_ns;
+        Verdict { remaining, reset_after: Duration::from_nanos(ahead_ns), retry_after }
+    }
+}
+
+/// The arrival times of one rate limit.
+pub(super) struct Cell {
+    /// The moment from which nanoseconds are counted.
+    base: Instant,
+    /// The one arrival time of a limit that all share.
+    shared_ns: AtomicU64,
+    /// Two independent hashes make a key: outsiders cannot find two keys that meet.
+    hashers: (RandomState, RandomState),
+    shards: Box<[Mutex<Shard>]>,
+}
+
+impl Cell {
+    pub(super) fn new(base: Instant) -> Self {
+        Self {
+            base,
+            shared_ns: AtomicU64::new(0),
+            hashers: (RandomState::new(), RandomState::new()),
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+        }
+    }
+
+    pub(super) fn nanoseconds(&self, at: Instant) -> u64 {
+        u64::try_from(at.saturating_duration_since(self.base).as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// Judges a request of a limit that all share.
+    pub(super) fn take_shared(&self, gcra: Gcra, now_ns: u64) -> Verdict {
+        let mut arrival_ns = self.shared_ns.load(Ordering::Relaxed);
+        loop {
+            let (verdict, next_ns) = gcra.judge(arrival_ns, now_ns);
+            let Some(next_ns) = next_ns else { return verdict };
+            let swapped = self.shared_ns.compare_exchange_weak(
+                arrival_ns,
+                next_ns,
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            );
+            match swapped {
+                Ok(_) => return verdict,
+                Err(other) => arrival_ns = other,
+            }
+        }
+    }
+
+    /// Judges a request of one key.
+    pub(super) fn take(&self, key: &impl Hash, gcra: Gcra, now_ns: u64) -> Verdict {
+        let low = self.hashers.0.hash_one(key);
+        let high = self.hashers.1.hash_one(key);
+        let shard = usize::try_from(low % SHARDS as u64).unwrap_or(0);
+        let mut shard = self.shards[shard].lock().unwrap_or_else(PoisonError::into_inner);
+        shard.take((u128::from(high) << 64) | u128::from(low), gcra, now_ns)
+    }
+
+    /// How many keys are remembered.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.shards.iter().map(|shard| shard.lock().unwrap().entries.len()).sum()
+    }
+}
+
+#[derive(Default)]
+struct Shard {
+    positions: HashMap<u128, usize>,
+    entries: Vec<Entry>,
+    /// Where the search for an entry to reuse goes on.
+    hand: usize,
+}
+
+struct Entry {
+    key: u128,
+    arrival_ns: u64,
+}
+
+impl Shard {
+    fn take(&mut self, key: u128, gcra: Gcra, now_ns: u64) -> Verdict {
+        if let Some(&position) = self.positions.get(&key) {
+            let entry = &mut self.entries[position];
+            let (verdict, next_ns) = gcra.judge(entry.arrival_ns, now_ns);
+            entry.arrival_ns = next_ns.unwrap_or(entry.arrival_ns);
+            return verdict;
+        }
+        let (verdict, next_ns) = gcra.judge(0, now_ns);
+        // A key that used nothing need not be remembered.
+        if let Some(arrival_ns) = next_ns {
+            self.insert(Entry { key, arrival_ns }, now_ns);
+        }
+        verdict
+    }
+
+    /// Remembers a key in place of one that has expired, in a new place, or in place of the stalest of
+    /// those looked at, which then has its burst again.
+    fn insert(&mut self, entry: Entry, now_ns: u64) {
+        let position = match self.reusable(now_ns) {
+            Some(position) => {
+                self.positions.remove(&self.entries[position].key);
+                position
+            }
+            None => self.entries.len(),
+        };
+        self.positions.insert(entry.key, position);
+        match self.entries.get_mut(position) {
+            Some(old) => *old = entry,
+            None => self.entries.push(entry),
+        }
+    }
+
+    fn reusable(&mut self, now_ns: u64) -> Option<usize> {
+        let mut stalest: Option<usize> = None;
+        for _ in 0..SWEEP.min(self.entries.len()) {
+            self.hand = (self.hand + 1) % self.entries.len();
+            let arrival_ns = self.entries[self.hand].arrival_ns;
+            if arrival_ns <= now_ns {
+                return Some(self.hand);
+            }
+            if stalest.is_none_or(|position| arrival_ns < self.entries[position].arrival_ns) {
+                stalest = Some(self.hand);
+            }
+        }
+        stalest.filter(|_| self.entries.len() >= SHARD_KEYS_MAX)
+    }
+}

@@ -1,0 +1,200 @@
+use super::cell::{Cell, Gcra};
+use super::{KIND, client};
+use crate::fixture::{self, Built, World, lines};
+use base::caps::LIMITER_KEYS_MAX;
+use base::units::Rate;
+use proptest::prelude::{prop, prop_assert, prop_assert_eq, proptest};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+use traffic::Exchange;
+use traffic::directory::Consumer;
+
+fn arriving(world: &World, consumer: Option<&str>, peer: &str) -> Exchange {
+    let mut exchange = fixture::exchange("GET /");
+    exchange.arrived = world.clock().now();
+    exchange.consumer =
+        consumer.map(|name| Arc::new(Consumer { name: name.into(), groups: Box::default() }));
+    let mut connection = (*exchange.connection).clone();
+    connection.peer = format!("{peer}:4000").parse().unwrap();
+    exchange.connection = Arc::new(connection);
+    exchange
+}
+
+/// How many of `tries` requests pass.
+fn passing(policy: &Built, world: &World, consumer: Option<&str>, peer: &str, tries: u32) -> usize {
+    let one = |_: u32| policy.request(&mut arriving(world, consumer, peer)) == "continue";
+    (0..tries).map(one).filter(|passes| *passes).count()
+}
+
+#[test]
+fn the_burst_passes_and_comes_back_evenly() {
+    for settings in [json!("6/min"), json!({ "limit": "6/min", "per": "all" })] {
+        let world = World::default();
+        let policy = world.build(&KIND, &settings).unwrap();
+        assert_eq!(passing(&policy, &world, None, "192.0.2.1", 10), 6);
+        world.clock().advance(Duration::from_secs(9));
+        assert_eq!(passing(&policy, &world, None, "192.0.2.2", 10), 0);
+        world.clock().advance(Duration::from_secs(1));
+        assert_eq!(passing(&policy, &world, None, "192.0.2.3", 10), 1);
+        world.clock().advance(Duration::from_secs(3_600));
+        assert_eq!(passing(&policy, &world, None, "192.0.2.4", 10), 6);
+    }
+    let world = World::default();
+    let policy = world.build(&KIND, &json!({ "limit": "60/min", "burst": 2 })).unwrap();
+    assert_eq!(passing(&policy, &world, None, "192.0.2.1", 10), 2);
+}
+
+#[test]
+fn each_consumer_and_each_address_has_its_own() {
+    let world = World::default();
+    let policy = world.build(&KIND, &json!("2/min per consumer")).unwrap();
+    assert_eq!(passing(&policy, &world, Some("alice"), "192.0.2.1", 5), 2);
+    assert_eq!(passing(&policy, &world, Some("bob"), "192.0.2.1", 5), 2);
+    assert_eq!(passing(&policy, &world, None, "192.0.2.1", 5), 2, "nobody counts by address");
+    assert_eq!(passing(&policy, &world, None, "192.0.2.2", 5), 2);
+
+    let world = World::default();
+    let policy = world.build(&KIND, &json!("2/min per address")).unwrap();
+    assert_eq!(passing(&policy, &world, Some("alice"), "192.0.2.1", 5), 2);
+    assert_eq!(passing(&policy, &world, Some("bob"), "192.0.2.1", 5), 0);
+    assert_eq!(passing(&policy, &world, None, "[2001:db8::1]", 5), 2);
+    assert_eq!(passing(&policy, &world, None, "[2001:db8::2]", 5), 0, "one network, one client");
+    assert_eq!(passing(&policy, &world, None, "[2001:db8:0:1::1]", 5), 2);
+    assert_eq!(passing(&policy, &world, None, "[::ffff:192.0.2.1]", 5), 0, "mapped IPv4");
+}
+
+#[test]
+fn addresses_of_both_families_never_meet() {
+    let v4 = client("255.255.255.255".parse().unwrap());
+    let v6 = client("2000::".parse().unwrap());
+    assert!(v4 < v6);
+}
+
+#[test]
+fn a_reload_keeps_what_was_used_and_a_changed_limit_goes_on_from_it() {
+    let world = World::default();
+    let old = world.build(&KIND, &json!("10/h per consumer")).unwrap();
+    assert_eq!(passing(&old, &world, Some("alice"), "192.0.2.1", 20), 10);
+    let same = world.build(&KIND, &json!("10/h per consumer")).unwrap();
+    assert_eq!(passing(&same, &world, Some("alice"), "192.0.2.1", 5), 0);
+    let tighter = world.build(&KIND, &json!("10/s per consumer")).unwrap();
+    assert_eq!(passing(&tighter, &world, Some("alice"), "192.0.2.1", 20), 0);
+    world.clock().advance(Duration::from_secs(1));
+    assert_eq!(passing(&tighter, &world, Some("alice"), "192.0.2.1", 20), 10);
+    drop((old, same, tighter));
+    let fresh = world.build(&KIND, &json!("10/h per consumer")).unwrap();
+    assert_eq!(passing(&fresh, &world, Some("alice"), "192.0.2.1", 20), 10, "nobody kept it");
+}
+
+#[test]
+fn answers_tell_the_limit_and_what_is_left_of_it() {
+    let world = World::default();
+    let policy = world.build(&KIND, &json!({ "limit": "100/min", "burst": 2 })).unwrap();
+    let told = |world: &World| {
+        let mut exchange = arriving(world, None, "192.0.2.1");
+        let outcome = policy.request(&mut exchange);
+        (outcome, lines(policy.reply(&mut exchange, &[]).headers()).join(" | "))
+    };
+    let both = |left: &str| format!("ratelimit-policy: \"default\";q=100;w=60 | ratelimit: {left}");
+    let reversed = |left: &str| {
+        let both = both(left);
+        let (policy, limit) = both.split_once(" | ").unwrap();
+        let mut parts = [policy.to_owned(), limit.to_owned()];
+        parts.sort();
+        parts.join(" | ")
+    };
+    assert_eq!(told(&world), ("continue".to_owned(), reversed("\"default\";r=1;t=1")));
+    assert_eq!(told(&world), ("continue".to_owned(), reversed("\"default\";r=0;t=2")));
+    assert_eq!(told(&world), ("rate_limited".to_owned(), reversed("\"default\";r=0;t=2")));
+    let mut unseen = arriving(&world, None, "192.0.2.1");
+    assert!(policy.reply(&mut unseen, &[]).headers().is_empty(), "answered before its turn");
+}
+
+#[test]
+fn a_refusal_says_when_to_come_back() {
+    for (limit, expected) in [("1/min", "60"), ("10/s", "1"), ("1/90s", "90")] {
+        let world = World::default();
+        let policy = world.build(&KIND, &json!({ "limit": limit, "burst": 1 })).unwrap();
+        assert_eq!(passing(&policy, &world, None, "192.0.2.1", 1), 1);
+        let fault = policy.fault(&mut arriving(&world, None, "192.0.2.1"));
+        assert_eq!(fault.headers[0].0, "retry-after");
+        assert_eq!(fault.headers[0].1, expected, "{limit}");
+    }
+}
+
+#[test]
+fn wrong_settings_are_refused() {
+    for (settings, part) in [
+        (json!("often"), "is not a rate"),
+        (json!("10/s per planet"), "`per planet` is not"),
+        (json!("0/s"), "allows nothing"),
+        (json!({ "limit": "10/s", "burst": 0 }), "refuse every request"),
+        (json!({ "limit": "4000000000/s" }), "too fast or too slow"),
+        (json!({ "limit": "10/s", "per": "header" }), "header"),
+        (Value::Null, "expected a rate"),
+    ] {
+        fixture::refuses(&KIND, &settings, part);
+    }
+}
+
+#[test]
+fn a_flood_of_keys_is_bounded_and_expired_ones_make_room() {
+    let clock = base::Clock::manual();
+    let cell = Cell::new(clock.now());
+    let gcra = Gcra::new(Rate::parse("1/s").unwrap(), 1).unwrap();
+    for key in 0..10_000_u32 {
+        cell.take(&key, gcra, 0);
+    }
+    assert_eq!(cell.len(), 10_000);
+    for key in 10_000..20_000_u32 {
+        cell.take(&key, gcra, 2_000_000_000);
+    }
+    assert!(cell.len() < 11_000, "{} keys after the first ones expired", cell.len());
+    for key in 0..LIMITER_KEYS_MAX + 100_000 {
+        cell.take(&key, gcra, 4_000_000_000);
+    }
+    assert!(cell.len() <= LIMITER_KEYS_MAX);
+}
+
+/// A bucket that leaks one unit per cost and holds a burst, counted in exact nanoseconds.
+struct Bucket {
+    level_ns: u128,
+    at_ns: u128,
+}
+
+proptest! {
+    #[test]
+    fn gcra_is_a_leaky_bucket(
+        count in 1_u32..50,
+        period_ms in 1_u64..5_000,
+        burst in 1_u32..20,
+        pauses_us in prop::collection::vec(0_u64..400_000, 1..200),
+    ) {
+        let limit = Rate { count, period: Duration::from_millis(period_ms) };
+        let cost_ns = u128::from(period_ms) * 1_000_000 / u128::from(count);
+        let gcra = Gcra::new(limit, burst).unwrap();
+        let cell = Cell::new(base::Clock::manual().now());
+        let mut bucket = Bucket { level_ns: 0, at_ns: 0 };
+        let mut now_ns = 0_u64;
+        for pause_us in pauses_us {
+            now_ns += pause_us * 1_000;
+            let passed_ns = u128::from(now_ns) - bucket.at_ns;
+            bucket.level_ns = bucket.level_ns.saturating_sub(passed_ns);
+            bucket.at_ns = u128::from(now_ns);
+            let fits = bucket.level_ns + cost_ns <= cost_ns * u128::from(burst);
+            if fits {
+                bucket.level_ns += cost_ns;
+            }
+            let left = (cost_ns * u128::from(burst) - bucket.level_ns) / cost_ns;
+            for verdict in [cell.take(&"key", gcra, now_ns), cell.take_shared(gcra, now_ns)] {
+                prop_assert_eq!(verdict.retry_after.is_none(), fits);
+                prop_assert_eq!(u128::from(verdict.remaining), left);
+                prop_assert_eq!(verdict.reset_after.as_nanos(), bucket.level_ns);
+                if let Some(wait) = verdict.retry_after {
+                    prop_assert!(!wait.is_zero());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! Settings that have a short form, a single word, beside the long one, a map.
+
+use base::decode::short_or_long;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::de::{Deserialize, DeserializeOwned, Deserializer};
+use std::borrow::Cow;
+
+/// Settings with a short form.
+pub(crate) trait Short: DeserializeOwned + JsonSchema {
+    /// What is expected, for messages.
+    const EXPECTING: &'static str;
+    /// One short form, for editors.
+    const SAMPLE: &'static str;
+
+    /// Reads the short form.
+    fn short(text: &str) -> Result<Self, String>;
+}
+
+/// Settings in either form.
+pub(crate) struct Written<T>(pub(crate) T);
+
+impl<T> From<T> for Written<T> {
+    fn from(settings: T) -> Self {
+        Self(settings)
+    }
+}
+
+impl<'de, T: Short> Deserialize<'de> for Written<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        short_or_long::<D, T, Self>(deserializer, T::EXPECTING, |text| T::short(text).map(Self))
+    }
+}
+
+impl<T: Short> JsonSchema for Written<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        T::schema_name()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let long = generator.subschema_for::<T>();
+        schemars::json_schema!({ "anyOf": [
+            { "type": ["string", "integer"], "description": T::EXPECTING, "examples": [T::SAMPLE] },
+            long,
+        ] })
+    }
+}

@@ -1,0 +1,164 @@
+//! Backends in memory that do what a test tells them: answer, be slow, lie, break off, refuse.
+
+use crate::message::{self, Kind};
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::io::{AsyncWriteExt as _, DuplexStream};
+use traffic::BoxFuture;
+use upstream::{Dial, Io, Resolve, Resolved};
+
+/// One thing a backend does with a request.
+#[derive(Clone, Debug)]
+pub enum Act {
+    /// Answers 200 with the request it saw as body.
+    Echo,
+    /// Sends this answer, written with plain line breaks.
+    Answer(String),
+    /// Sends these bytes as they are.
+    Bytes(Vec<u8>),
+    /// Waits, by the clock of the test.
+    Wait(Duration),
+    /// Never does anything again, and keeps the connection open.
+    Hang,
+    /// Closes the connection.
+    Close,
+}
+
+/// What a backend does with each request, and whether it lets anybody in.
+#[derive(Clone, Debug)]
+pub struct Backend {
+    acts: Vec<Act>,
+    refuses: bool,
+}
+
+impl Backend {
+    /// A backend that answers with what it saw.
+    #[must_use]
+    pub fn echo() -> Self {
+        Self::acts([Act::Echo])
+    }
+
+    /// A backend that sends this answer.
+    #[must_use]
+    pub fn answer(text: &str) -> Self {
+        Self::acts([Act::Answer(text.to_owned())])
+    }
+
+    /// A backend that does these things with each request.
+    #[must_use]
+    pub fn acts(acts: impl IntoIterator<Item = Act>) -> Self {
+        Self { acts: acts.into_iter().collect(), refuses: false }
+    }
+
+    /// A backend that refuses connections.
+    #[must_use]
+    pub fn refusing() -> Self {
+        Self { acts: Vec::new(), refuses: true }
+    }
+}
+
+/// A request as a backend saw it.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// The address it came to.
+    pub address: SocketAddr,
+    /// Its bytes.
+    pub request: Vec<u8>,
+}
+
+/// All backends of a test, by address.
+#[derive(Debug, Default)]
+pub struct Backends {
+    by_address: Mutex<HashMap<SocketAddr, Backend>>,
+    seen: Mutex<Vec<Seen>>,
+    dialled: Mutex<u64>,
+}
+
+impl Backends {
+    /// Puts a backend at an address, in place of the one there.
+    pub fn put(&self, address: SocketAddr, backend: Backend) {
+        self.by_address.lock().unwrap().insert(address, backend);
+    }
+
+    /// The requests seen so far, in order.
+    #[must_use]
+    pub fn seen(&self) -> Vec<Seen> {
+        self.seen.lock().unwrap().clone()
+    }
+
+    /// How many connections were opened.
+    #[must_use]
+    pub fn dialled(&self) -> u64 {
+        *self.dialled.lock().unwrap()
+    }
+
+    async fn serve(self: Arc<Self>, address: SocketAddr, mut io: DuplexStream) {
+        loop {
+            let request = message::read(&mut io, Kind::Request).await;
+            if request.is_empty() {
+                return;
+            }
+            self.seen.lock().unwrap().push(Seen { address, request: request.clone() });
+            let backend = self.by_address.lock().unwrap().get(&address).cloned();
+            for act in backend.map(|backend| backend.acts).unwrap_or_default() {
+                let sent = match act {
+                    Act::Echo => {
+                        let head = format!(
+                            "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: {}\r\n\r\n",
+                            request.len()
+                        );
+                        io.write_all(&[head.as_bytes(), &request].concat()).await
+                    }
+                    Act::Answer(text) => io.write_all(&message::wire(&text)).await,
+                    Act::Bytes(bytes) => io.write_all(&bytes).await,
+                    Act::Wait(time) => {
+                        tokio::time::sleep(time).await;
+                        Ok(())
+                    }
+                    Act::Hang => std::future::pending().await,
+                    Act::Close => return,
+                };
+                if sent.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// The way to the backends of a test.
+#[derive(Clone, Debug)]
+pub struct MemoryDial(pub Arc<Backends>);
+
+impl Dial for MemoryDial {
+    fn dial(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn Io>>> {
+        Box::pin(async move {
+            let backend = self.0.by_address.lock().unwrap().get(&address).cloned();
+            if backend.is_none_or(|backend| backend.refuses) {
+                return Err(io::ErrorKind::ConnectionRefused.into());
+            }
+            *self.0.dialled.lock().unwrap() += 1;
+            let (ours, theirs) = tokio::io::duplex(64 << 10);
+            drop(tokio::spawn(Arc::clone(&self.0).serve(address, theirs)));
+            Ok(Box::new(ours) as Box<dyn Io>)
+        })
+    }
+}
+
+/// Names that tests may use: `name-7.test` stands for 10.0.0.7, all others for nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct MemoryResolve;
+
+impl Resolve for MemoryResolve {
+    fn resolve(&self, name: &str) -> BoxFuture<'_, Result<Resolved, String>> {
+        let number = name.trim_end_matches(".test").rsplit('-').next().and_then(|n| n.parse().ok());
+        Box::pin(async move {
+            let last: u8 = number.ok_or("there is no such name")?;
+            let addresses = vec![IpAddr::from([10, 0, 0, last])];
+            Ok(Resolved { addresses, valid_for: Duration::from_secs(60) })
+        })
+    }
+}

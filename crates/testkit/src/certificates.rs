@@ -1,0 +1,77 @@
+//! Throw-away certificates: an authority that lives as long as the test, and what it signs.
+
+use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair};
+use std::time::{Duration, SystemTime};
+
+/// A certificate authority of one test.
+pub struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    /// Its own certificate, as PEM.
+    pub ca_pem: String,
+}
+
+impl std::fmt::Debug for Authority {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Authority")
+    }
+}
+
+/// A certificate and its key, as PEM.
+#[derive(Clone, Debug)]
+pub struct Pair {
+    /// The certificate.
+    pub cert_pem: String,
+    /// Its private key.
+    pub key_pem: String,
+}
+
+impl Authority {
+    /// A new authority.
+    ///
+    /// # Panics
+    /// When no key can be made.
+    #[must_use]
+    pub fn new() -> Self {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, "a test's authority");
+        let ca_pem = params.self_signed(&key).unwrap().pem();
+        Self { issuer: Issuer::new(params, key), ca_pem }
+    }
+
+    /// A certificate for these names and addresses that is valid for a year from now on.
+    #[must_use]
+    pub fn sign(&self, names: &[&str]) -> Pair {
+        self.sign_until(names, Duration::from_secs(365 * 86_400))
+    }
+
+    /// A certificate that ends in `life` from now; zero gives one that has expired already.
+    ///
+    /// # Panics
+    /// When a name is none.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "certificates are valid by the real clock")]
+    pub fn sign_until(&self, names: &[&str], life: Duration) -> Pair {
+        let key = KeyPair::generate().unwrap();
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut params = CertificateParams::new(names).unwrap();
+        let now = SystemTime::now();
+        params.not_before = (now - Duration::from_secs(2 * 86_400)).into();
+        params.not_after = if life.is_zero() {
+            (now - Duration::from_secs(86_400)).into()
+        } else {
+            (now + life).into()
+        };
+        params.use_authority_key_identifier_extension = true;
+        let cert_pem = params.signed_by(&key, &self.issuer).unwrap().pem();
+        Pair { cert_pem, key_pem: key.serialize_pem() }
+    }
+}
+
+impl Default for Authority {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,304 @@
+//! A whole gateway in memory: config text and request text in, answer text out. The test owns the
+//! clock, and no port is opened.
+
+use crate::backend::{Backend, Backends, MemoryDial, MemoryResolve};
+use crate::message::{self, Kind};
+use base::shutdown::{self, Signal, Trigger};
+use base::{Clock, Report};
+use compile::{Compiled, Inputs, Outside, compile};
+use model::load::{Files, load};
+use proxy::{Gateway, Worker, connection};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use telemetry::{AccessFormat, AccessLog, AccessTarget, Metrics};
+use tokio::io::{AsyncWriteExt as _, DuplexStream};
+use traffic::State;
+use traffic::directory::Directory;
+use traffic::exchange::Connection;
+use traffic::fault::FAULT_NAMES;
+use upstream::World;
+
+/// Where the backend of [`TestGateway::with_policies`] is.
+pub const BACKEND: &str = "10.0.0.1:80";
+
+/// A gateway in memory.
+#[derive(Debug)]
+pub struct TestGateway {
+    /// The data plane.
+    pub gateway: Arc<Gateway>,
+    /// The backends it can reach.
+    pub backends: Arc<Backends>,
+    /// Time, moved by [`TestGateway::advance`].
+    pub clock: Clock,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// The credentials it knows.
+    pub directory: Arc<Directory>,
+    /// State that outlives reloads.
+    pub state: Arc<State>,
+    worker: Arc<Worker>,
+    world: World,
+    trigger: Trigger,
+    signal: Signal,
+}
+
+impl TestGateway {
+    /// A gateway of this config (one file, no others around it). Must run on a Tokio runtime.
+    ///
+    /// # Panics
+    /// When the config has an error; the report is the message.
+    #[must_use]
+    pub fn new(config: &str) -> Self {
+        let clock = Clock::manual();
+        let metrics = Metrics::new(1, FAULT_NAMES);
+        let backends = Arc::new(Backends::default());
+        let state = Arc::new(State::new());
+        let directory = Arc::new(Directory::new());
+        let world = World {
+            workers: 1,
+            clock: clock.clone(),
+            metrics: Arc::clone(&metrics),
+            state: Arc::clone(&state),
+            dial: Arc::new(MemoryDial(Arc::clone(&backends))),
+            resolve: Arc::new(MemoryResolve),
+            background: tokio::runtime::Handle::current(),
+        };
+        let compiled = compile_text(config, &world, &directory).expect("the config is fine");
+        directory.replace(compiled.credentials);
+        let log = AccessLog::open(AccessFormat::Json, AccessTarget::Off, Arc::clone(&metrics))
+            .expect("no file is opened");
+        let gateway = Gateway::new(compiled.snapshot, clock.clone(), Arc::clone(&metrics), log);
+        let worker = Worker::new(Arc::clone(&gateway), 0);
+        let (trigger, signal) = shutdown::channel();
+        Self {
+            gateway,
+            backends,
+            clock,
+            metrics,
+            directory,
+            state,
+            worker,
+            world,
+            trigger,
+            signal,
+        }
+    }
+
+    /// A gateway with one public route for everything, these policies (a YAML list in flow style, such
+    /// as `[{ body_limit: 1KiB }]`), and a backend that answers with what it saw.
+    #[must_use]
+    pub fn with_policies(policies: &str) -> Self {
+        let gateway = Self::new(&format!(
+            "version: 1\nlisteners: {{ public: {{ bind: '127.0.0.1:8080' }} }}\nupstreams: {{ echo: {{ targets: ['{BACKEND}'] }} }}\napis:\n  test:\n    upstream: echo\n    public: a test\n    policies: {policies}\n"
+        ));
+        gateway.put(BACKEND, Backend::echo());
+        gateway
+    }
+
+    /// Puts a backend at an address.
+    pub fn put(&self, address: &str, backend: Backend) {
+        self.backends.put(address.parse().expect("an address"), backend);
+    }
+
+    /// Serves by another config from now on.
+    ///
+    /// # Errors
+    /// The report, if the config has an error; nothing changes then.
+    pub fn reload(&self, config: &str) -> Result<(), String> {
+        let compiled = compile_text(config, &self.world, &self.directory)?;
+        self.directory.replace(compiled.credentials);
+        self.gateway.swap(compiled.snapshot);
+        self.state.sweep();
+        Ok(())
+    }
+
+    /// Moves the gateway's clock.
+    pub fn advance(&self, by: Duration) {
+        self.clock.advance(by);
+    }
+
+    /// Tells the gateway to drain.
+    pub fn drain(&self) {
+        self.trigger.advance(shutdown::Phase::Draining);
+    }
+
+    /// Opens a client's connection to the listener `public`.
+    #[must_use]
+    pub fn connect(&self) -> DuplexStream {
+        self.connect_from("192.0.2.7:4711")
+    }
+
+    /// Opens a connection from this address.
+    #[must_use]
+    pub fn connect_from(&self, peer: &str) -> DuplexStream {
+        let (ours, theirs) = tokio::io::duplex(64 << 10);
+        let peer: SocketAddr = peer.parse().expect("an address");
+        let local = SocketAddr::from(([127, 0, 0, 1], 8080));
+        let connection = Connection::plain(Arc::from("public"), peer, local);
+        let worker = Arc::clone(&self.worker);
+        let signal = self.signal.clone();
+        drop(tokio::spawn(async move {
+            // How a connection ends is for the test to see on its own side.
+            drop(connection::serve_io(worker, connection, theirs, signal).await);
+        }));
+        ours
+    }
+
+    /// Sends one request, written with plain line breaks, and returns the answer in the same form,
+    /// without `date` and `x-request-id`, which differ each time. A missing `host` is added.
+    pub async fn ask(&self, request: &str) -> String {
+        self.ask_on(&mut self.connect(), request).await
+    }
+
+    /// Sends one request on an open connection.
+    pub async fn ask_on(&self, io: &mut DuplexStream, request: &str) -> String {
+        let request = with_host(request);
+        let kind = if request.starts_with("HEAD ") { Kind::HeadAnswer } else { Kind::Answer };
+        // The gateway may refuse before it has read everything.
+        drop(io.write_all(&message::wire(&request)).await);
+        readable(&message::read(io, kind).await)
+    }
+
+    /// Sends bytes as they are and returns everything that comes back until the gateway closes or
+    /// waits for more.
+    pub async fn ask_raw(&self, bytes: &[u8]) -> String {
+        let mut io = self.connect();
+        drop(io.write_all(bytes).await);
+        readable(&message::read(&mut io, Kind::Answer).await)
+    }
+
+    /// The requests the backends saw, as text.
+    #[must_use]
+    pub fn seen(&self) -> Vec<String> {
+        let text = |seen: crate::backend::Seen| String::from_utf8_lossy(&seen.request).replace('\r', "");
+        self.backends.seen().into_iter().map(text).collect()
+    }
+
+    /// The value of one series in the metrics, such as `yett_faults_total{code="no_route"}`.
+    #[must_use]
+    pub fn metric(&self, series: &str) -> f64 {
+        let text = self.metrics.encode();
+        let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        line.and_then(|value| value.parse().ok()).unwrap_or(0.0)
+    }
+}
+
+fn with_host(request: &str) -> String {
+    let has_host = request.lines().any(|line| line.to_ascii_lowercase().starts_with("host:"));
+    match request.split_once('\n') {
+        _ if has_host => request.to_owned(),
+        Some((first, rest)) => format!("{first}\nhost: api.test\n{rest}"),
+        None => format!("{request}\nhost: api.test\n"),
+    }
+}
+
+fn readable(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes).replace("\r\n", "\n");
+    let (head, body) = text.split_once("\n\n").unwrap_or((&text, ""));
+    let volatile = |line: &&str| !line.starts_with("date:") && !line.starts_with("x-request-id:");
+    let head: Vec<&str> = head.lines().filter(volatile).collect();
+    if body.is_empty() { head.join("\n") } else { format!("{}\n\n{body}", head.join("\n")) }
+}
+
+/// Compiles a config text as a gateway would.
+///
+/// # Errors
+/// The report, if it has an error.
+fn compile_text(
+    config: &str,
+    world: &World,
+    directory: &Arc<Directory>,
+) -> Result<Compiled, String> {
+    let files = OneFile::new(config);
+    let loaded = load("yett.yaml", &files);
+    let config = loaded.config.ok_or_else(|| loaded.report.to_string())?;
+    no_errors(&loaded.report)?;
+    let compiled = compile(
+        &config,
+        Inputs {
+            outside: &files,
+            upstream: &|spec| upstream::build(spec, world),
+            state: &world.state,
+            directory,
+            metrics: &world.metrics,
+            clock: &world.clock,
+            revision: &Arc::from("test"),
+        },
+    );
+    no_errors(&compiled.report)?;
+    Ok(compiled)
+}
+
+fn no_errors(report: &Report) -> Result<(), String> {
+    if report.has_errors() { Err(report.to_string()) } else { Ok(()) }
+}
+
+/// Reads a config text and returns everything that is wrong with it, as `check` would print it.
+#[must_use]
+pub fn problems(config: &str) -> String {
+    problems_with(config, &[], &[])
+}
+
+/// Like [`problems`], with files and environment variables around the config.
+#[must_use]
+pub fn problems_with(config: &str, files: &[(&str, &[u8])], env: &[(&str, &str)]) -> String {
+    let mut outside = OneFile::new(config);
+    outside.files.extend(files.iter().map(|(name, data)| ((*name).to_owned(), data.to_vec())));
+    outside.env.extend(env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+    let loaded = load("yett.yaml", &outside);
+    let mut report = loaded.report;
+    if let Some(config) = loaded.config {
+        let compiled = compile(
+            &config,
+            Inputs {
+                outside: &outside,
+                upstream: &compile::inert,
+                state: &State::new(),
+                directory: &Arc::default(),
+                metrics: &Metrics::new(1, FAULT_NAMES),
+                clock: &Clock::manual(),
+                revision: &Arc::from("test"),
+            },
+        );
+        report.absorb(compiled.report);
+    }
+    report.sort();
+    report.to_string()
+}
+
+/// A config text as the file `yett.yaml`, with others beside it.
+struct OneFile {
+    files: HashMap<String, Vec<u8>>,
+    env: HashMap<String, String>,
+}
+
+impl OneFile {
+    fn new(config: &str) -> Self {
+        let files = HashMap::from([("yett.yaml".to_owned(), config.as_bytes().to_vec())]);
+        Self { files, env: HashMap::new() }
+    }
+}
+
+impl Files for OneFile {
+    fn read(&self, path: &str) -> Result<Vec<u8>, String> {
+        self.files.get(path).cloned().ok_or_else(|| "there is no such file".to_owned())
+    }
+    fn list(&self, pattern: &str) -> Result<Vec<String>, String> {
+        Ok(self.files.keys().filter(|name| *name == pattern).cloned().collect())
+    }
+    fn is_folder(&self, _path: &str) -> bool {
+        false
+    }
+}
+
+impl Outside for OneFile {
+    fn read(&self, path: &Path) -> Result<Vec<u8>, String> {
+        Files::read(self, path.to_str().unwrap_or_default())
+    }
+    fn env(&self, name: &str) -> Option<String> {
+        self.env.get(name).cloned()
+    }
+}

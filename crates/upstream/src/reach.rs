@@ -1,0 +1,234 @@
+//! How a target is reached under one config: its connections, how more of them are opened, and how
+//! requests are addressed.
+
+use crate::connect::{ConnectError, Connector, Http1};
+use crate::pool::{Held, Pool};
+use crate::spec::{HostHeader, TargetHost, TargetSpec, UpstreamSpec};
+use crate::target::{TargetCell, Task};
+use crate::tls;
+use crate::world::World;
+use base::{BoxError, Clock};
+use http::header::{CONNECTION, HOST, TE};
+use http::uri::{Authority, Scheme};
+use http::{HeaderValue, Request, Uri, Version};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+use telemetry::UpstreamMetrics;
+use tokio::time::timeout;
+use traffic::Body;
+
+/// A target with everything it takes to send to it.
+pub(crate) struct Reach {
+    pub(crate) cell: Arc<TargetCell>,
+    pub(crate) metrics: Arc<UpstreamMetrics>,
+    pool: Arc<Pool>,
+    connector: Arc<Connector>,
+    /// In place of the client's `Host`, if it is replaced.
+    host: Option<HeaderValue>,
+    clock: Clock,
+}
+
+impl Reach {
+    /// Of one target of an upstream.
+    ///
+    /// # Errors
+    /// In words, when no connection could ever be made.
+    pub(crate) fn new(
+        target: &TargetSpec,
+        spec: &UpstreamSpec,
+        cell: Arc<TargetCell>,
+        world: &World,
+    ) -> Result<Self, String> {
+        let connector = Connector::new(target, spec.tls.as_ref(), spec.protocol, world)?;
+        let host = match &spec.host {
+            HostHeader::Preserve => None,
+            HostHeader::Target => Some(own_host(target, &connector.scheme())?),
+            HostHeader::Fixed(host) => Some(host.clone()),
+        };
+        Ok(Self {
+            metrics: world.metrics.upstream(&spec.name),
+            pool: pool(target, spec, world),
+            connector: Arc::new(connector),
+            host,
+            clock: world.clock.clone(),
+            cell,
+        })
+    }
+
+    /// How more connections are opened.
+    pub(crate) fn connector(&self) -> &Arc<Connector> {
+        &self.connector
+    }
+
+    /// A connection for one request, and whether others used it before. With `is_fresh` it is a new
+    /// one.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub(crate) async fn hold(
+        &self,
+        worker: usize,
+        limit: Option<Duration>,
+        is_fresh: bool,
+    ) -> Result<(Held, bool), ConnectError> {
+        if !is_fresh && let Some(held) = self.take(worker) {
+            return Ok((held, true));
+        }
+        if !self.connector.may_speak_http2() || self.pool.prefers_http1() {
+            return self.open(worker, limit).await.map(|held| (held, false));
+        }
+        // Others can share what is opened here, so they wait for it rather than open their own.
+        let shelf = self.pool.shelf(worker);
+        let before = shelf.failures();
+        let turn = match limit {
+            Some(limit) => timeout(limit, shelf.gate.acquire()).await,
+            None => Ok(shelf.gate.acquire().await),
+        };
+        let turn = turn.map_err(|_| ConnectError::Timeout("no connection was ready".to_owned()))?;
+        if let Some(error) = shelf.failed_since(before) {
+            return Err(error);
+        }
+        if !is_fresh && let Some(held) = self.take(worker) {
+            return Ok((held, true));
+        }
+        if self.pool.prefers_http1() {
+            drop(turn);
+            return self.open(worker, limit).await.map(|held| (held, false));
+        }
+        let opened = self.open(worker, limit).await;
+        if let Err(error) = &opened {
+            shelf.fail(error);
+        }
+        drop(turn);
+        opened.map(|held| (held, false))
+    }
+
+    fn take(&self, worker: usize) -> Option<Held> {
+        let held = self.pool.take(worker, self.clock.now(), &|at| self.cell.holds(at))?;
+        self.metrics.pool_reused.add(worker, 1);
+        Some(held)
+    }
+
+    async fn open(&self, worker: usize, limit: Option<Duration>) -> Result<Held, ConnectError> {
+        let connect = connect(&self.cell, &self.connector, limit);
+        match connect.await {
+            Ok(link) => {
+                self.metrics.connections_opened.add(worker, 1);
+                Ok(self.pool.adopt(worker, link, self.clock.now()))
+            }
+            Err(error) => {
+                self.metrics.connect_failed.add(worker, 1);
+                Err(error)
+            }
+        }
+    }
+
+    /// Puts a connection back whose answer has ended.
+    pub(crate) fn put_back(&self, worker: usize, link: Http1) {
+        self.pool.put(worker, link, self.clock.now());
+    }
+
+    /// Addresses a request as the protocol wants it.
+    ///
+    /// # Errors
+    /// When `Host` is no authority.
+    pub(crate) fn address(
+        &self,
+        request: &mut Request<Body>,
+        speaks_http2: bool,
+    ) -> Result<(), BoxError> {
+        if let Some(host) = &self.host {
+            request.headers_mut().insert(HOST, host.clone());
+        }
+        address(request, self.connector.scheme(), speaks_http2)
+    }
+}
+
+/// Opens a connection to a target within a time limit, which includes waiting for its first address.
+///
+/// # Errors
+/// Why there is none.
+pub(crate) async fn connect(
+    cell: &TargetCell,
+    connector: &Connector,
+    limit: Option<Duration>,
+) -> Result<crate::connect::Link, ConnectError> {
+    let connect = async {
+        let (addresses, turn) = cell.addresses().await.map_err(ConnectError::Unresolved)?;
+        connector.connect(&addresses, turn, limit).await
+    };
+    match limit {
+        None => connect.await,
+        Some(limit) => timeout(limit, connect).await.unwrap_or_else(|_| {
+            let why = format!("no connection to {} within {limit:?}", cell.text);
+            Err(ConnectError::Timeout(why))
+        }),
+    }
+}
+
+/// HTTP/1.1 has path and query in the request line and the authority in `Host` (RFC 9112, 3.2.1);
+/// HTTP/2 has all of it in the target's pseudo-headers (RFC 9113, 8.3.1).
+///
+/// # Errors
+/// When `Host` is no authority.
+pub(crate) fn address(
+    request: &mut Request<Body>,
+    scheme: Scheme,
+    speaks_http2: bool,
+) -> Result<(), BoxError> {
+    if speaks_http2 {
+        let host = request.headers_mut().remove(HOST).ok_or("the request has no `Host`")?;
+        let mut parts = std::mem::take(request.uri_mut()).into_parts();
+        parts.scheme = Some(scheme);
+        parts.authority = Some(Authority::try_from(host.as_bytes())?);
+        *request.uri_mut() = Uri::from_parts(parts)?;
+        *request.version_mut() = Version::HTTP_2;
+        return Ok(());
+    }
+    *request.version_mut() = Version::HTTP_11;
+    // `TE` holds for one connection only, which must be said (RFC 9110, 10.1.4).
+    if request.headers().contains_key(TE) {
+        request.headers_mut().insert(CONNECTION, HeaderValue::from_static("te"));
+    }
+    Ok(())
+}
+
+/// The target's host and, unless it is the scheme's own, its port.
+///
+/// # Errors
+/// When the host does not fit into a header.
+pub(crate) fn own_host(target: &TargetSpec, scheme: &Scheme) -> Result<HeaderValue, String> {
+    let host = match &target.host {
+        TargetHost::Ip(std::net::IpAddr::V6(address)) => format!("[{address}]"),
+        TargetHost::Ip(address) => address.to_string(),
+        TargetHost::Name(name) => name.clone(),
+    };
+    let own_port = if *scheme == Scheme::HTTPS { 443 } else { 80 };
+    let text = if target.port == own_port { host } else { format!("{host}:{}", target.port) };
+    HeaderValue::try_from(&text).map_err(|_| format!("`{text}` cannot be sent as `Host`"))
+}
+
+/// The connections to a target that were made as this config wants them.
+fn pool(target: &TargetSpec, spec: &UpstreamSpec, world: &World) -> Arc<Pool> {
+    let print = tls::fingerprint(spec.tls.as_ref());
+    let id =
+        format!("upstream/{}/target/{}/pool/{:?}/{print}", spec.name, target.text, spec.protocol);
+    let pool = world.state.cell(&id, || Pool::new(world.workers));
+    pool.limit(spec.idle_max, spec.idle_timeout);
+    let mut sweeping = pool.sweeping.lock().unwrap_or_else(PoisonError::into_inner);
+    sweeping.get_or_insert_with(|| {
+        let (pool, clock) = (Arc::downgrade(&pool), world.clock.clone());
+        Task::start(world, async move {
+            while let Some(period) = pool.upgrade().map(|pool| pool.idle_timeout()) {
+                tokio::time::sleep(period.max(SWEEP_PERIOD_MIN)).await;
+                let Some(pool) = pool.upgrade() else { return };
+                pool.sweep(clock.now());
+            }
+        })
+    });
+    drop(sweeping);
+    pool
+}
+
+/// The shortest time between two looks for connections that were idle for too long.
+const SWEEP_PERIOD_MIN: Duration = Duration::from_secs(1);

@@ -1,0 +1,13 @@
+//! Upstreams against servers of their own, over memory or loopback.
+
+#[cfg(test)]
+mod it {
+    mod balancing;
+    mod health;
+    mod kit;
+    mod names;
+    mod pooling;
+    mod streams;
+    mod timeouts;
+    mod tls;
+}

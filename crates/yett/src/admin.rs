@@ -1,0 +1,228 @@
+//! The listener for operators: `/metrics`, `/status`, `/livez`, `/readyz`, `/log`. It runs beside the
+//! traffic, on threads of its own. It asks for no login, so it answers only to address literals and
+//! `localhost` as host: a web page cannot reach it under a name of its own (DNS rebinding).
+
+use base::Report;
+use base::shutdown::{Phase, Signal};
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_TYPE, HOST};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use proxy::Gateway;
+use serde_json::{Value, json};
+use std::convert::Infallible;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+use telemetry::Diagnostics;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+
+/// Operators served at a time.
+const CONNECTIONS_MAX: usize = 64;
+/// Bytes of a log level.
+const LEVEL_BYTES_MAX: usize = 256;
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+type Answer = Response<Full<Bytes>>;
+
+/// What operators see.
+#[derive(Debug)]
+pub(crate) struct Board {
+    gateway: Arc<Gateway>,
+    diagnostics: Diagnostics,
+    signal: Signal,
+    started: SystemTime,
+    last_reload: Mutex<Option<Value>>,
+}
+
+impl Board {
+    pub(crate) fn new(gateway: &Arc<Gateway>, diagnostics: Diagnostics, signal: Signal) -> Arc<Self> {
+        let started = gateway.clock.wall();
+        let gateway = Arc::clone(gateway);
+        Arc::new(Self { gateway, diagnostics, signal, started, last_reload: Mutex::new(None) })
+    }
+
+    /// Notes how a reload went.
+    pub(crate) fn reloaded(&self, at: SystemTime, outcome: &Result<(), String>, report: &Report) {
+        let reload = json!({
+            "at_ms": base::clock::unix_ms(at),
+            "adopted": outcome.is_ok(),
+            "reason": outcome.as_ref().err(),
+            "problems": report.problems(),
+        });
+        *self.last_reload.lock().unwrap_or_else(PoisonError::into_inner) = Some(reload);
+    }
+
+    fn state(&self) -> &'static str {
+        match self.signal.phase() {
+            Phase::Running => "serving",
+            Phase::Draining => "draining",
+            Phase::Stopping => "stopping",
+        }
+    }
+
+    fn status(&self) -> Value {
+        let snapshot = self.gateway.snapshot.load_full();
+        let listeners: Vec<Value> = snapshot
+            .listeners
+            .iter()
+            .map(|part| {
+                json!({
+                    "name": &*part.name,
+                    "bind": part.bind.to_string(),
+                    "tls": part.tls.is_some(),
+                    "connections": part.metrics.active.sum(),
+                })
+            })
+            .collect();
+        let upstreams: Vec<Value> = snapshot
+            .upstreams
+            .iter()
+            .map(|upstream| json!({ "name": &**upstream.name(), "targets": targets(&**upstream) }))
+            .collect();
+        let broken: Vec<&str> =
+            snapshot.routes.iter().filter(|r| r.broken.is_some()).map(|r| &*r.id).collect();
+        let uptime = self.gateway.clock.wall().duration_since(self.started).unwrap_or_default();
+        json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "state": self.state(),
+            "revision": &*snapshot.revision,
+            "uptime_s": uptime.as_secs(),
+            "routes": snapshot.routes.len(),
+            "broken_routes": broken,
+            "listeners": listeners,
+            "upstreams": upstreams,
+            "last_reload": *self.last_reload.lock().unwrap_or_else(PoisonError::into_inner),
+        })
+    }
+}
+
+fn targets(upstream: &dyn traffic::upstream::Upstream) -> Vec<Value> {
+    let target = |target: traffic::upstream::TargetStatus| {
+        json!({
+            "address": &*target.address,
+            "resolved": target.resolved.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "healthy": target.healthy,
+            "reason": target.reason,
+            "in_flight": target.in_flight,
+        })
+    };
+    upstream.status().into_iter().map(target).collect()
+}
+
+/// Binds the address and serves operators from now on, on the runtime that is entered.
+///
+/// # Errors
+/// When the address cannot be had.
+pub(crate) fn serve(address: SocketAddr, board: Arc<Board>) -> std::io::Result<SocketAddr> {
+    let socket = std::net::TcpListener::bind(address)?;
+    socket.set_nonblocking(true)?;
+    let socket = TcpListener::from_std(socket)?;
+    let address = socket.local_addr()?;
+    drop(tokio::spawn(accept(socket, board)));
+    Ok(address)
+}
+
+async fn accept(socket: TcpListener, board: Arc<Board>) {
+    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
+        let Ok((stream, _)) = socket.accept().await else {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        let board = Arc::clone(&board);
+        drop(tokio::spawn(async move {
+            let service = service_fn(move |request| {
+                let board = Arc::clone(&board);
+                async move { Ok::<_, Infallible>(answer(&board, request).await) }
+            });
+            let served = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEAD_TIMEOUT)
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
+            if let Err(error) = served {
+                tracing::debug!(%error, "an operator's connection ended early");
+            }
+            drop(place);
+        }));
+    }
+}
+
+async fn answer(board: &Board, request: Request<Incoming>) -> Answer {
+    if !is_local_name(request.headers().get(HOST)) {
+        return text(StatusCode::FORBIDDEN, "the admin listener answers to addresses, not names\n");
+    }
+    match (request.method(), request.uri().path()) {
+        (&Method::PUT, "/log") => set_level(board, request).await,
+        (&Method::GET | &Method::HEAD, path) => show(board, path),
+        (_, "/log") => not_allowed("GET, HEAD, PUT"),
+        (_, "/metrics" | "/status" | "/livez" | "/readyz") => not_allowed("GET, HEAD"),
+        _ => text(StatusCode::NOT_FOUND, "nothing is here\n"),
+    }
+}
+
+fn show(board: &Board, path: &str) -> Answer {
+    match path {
+        "/livez" => text(StatusCode::OK, "ok\n"),
+        "/readyz" if board.signal.phase() == Phase::Running => text(StatusCode::OK, "ok\n"),
+        "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
+        "/log" => text(StatusCode::OK, &format!("{}\n", board.diagnostics.level())),
+        "/metrics" => {
+            let metrics = board.gateway.metrics.encode();
+            typed(StatusCode::OK, telemetry::metrics::CONTENT_TYPE, metrics)
+        }
+        "/status" => {
+            let status = serde_json::to_string_pretty(&board.status()).unwrap_or_default();
+            typed(StatusCode::OK, "application/json", status + "\n")
+        }
+        "/" => text(StatusCode::OK, "/metrics\n/status\n/livez\n/readyz\n/log\n"),
+        _ => text(StatusCode::NOT_FOUND, "nothing is here\n"),
+    }
+}
+
+async fn set_level(board: &Board, request: Request<Incoming>) -> Answer {
+    let body = Limited::new(request.into_body(), LEVEL_BYTES_MAX).collect().await;
+    let Ok(body) = body else {
+        return text(StatusCode::PAYLOAD_TOO_LARGE, "a level is short, such as `debug`\n");
+    };
+    let bytes = body.to_bytes();
+    let level = std::str::from_utf8(&bytes).unwrap_or_default().trim();
+    match board.diagnostics.set_level(level) {
+        Ok(()) => {
+            tracing::info!(level, "the log level was changed");
+            text(StatusCode::OK, &format!("{}\n", board.diagnostics.level()))
+        }
+        Err(why) => text(StatusCode::BAD_REQUEST, &format!("{why}\n")),
+    }
+}
+
+fn is_local_name(host: Option<&HeaderValue>) -> bool {
+    let Some(host) = host.and_then(|host| host.to_str().ok()) else { return false };
+    let name = traffic::canonical::host(host).unwrap_or_default();
+    let address = name.trim_start_matches('[').trim_end_matches(']');
+    name == "localhost" || address.parse::<IpAddr>().is_ok()
+}
+
+fn not_allowed(methods: &'static str) -> Answer {
+    let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, "the method is not allowed here\n");
+    answer.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
+    answer
+}
+
+fn text(status: StatusCode, text: &str) -> Answer {
+    typed(status, "text/plain; charset=utf-8", text.to_owned())
+}
+
+fn typed(status: StatusCode, kind: &'static str, body: String) -> Answer {
+    let mut answer = Response::new(Full::new(Bytes::from(body)));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    answer
+}

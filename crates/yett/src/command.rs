@@ -1,0 +1,71 @@
+//! The commands and their arguments.
+
+/// `yett run`.
+mod run;
+/// `yett check`.
+mod check;
+/// `yett fmt`.
+mod fmt;
+/// `yett schema`.
+mod schema;
+/// `yett explain`.
+mod explain;
+/// `yett key`.
+mod key;
+/// `yett demo`.
+mod demo;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use std::process::ExitCode;
+
+/// An API gateway: one facade for clients, in front of any number of backends.
+#[derive(Debug, Parser)]
+#[command(name = "yett", version, arg_required_else_help = true)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What the program is to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve traffic by a config file or folder.
+    Run(run::Arguments),
+    /// Find every problem of a config without serving.
+    Check(check::Arguments),
+    /// Bring config files into their canonical form, comments kept.
+    Fmt(fmt::Arguments),
+    /// Print the JSON Schema of config files, for editors.
+    Schema(schema::Arguments),
+    /// Say which route a request takes, why, and what happens to it there.
+    Explain(explain::Arguments),
+    /// Make API keys.
+    #[command(subcommand)]
+    Key(key::Command),
+    /// Serve the quick start: a small shop and the gateway in front of it.
+    Demo(demo::Arguments),
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs.
+    Json,
+}
+
+impl Command {
+    pub(crate) fn run(self) -> ExitCode {
+        match self {
+            Self::Run(arguments) => run::run(&arguments),
+            Self::Check(arguments) => check::run(&arguments),
+            Self::Fmt(arguments) => fmt::run(&arguments),
+            Self::Schema(arguments) => schema::run(&arguments),
+            Self::Explain(arguments) => explain::run(&arguments),
+            Self::Key(command) => key::run(&command),
+            Self::Demo(arguments) => demo::run(&arguments),
+        }
+    }
+}

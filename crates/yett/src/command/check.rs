@@ -1,0 +1,37 @@
+//! `yett check`: find every problem of a config without serving.
+
+use super::Format;
+use crate::prepare;
+use crate::render;
+use clap::Args;
+use std::process::ExitCode;
+
+#[derive(Args, Debug)]
+pub(crate) struct Arguments {
+    /// Config file, or a folder of them.
+    #[arg(default_value = "yett.yaml", env = "YETT_CONFIG")]
+    config: String,
+    /// How problems are printed.
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+    /// Count warnings as errors.
+    #[arg(long)]
+    strict: bool,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> ExitCode {
+    let checked = prepare::check(&arguments.config);
+    let (errors, warnings) = checked.report.counts();
+    let is_bad = errors > 0 || (arguments.strict && warnings > 0);
+    match arguments.format {
+        Format::Json => render::json(&checked.report),
+        Format::Text => {
+            render::text(&checked.report, &checked.sources);
+            if !is_bad {
+                let routes = checked.snapshot.as_ref().map_or(0, |snapshot| snapshot.routes.len());
+                render::out(&format!("{} is fine: {routes} routes", arguments.config));
+            }
+        }
+    }
+    if is_bad { ExitCode::from(crate::BAD_CONFIG) } else { ExitCode::SUCCESS }
+}

@@ -1,0 +1,174 @@
+//! Files and environment variables. What was read is remembered, so that it can be watched.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+/// The machine's files, and what was read of them.
+#[derive(Debug, Default)]
+pub(crate) struct Disk {
+    read: RefCell<BTreeMap<PathBuf, [u8; 32]>>,
+    listed: RefCell<Vec<PathBuf>>,
+}
+
+impl Disk {
+    /// The folders in which something was read or looked for.
+    pub(crate) fn folders(&self) -> Vec<PathBuf> {
+        let files = self.read.borrow();
+        let parents = files.keys().map(|file| file.parent().unwrap_or_else(|| Path::new("")));
+        let mut folders: Vec<PathBuf> =
+            parents.map(Path::to_owned).chain(self.listed.borrow().iter().cloned()).collect();
+        for folder in &mut folders {
+            if folder.as_os_str().is_empty() {
+                *folder = PathBuf::from(".");
+            }
+        }
+        folders.sort();
+        folders.dedup();
+        folders
+    }
+
+    /// A digest of everything that was read: it changes when any of it does.
+    pub(crate) fn fingerprint(&self) -> [u8; 32] {
+        let mut all = Vec::new();
+        for (path, digest) in self.read.borrow().iter() {
+            all.extend_from_slice(path.as_os_str().as_encoded_bytes());
+            all.push(0);
+            all.extend_from_slice(digest);
+        }
+        digest(&all)
+    }
+
+    fn read_whole(&self, path: &Path) -> Result<Vec<u8>, String> {
+        let bytes = read(path);
+        let digest = bytes.as_ref().map_or([0; 32], |bytes| digest(bytes));
+        self.read.borrow_mut().insert(path.to_owned(), digest);
+        bytes
+    }
+}
+
+/// SHA-256.
+pub(crate) fn digest(bytes: &[u8]) -> [u8; 32] {
+    let mut digest = [0; 32];
+    digest.copy_from_slice(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes).as_ref());
+    digest
+}
+
+/// Reads no more than any file of ours may hold, plus one byte by which the reader notices.
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    let told = |error: std::io::Error| match error.kind() {
+        std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        std::io::ErrorKind::PermissionDenied => "permission is denied".to_owned(),
+        std::io::ErrorKind::IsADirectory => "it is a folder".to_owned(),
+        _ => error.to_string(),
+    };
+    let file = File::open(path).map_err(told)?;
+    let mut bytes = Vec::new();
+    let cap = base::caps::CONFIG_FILE_BYTES_MAX as u64 + 1;
+    file.take(cap).read_to_end(&mut bytes).map_err(told)?;
+    Ok(bytes)
+}
+
+impl model::load::Files for Disk {
+    fn read(&self, path: &str) -> Result<Vec<u8>, String> {
+        self.read_whole(Path::new(path))
+    }
+
+    fn list(&self, pattern: &str) -> Result<Vec<String>, String> {
+        let path = Path::new(pattern);
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let Some((before, after)) = name.split_once('*') else {
+            return Ok(if path.exists() { vec![pattern.to_owned()] } else { Vec::new() });
+        };
+        let folder = path.parent().unwrap_or_else(|| Path::new(""));
+        self.listed.borrow_mut().push(folder.to_owned());
+        let opened = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        let entries = std::fs::read_dir(opened).map_err(|error| error.to_string())?;
+        let mut found = Vec::new();
+        for entry in entries {
+            let name = entry.map_err(|error| error.to_string())?.file_name();
+            let Some(name) = name.to_str() else { continue };
+            let fits = name.len() >= before.len() + after.len()
+                && name.starts_with(before)
+                && name.ends_with(after)
+                && !name.starts_with('.');
+            if fits {
+                found.push(folder.join(name).display().to_string());
+            }
+        }
+        found.sort();
+        Ok(found)
+    }
+
+    fn is_folder(&self, path: &str) -> bool {
+        Path::new(path).is_dir()
+    }
+}
+
+impl compile::Outside for Disk {
+    fn read(&self, path: &Path) -> Result<Vec<u8>, String> {
+        self.read_whole(path)
+    }
+
+    fn env(&self, name: &str) -> Option<String> {
+        base::env::text(name)
+    }
+}
+
+/// The folder for what must outlive a restart, held by one process at a time.
+#[derive(Debug)]
+pub(crate) struct StateDir {
+    _lock: File,
+}
+
+impl StateDir {
+    /// Makes the folder of a config, if it names one, and holds it. A folder that cannot be written to
+    /// is told and done without: traffic flows all the same.
+    ///
+    /// # Errors
+    /// When another process holds the folder, or its name refers to nothing.
+    pub(crate) fn claim(config: &model::Config, disk: &Disk) -> Result<Option<Self>, String> {
+        let Some(written) = &config.state_dir else { return Ok(None) };
+        let place = &written.place;
+        let path = written.value.resolve(&References(disk)).map_err(|why| format!("{place}: {why}"))?;
+        let path = compile::resolve_path(path.reveal(), place);
+        let shown = path.display();
+        let opened = std::fs::create_dir_all(&path)
+            .and_then(|()| File::options().create(true).append(true).open(path.join("lock")));
+        let lock = match opened {
+            Ok(lock) => lock,
+            Err(error) => {
+                tracing::warn!("{place}: state_dir `{shown}` cannot be used: {error}; going on without");
+                return Ok(None);
+            }
+        };
+        match lock.try_lock() {
+            Ok(()) => Ok(Some(Self { _lock: lock })),
+            Err(std::fs::TryLockError::WouldBlock) => {
+                Err(format!("{place}: state_dir `{shown}` is in use by another gateway"))
+            }
+            Err(std::fs::TryLockError::Error(error)) => {
+                tracing::warn!("{place}: state_dir `{shown}` cannot be locked: {error}; going on without");
+                Ok(None)
+            }
+        }
+    }
+}
+
+/// Environment variables only: the state folder is no secret.
+struct References<'a>(&'a Disk);
+
+impl base::Secrets for References<'_> {
+    fn resolve(&self, reference: &base::secret::Reference) -> Result<base::Secret, String> {
+        match reference {
+            base::secret::Reference::Env(name) => compile::Outside::env(self.0, name)
+                .map(base::Secret::new)
+                .ok_or_else(|| format!("the environment variable `{name}` is not set")),
+            base::secret::Reference::File(_) => {
+                Err("only `${env:NAME}` is possible here".to_owned())
+            }
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! From files to a snapshot, for `check` and `explain` (nothing comes alive) and for a gateway.
+
+use crate::disk::{Disk, digest};
+use base::{Clock, Report};
+use compile::{BuildUpstream, Compiled, Inputs};
+use model::Config;
+use model::load::{Loaded, load};
+use std::fmt::Write as _;
+use std::sync::Arc;
+use telemetry::Metrics;
+use traffic::fault::FAULT_NAMES;
+use traffic::directory::Directory;
+use traffic::{Snapshot, State};
+
+/// Names and texts of the files a config was read from.
+pub(crate) type Sources = Vec<(Arc<str>, Arc<str>)>;
+
+/// A config that was looked at.
+pub(crate) struct Checked {
+    pub(crate) snapshot: Option<Snapshot>,
+    pub(crate) report: Report,
+    pub(crate) sources: Sources,
+}
+
+/// Reads and compiles a config without bringing anything to life.
+pub(crate) fn check(root: &str) -> Checked {
+    let read = read(root);
+    let mut report = read.report;
+    let snapshot = read.config.map(|config| {
+        let world = Still::default();
+        let compiled = compile_with(&config, &read.disk, &world, &compile::inert, &read.revision);
+        report.absorb(compiled.report);
+        compiled.snapshot
+    });
+    report.sort();
+    Checked { snapshot, report, sources: read.sources }
+}
+
+/// A config as it was read.
+pub(crate) struct Read {
+    pub(crate) config: Option<Config>,
+    pub(crate) report: Report,
+    pub(crate) sources: Sources,
+    pub(crate) disk: Disk,
+    pub(crate) revision: Arc<str>,
+}
+
+/// Reads a config with all its files.
+pub(crate) fn read(root: &str) -> Read {
+    let disk = Disk::default();
+    let Loaded { config, report, sources, .. } = load(root, &disk);
+    let revision = revision(&sources);
+    Read { config, report, sources, disk, revision }
+}
+
+/// Twelve hexadecimal digits that name this text of a config.
+fn revision(sources: &Sources) -> Arc<str> {
+    let mut all = Vec::new();
+    for (name, text) in sources {
+        all.extend_from_slice(name.as_bytes());
+        all.push(0);
+        all.extend_from_slice(text.as_bytes());
+    }
+    let mut name = String::new();
+    for byte in digest(&all).iter().take(6) {
+        // Writing to a string cannot fail.
+        drop(write!(name, "{byte:02x}"));
+    }
+    Arc::from(name)
+}
+
+/// What outlives snapshots.
+pub(crate) struct Still {
+    pub(crate) state: Arc<State>,
+    pub(crate) directory: Arc<Directory>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) clock: Clock,
+}
+
+impl Default for Still {
+    fn default() -> Self {
+        Self::new(1)
+    }
+}
+
+impl Still {
+    /// Nothing yet, for this many workers.
+    pub(crate) fn new(workers: usize) -> Self {
+        Self {
+            state: Arc::default(),
+            directory: Arc::default(),
+            metrics: Metrics::new(workers, FAULT_NAMES),
+            clock: Clock::System,
+        }
+    }
+}
+
+/// Compiles a config as it was read.
+pub(crate) fn compile_with(
+    config: &Config,
+    disk: &Disk,
+    still: &Still,
+    upstream: BuildUpstream<'_>,
+    revision: &Arc<str>,
+) -> Compiled {
+    compile::compile(
+        config,
+        Inputs {
+            outside: disk,
+            upstream,
+            state: &still.state,
+            directory: &still.directory,
+            metrics: &still.metrics,
+            clock: &still.clock,
+            revision,
+        },
+    )
+}

@@ -1,0 +1,388 @@
+//! The process around the data plane: start, reload, drain. Start and reload go the same way: read,
+//! compile, bind, swap.
+
+use crate::admin::{self, Board};
+use crate::prepare::{self, Still, compile_with};
+use crate::render;
+use crate::watch::Watch;
+use base::Report;
+use base::shutdown::{self, Phase, Trigger};
+use compile::Compiled;
+use model::Config;
+use model::node::LogFormat;
+use proxy::socket::Bound;
+use proxy::{Gateway, Workers};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+use telemetry::{AccessFormat, AccessLog, AccessTarget};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
+use traffic::snapshot::ListenerPart;
+use upstream::World;
+
+/// How long requests under way may take to finish, unless the config says otherwise.
+const DRAIN: Duration = Duration::from_secs(30);
+/// Changes that come within this time are one change.
+const SETTLE: Duration = Duration::from_millis(150);
+/// Threads for everything that is not traffic.
+const BACKGROUND_THREADS: usize = 2;
+
+/// What the command line says.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) config: String,
+    pub(crate) log: String,
+    pub(crate) log_json: bool,
+}
+
+/// What a start came to, for those who wait for it.
+#[derive(Debug)]
+pub(crate) struct Ready {
+    pub(crate) admin: Option<SocketAddr>,
+}
+
+/// Why it did not start.
+enum Stop {
+    /// The config is bad; its problems were told.
+    BadConfig,
+    /// Something else.
+    Failed(String),
+}
+
+/// Serves until a signal ends it.
+pub(crate) fn serve(settings: &Settings, ready: impl FnOnce(&Ready)) -> ExitCode {
+    match Process::start(settings) {
+        Ok(process) => {
+            ready(&Ready { admin: process.admin });
+            process.run();
+            ExitCode::SUCCESS
+        }
+        Err(Stop::BadConfig) => ExitCode::from(crate::BAD_CONFIG),
+        Err(Stop::Failed(why)) => {
+            render::failure(&why);
+            ExitCode::from(crate::FAILED)
+        }
+    }
+}
+
+/// A running gateway.
+struct Process {
+    settings: Settings,
+    background: Option<Runtime>,
+    still: Still,
+    world: World,
+    gateway: Arc<Gateway>,
+    workers: Workers,
+    board: Arc<Board>,
+    trigger: Trigger,
+    admin: Option<SocketAddr>,
+    drain: Duration,
+    fingerprint: [u8; 32],
+    folders: Vec<PathBuf>,
+    _state: Option<crate::disk::StateDir>,
+}
+
+impl Process {
+    fn start(settings: &Settings) -> Result<Self, Stop> {
+        let diagnostics =
+            telemetry::diagnostics::init(&settings.log, settings.log_json).map_err(Stop::Failed)?;
+        let read = prepare::read(&settings.config);
+        let Some(config) = usable(read.config, &read.report) else {
+            render::text(&read.report, &read.sources);
+            return Err(Stop::BadConfig);
+        };
+        let workers = worker_count(&config);
+        let background = background().map_err(failed("cannot start threads"))?;
+        let still = Still::new(workers);
+        let handle = background.handle().clone();
+        let world =
+            World::system(workers, Arc::clone(&still.metrics), Arc::clone(&still.state), handle);
+        let build = |spec| upstream::build(spec, &world);
+        let compiled = compile_with(&config, &read.disk, &still, &build, &read.revision);
+        let mut report = read.report;
+        report.absorb(compiled.report);
+        render::text(&report, &read.sources);
+        if report.has_errors() {
+            return Err(Stop::BadConfig);
+        }
+        let state = crate::disk::StateDir::claim(&config, &read.disk).map_err(Stop::Failed)?;
+        let access_log = open_log(&config, &still).map_err(failed("cannot open the access log"))?;
+        let clock = still.clock.clone();
+        let snapshot = compiled.snapshot;
+        let parts = snapshot.listeners.clone();
+        still.directory.replace(compiled.credentials);
+        let gateway = Gateway::new(snapshot, clock, Arc::clone(&still.metrics), access_log);
+        let mut workers =
+            Workers::start(&gateway, workers).map_err(failed("cannot start workers"))?;
+        let bound = bind(&workers, &parts, &config).map_err(Stop::Failed)?;
+        let (trigger, signal) = shutdown::channel();
+        let board = Board::new(&gateway, diagnostics, signal);
+        let admin = serve_admin(compiled.admin, &board, &background).map_err(Stop::Failed)?;
+        for (part, bound) in bound {
+            let address =
+                workers.open(&part.name, bound).map_err(failed("cannot serve a listener"))?;
+            told_listener(&part, address);
+        }
+        still.metrics.reload(true, &read.revision, still.clock.wall());
+        Ok(Self {
+            settings: settings.clone(),
+            background: Some(background),
+            world,
+            gateway,
+            workers,
+            board,
+            trigger,
+            admin,
+            drain: config.drain.timeout.map_or(DRAIN, |limit| limit.0),
+            fingerprint: read.disk.fingerprint(),
+            folders: read.disk.folders(),
+            still,
+            _state: state,
+        })
+    }
+
+    /// Serves until a signal ends it.
+    fn run(mut self) {
+        let Some(background) = self.background.take() else { return };
+        let result = background.block_on(self.until_stopped());
+        if let Err(error) = result {
+            tracing::error!(%error, "cannot listen to signals");
+        }
+        self.workers.stop();
+        match Arc::try_unwrap(self.gateway) {
+            Ok(gateway) => gateway.access_log.close(),
+            Err(gateway) => gateway.access_log.clone().close(),
+        }
+        background.shutdown_timeout(Duration::from_secs(1));
+        tracing::info!("stopped");
+    }
+
+    async fn until_stopped(&mut self) -> std::io::Result<()> {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut hang_up = signal(SignalKind::hangup())?;
+        let mut rotate = signal(SignalKind::user_defined1())?;
+        let (mut watch, mut changes) = match Watch::new() {
+            Ok((watch, changes)) => (Some(watch), changes),
+            Err(error) => {
+                tracing::warn!(%error, "cannot watch files; SIGHUP still reloads");
+                (None, tokio::sync::mpsc::channel(1).1)
+            }
+        };
+        loop {
+            if let Some(watch) = &mut watch {
+                watch.follow(self.folders.clone());
+            }
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = rotate.recv() => self.gateway.access_log.reopen(),
+                _ = hang_up.recv() => {
+                    self.gateway.access_log.reopen();
+                    self.reload(true);
+                }
+                Some(()) = changes.recv() => {
+                    tokio::time::sleep(SETTLE).await;
+                    // What came meanwhile belongs to this change.
+                    drop(changes.try_recv());
+                    self.reload(false);
+                }
+            }
+        }
+        self.trigger.advance(Phase::Draining);
+        tracing::info!(limit_s = self.drain.as_secs(), "draining; a second signal stops at once");
+        let finished = tokio::select! {
+            finished = self.workers.drain(self.drain) => finished,
+            _ = terminate.recv() => false,
+            _ = interrupt.recv() => false,
+        };
+        if !finished {
+            tracing::warn!("stopping with requests under way");
+        }
+        self.trigger.advance(Phase::Stopping);
+        Ok(())
+    }
+
+    /// Reads the config again. A bad one changes nothing; a good one loses no request.
+    fn reload(&mut self, is_ordered: bool) {
+        let read = prepare::read(&self.settings.config);
+        let mut report = read.report;
+        let mut compiled = None;
+        if let Some(config) = usable(read.config, &report) {
+            let build = |spec| upstream::build(spec, &self.world);
+            let new = compile_with(&config, &read.disk, &self.still, &build, &read.revision);
+            report.absorb(new.report.clone());
+            compiled = Some((config, new));
+        }
+        let fingerprint = read.disk.fingerprint();
+        self.folders.extend(read.disk.folders());
+        self.folders.sort();
+        self.folders.dedup();
+        if !is_ordered && fingerprint == self.fingerprint {
+            return;
+        }
+        self.fingerprint = fingerprint;
+        let outcome = match compiled.filter(|_| !report.has_errors()) {
+            Some((config, compiled)) => self.adopt(&config, compiled),
+            None => Err("the config has problems".to_owned()),
+        };
+        let is_adopted = outcome.is_ok();
+        self.still.metrics.reload(is_adopted, &read.revision, self.still.clock.wall());
+        self.board.reloaded(self.still.clock.wall(), &outcome, &report);
+        match outcome {
+            Ok(()) => {
+                self.folders = read.disk.folders();
+                tracing::info!(revision = %read.revision, "config reloaded");
+            }
+            Err(why) => {
+                let kept = Arc::clone(&self.gateway.snapshot.load().revision);
+                tracing::error!(why, kept = %kept, "reload refused; the old config keeps serving");
+                tell(&report);
+            }
+        }
+    }
+
+    /// Binds what is new, swaps, closes what is gone: in this order, so that a new address that cannot
+    /// be had changes nothing.
+    fn adopt(&mut self, config: &Config, compiled: Compiled) -> Result<(), String> {
+        let parts = compiled.snapshot.listeners.clone();
+        let moved = self.moved(&parts);
+        let bound = bind(&self.workers, &moved, config)?;
+        let (format, target) = log_settings(config);
+        let log = self.gateway.access_log.reconfigure(format, target);
+        log.map_err(|error| format!("cannot open the access log: {error}"))?;
+        if worker_count(config) != self.world.workers || compiled.admin != self.admin {
+            tracing::warn!("`workers` and `admin` take effect at the next start");
+        }
+        self.drain = config.drain.timeout.map_or(DRAIN, |limit| limit.0);
+        self.still.directory.replace(compiled.credentials);
+        self.gateway.swap(compiled.snapshot);
+        for (part, bound) in bound {
+            let opened = self.workers.open(&part.name, bound);
+            opened.map_err(|error| format!("cannot serve listener `{}`: {error}", part.name))?;
+        }
+        let names: Vec<Arc<str>> = parts.iter().map(|part| Arc::clone(&part.name)).collect();
+        self.workers.keep_only(&names);
+        self.still.state.sweep();
+        Ok(())
+    }
+
+    /// The listeners that are new or have another address than before.
+    fn moved(&self, parts: &[Arc<ListenerPart>]) -> Vec<Arc<ListenerPart>> {
+        let is_held = |part: &ListenerPart| {
+            self.workers.addresses().any(|(name, address)| {
+                *name == part.name
+                    && (address == part.bind
+                        || (part.bind.port() == 0 && address.ip() == part.bind.ip()))
+            })
+        };
+        parts.iter().filter(|part| !is_held(part)).cloned().collect()
+    }
+}
+
+/// Problems of a reload go to the log, without the lines they are about.
+fn tell(report: &Report) {
+    for problem in report.problems() {
+        let help = problem.help.as_deref().unwrap_or_default();
+        match problem.severity {
+            base::Severity::Error => {
+                tracing::error!(place = %problem.place, code = problem.code, help, "{}", problem.message);
+            }
+            _ => tracing::warn!(place = %problem.place, code = problem.code, help, "{}", problem.message),
+        }
+    }
+}
+
+fn usable(config: Option<Config>, report: &Report) -> Option<Config> {
+    config.filter(|_| !report.has_errors())
+}
+
+fn failed<E: std::fmt::Display>(what: &'static str) -> impl Fn(E) -> Stop {
+    move |error| Stop::Failed(format!("{what}: {error}"))
+}
+
+fn worker_count(config: &Config) -> usize {
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    config.workers.as_ref().map_or_else(cores, |workers| usize::from(workers.value.max(1)))
+}
+
+fn background() -> std::io::Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(BACKGROUND_THREADS)
+        .thread_name("yett-background")
+        .enable_all()
+        .build()
+}
+
+/// Binds listeners; all or none.
+fn bind(
+    workers: &Workers,
+    parts: &[Arc<ListenerPart>],
+    config: &Config,
+) -> Result<Vec<(Arc<ListenerPart>, Bound)>, String> {
+    let mut all = Vec::new();
+    for part in parts {
+        let place = config.listeners.iter().find(|(name, _)| *name.value == *part.name);
+        let place = place.map(|(_, listener)| listener.bind.place.to_string()).unwrap_or_default();
+        let bound = workers.bind(part.bind).map_err(|error| {
+            let hint = match error.kind() {
+                std::io::ErrorKind::AddrInUse => {
+                    "; another program holds it (`ss -ltnp` shows which), or another listener does"
+                }
+                std::io::ErrorKind::PermissionDenied => {
+                    "; ports below 1024 need the capability CAP_NET_BIND_SERVICE"
+                }
+                _ => "",
+            };
+            format!("{place}: listener `{}` cannot have {}: {error}{hint}", part.name, part.bind)
+        })?;
+        let bound = bound.ok_or_else(|| {
+            format!("{place}: listener `{}` cannot have {}: another listener holds it until this change is done; move it in two steps", part.name, part.bind)
+        })?;
+        all.push((Arc::clone(part), bound));
+    }
+    Ok(all)
+}
+
+fn told_listener(part: &ListenerPart, address: SocketAddr) {
+    let scheme = if part.tls.is_some() { "https" } else { "http" };
+    tracing::info!(listener = %part.name, "serving {scheme}://{address}");
+}
+
+fn serve_admin(
+    address: Option<SocketAddr>,
+    board: &Arc<Board>,
+    background: &Runtime,
+) -> Result<Option<SocketAddr>, String> {
+    let Some(address) = address else { return Ok(None) };
+    let _inside = background.enter();
+    let bound = admin::serve(address, Arc::clone(board))
+        .map_err(|error| format!("the admin listener cannot have {address}: {error}; set `admin: {{ bind: … }}` to another, or `off: true`"))?;
+    tracing::info!("admin on http://{bound} (/metrics, /status, /livez, /readyz, /log)");
+    Ok(Some(bound))
+}
+
+fn open_log(config: &Config, still: &Still) -> std::io::Result<AccessLog> {
+    let (format, target) = log_settings(config);
+    AccessLog::open(format, target, Arc::clone(&still.metrics))
+}
+
+fn log_settings(config: &Config) -> (AccessFormat, AccessTarget) {
+    let format = match config.access_log.format {
+        LogFormat::Json => AccessFormat::Json,
+        LogFormat::Text => AccessFormat::Text,
+    };
+    let target = match &config.access_log.to {
+        None => AccessTarget::Stdout,
+        Some(to) => match to.value.as_str() {
+            "stdout" => AccessTarget::Stdout,
+            "stderr" => AccessTarget::Stderr,
+            "off" => AccessTarget::Off,
+            path => AccessTarget::File(compile::resolve_path(path, &to.place)),
+        },
+    };
+    (format, target)
+}

@@ -1,0 +1,104 @@
+//! Problems as people and programs read them.
+
+use base::{Problem, Report, Severity};
+use owo_colors::{OwoColorize as _, Stream, Style};
+use serde_json::json;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::sync::Arc;
+
+/// Prints a result. A closed pipe is the reader's choice, not an error.
+pub(crate) fn out(text: &str) {
+    drop(writeln!(std::io::stdout().lock(), "{}", text.trim_end()));
+}
+
+/// Prints what is told besides results.
+pub(crate) fn tell(text: &str) {
+    drop(writeln!(std::io::stderr().lock(), "{}", text.trim_end()));
+}
+
+/// Prints why nothing came of it.
+pub(crate) fn failure(why: &str) {
+    let label = "error".if_supports_color(Stream::Stderr, |text| text.style(red())).to_string();
+    tell(&format!("{label}: {why}"));
+}
+
+fn red() -> Style {
+    Style::new().red().bold()
+}
+
+/// Prints a report with the lines it is about.
+pub(crate) fn text(report: &Report, sources: &[(Arc<str>, Arc<str>)]) {
+    let mut text = String::new();
+    for problem in report.problems() {
+        text.push_str(&one(problem, sources));
+    }
+    if report.dropped() > 0 {
+        // Writing to a string cannot fail.
+        drop(writeln!(text, "and {} more problems", report.dropped()));
+    }
+    let (errors, warnings) = report.counts();
+    if errors + warnings > 0 {
+        drop(writeln!(text, "{}", summary(errors, warnings)));
+    }
+    if !text.is_empty() {
+        tell(&text);
+    }
+}
+
+fn summary(errors: usize, warnings: usize) -> String {
+    let plural = |n: usize, word: &str| format!("{n} {word}{}", if n == 1 { "" } else { "s" });
+    match (errors, warnings) {
+        (0, warnings) => plural(warnings, "warning"),
+        (errors, 0) => plural(errors, "error"),
+        (errors, warnings) => format!("{}, {}", plural(errors, "error"), plural(warnings, "warning")),
+    }
+}
+
+fn one(problem: &Problem, sources: &[(Arc<str>, Arc<str>)]) -> String {
+    let (label, style) = match problem.severity {
+        Severity::Error => ("error", red()),
+        Severity::Warning => ("warning", Style::new().yellow().bold()),
+        Severity::Note => ("note", Style::new().cyan().bold()),
+    };
+    let label = label.if_supports_color(Stream::Stderr, |text| text.style(style)).to_string();
+    let bold = |text: &str| {
+        text.if_supports_color(Stream::Stderr, |text| text.style(Style::new().bold())).to_string()
+    };
+    let mut text = format!("{}: {label}: {}\n", bold(&problem.place.to_string()), problem.message);
+    if let Some(line) = line(problem, sources) {
+        let number = problem.place.line.to_string();
+        let column = usize::try_from(problem.place.column).unwrap_or(1).saturating_sub(1);
+        let margin = " ".repeat(number.len());
+        let caret = "^".if_supports_color(Stream::Stderr, |text| text.style(style)).to_string();
+        let shown: String = line.chars().take(160).collect();
+        // Writing to a string cannot fail.
+        drop(write!(text, " {number} | {shown}\n {margin} | {}{caret}\n", " ".repeat(column)));
+    }
+    if let Some(help) = &problem.help {
+        drop(writeln!(text, "  help: {help}"));
+    }
+    text
+}
+
+fn line<'a>(problem: &Problem, sources: &'a [(Arc<str>, Arc<str>)]) -> Option<&'a str> {
+    let (_, text) = sources.iter().find(|(name, _)| *name == problem.place.file)?;
+    let index = usize::try_from(problem.place.line).ok()?.checked_sub(1)?;
+    let line = text.lines().nth(index)?;
+    // Where keys belong, someone may have written one in plain; and a long line helps nobody.
+    let is_private = problem.path.starts_with("/consumers");
+    let column = usize::try_from(problem.place.column).unwrap_or(usize::MAX);
+    (!is_private && column <= 160 && !line.trim().is_empty()).then_some(line)
+}
+
+/// Prints a report for programs.
+pub(crate) fn json(report: &Report) {
+    let (errors, warnings) = report.counts();
+    let report = json!({
+        "errors": errors,
+        "warnings": warnings,
+        "dropped": report.dropped(),
+        "problems": report.problems(),
+    });
+    out(&serde_json::to_string_pretty(&report).unwrap_or_default());
+}
