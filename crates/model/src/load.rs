@@ -31,7 +31,7 @@ pub trait Files {
 /// What came of loading a config.
 #[derive(Debug)]
 pub struct Loaded {
-    /// The config, if nothing is wrong with it.
+    /// The config, if it could be read at all; usable only if the report has no errors.
     pub config: Option<Config>,
     /// All problems of all files, in the order of their places.
     pub report: Report,
@@ -65,7 +65,6 @@ pub fn load(root: &str, files: &dyn Files) -> Loaded {
         validate(config, &mut report);
     }
     report.sort();
-    let config = config.filter(|_| !report.has_errors());
     Loaded { config, report, files: read, sources }
 }
 

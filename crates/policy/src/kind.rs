@@ -1,6 +1,6 @@
 //! What the table says of a kind of policy, and what a policy is built with.
 
-use base::{Clock, Node, Place, Problem, Report, Secrets};
+use base::{Clock, Node, Place, Problem, Report, Secrets, Value};
 use schemars::{Schema, SchemaGenerator};
 use std::fmt;
 use std::sync::Arc;
@@ -89,8 +89,8 @@ impl fmt::Debug for BuildCtx<'_> {
 }
 
 impl BuildCtx<'_> {
-    /// Adds an error about the settings. Its place is that of the setting `below`, a JSON pointer
-    /// within `settings` (empty for the whole), as far as the place is known.
+    /// Adds an error about the setting `below`, a JSON pointer within `settings` (empty for the whole).
+    /// It is placed at the setting, or at what holds it if it was not written, as in a short form.
     pub(crate) fn error<'r>(
         &self,
         report: &'r mut Report,
@@ -98,8 +98,8 @@ impl BuildCtx<'_> {
         below: &str,
         message: impl Into<String>,
     ) -> &'r mut Problem {
-        let place = self.place_of(settings, below);
-        report.error("invalid_value", &place, message).at(format!("{}{below}", self.path))
+        let (place, path) = self.find(settings, below);
+        report.error("invalid_value", &place, message).at(path)
     }
 
     /// Adds a warning, placed like an error.
@@ -110,20 +110,24 @@ impl BuildCtx<'_> {
         below: &str,
         message: impl Into<String>,
     ) -> &'r mut Problem {
-        let place = self.place_of(settings, below);
-        report.warning("doubtful_value", &place, message).at(format!("{}{below}", self.path))
+        let (place, path) = self.find(settings, below);
+        report.warning("doubtful_value", &place, message).at(path)
     }
 
-    fn place_of(&self, settings: &Node, below: &str) -> Place {
+    fn find(&self, settings: &Node, below: &str) -> (Place, String) {
         let mut node = settings;
+        let mut path = self.path.to_owned();
         for part in below.split('/').skip(1) {
             let next = match &node.value {
-                base::Value::List(items) => part.parse().ok().and_then(|at: usize| items.get(at)),
+                Value::List(items) => part.parse().ok().and_then(|at: usize| items.get(at)),
                 _ => node.field(&part.replace("~1", "/").replace("~0", "~")),
             };
             let Some(next) = next else { break };
             node = next;
+            path.push('/');
+            path.push_str(part);
         }
-        if node.place.is_known() { node.place.clone() } else { self.place.clone() }
+        let place = if node.place.is_known() { &node.place } else { self.place };
+        (place.clone(), path)
     }
 }

@@ -51,8 +51,8 @@ pub fn bind(address: SocketAddr, workers: usize) -> io::Result<Bound> {
 fn socket(address: SocketAddr, is_shared: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
-        // `[::]` serves IPv4 clients as well.
-        socket.set_only_v6(false)?;
+        // So that `0.0.0.0` and `[::]` can have the same port.
+        socket.set_only_v6(true)?;
     }
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(is_shared)?;

@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncWriteExt as _, DuplexStream};
+use tokio::sync::mpsc;
 use traffic::BoxFuture;
 use upstream::{Dial, Io, Resolve, Resolved};
 
@@ -31,8 +32,21 @@ pub enum Act {
 #[derive(Clone, Debug)]
 pub struct Backend {
     acts: Vec<Act>,
-    refuses: bool,
+    door: Door,
 }
+
+/// What becomes of those who connect.
+#[derive(Clone, Debug)]
+enum Door {
+    Open,
+    Refuses,
+    Silent,
+    /// The test itself is the backend.
+    Hands(mpsc::Sender<DuplexStream>),
+}
+
+/// Connections that wait for a test to take them.
+const WAITING_MAX: usize = 64;
 
 impl Backend {
     /// A backend that answers with what it saw.
@@ -50,13 +64,27 @@ impl Backend {
     /// A backend that does these things with each request.
     #[must_use]
     pub fn acts(acts: impl IntoIterator<Item = Act>) -> Self {
-        Self { acts: acts.into_iter().collect(), refuses: false }
+        Self { acts: acts.into_iter().collect(), door: Door::Open }
     }
 
     /// A backend that refuses connections.
     #[must_use]
     pub fn refusing() -> Self {
-        Self { acts: Vec::new(), refuses: true }
+        Self { acts: Vec::new(), door: Door::Refuses }
+    }
+
+    /// A backend that neither takes nor refuses connections.
+    #[must_use]
+    pub fn unreachable() -> Self {
+        Self { acts: Vec::new(), door: Door::Silent }
+    }
+
+    /// A backend played by the test, which gets the far end of each connection. What is read there is
+    /// not in [`Backends::seen`].
+    #[must_use]
+    pub fn played() -> (Self, mpsc::Receiver<DuplexStream>) {
+        let (sender, receiver) = mpsc::channel(WAITING_MAX);
+        (Self { acts: Vec::new(), door: Door::Hands(sender) }, receiver)
     }
 }
 
@@ -137,12 +165,17 @@ impl Dial for MemoryDial {
     fn dial(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn Io>>> {
         Box::pin(async move {
             let backend = self.0.by_address.lock().unwrap().get(&address).cloned();
-            if backend.is_none_or(|backend| backend.refuses) {
-                return Err(io::ErrorKind::ConnectionRefused.into());
+            let door = backend.map_or(Door::Refuses, |backend| backend.door);
+            let (ours, theirs) = tokio::io::duplex(64 << 10);
+            match door {
+                Door::Refuses => return Err(io::ErrorKind::ConnectionRefused.into()),
+                Door::Silent => return std::future::pending().await,
+                Door::Open => drop(tokio::spawn(Arc::clone(&self.0).serve(address, theirs))),
+                Door::Hands(to) => {
+                    to.send(theirs).await.map_err(|_| io::ErrorKind::ConnectionRefused)?;
+                }
             }
             *self.0.dialled.lock().unwrap() += 1;
-            let (ours, theirs) = tokio::io::duplex(64 << 10);
-            drop(tokio::spawn(Arc::clone(&self.0).serve(address, theirs)));
             Ok(Box::new(ours) as Box<dyn Io>)
         })
     }

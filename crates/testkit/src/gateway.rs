@@ -5,24 +5,33 @@ use crate::backend::{Backend, Backends, MemoryDial, MemoryResolve};
 use crate::message::{self, Kind};
 use base::shutdown::{self, Signal, Trigger};
 use base::{Clock, Report};
-use compile::{Compiled, Inputs, Outside, compile};
-use model::load::{Files, load};
+use crate::surroundings::{ROOT, Surroundings};
+use compile::{Compiled, Inputs, compile};
+use model::load::load;
 use proxy::{Gateway, Worker, connection};
-use std::collections::HashMap;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use telemetry::{AccessFormat, AccessLog, AccessTarget, Metrics};
-use tokio::io::{AsyncWriteExt as _, DuplexStream};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, DuplexStream};
+use tokio::sync::mpsc;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 use traffic::State;
 use traffic::directory::Directory;
 use traffic::exchange::Connection;
 use traffic::fault::FAULT_NAMES;
+use traffic::head::Scheme;
 use upstream::World;
 
 /// Where the backend of [`TestGateway::with_policies`] is.
 pub const BACKEND: &str = "10.0.0.1:80";
+/// Where clients come from, unless a test says otherwise.
+const CLIENT: &str = "192.0.2.7:4711";
 
 /// A gateway in memory.
 #[derive(Debug)]
@@ -52,6 +61,15 @@ impl TestGateway {
     /// When the config has an error; the report is the message.
     #[must_use]
     pub fn new(config: &str) -> Self {
+        Self::within(&Surroundings::of(config))
+    }
+
+    /// A gateway of the config `yett.yaml` with what lies around it.
+    ///
+    /// # Panics
+    /// When the config has an error; the report is the message.
+    #[must_use]
+    pub fn within(surroundings: &Surroundings) -> Self {
         let clock = Clock::manual();
         let metrics = Metrics::new(1, FAULT_NAMES);
         let backends = Arc::new(Backends::default());
@@ -66,7 +84,7 @@ impl TestGateway {
             resolve: Arc::new(MemoryResolve),
             background: tokio::runtime::Handle::current(),
         };
-        let compiled = compile_text(config, &world, &directory).expect("the config is fine");
+        let compiled = compile_within(surroundings, &world, &directory).expect("the config is fine");
         directory.replace(compiled.credentials);
         let log = AccessLog::open(AccessFormat::Json, AccessTarget::Off, Arc::clone(&metrics))
             .expect("no file is opened");
@@ -103,12 +121,20 @@ impl TestGateway {
         self.backends.put(address.parse().expect("an address"), backend);
     }
 
+    /// Puts a backend at an address that the test plays itself.
+    #[must_use]
+    pub fn play(&self, address: &str) -> mpsc::Receiver<DuplexStream> {
+        let (backend, connections) = Backend::played();
+        self.put(address, backend);
+        connections
+    }
+
     /// Serves by another config from now on.
     ///
     /// # Errors
     /// The report, if the config has an error; nothing changes then.
     pub fn reload(&self, config: &str) -> Result<(), String> {
-        let compiled = compile_text(config, &self.world, &self.directory)?;
+        let compiled = compile_within(&Surroundings::of(config), &self.world, &self.directory)?;
         self.directory.replace(compiled.credentials);
         self.gateway.swap(compiled.snapshot);
         self.state.sweep();
@@ -128,23 +154,62 @@ impl TestGateway {
     /// Opens a client's connection to the listener `public`.
     #[must_use]
     pub fn connect(&self) -> DuplexStream {
-        self.connect_from("192.0.2.7:4711")
+        self.connect_from(CLIENT)
     }
 
     /// Opens a connection from this address.
     #[must_use]
     pub fn connect_from(&self, peer: &str) -> DuplexStream {
         let (ours, theirs) = tokio::io::duplex(64 << 10);
-        let peer: SocketAddr = peer.parse().expect("an address");
-        let local = SocketAddr::from(([127, 0, 0, 1], 8080));
-        let connection = Connection::plain(Arc::from("public"), peer, local);
+        self.serve(plain("public", peer), theirs);
+        ours
+    }
+
+    /// Opens a connection to this listener, without TLS whatever the listener speaks.
+    #[must_use]
+    pub fn connect_to(&self, listener: &str) -> DuplexStream {
+        let (ours, theirs) = tokio::io::duplex(64 << 10);
+        self.serve(plain(listener, CLIENT), theirs);
+        ours
+    }
+
+    /// Opens a TLS connection to this listener, asking for `name` and trusting the authority `ca_pem`.
+    ///
+    /// # Errors
+    /// Why the handshake failed.
+    ///
+    /// # Panics
+    /// When the listener speaks no TLS.
+    pub async fn connect_tls(
+        &self,
+        listener: &str,
+        name: &str,
+        ca_pem: &str,
+    ) -> io::Result<TlsStream<DuplexStream>> {
+        let snapshot = self.gateway.snapshot.load_full();
+        let tls = snapshot.listener(listener).and_then(|part| part.tls.clone());
+        let acceptor = TlsAcceptor::from(tls.expect("a listener with TLS"));
+        let (ours, theirs) = tokio::io::duplex(64 << 10);
+        let name = ServerName::try_from(name.to_owned()).expect("a name");
+        let connector = TlsConnector::from(client_tls(ca_pem));
+        let (ours, theirs) =
+            tokio::try_join!(connector.connect(name, ours), acceptor.accept(theirs))?;
+        let mut connection = plain(listener, CLIENT);
+        connection.scheme = Scheme::Https;
+        self.serve(connection, theirs);
+        Ok(ours)
+    }
+
+    fn serve<I>(&self, connection: Connection, io: I)
+    where
+        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let worker = Arc::clone(&self.worker);
         let signal = self.signal.clone();
         drop(tokio::spawn(async move {
             // How a connection ends is for the test to see on its own side.
-            drop(connection::serve_io(worker, connection, theirs, signal).await);
+            drop(connection::serve_io(worker, connection, io, signal).await);
         }));
-        ours
     }
 
     /// Sends one request, written with plain line breaks, and returns the answer in the same form,
@@ -154,7 +219,10 @@ impl TestGateway {
     }
 
     /// Sends one request on an open connection.
-    pub async fn ask_on(&self, io: &mut DuplexStream, request: &str) -> String {
+    pub async fn ask_on<I>(&self, io: &mut I, request: &str) -> String
+    where
+        I: AsyncRead + AsyncWrite + Unpin,
+    {
         let request = with_host(request);
         let kind = if request.starts_with("HEAD ") { Kind::HeadAnswer } else { Kind::Answer };
         // The gateway may refuse before it has read everything.
@@ -186,6 +254,24 @@ impl TestGateway {
     }
 }
 
+fn plain(listener: &str, peer: &str) -> Connection {
+    let peer: SocketAddr = peer.parse().expect("an address");
+    let local = SocketAddr::from(([127, 0, 0, 1], 8080));
+    Connection::plain(Arc::from(listener), peer, local)
+}
+
+/// TLS of a client that trusts one authority and speaks HTTP/1.1.
+fn client_tls(ca_pem: &str) -> Arc<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    let ca = CertificateDer::from_pem_slice(ca_pem.as_bytes()).expect("a certificate");
+    roots.add(ca).expect("an authority");
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("the provider knows TLS 1.3");
+    Arc::new(config.with_root_certificates(roots).with_no_client_auth())
+}
+
 fn with_host(request: &str) -> String {
     let has_host = request.lines().any(|line| line.to_ascii_lowercase().starts_with("host:"));
     match request.split_once('\n') {
@@ -203,23 +289,22 @@ fn readable(bytes: &[u8]) -> String {
     if body.is_empty() { head.join("\n") } else { format!("{}\n\n{body}", head.join("\n")) }
 }
 
-/// Compiles a config text as a gateway would.
+/// Compiles a config as a gateway would.
 ///
 /// # Errors
 /// The report, if it has an error.
-fn compile_text(
-    config: &str,
+fn compile_within(
+    surroundings: &Surroundings,
     world: &World,
     directory: &Arc<Directory>,
 ) -> Result<Compiled, String> {
-    let files = OneFile::new(config);
-    let loaded = load("yett.yaml", &files);
+    let loaded = load(ROOT, surroundings);
     let config = loaded.config.ok_or_else(|| loaded.report.to_string())?;
     no_errors(&loaded.report)?;
     let compiled = compile(
         &config,
         Inputs {
-            outside: &files,
+            outside: surroundings,
             upstream: &|spec| upstream::build(spec, world),
             state: &world.state,
             directory,
@@ -239,22 +324,32 @@ fn no_errors(report: &Report) -> Result<(), String> {
 /// Reads a config text and returns everything that is wrong with it, as `check` would print it.
 #[must_use]
 pub fn problems(config: &str) -> String {
-    problems_with(config, &[], &[])
+    report(&Surroundings::of(config)).to_string()
 }
 
 /// Like [`problems`], with files and environment variables around the config.
 #[must_use]
 pub fn problems_with(config: &str, files: &[(&str, &[u8])], env: &[(&str, &str)]) -> String {
-    let mut outside = OneFile::new(config);
-    outside.files.extend(files.iter().map(|(name, data)| ((*name).to_owned(), data.to_vec())));
-    outside.env.extend(env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-    let loaded = load("yett.yaml", &outside);
+    let mut surroundings = Surroundings::of(config);
+    for (name, content) in files {
+        surroundings = surroundings.file(name, *content);
+    }
+    for (name, value) in env {
+        surroundings = surroundings.env(name, value);
+    }
+    report(&surroundings).to_string()
+}
+
+/// Reads the config `yett.yaml` with what lies around it and returns everything that is wrong with it.
+#[must_use]
+pub fn report(surroundings: &Surroundings) -> Report {
+    let loaded = load(ROOT, surroundings);
     let mut report = loaded.report;
     if let Some(config) = loaded.config {
         let compiled = compile(
             &config,
             Inputs {
-                outside: &outside,
+                outside: surroundings,
                 upstream: &compile::inert,
                 state: &State::new(),
                 directory: &Arc::default(),
@@ -266,39 +361,5 @@ pub fn problems_with(config: &str, files: &[(&str, &[u8])], env: &[(&str, &str)]
         report.absorb(compiled.report);
     }
     report.sort();
-    report.to_string()
-}
-
-/// A config text as the file `yett.yaml`, with others beside it.
-struct OneFile {
-    files: HashMap<String, Vec<u8>>,
-    env: HashMap<String, String>,
-}
-
-impl OneFile {
-    fn new(config: &str) -> Self {
-        let files = HashMap::from([("yett.yaml".to_owned(), config.as_bytes().to_vec())]);
-        Self { files, env: HashMap::new() }
-    }
-}
-
-impl Files for OneFile {
-    fn read(&self, path: &str) -> Result<Vec<u8>, String> {
-        self.files.get(path).cloned().ok_or_else(|| "there is no such file".to_owned())
-    }
-    fn list(&self, pattern: &str) -> Result<Vec<String>, String> {
-        Ok(self.files.keys().filter(|name| *name == pattern).cloned().collect())
-    }
-    fn is_folder(&self, _path: &str) -> bool {
-        false
-    }
-}
-
-impl Outside for OneFile {
-    fn read(&self, path: &Path) -> Result<Vec<u8>, String> {
-        Files::read(self, path.to_str().unwrap_or_default())
-    }
-    fn env(&self, name: &str) -> Option<String> {
-        self.env.get(name).cloned()
-    }
+    report
 }

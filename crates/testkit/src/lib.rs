@@ -1,7 +1,7 @@
 //! What tests need: a whole gateway in memory, backends that misbehave on purpose, throw-away
 //! certificates, and a check that generated files are fresh.
 //!
-//! Only tests may use this crate, and nothing in it opens a port. Start reading at
+//! Only tests may use this crate, and it must never open a port or touch the network. Start reading at
 //! [`gateway::TestGateway`].
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "this crate is for tests")]
 
@@ -9,6 +9,8 @@
 pub mod backend;
 /// HTTP/1.1 messages as text.
 pub mod message;
+/// What lies around a config.
+pub mod surroundings;
 /// A whole gateway in memory.
 pub mod gateway;
 /// Throw-away certificates.
@@ -17,6 +19,7 @@ pub mod certificates;
 pub use backend::{Act, Backend};
 pub use certificates::Authority;
 pub use gateway::TestGateway;
+pub use surroundings::Surroundings;
 
 use std::path::{Path, PathBuf};
 

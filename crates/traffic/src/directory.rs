@@ -62,10 +62,10 @@ impl Directory {
     }
 
     /// Adds or changes one credential.
-    pub fn put(&self, hash: CredentialHash, credential: Arc<Credential>) {
+    pub fn put(&self, hash: CredentialHash, credential: &Arc<Credential>) {
         self.shard(&hash).rcu(|shard| {
             let mut shard = HashMap::clone(shard);
-            shard.insert(hash, Arc::clone(&credential));
+            shard.insert(hash, Arc::clone(credential));
             shard
         });
     }
@@ -127,8 +127,8 @@ mod tests {
     #[test]
     fn one_record_changes_at_a_time() {
         let directory = Directory::new();
-        directory.put([1; 32], credential("alice"));
-        directory.put([2; 32], credential("bob"));
+        directory.put([1; 32], &credential("alice"));
+        directory.put([2; 32], &credential("bob"));
         assert_eq!(&*directory.find(&[1; 32]).unwrap().consumer.name, "alice");
         assert!(directory.remove(&[1; 32]));
         assert!(!directory.remove(&[1; 32]));
@@ -139,7 +139,7 @@ mod tests {
     #[test]
     fn replacing_forgets_what_is_not_named() {
         let directory = Directory::new();
-        directory.put([1; 32], credential("alice"));
+        directory.put([1; 32], &credential("alice"));
         directory.replace([([2; 32], credential("bob"))]);
         assert!(directory.find(&[1; 32]).is_none());
         assert!(directory.find(&[2; 32]).is_some());

@@ -131,8 +131,8 @@ struct HostRoutes {
 
 #[derive(Debug, Default)]
 struct Branch {
-    statics: FastMap<Branch>,
-    param: Option<Box<Branch>>,
+    statics: FastMap<Self>,
+    param: Option<Box<Self>>,
     whole: Vec<Candidate>,
     below: Vec<Candidate>,
 }
@@ -336,7 +336,7 @@ impl<'a> Search<'a> {
     fn below<'t>(&mut self, branch: &'t Branch, at: usize) -> Option<&'t Candidate> {
         if let Some((segment, next)) = self.segment(at) {
             // Past the last segment there is nothing left to capture; `at` beyond the end says so.
-            let next = next.unwrap_or(self.head.path().len() + 1);
+            let next = next.unwrap_or_else(|| self.head.path().len() + 1);
             if let Some(child) = branch.statics.get(segment)
                 && let Some(found) = self.below(child, next)
             {

@@ -102,7 +102,7 @@ async fn exchange(
             }
             Ok(Ok(response)) => return Ok((held, response)),
             Ok(Err(mut error)) => match error.take_message() {
-                Some(unsent) if is_reused && !is_fresh && false => {
+                Some(unsent) if is_reused && !is_fresh => {
                     request = written.restore(unsent);
                     is_fresh = true;
                 }

@@ -1,7 +1,7 @@
 //! From files to a snapshot, for `check` and `explain` (nothing comes alive) and for a gateway.
 
 use crate::disk::{Disk, digest};
-use base::{Clock, Report};
+use base::{Clock, Place, Report};
 use compile::{BuildUpstream, Compiled, Inputs};
 use model::Config;
 use model::load::{Loaded, load};
@@ -24,16 +24,7 @@ pub(crate) struct Checked {
 
 /// Reads and compiles a config without bringing anything to life.
 pub(crate) fn check(root: &str) -> Checked {
-    let read = read(root);
-    let mut report = read.report;
-    let snapshot = read.config.map(|config| {
-        let world = Still::default();
-        let compiled = compile_with(&config, &read.disk, &world, &compile::inert, &read.revision);
-        report.absorb(compiled.report);
-        compiled.snapshot
-    });
-    report.sort();
-    Checked { snapshot, report, sources: read.sources }
+    read(root).check()
 }
 
 /// A config as it was read.
@@ -43,6 +34,32 @@ pub(crate) struct Read {
     pub(crate) sources: Sources,
     pub(crate) disk: Disk,
     pub(crate) revision: Arc<str>,
+}
+
+impl Read {
+    /// Whether nothing is wrong with it so far.
+    pub(crate) fn is_usable(&self) -> bool {
+        self.config.is_some() && !self.report.has_errors()
+    }
+
+    /// Compiles it without bringing anything to life, to find what else is wrong with it.
+    pub(crate) fn check(self) -> Checked {
+        let mut report = self.report;
+        let snapshot = self.config.map(|config| {
+            let still = Still::default();
+            let compiled = compile_with(&config, &self.disk, &still, &compile::inert, &self.revision);
+            // What the model says of a place need not be said in other words.
+            let told: Vec<Place> = report.problems().iter().map(|p| p.place.clone()).collect();
+            for problem in compiled.report.problems() {
+                if !told.contains(&problem.place) {
+                    report.push(problem.clone());
+                }
+            }
+            compiled.snapshot
+        });
+        report.sort();
+        Checked { snapshot, report, sources: self.sources }
+    }
 }
 
 /// Reads a config with all its files.
@@ -64,7 +81,7 @@ fn revision(sources: &Sources) -> Arc<str> {
     let mut name = String::new();
     for byte in digest(&all).iter().take(6) {
         // Writing to a string cannot fail.
-        drop(write!(name, "{byte:02x}"));
+        let _ = write!(name, "{byte:02x}");
     }
     Arc::from(name)
 }

@@ -90,8 +90,9 @@ impl Process {
         let diagnostics =
             telemetry::diagnostics::init(&settings.log, settings.log_json).map_err(Stop::Failed)?;
         let read = prepare::read(&settings.config);
-        let Some(config) = usable(read.config, &read.report) else {
-            render::text(&read.report, &read.sources);
+        let Some(config) = read.config.clone().filter(|_| read.is_usable()) else {
+            let checked = read.check();
+            render::text(&checked.report, &checked.sources);
             return Err(Stop::BadConfig);
         };
         let workers = worker_count(&config);
@@ -209,16 +210,17 @@ impl Process {
     /// Reads the config again. A bad one changes nothing; a good one loses no request.
     fn reload(&mut self, is_ordered: bool) {
         let read = prepare::read(&self.settings.config);
-        let mut report = read.report;
+        let is_usable = read.is_usable();
+        let prepare::Read { config, mut report, disk, revision, .. } = read;
         let mut compiled = None;
-        if let Some(config) = usable(read.config, &report) {
+        if let Some(config) = config.filter(|_| is_usable) {
             let build = |spec| upstream::build(spec, &self.world);
-            let new = compile_with(&config, &read.disk, &self.still, &build, &read.revision);
+            let new = compile_with(&config, &disk, &self.still, &build, &revision);
             report.absorb(new.report.clone());
             compiled = Some((config, new));
         }
-        let fingerprint = read.disk.fingerprint();
-        self.folders.extend(read.disk.folders());
+        let fingerprint = disk.fingerprint();
+        self.folders.extend(disk.folders());
         self.folders.sort();
         self.folders.dedup();
         if !is_ordered && fingerprint == self.fingerprint {
@@ -230,12 +232,12 @@ impl Process {
             None => Err("the config has problems".to_owned()),
         };
         let is_adopted = outcome.is_ok();
-        self.still.metrics.reload(is_adopted, &read.revision, self.still.clock.wall());
+        self.still.metrics.reload(is_adopted, &revision, self.still.clock.wall());
         self.board.reloaded(self.still.clock.wall(), &outcome, &report);
         match outcome {
             Ok(()) => {
-                self.folders = read.disk.folders();
-                tracing::info!(revision = %read.revision, "config reloaded");
+                self.folders = disk.folders();
+                tracing::info!(revision = %revision, "config reloaded");
             }
             Err(why) => {
                 let kept = Arc::clone(&self.gateway.snapshot.load().revision);
@@ -294,10 +296,6 @@ fn tell(report: &Report) {
             _ => tracing::warn!(place = %problem.place, code = problem.code, help, "{}", problem.message),
         }
     }
-}
-
-fn usable(config: Option<Config>, report: &Report) -> Option<Config> {
-    config.filter(|_| !report.has_errors())
 }
 
 fn failed<E: std::fmt::Display>(what: &'static str) -> impl Fn(E) -> Stop {

@@ -35,11 +35,11 @@ pub(crate) fn text(report: &Report, sources: &[(Arc<str>, Arc<str>)]) {
     }
     if report.dropped() > 0 {
         // Writing to a string cannot fail.
-        drop(writeln!(text, "and {} more problems", report.dropped()));
+        let _ = writeln!(text, "and {} more problems", report.dropped());
     }
     let (errors, warnings) = report.counts();
     if errors + warnings > 0 {
-        drop(writeln!(text, "{}", summary(errors, warnings)));
+        let _ = writeln!(text, "{}", summary(errors, warnings));
     }
     if !text.is_empty() {
         tell(&text);
@@ -73,10 +73,10 @@ fn one(problem: &Problem, sources: &[(Arc<str>, Arc<str>)]) -> String {
         let caret = "^".if_supports_color(Stream::Stderr, |text| text.style(style)).to_string();
         let shown: String = line.chars().take(160).collect();
         // Writing to a string cannot fail.
-        drop(write!(text, " {number} | {shown}\n {margin} | {}{caret}\n", " ".repeat(column)));
+        let _ = write!(text, " {number} | {shown}\n {margin} | {}{caret}\n", " ".repeat(column));
     }
     if let Some(help) = &problem.help {
-        drop(writeln!(text, "  help: {help}"));
+        let _ = writeln!(text, "  help: {help}");
     }
     text
 }

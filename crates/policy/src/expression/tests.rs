@@ -119,7 +119,7 @@ fn what_is_wrong_is_told_before_any_request() {
         ("[1].exists(request, request == 1)", "is taken"),
         ("Thing{a: 1} == 1", "messages cannot be made"),
         (nested, "cannot be nested"),
-        (&deep, "nests deeper than 64"),
+        (&deep, "nests deeper than 32"),
         (&long, "bytes; 4096 fit"),
         ("1 +", "column"),
         ("", "cannot be read"),
@@ -128,6 +128,26 @@ fn what_is_wrong_is_told_before_any_request() {
     ] {
         let message = Expression::compile(text, &params()).unwrap_err();
         assert!(message.contains(part), "{text}: {message}");
+    }
+}
+
+#[test]
+fn no_nesting_takes_the_stack_of_the_process() {
+    for open in ["[", "(", "{1:", "size(", "!(", "true?(", "A{a:"] {
+        let text = open.repeat(4_000 / open.len());
+        assert!(Expression::compile(&text, &[]).is_err(), "{open}");
+    }
+    for (text, expected) in [
+        (format!("true{}", "==true".repeat(30)), true),
+        (format!("{}1{} == []", "[".repeat(30), "]".repeat(30)), false),
+        (format!("{}true{}", "(".repeat(90), ")".repeat(90)), true),
+    ] {
+        // A thread as small as any that would serve requests.
+        let thread = std::thread::Builder::new().stack_size(512 << 10);
+        let answer = thread.spawn(move || {
+            Expression::compile(&text, &[]).and_then(|deep| deep.eval_bool(&exchange()))
+        });
+        assert_eq!(answer.unwrap().join().unwrap(), Ok(expected));
     }
 }
 

@@ -242,7 +242,7 @@ mod tests {
         for known in keys {
             let consumer = Arc::new(Consumer { name: "alice".into(), groups: Box::default() });
             let credential = Arc::new(Credential { name: None, consumer });
-            world.directory.put(key::hash(known.as_bytes()), credential);
+            world.directory.put(key::hash(known.as_bytes()), &credential);
         }
         world
     }

@@ -98,7 +98,7 @@ async fn no_more_idle_connections_are_kept_than_the_config_says() {
     assert_eq!(net.dials(), 3);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_request_that_a_dead_connection_did_not_take_goes_out_on_a_new_one() {
     let net = Arc::new(Net::default());
     let mut accepted = net.listen(AT);
@@ -127,7 +127,9 @@ async fn a_request_that_a_dead_connection_did_not_take_goes_out_on_a_new_one() {
         io.write_all(HELLO).await.unwrap();
         io
     };
-    let (response, _io) = tokio::join!(sending, served);
+    // Without a second connection the server would wait for ever.
+    let both = async { tokio::join!(sending, served) };
+    let (response, _io) = tokio::time::timeout(Duration::from_secs(9), both).await.unwrap();
     assert_eq!(read(response.unwrap()).await, "hello");
     assert_eq!(net.dials(), 2);
 }

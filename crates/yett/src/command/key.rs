@@ -66,7 +66,7 @@ fn hash() -> ExitCode {
 fn hexadecimal(hash: &[u8; 32]) -> String {
     hash.iter().fold("sha256:".to_owned(), |mut text, byte| {
         // Writing to a string cannot fail.
-        drop(write!(text, "{byte:02x}"));
+        let _ = write!(text, "{byte:02x}");
         text
     })
 }

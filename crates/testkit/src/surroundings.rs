@@ -1,0 +1,97 @@
+//! What lies around a config: its files, and environment variables. Nothing else can be read.
+
+use compile::Outside;
+use model::load::Files;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// The name under which a config is looked for.
+pub const ROOT: &str = "yett.yaml";
+
+/// The files and environment variables that a test gives to a config.
+#[derive(Clone, Debug, Default)]
+pub struct Surroundings {
+    files: BTreeMap<String, Vec<u8>>,
+    env: BTreeMap<String, String>,
+}
+
+impl Surroundings {
+    /// A config text as the file [`ROOT`], and nothing around it.
+    #[must_use]
+    pub fn of(config: &str) -> Self {
+        Self::default().file(ROOT, config)
+    }
+
+    /// All files of a folder and of the folders in it, by their names relative to it.
+    ///
+    /// # Panics
+    /// When a file cannot be read.
+    #[must_use]
+    pub fn folder(folder: &Path) -> Self {
+        let mut all = Self::default();
+        all.add_folder(folder, "");
+        all
+    }
+
+    fn add_folder(&mut self, folder: &Path, prefix: &str) {
+        for entry in std::fs::read_dir(folder).expect("the folder is readable") {
+            let path = entry.expect("the folder is readable").path();
+            let name = path.file_name().and_then(|name| name.to_str()).expect("a name in UTF-8");
+            if path.is_dir() {
+                self.add_folder(&path, &format!("{prefix}{name}/"));
+            } else {
+                let bytes = std::fs::read(&path).expect("the file is readable");
+                self.files.insert(format!("{prefix}{name}"), bytes);
+            }
+        }
+    }
+
+    /// Adds a file, in place of the one of that name.
+    #[must_use]
+    pub fn file(mut self, name: &str, content: impl Into<Vec<u8>>) -> Self {
+        self.files.insert(name.to_owned(), content.into());
+        self
+    }
+
+    /// Sets an environment variable.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    fn find(&self, name: &str) -> Result<Vec<u8>, String> {
+        self.files.get(name).cloned().ok_or_else(|| "there is no such file".to_owned())
+    }
+}
+
+impl Files for Surroundings {
+    fn read(&self, path: &str) -> Result<Vec<u8>, String> {
+        self.find(path)
+    }
+
+    fn list(&self, pattern: &str) -> Result<Vec<String>, String> {
+        let fits = |name: &&String| match pattern.split_once('*') {
+            None => *name == pattern,
+            Some((before, after)) => name
+                .strip_prefix(before)
+                .and_then(|rest| rest.strip_suffix(after))
+                .is_some_and(|middle| !middle.contains('/')),
+        };
+        Ok(self.files.keys().filter(fits).cloned().collect())
+    }
+
+    fn is_folder(&self, _path: &str) -> bool {
+        false
+    }
+}
+
+impl Outside for Surroundings {
+    fn read(&self, path: &Path) -> Result<Vec<u8>, String> {
+        self.find(path.to_str().unwrap_or_default())
+    }
+
+    fn env(&self, name: &str) -> Option<String> {
+        self.env.get(name).cloned()
+    }
+}
