@@ -20,6 +20,8 @@ class Load:
     p50_us: float
     p99_us: float
     failed: int
+    # The generator's own words, for when something is odd.
+    said: str
 
 
 def duration_us(text):
@@ -67,6 +69,7 @@ def read_wrk(text):
         p50_us=duration_us(number(r"\n\s+50%\s+(\S+)", text)),
         p99_us=duration_us(number(r"\n\s+99%\s+(\S+)", text)),
         failed=refused + sum(map(int, broken.groups() if broken else ())),
+        said=text,
     )
 
 
@@ -96,4 +99,5 @@ def read_h2load(text, rows, seconds):
         p50_us=durations[len(durations) // 2],
         p99_us=durations[len(durations) * 99 // 100],
         failed=int(number(r", (\d+) failed", text)),
+        said=text,
     )

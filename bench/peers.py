@@ -86,6 +86,7 @@ class Stage:
             key = json.loads(made.stdout)
             self.values |= {"key": key["key"], "key_hash": key["hash"]}
             self.headers = {"x-api-key": key["key"], "cookie": "session=abc"}
+        self.log("").parent.mkdir()
         config = self.folder / "backend.nginx"
         fill("backend.nginx.template", self.values, config)
         argv = nginx_argv(None, config, self.folder)
@@ -104,12 +105,18 @@ class Stage:
         server.wait_until_ready()
         return server
 
+    def see_alive(self):
+        """Fails if a server has ended, with what it said last."""
+        for server in self.servers:
+            server.see_alive()
+
     def stop(self):
         for server in reversed(self.servers):
             server.stop()
 
     def log(self, name):
-        return self.folder / f"{name}.access.log"
+        # Not beside the config: yett watches that folder for changes.
+        return self.folder / "logs" / f"{name}.log"
 
     def load(self, name, seconds):
         """One round of load on a proxy."""
@@ -149,7 +156,8 @@ class Stage:
             "x-forwarded-host": (seen["forwarded_host"], host),
             "protocol towards the backend": (seen["protocol"], "HTTP/1.1"),
             "keep-alive towards the backend": (seen["connection"] in ("", "keep-alive"), True),
-            "header removed from the answer": (answer.get("x-internal-node"), None if is_guarded else "node-1"),
+            "header of the backend's answer":
+                (answer.get("x-internal-node"), None if is_guarded else "node-1"),
         }
         if is_guarded:
             checks |= {
@@ -169,10 +177,11 @@ class Stage:
         """Requests answered with 2xx as yett's own metrics tell, or None for another proxy."""
         if name != "yett":
             return None
-        done = subprocess.run(
-            ["curl", "-sf", "--noproxy", "*", f"http://{self.admin}/metrics"],
-            check=True, stdout=subprocess.PIPE, text=True)
-        rows = re.findall(r'^yett_requests_total\{[^}]*status="2xx"[^}]*\} (\S+)', done.stdout, re.M)
+        argv = ["curl", "-sf", "--noproxy", "*", "--max-time", "5", f"http://{self.admin}/metrics"]
+        done = subprocess.run(argv, stdout=subprocess.PIPE, text=True)
+        if done.returncode != 0:
+            raise BenchError(f"yett's metrics cannot be read (curl says {done.returncode})")
+        rows = re.findall(r'^yett_requests_total\{.*status="2xx".*\} (\S+)$', done.stdout, re.M)
         return int(sum(map(float, rows)))
 
     def logged(self, name):

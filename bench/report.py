@@ -52,7 +52,7 @@ class Count:
         parts.append(f"access log {self.logged - self.client:+,}")
         per_line = self.log_bytes / max(self.logged, 1)
         verdict = "agree" if self.agrees() else "DISAGREE"
-        allowed = f"{verdict}: up to {self.rounds * self.in_flight} were cut off by the end of a round"
+        allowed = f"{verdict}: the ends of rounds cut off up to {self.rounds * self.in_flight}"
         return f"{', '.join(parts)} ({allowed}); {per_line:.0f} bytes a line"
 
 
@@ -138,7 +138,7 @@ def output_of(*argv, cwd=None):
         done = subprocess.run(argv, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     except OSError:
         return ""
-    return done.stdout.strip()
+    return done.stdout.strip() if done.returncode == 0 or argv[0] == "wrk" else ""
 
 
 def facts(binary, cores, options):
@@ -148,15 +148,16 @@ def facts(binary, cores, options):
     model = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
     memory = re.search(r"MemTotal:\s+(\d+)", Path("/proc/meminfo").read_text())
     found = re.search(r"nginx/(\S+)", output_of(program("nginx"), "-v"))
-    placement = (f"proxies on core {cores[0]}; backend, load generator and nothing else of ours on core {cores[1]}"
-                 if cores[0] is not None else "one core for everything: CPU per request is comparable, the rest is not")
+    placement = "nothing: one core does everything, so only CPU per request says something"
+    if cores[0] is not None:
+        placement = f"proxies to core {cores[0]}; backend and load generator to core {cores[1]}"
     return [
         f"machine: {cores_there()} cores, {model[1] if model else platform.machine()}, "
         f"{int(memory[1]) >> 20 if memory else '?'} GiB, Linux {platform.release()}",
-        f"versions: {output_of(binary, '--version')} (revision {revision or 'unknown'}), nginx {found[1] if found else '?'}, "
-        f"{output_of(program('wrk') or 'wrk', '-v').split(' [')[0]}",
-        f"load: 32 requests in flight, keep-alive, closed loop, answers of 400 bytes; "
-        f"{options.rounds} rounds of {options.seconds} s after {options.warm_up} s of warm-up, proxies in turn",
+        f"versions: {output_of(binary, '--version')} (revision {revision or 'unknown'}), "
+        f"nginx {found[1] if found else '?'}, {output_of('wrk', '-v').split(' [')[0]}",
+        f"load: 32 requests in flight, keep-alive, closed loop, answers of 400 bytes; {options.rounds} × "
+        f"{options.seconds} s after {options.warm_up} s of warm-up, proxies in turn",
         f"pinned: {placement}",
         "CPU: user and system time of the proxy's processes; median of the rounds, and the spread over them",
     ]
@@ -172,5 +173,6 @@ def write(folder, measured, notes):
     lines = ",\n".join("  " + json.dumps(row) for row in rows(measured))
     (folder / "latest.json").write_text(f"[\n{lines}\n]\n")
     listed = "\n".join(f"- {note}" for note in notes)
-    text = f"# Benchmark\n\nMade by `make bench`; how to read it: `bench/README.md`.\n\n{markdown(table(measured))}\n\n{listed}\n"
+    about = "# Benchmark\n\nMade by `make bench`; `bench/README.md` says how to read it."
+    text = f"{about}\n\n{markdown(table(measured))}\n\n{listed}\n"
     (folder / "latest.md").write_text(text)

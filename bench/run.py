@@ -58,7 +58,8 @@ def chosen(options):
         elif scenario.is_h2 and not options.scenario:
             print(f"{scenario.name} is left out: {', '.join(missing)} is not installed")
         else:
-            raise BenchError(f"{', '.join(missing)} is not installed: run `make needs`")
+            raise BenchError(f"{', '.join(missing)} is not installed: run `make needs` "
+                             "(h2load is in Debian's nghttp2-client)")
     return found
 
 
@@ -84,7 +85,8 @@ def measure(stage, name, seconds, count):
     if metric_before is not None:
         count.metric = (count.metric or 0) + stage.counted(name) - metric_before
     if seen.requests == 0:
-        raise BenchError(f"{name} answered nothing in a round of {stage.scenario.name}")
+        where = f"{name} answered nothing in a round of {stage.scenario.name}"
+        raise BenchError(f"{where}; the load generator said:\n{seen.said}")
     return report.Round(
         cpu_us=cpu * 1e6 / seen.requests, rps=seen.requests / seen.seconds, p50_us=seen.p50_us,
         p99_us=seen.p99_us, rss_kib=rss_kib, failed=seen.failed, busy=cpu / wall,
@@ -139,6 +141,10 @@ def run_scenario(scenario, options, cores, folder):
         if options.profile:
             profile(stage, options.seconds)
         return rounds, list(counts.values()), idle_kib
+    except BenchError:
+        # That a server is gone explains more than what followed from it.
+        stage.see_alive()
+        raise
     finally:
         stage.stop()
 

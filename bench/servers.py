@@ -73,10 +73,21 @@ class Server:
         """Returns once the address accepts connections."""
         limit = time.monotonic() + START_TIMEOUT_S
         while not is_there(self.address):
-            if self.process.poll() is not None or time.monotonic() > limit:
-                said = self.output.read_text(errors="replace")[-2000:]
-                raise BenchError(f"{self.name} did not start; it said:\n{said}")
+            self.see_alive()
+            if time.monotonic() > limit:
+                raise BenchError(f"{self.name} does not accept connections; it said:\n{self.said()}")
             time.sleep(0.05)
+
+    def said(self):
+        """The end of what it wrote to its outputs."""
+        return self.output.read_text(errors="replace")[-2000:]
+
+    def see_alive(self):
+        """Fails if the process has ended."""
+        code = self.process.poll()
+        if code is not None:
+            how = f"signal {-code}" if code < 0 else f"code {code}"
+            raise BenchError(f"{self.name} ended with {how}; it said:\n{self.said()}")
 
     def stop(self):
         """Asks the process to end, and ends it with its children if it does not."""

@@ -17,7 +17,7 @@ pub const SECRET_FILE_BYTES_MAX: usize = 1 << 20;
 /// Bytes of an HTTP/1 request head, and of an HTTP/2 header list.
 pub const HEAD_BYTES_MAX: usize = 64 << 10;
 /// Header fields in one message.
-pub const HEADERS_MAX: usize = 128;
+pub const HEADERS_MAX: usize = 100;
 /// Bytes of a request target (path and query).
 pub const TARGET_BYTES_MAX: usize = 16 << 10;
 /// Seconds a client may take to send a request head.

@@ -2,7 +2,9 @@
 //! an `exempt` with a reason.
 
 use crate::inputs::{Inputs, SecretsAt};
-use base::{Place, Report, report::did_you_mean};
+use base::report::did_you_mean;
+use base::units::Size;
+use base::{Node, Placed, Report, Value};
 use model::{Map, PolicyConfig};
 use policy::{BuildCtx, Kind};
 use std::collections::HashSet;
@@ -88,6 +90,17 @@ pub(crate) fn build(
     owned
 }
 
+/// What applies where a config says nothing: a bound on request bodies.
+pub(crate) fn defaults(inputs: Inputs<'_>, report: &mut Report) -> Owned {
+    let size = Size(base::caps::BODY_BYTES_DEFAULT).to_string();
+    let body_limit = PolicyConfig {
+        kind: Placed::unplaced("body_limit".to_owned()),
+        id: None,
+        settings: Node::unplaced(Value::Text(size)),
+    };
+    build(&Owner { id: "default", path: String::new(), params: &[] }, &[body_limit], inputs, report)
+}
+
 fn known(config: &PolicyConfig, report: &mut Report) -> Option<&'static Kind> {
     let kind = policy::kind(&config.kind);
     if kind.is_none() {
@@ -114,10 +127,11 @@ pub(crate) struct Effective {
 }
 
 /// Joins what a route inherits and what it has, leaves out what it is exempt from, and sorts by kind.
-/// Each exemption leaves out what owners above it brought along.
+/// Each exemption leaves out what owners above it brought along; a default comes in where no policy of
+/// its kind is left.
 pub(crate) fn join(
+    defaults: &Owned,
     layers: &[(&Owned, &Map<String>)],
-    place: &Place,
     report: &mut Report,
 ) -> Effective {
     let mut kept: Vec<&Built> = Vec::new();
@@ -128,8 +142,14 @@ pub(crate) fn join(
             kept.retain(|built| !is_named(built, &name.value));
             if kept.len() == before {
                 report
-                    .error("idle_exemption", &name.place, format!("no inherited policy is named `{}`", name.value))
-                    .help("name its kind, or `kind/id` where it has an id; or remove the exemption");
+                    .error(
+                        "idle_exemption",
+                        &name.place,
+                        format!("no inherited policy is named `{}`", name.value),
+                    )
+                    .help(
+                        "name its kind, or `kind/id` where it has an id; or remove the exemption",
+                    );
             } else if !reason.trim().is_empty() {
                 let message = format!("`{}` does not apply here: {reason}", name.value);
                 report.note("exemption", &name.place, message);
@@ -139,14 +159,23 @@ pub(crate) fn join(
         kept.extend(&owned.policies);
     }
     kept.sort_by_key(|built| policy::rank(built.kind.name));
-    let answering = kept.iter().position(|built| built.kind.answers);
-    if let Some(next) = answering.and_then(|at| kept.get(at + 1)) {
-        let message = format!("`{}` never has its turn: an earlier policy answers every request", next.kind.name);
-        report.warning("unreachable_policy", if next.entry.place.is_known() { &next.entry.place } else { place }, message);
+    for default in &defaults.policies {
+        if !kept.iter().any(|built| built.kind.name == default.kind.name) {
+            kept.push(default);
+        }
+    }
+    kept.sort_by_key(|built| policy::rank(built.kind.name));
+    let mut answering = kept.iter().filter(|built| built.kind.answers);
+    let answers = answering.next();
+    if let (Some(first), Some(second)) = (answers, answering.next()) {
+        let (first, second) = (first.kind.name, &second.entry);
+        let message =
+            format!("`{}` never has its turn: `{first}` answers every request", second.kind);
+        report.warning("unreachable_policy", &second.place, message);
     }
     Effective {
         identity: kept.iter().find(|built| built.kind.identifies()).map(|built| built.kind.name),
-        answers: answering.is_some(),
+        answers: answers.is_some(),
         chain: Chain::new(kept.into_iter().map(|built| built.entry.clone()).collect()),
         exempt,
     }

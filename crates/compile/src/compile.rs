@@ -81,7 +81,11 @@ fn address(bind: &Placed<Text>, inputs: Inputs<'_>, report: &mut Report) -> Opti
     let parsed = text.reveal().trim().parse();
     if parsed.is_err() {
         report
-            .error("bad_address", &bind.place, format!("`{}` is not an address to listen on", bind.value))
+            .error(
+                "bad_address",
+                &bind.place,
+                format!("`{}` is not an address to listen on", bind.value),
+            )
             .help("write an IP address and a port, such as `0.0.0.0:8080` or `[::]:8443`");
     }
     parsed.ok()

@@ -224,7 +224,9 @@ impl fmt::Display for Taken {
         }
         for (index, step) in self.chain.iter().enumerate() {
             let label = if index == 0 { "chain" } else { "" };
-            writeln!(f, "{label:<9} {}. {:<12} {}  ({})", index + 1, step.kind, step.id, step.place)?;
+            let place = Some(&step.place).filter(|place| place.is_known());
+            let place = place.map_or_else(|| "by default".to_owned(), ToString::to_string);
+            writeln!(f, "{label:<9} {}. {:<12} {}  ({place})", index + 1, step.kind, step.id)?;
         }
         for (name, reason) in &self.exempt {
             writeln!(f, "exempt    {name}: {reason}")?;

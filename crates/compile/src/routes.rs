@@ -30,6 +30,7 @@ pub(crate) fn compile(
 ) -> Vec<PlacedRule> {
     let owner = Owner { id: "gateway", path: String::new(), params: &[] };
     let gateway = chains::build(&owner, &config.policies, inputs, report);
+    let defaults = chains::defaults(inputs, report);
     let mut rules = Vec::new();
     for (name, api) in config.apis.iter() {
         let base = base_segments(api);
@@ -37,11 +38,21 @@ pub(crate) fn compile(
         let path = format!("/apis/{}", name.value);
         let owner = Owner { id: &name.value, path, params: &params };
         let owned = chains::build(&owner, &api.policies, inputs, report);
-        let mut whole = Whole { name, api, base, gateway: &gateway, owned, upstreams, inputs };
+        let mut whole = Whole {
+            name,
+            api,
+            base,
+            defaults: &defaults,
+            gateway: &gateway,
+            owned,
+            upstreams,
+            inputs,
+        };
         if api.routes.is_empty() {
             let pattern = PathPattern::Template { segments: Vec::new(), tail: Tail::Rest(None) };
             let path = Placed { place: name.place.clone(), value: pattern };
-            let all = Route { name: None, methods: Vec::new(), path, settings: RouteSettings::default() };
+            let all =
+                Route { name: None, methods: Vec::new(), path, settings: RouteSettings::default() };
             rules.extend(whole.route(0, &all, &name.place, report));
         }
         for (index, route) in api.routes.iter().enumerate() {
@@ -76,6 +87,7 @@ struct Whole<'a> {
     name: &'a Placed<String>,
     api: &'a Api,
     base: Vec<path::Segment>,
+    defaults: &'a Owned,
     gateway: &'a Owned,
     owned: Owned,
     upstreams: &'a Upstreams,
@@ -103,7 +115,7 @@ impl Whole<'_> {
             (&self.owned, &self.api.exempt),
             (&owned, &written.settings.exempt),
         ];
-        let effective = chains::join(&layers, place, report);
+        let effective = chains::join(self.defaults, &layers, report);
         let public = written.settings.public.as_ref().or(self.api.public.as_ref());
         let is_closed = check_identity(public, effective.identity, place, report);
         let is_broken = self.gateway.is_broken || self.owned.is_broken || owned.is_broken;
@@ -179,9 +191,9 @@ fn check_identity(
         }
         (Some(reason), Some(kind)) => {
             let message = format!("`public` says that anybody may call, but `{kind}` applies");
-            report
-                .error("contradiction", &reason.place, message)
-                .help(format!("remove `public`, or leave the policy out: `exempt: {{ {kind}: \"reason\" }}`"));
+            report.error("contradiction", &reason.place, message).help(format!(
+                "remove `public`, or leave the policy out: `exempt: {{ {kind}: \"reason\" }}`"
+            ));
             false
         }
         _ => true,
@@ -266,7 +278,11 @@ fn regex(pattern: &str, place: &Place, report: &mut Report) -> Option<Regex> {
         .size_limit(base::caps::REGEX_BYTES_MAX)
         .build();
     if let Err(error) = &regex {
-        report.error("bad_regex", place, format!("`{pattern}` is not a regular expression: {error}"));
+        report.error(
+            "bad_regex",
+            place,
+            format!("`{pattern}` is not a regular expression: {error}"),
+        );
     }
     regex.ok()
 }
@@ -289,19 +305,25 @@ fn predicates(settings: &RouteSettings, place: &Place, report: &mut Report) -> V
     let mut predicates = Vec::new();
     for (name, value) in settings.headers.iter() {
         match HeaderName::from_bytes(name.value.as_bytes()) {
-            Ok(header) => predicates.extend(test(value, &name.place, report).map(|test| {
-                Predicate { subject: Subject::Header(header), test }
-            })),
+            Ok(header) => predicates.extend(
+                test(value, &name.place, report)
+                    .map(|test| Predicate { subject: Subject::Header(header), test }),
+            ),
             Err(_) => {
-                report.error("bad_header", &name.place, format!("`{}` is not a header name", name.value));
+                report.error(
+                    "bad_header",
+                    &name.place,
+                    format!("`{}` is not a header name", name.value),
+                );
             }
         }
     }
     for (name, value) in settings.query.iter() {
         let place = if name.place.is_known() { &name.place } else { place };
-        predicates.extend(test(value, place, report).map(|test| {
-            Predicate { subject: Subject::Query(name.value.clone()), test }
-        }));
+        predicates.extend(
+            test(value, place, report)
+                .map(|test| Predicate { subject: Subject::Query(name.value.clone()), test }),
+        );
     }
     predicates
 }

@@ -28,11 +28,8 @@ pub(crate) fn compile(
     report: &mut Report,
 ) -> Option<Arc<ServerConfig>> {
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let loaded: Vec<Option<Loaded>> = written
-        .certificates
-        .iter()
-        .map(|files| load(files, &provider, inputs, report))
-        .collect();
+    let loaded: Vec<Option<Loaded>> =
+        written.certificates.iter().map(|files| load(files, &provider, inputs, report)).collect();
     let loaded: Vec<Loaded> = loaded.into_iter().collect::<Option<_>>()?;
     let by_name = ByName::new(loaded)?;
     let config = ServerConfig::builder_with_provider(provider)
@@ -85,21 +82,34 @@ fn load(
     };
     let Ok(key) = PrivateKeyDer::from_pem_slice(&key_pem) else {
         let message = format!("`{}` holds no private key", files.key.value);
-        bad(&files.key.place, message, "it must be PEM without a passphrase: `-----BEGIN PRIVATE KEY-----`");
+        bad(
+            &files.key.place,
+            message,
+            "it must be PEM without a passphrase: `-----BEGIN PRIVATE KEY-----`",
+        );
         return None;
     };
     let signer = match provider.key_provider.load_private_key(key) {
         Ok(signer) => signer,
         Err(error) => {
             let message = format!("the key in `{}` cannot be used: {error}", files.key.value);
-            bad(&files.key.place, message, "use an RSA, ECDSA (P-256, P-384, P-521) or Ed25519 key");
+            bad(
+                &files.key.place,
+                message,
+                "use an RSA, ECDSA (P-256, P-384, P-521) or Ed25519 key",
+            );
             return None;
         }
     };
     let key = CertifiedKey::new(chain, signer);
-    if matches!(key.keys_match(), Err(rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch))) {
-        let message =
-            format!("the key in `{}` does not belong to the certificate in `{}`", files.key.value, files.cert.value);
+    if matches!(
+        key.keys_match(),
+        Err(rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch))
+    ) {
+        let message = format!(
+            "the key in `{}` does not belong to the certificate in `{}`",
+            files.key.value, files.cert.value
+        );
         bad(&files.key.place, message, "give the key with which this certificate was requested");
         return None;
     }
@@ -118,15 +128,24 @@ fn inspect(
     let file = &files.cert.value;
     let leaf = key.cert.first()?;
     let Ok((_, certificate)) = X509Certificate::from_der(leaf) else {
-        report.error("bad_certificate", place, format!("the certificate in `{file}` cannot be read"));
+        report.error(
+            "bad_certificate",
+            place,
+            format!("the certificate in `{file}` cannot be read"),
+        );
         return None;
     };
-    let now_s = i64::try_from(base::clock::unix_ms(inputs.clock.wall()) / 1_000).unwrap_or(i64::MAX);
+    let now_s =
+        i64::try_from(base::clock::unix_ms(inputs.clock.wall()) / 1_000).unwrap_or(i64::MAX);
     let validity = certificate.validity();
     let until = validity.not_after;
     if until.timestamp() < now_s {
         report
-            .error("expired_certificate", place, format!("the certificate in `{file}` expired on {until}"))
+            .error(
+                "expired_certificate",
+                place,
+                format!("the certificate in `{file}` expired on {until}"),
+            )
             .help("renew it; changed files are read again at once");
         return None;
     }
@@ -135,7 +154,8 @@ fn inspect(
         report.warning("expiring_certificate", place, message).help("renew it");
     }
     if validity.not_before.timestamp() > now_s {
-        let message = format!("the certificate in `{file}` is valid only from {} on", validity.not_before);
+        let message =
+            format!("the certificate in `{file}` is valid only from {} on", validity.not_before);
         report.warning("early_certificate", place, message);
     }
     let names = certificate.subject_alternative_name().ok().flatten();

@@ -27,7 +27,11 @@ pub(crate) fn compile(config: &Config, inputs: Inputs<'_>, report: &mut Report) 
         let built = spec(name, written, inputs, report).and_then(|spec| {
             (inputs.upstream)(spec)
                 .map_err(|why| {
-                    report.error("bad_upstream", &name.place, format!("upstream `{}`: {why}", name.value));
+                    report.error(
+                        "bad_upstream",
+                        &name.place,
+                        format!("upstream `{}`: {why}", name.value),
+                    );
                 })
                 .ok()
         });
@@ -153,7 +157,7 @@ fn host(written: Option<&Placed<String>>, report: &mut Report) -> Option<HostHea
 }
 
 fn health(written: &Placed<Health>, report: &mut Report) -> Option<HealthSpec> {
-    let Some(method) = method(&written.method, &written.place, report) else { return None };
+    let method = method(&written.method, &written.place, report)?;
     Some(HealthSpec {
         method,
         path: written.path.clone(),

@@ -107,15 +107,15 @@ where
     ended.map_err(io::Error::other)
 }
 
-/// hyper's knobs; every bound is a cap of ours.
+/// hyper's knobs; every bound is a cap of ours. The number of headers is hyper's own bound, which is
+/// the same as [`caps::HEADERS_MAX`]: setting it would cost an allocation per request.
 fn builder() -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(Duration::from_secs(caps::IDLE_TIMEOUT_S))
-        .max_buf_size(caps::CONNECTION_BUFFER_BYTES)
-        .max_headers(caps::HEADERS_MAX);
+        .max_buf_size(caps::CONNECTION_BUFFER_BYTES);
     builder
         .http2()
         .timer(TokioTimer::new())

@@ -100,7 +100,10 @@ fn write(worker: &Worker, exchange: &mut Exchange) {
             protocol: protocol(exchange.request.version),
             method: exchange.request.method.as_str(),
             host: &exchange.request.host,
-            path: exchange.matched.as_ref().map_or(exchange.request.path(), |m| m.target.path()),
+            path: exchange
+                .matched
+                .as_ref()
+                .map_or_else(|| exchange.request.path(), |m| m.target.path()),
             status: record.status,
             fault: record.fault.map(FaultCode::name),
             cause: record.cause.as_deref(),

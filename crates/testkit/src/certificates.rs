@@ -1,6 +1,8 @@
 //! Throw-away certificates: an authority that lives as long as the test, and what it signs.
 
-use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair,
+};
 use std::time::{Duration, SystemTime};
 
 /// A certificate authority of one test.

@@ -3,9 +3,9 @@
 
 use crate::backend::{Backend, Backends, MemoryDial, MemoryResolve};
 use crate::message::{self, Kind};
+use crate::surroundings::{ROOT, Surroundings};
 use base::shutdown::{self, Signal, Trigger};
 use base::{Clock, Report};
-use crate::surroundings::{ROOT, Surroundings};
 use compile::{Compiled, Inputs, compile};
 use model::load::load;
 use proxy::{Gateway, Worker, connection};
@@ -84,25 +84,15 @@ impl TestGateway {
             resolve: Arc::new(MemoryResolve),
             background: tokio::runtime::Handle::current(),
         };
-        let compiled = compile_within(surroundings, &world, &directory).expect("the config is fine");
+        let compiled =
+            compile_within(surroundings, &world, &directory).expect("the config is fine");
         directory.replace(compiled.credentials);
         let log = AccessLog::open(AccessFormat::Json, AccessTarget::Off, Arc::clone(&metrics))
             .expect("no file is opened");
         let gateway = Gateway::new(compiled.snapshot, clock.clone(), Arc::clone(&metrics), log);
         let worker = Worker::new(Arc::clone(&gateway), 0);
         let (trigger, signal) = shutdown::channel();
-        Self {
-            gateway,
-            backends,
-            clock,
-            metrics,
-            directory,
-            state,
-            worker,
-            world,
-            trigger,
-            signal,
-        }
+        Self { gateway, backends, clock, metrics, directory, state, worker, world, trigger, signal }
     }
 
     /// A gateway with one public route for everything, these policies (a YAML list in flow style, such
@@ -241,7 +231,8 @@ impl TestGateway {
     /// The requests the backends saw, as text.
     #[must_use]
     pub fn seen(&self) -> Vec<String> {
-        let text = |seen: crate::backend::Seen| String::from_utf8_lossy(&seen.request).replace('\r', "");
+        let text =
+            |seen: crate::backend::Seen| String::from_utf8_lossy(&seen.request).replace('\r', "");
         self.backends.seen().into_iter().map(text).collect()
     }
 

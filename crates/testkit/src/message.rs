@@ -48,7 +48,8 @@ fn is_complete(bytes: &[u8], kind: Kind) -> bool {
     let head = String::from_utf8_lossy(head);
     let status = head.split_whitespace().nth(1).unwrap_or_default();
     let is_bodiless = kind == Kind::HeadAnswer
-        || (kind == Kind::Answer && (status == "204" || status == "304" || status.starts_with('1')));
+        || (kind == Kind::Answer
+            && (status == "204" || status == "304" || status.starts_with('1')));
     if is_bodiless {
         return true;
     }
@@ -65,7 +66,7 @@ fn is_complete(bytes: &[u8], kind: Kind) -> bool {
 /// end with CR LF, the body is left as it is.
 #[must_use]
 pub fn wire(text: &str) -> Vec<u8> {
-    let (head, body) = text.split_once("\n\n").unwrap_or((text.trim_end_matches('\n'), ""));
+    let (head, body) = text.split_once("\n\n").unwrap_or_else(|| (text.trim_end_matches('\n'), ""));
     let mut bytes = head.replace('\n', "\r\n").into_bytes();
     bytes.extend_from_slice(b"\r\n\r\n");
     bytes.extend_from_slice(body.as_bytes());

@@ -41,7 +41,11 @@ pub(crate) struct Board {
 }
 
 impl Board {
-    pub(crate) fn new(gateway: &Arc<Gateway>, diagnostics: Diagnostics, signal: Signal) -> Arc<Self> {
+    pub(crate) fn new(
+        gateway: &Arc<Gateway>,
+        diagnostics: Diagnostics,
+        signal: Signal,
+    ) -> Arc<Self> {
         let started = gateway.clock.wall();
         let gateway = Arc::clone(gateway);
         Arc::new(Self { gateway, diagnostics, signal, started, last_reload: Mutex::new(None) })

@@ -1,7 +1,8 @@
 //! Files and environment variables. What was read is remembered, so that it can be watched.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -28,6 +29,12 @@ impl Disk {
         folders.sort();
         folders.dedup();
         folders
+    }
+
+    /// The names of the files that were read.
+    pub(crate) fn file_names(&self) -> HashSet<OsString> {
+        let files = self.read.borrow();
+        files.keys().filter_map(|file| file.file_name()).map(OsStr::to_owned).collect()
     }
 
     /// A digest of everything that was read: it changes when any of it does.
@@ -132,7 +139,8 @@ impl StateDir {
     pub(crate) fn claim(config: &model::Config, disk: &Disk) -> Result<Option<Self>, String> {
         let Some(written) = &config.state_dir else { return Ok(None) };
         let place = &written.place;
-        let path = written.value.resolve(&References(disk)).map_err(|why| format!("{place}: {why}"))?;
+        let path =
+            written.value.resolve(&References(disk)).map_err(|why| format!("{place}: {why}"))?;
         let path = compile::resolve_path(path.reveal(), place);
         let shown = path.display();
         let opened = std::fs::create_dir_all(&path)
@@ -140,7 +148,9 @@ impl StateDir {
         let lock = match opened {
             Ok(lock) => lock,
             Err(error) => {
-                tracing::warn!("{place}: state_dir `{shown}` cannot be used: {error}; going on without");
+                tracing::warn!(
+                    "{place}: state_dir `{shown}` cannot be used: {error}; going on without"
+                );
                 return Ok(None);
             }
         };
@@ -150,7 +160,9 @@ impl StateDir {
                 Err(format!("{place}: state_dir `{shown}` is in use by another gateway"))
             }
             Err(std::fs::TryLockError::Error(error)) => {
-                tracing::warn!("{place}: state_dir `{shown}` cannot be locked: {error}; going on without");
+                tracing::warn!(
+                    "{place}: state_dir `{shown}` cannot be locked: {error}; going on without"
+                );
                 Ok(None)
             }
         }

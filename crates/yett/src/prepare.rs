@@ -8,8 +8,8 @@ use model::load::{Loaded, load};
 use std::fmt::Write as _;
 use std::sync::Arc;
 use telemetry::Metrics;
-use traffic::fault::FAULT_NAMES;
 use traffic::directory::Directory;
+use traffic::fault::FAULT_NAMES;
 use traffic::{Snapshot, State};
 
 /// Names and texts of the files a config was read from.
@@ -47,7 +47,8 @@ impl Read {
         let mut report = self.report;
         let snapshot = self.config.map(|config| {
             let still = Still::default();
-            let compiled = compile_with(&config, &self.disk, &still, &compile::inert, &self.revision);
+            let compiled =
+                compile_with(&config, &self.disk, &still, &compile::inert, &self.revision);
             // What the model says of a place need not be said in other words.
             let told: Vec<Place> = report.problems().iter().map(|p| p.place.clone()).collect();
             for problem in compiled.report.problems() {
@@ -81,7 +82,7 @@ fn revision(sources: &Sources) -> Arc<str> {
     let mut name = String::new();
     for byte in digest(&all).iter().take(6) {
         // Writing to a string cannot fail.
-        let _ = write!(name, "{byte:02x}");
+        write!(name, "{byte:02x}").ok();
     }
     Arc::from(name)
 }

@@ -12,6 +12,8 @@ use model::Config;
 use model::node::LogFormat;
 use proxy::socket::Bound;
 use proxy::{Gateway, Workers};
+use std::collections::HashSet;
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -82,6 +84,7 @@ struct Process {
     drain: Duration,
     fingerprint: [u8; 32],
     folders: Vec<PathBuf>,
+    files: HashSet<OsString>,
     _state: Option<crate::disk::StateDir>,
 }
 
@@ -140,6 +143,7 @@ impl Process {
             drain: config.drain.timeout.map_or(DRAIN, |limit| limit.0),
             fingerprint: read.disk.fingerprint(),
             folders: read.disk.folders(),
+            files: read.disk.file_names(),
             still,
             _state: state,
         })
@@ -175,7 +179,7 @@ impl Process {
         };
         loop {
             if let Some(watch) = &mut watch {
-                watch.follow(self.folders.clone());
+                watch.follow(&self.folders, &self.files);
             }
             tokio::select! {
                 _ = terminate.recv() => break,
@@ -188,7 +192,7 @@ impl Process {
                 Some(()) = changes.recv() => {
                     tokio::time::sleep(SETTLE).await;
                     // What came meanwhile belongs to this change.
-                    drop(changes.try_recv());
+                    changes.try_recv().ok();
                     self.reload(false);
                 }
             }
@@ -221,6 +225,7 @@ impl Process {
         }
         let fingerprint = disk.fingerprint();
         self.folders.extend(disk.folders());
+        self.files.extend(disk.file_names());
         self.folders.sort();
         self.folders.dedup();
         if !is_ordered && fingerprint == self.fingerprint {
@@ -237,6 +242,7 @@ impl Process {
         match outcome {
             Ok(()) => {
                 self.folders = disk.folders();
+                self.files = disk.file_names();
                 tracing::info!(revision = %revision, "config reloaded");
             }
             Err(why) => {
@@ -293,7 +299,9 @@ fn tell(report: &Report) {
             base::Severity::Error => {
                 tracing::error!(place = %problem.place, code = problem.code, help, "{}", problem.message);
             }
-            _ => tracing::warn!(place = %problem.place, code = problem.code, help, "{}", problem.message),
+            _ => {
+                tracing::warn!(place = %problem.place, code = problem.code, help, "{}", problem.message)
+            }
         }
     }
 }

@@ -35,11 +35,11 @@ pub(crate) fn text(report: &Report, sources: &[(Arc<str>, Arc<str>)]) {
     }
     if report.dropped() > 0 {
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "and {} more problems", report.dropped());
+        writeln!(text, "and {} more problems", report.dropped()).ok();
     }
     let (errors, warnings) = report.counts();
     if errors + warnings > 0 {
-        let _ = writeln!(text, "{}", summary(errors, warnings));
+        writeln!(text, "{}", summary(errors, warnings)).ok();
     }
     if !text.is_empty() {
         tell(&text);
@@ -51,7 +51,9 @@ fn summary(errors: usize, warnings: usize) -> String {
     match (errors, warnings) {
         (0, warnings) => plural(warnings, "warning"),
         (errors, 0) => plural(errors, "error"),
-        (errors, warnings) => format!("{}, {}", plural(errors, "error"), plural(warnings, "warning")),
+        (errors, warnings) => {
+            format!("{}, {}", plural(errors, "error"), plural(warnings, "warning"))
+        }
     }
 }
 
@@ -73,10 +75,10 @@ fn one(problem: &Problem, sources: &[(Arc<str>, Arc<str>)]) -> String {
         let caret = "^".if_supports_color(Stream::Stderr, |text| text.style(style)).to_string();
         let shown: String = line.chars().take(160).collect();
         // Writing to a string cannot fail.
-        let _ = write!(text, " {number} | {shown}\n {margin} | {}{caret}\n", " ".repeat(column));
+        write!(text, " {number} | {shown}\n {margin} | {}{caret}\n", " ".repeat(column)).ok();
     }
     if let Some(help) = &problem.help {
-        let _ = writeln!(text, "  help: {help}");
+        writeln!(text, "  help: {help}").ok();
     }
     text
 }

@@ -75,7 +75,11 @@ async fn serve(backend: Backend, socket: TcpListener) {
     }
 }
 
-fn answer(backend: Backend, request: &Request<Incoming>, trigger: &Trigger) -> Response<Full<Bytes>> {
+fn answer(
+    backend: Backend,
+    request: &Request<Incoming>,
+    trigger: &Trigger,
+) -> Response<Full<Bytes>> {
     let path: Vec<&str> = request.uri().path().split('/').skip(1).collect();
     match (request.method(), &path[..]) {
         (&Method::GET, ["healthz"]) => reply(StatusCode::OK, &json!({ "status": "ok" })),

@@ -1,9 +1,12 @@
 //! Notices when files change. Folders are watched rather than files, so that a file that is replaced
 //! by another (an editor's save, a Kubernetes ConfigMap's swap of links) is noticed as well.
 
+use notify::event::ModifyKind;
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
+use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc;
 
 /// Watches folders and tells that something changed, never what.
@@ -11,6 +14,8 @@ use tokio::sync::mpsc;
 pub(crate) struct Watch {
     watcher: RecommendedWatcher,
     folders: BTreeSet<PathBuf>,
+    /// Names of the files whose content matters; shared with the watcher's thread.
+    files: Arc<Mutex<HashSet<OsString>>>,
 }
 
 impl Watch {
@@ -20,20 +25,22 @@ impl Watch {
     /// When the system has no more watches to give.
     pub(crate) fn new() -> notify::Result<(Self, mpsc::Receiver<()>)> {
         let (sender, receiver) = mpsc::channel(1);
+        let files = Arc::new(Mutex::new(HashSet::new()));
+        let ours = Arc::clone(&files);
         let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
-            let is_change =
-                event.map_or(true, |event| !matches!(event.kind, EventKind::Access(_)));
-            if is_change {
+            let ours = ours.lock().unwrap_or_else(PoisonError::into_inner);
+            if event.map_or(true, |event| matters(&event, &ours)) {
                 // A token that is already waiting says the same.
-                drop(sender.try_send(()));
+                sender.try_send(()).ok();
             }
         })?;
-        Ok((Self { watcher, folders: BTreeSet::new() }, receiver))
+        Ok((Self { watcher, folders: BTreeSet::new(), files }, receiver))
     }
 
-    /// Watches these folders and no others.
-    pub(crate) fn follow(&mut self, folders: Vec<PathBuf>) {
-        let wanted: BTreeSet<PathBuf> = folders.into_iter().collect();
+    /// Watches these folders and no others, and in them the content of files of these names.
+    pub(crate) fn follow(&mut self, folders: &[PathBuf], files: &HashSet<OsString>) {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner).clone_from(files);
+        let wanted: BTreeSet<PathBuf> = folders.iter().cloned().collect();
         for gone in self.folders.difference(&wanted) {
             // A folder that no longer exists is no longer watched anyway.
             drop(self.watcher.unwatch(gone));
@@ -48,5 +55,18 @@ impl Watch {
             watched.insert(folder);
         }
         self.folders = watched;
+    }
+}
+
+/// Names that come, go or move may be ours under another name (links are swapped so); of what is
+/// written to, only our own files matter: a log beside the config is written to all the time.
+fn matters(event: &Event, ours: &HashSet<OsString>) -> bool {
+    match event.kind {
+        EventKind::Access(_) => false,
+        EventKind::Modify(ModifyKind::Name(_)) => true,
+        EventKind::Modify(_) => {
+            event.paths.iter().filter_map(|path| path.file_name()).any(|name| ours.contains(name))
+        }
+        _ => true,
     }
 }

@@ -28,7 +28,8 @@ pub(crate) struct Arguments {
 fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     let (name, value) = text.split_once(':').ok_or("write it as `name: value`")?;
     let name = name.trim().parse().map_err(|_| format!("`{name}` is not a header name"))?;
-    let value = value.trim().parse().map_err(|_| "the value cannot stand in a header".to_owned())?;
+    let value =
+        value.trim().parse().map_err(|_| "the value cannot stand in a header".to_owned())?;
     Ok((name, value))
 }
 
@@ -39,7 +40,8 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
         return ExitCode::from(crate::BAD_CONFIG);
     };
     let mut headers = HeaderMap::new();
-    headers.extend(arguments.header.iter().map(|(name, value)| (Some(name.clone()), value.clone())));
+    headers
+        .extend(arguments.header.iter().map(|(name, value)| (Some(name.clone()), value.clone())));
     let question =
         Question { method: arguments.method.clone(), url: arguments.url.clone(), headers };
     match explain(&snapshot, &question) {
@@ -54,7 +56,9 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(why) => {
-            render::failure(&format!("{why}; write it whole, such as https://api.example.com/orders/1"));
+            render::failure(&format!(
+                "{why}; write it whole, such as https://api.example.com/orders/1"
+            ));
             ExitCode::from(crate::FAILED)
         }
     }

@@ -43,7 +43,8 @@ fn create(arguments: &Create) -> ExitCode {
     let consumer = &arguments.consumer;
     match arguments.format {
         Format::Json => render::out(
-            &serde_json::json!({ "consumer": consumer, "key": key.reveal(), "hash": hash }).to_string(),
+            &serde_json::json!({ "consumer": consumer, "key": key.reveal(), "hash": hash })
+                .to_string(),
         ),
         Format::Text => render::out(&format!(
             "key    {}\n       give it to the client; it cannot be shown again\n\nconfig consumers:\n         {consumer}:\n           keys: [\"{hash}\"]",
@@ -66,7 +67,7 @@ fn hash() -> ExitCode {
 fn hexadecimal(hash: &[u8; 32]) -> String {
     hash.iter().fold("sha256:".to_owned(), |mut text, byte| {
         // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
+        write!(text, "{byte:02x}").ok();
         text
     })
 }

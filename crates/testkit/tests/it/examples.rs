@@ -1,0 +1,196 @@
+//! The examples: each is in canonical form, loads without a warning, and answers as its page says. The
+//! backends are in memory, at the addresses that the examples name.
+
+use super::files;
+use base::Severity;
+use testkit::backend::{Act, Backend};
+use testkit::gateway::report;
+use testkit::{Authority, Surroundings, TestGateway, repository};
+
+/// The header with the quick start's key.
+const KEY: &str = "x-api-key: yett_dEHrmf3MqeszyEbnFCTM23kvBovNVDB8DKE0xHOu9pO09GWdc";
+/// The backends of the shop, as far as they matter here.
+const SHOP: &[&str] = &["127.0.0.1:9101", "127.0.0.1:9102", "127.0.0.1:9103", "127.0.0.1:9111"];
+/// nginx in the example of a static site.
+const FILES: &str = "127.0.0.1:8081";
+
+/// A request to an example, and what the answer must hold, `-` for what it must not.
+struct Case {
+    example: &'static str,
+    listener: &'static str,
+    request: &'static str,
+    expected: &'static [&'static str],
+}
+
+const fn case(
+    example: &'static str,
+    request: &'static str,
+    expected: &'static [&'static str],
+) -> Case {
+    Case { example, listener: "public", request, expected }
+}
+
+const CASES: &[Case] = &[
+    case("quickstart", "GET /orders/1", &["401", "credentials_missing", "x-served-by: yett"]),
+    case("quickstart", "GET /orders/1\nKEY", &["200", "GET /orders/1", "x-yett-consumer: demo", "-x-api-key"]),
+    case("quickstart", "GET /orders/1\nx-api-key: yett_nope", &["401", "credentials_invalid"]),
+    case("quickstart", "POST /orders\nKEY\ncontent-length: 2\n\nhi", &["200", "POST /orders"]),
+    case("quickstart", "DELETE /orders/1\nKEY", &["405", "allow: GET, HEAD"]),
+    case("quickstart", "GET /customers/2\nKEY", &["200", "GET /customers/2"]),
+    case("quickstart", "GET /", &["200", "a small shop"]),
+    case("quickstart", "GET /nothing", &["404", "no_route"]),
+    case("static-site", "GET /", &["200", "content-security-policy: default-src", "-server: nginx"]),
+    case("static-site", "GET /start.html", &["301", "location: /"]),
+    case("static-site", "POST /\ncontent-length: 2\n\nhi", &["405", "allow: GET, HEAD"]),
+    case("static-site", "GET /\ncontent-length: 2\n\nhi", &["413", "body_too_large"]),
+    case("teams", "GET /orders/1\nKEY", &["200", "x-yett-consumer: web-shop", "q=100;w=1", "q=10;w=1"]),
+    case("teams", "POST /orders\nKEY", &["200", "POST /orders"]),
+    case("teams", "GET /stock/7", &["401", "credentials_missing"]),
+    case("teams", "GET /stock/7/public", &["200", "GET /stock/7 ", "\"screens\";q=5", "-public"]),
+    case(
+        "headers",
+        "GET /api/orders/7?a=1\ncookie: a=b\nx-debug-1: x",
+        &["200", "GET /orders/7?a=1", "authorization: Bearer open-sesame", "vary: accept-language", "-cookie", "-x-debug"],
+    ),
+    case("headers", "GET /api/articles/7/stock", &["200", "GET /stock/7 "]),
+    case("headers", "GET /api/v0/orders/7?lang=en", &["308", "location: /api/orders/7?lang=en"]),
+    case(
+        "headers",
+        "OPTIONS /api/orders/7\norigin: https://shop.example.com\naccess-control-request-method: GET",
+        &["204", "access-control-allow-origin: https://shop.example.com"],
+    ),
+    case(
+        "headers",
+        "OPTIONS /api/orders/7\norigin: https://elsewhere.example\naccess-control-request-method: GET",
+        &["403", "cors_refused", "-access-control-allow-origin"],
+    ),
+    Case {
+        example: "tls",
+        listener: "plain",
+        request: "GET /where?to=1\nhost: localhost:8080",
+        expected: &["308", "location: https://localhost:8443/where?to=1"],
+    },
+];
+
+/// An example with what its page has readers set up.
+fn example(name: &str, authority: &Authority) -> Surroundings {
+    let folder = repository().join("examples").join(name);
+    let mut all = Surroundings::folder(&folder).env("BACKEND_TOKEN", "open-sesame");
+    for (file, host) in [("site", "localhost"), ("api", "api.localhost")] {
+        let pair = authority.sign(&[host]);
+        all = all.file(&format!("certs/{file}.pem"), pair.cert_pem);
+        all = all.file(&format!("certs/{file}.key"), pair.key_pem);
+    }
+    all
+}
+
+fn serve(name: &str, authority: &Authority) -> TestGateway {
+    let gateway = TestGateway::within(&example(name, authority));
+    for address in SHOP {
+        gateway.put(address, Backend::echo());
+    }
+    let page = "HTTP/1.1 200 OK\nserver: nginx\ncontent-type: text/html\ncontent-length: 6\n\nhello\n";
+    gateway.put(FILES, Backend::acts([Act::Answer(page.to_owned())]));
+    gateway
+}
+
+fn names() -> Vec<String> {
+    let folders = std::fs::read_dir(repository().join("examples")).unwrap();
+    let mut names: Vec<String> =
+        folders.map(|folder| folder.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[tokio::test]
+async fn examples_answer_as_their_pages_say() {
+    let authority = Authority::new();
+    for name in names() {
+        let gateway = serve(&name, &authority);
+        let mut asked = 0;
+        for case in CASES.iter().filter(|case| case.example == name) {
+            let request = case.request.replace("KEY", KEY);
+            let request = request.replacen('\n', " HTTP/1.1\n", 1);
+            let request =
+                if request.contains('\n') { request } else { format!("{request} HTTP/1.1") };
+            let mut connection = gateway.connect_to(case.listener);
+            let answer = gateway.ask_on(&mut connection, &request).await;
+            let (status, rest) = case.expected.split_first().unwrap();
+            let asked_for = format!("{name}: {request}\n{answer}");
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{asked_for}");
+            for part in rest {
+                match part.strip_prefix('-') {
+                    None => assert!(answer.contains(part), "`{part}` is missing in {asked_for}"),
+                    Some(part) => assert!(!answer.contains(part), "`{part}` is in {asked_for}"),
+                }
+            }
+            asked += 1;
+        }
+        assert!(asked > 0, "no request is made to the example `{name}`");
+    }
+}
+
+#[tokio::test]
+async fn the_quick_start_limits_stock_checks() {
+    let gateway = serve("quickstart", &Authority::new());
+    for expected in [200, 200, 200, 200, 200, 429, 429] {
+        let answer = gateway.ask(&format!("GET /stock/1 HTTP/1.1\n{KEY}")).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {expected}")), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn the_quick_start_serves_orders_with_one_of_two_servers() {
+    let gateway = serve("quickstart", &Authority::new());
+    gateway.put("127.0.0.1:9111", Backend::refusing());
+    for id in 1..5 {
+        let answer = gateway.ask(&format!("GET /orders/{id} HTTP/1.1\n{KEY}")).await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn the_tls_example_chooses_its_certificate_by_name() {
+    let authority = Authority::new();
+    let gateway = serve("tls", &authority);
+    for (host, path, expected) in [
+        ("localhost", "/", "this is the site"),
+        ("api.localhost", "/status", "strict-transport-security"),
+        ("localhost", "/status", "no_route"),
+    ] {
+        let mut connection = gateway.connect_tls("secure", host, &authority.ca_pem).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\nhost: {host}:8443");
+        let answer = gateway.ask_on(&mut connection, &request).await;
+        assert!(answer.contains(expected), "{answer}");
+    }
+    let stranger = Authority::new();
+    let refused = gateway.connect_tls("secure", "localhost", &stranger.ca_pem).await;
+    assert!(refused.is_err(), "a client that trusts another authority must not connect");
+}
+
+#[test]
+fn examples_have_no_errors_and_no_warnings() {
+    let authority = Authority::new();
+    for name in names() {
+        let report = report(&example(&name, &authority));
+        // The certificates of tests are made by the real clock, and looked at by that of the test.
+        let is_bad =
+            |p: &&base::Problem| p.severity != Severity::Note && p.code != "early_certificate";
+        let bad: Vec<_> = report.problems().iter().filter(is_bad).collect();
+        assert!(bad.is_empty(), "{name}: {bad:?}");
+    }
+}
+
+#[test]
+fn examples_are_in_canonical_form_and_explained() {
+    for source in files::ending(".yaml") {
+        if source.path.starts_with("examples/") {
+            let formatted = model::format(&source.text, &source.path.as_str().into()).unwrap();
+            assert_eq!(formatted, source.text, "`yett fmt` would change {}", source.path);
+        }
+    }
+    for name in names() {
+        let page = files::read(&format!("examples/{name}/README.md"));
+        assert!(page.contains("```sh\n") && page.contains("curl "), "{name}: how is it run?");
+    }
+}

@@ -1,0 +1,25 @@
+//! The whole product: the real binary, against real servers and by real clients, all on loopback.
+
+#[cfg(test)]
+mod it {
+    mod backend;
+    mod client;
+    mod servers;
+    mod wait;
+    mod yett;
+
+    mod admin;
+    mod bad_input;
+    mod bad_reload;
+    mod commands;
+    mod failover;
+    mod leaving;
+    mod messages;
+    mod reload;
+    mod secrets;
+    mod serving;
+    mod shutdown;
+    mod swaps;
+    mod tls;
+    mod transfer;
+}

@@ -1,0 +1,121 @@
+//! TLS of listeners, seen by curl and openssl.
+
+use super::backend::Backend;
+use super::client::{curl, curl_fails};
+use super::yett::{Launch, TOP, Yett};
+use std::process::{Command, Stdio};
+use testkit::Authority;
+
+/// Two names, a wildcard, and a plain listener that redirects.
+fn start(backend: &Backend, authority: &Authority) -> Yett {
+    let config = format!(
+        "{TOP}listeners:
+  secure:
+    bind: \"127.0.0.1:0\"
+    tls:
+      certificates:
+        - {{ cert: one.pem, key: one.key }}
+        - {{ cert: two.pem, key: two.key }}
+        - {{ cert: wild.pem, key: wild.key }}
+  plain: {{ bind: \"127.0.0.1:0\", redirect_https: 8443 }}
+upstreams: {{ backend: {{ targets: [\"{}\"] }} }}
+apis: {{ all: {{ upstream: backend, public: a test }} }}
+",
+        backend.address
+    );
+    let mut launch = Launch::new(&config).file("ca.pem", &authority.ca_pem);
+    for (file, name) in [("one", "one.test"), ("two", "two.test"), ("wild", "*.wild.test")] {
+        let pair = authority.sign(&[name]);
+        launch = launch
+            .file(&format!("{file}.pem"), &pair.cert_pem)
+            .file(&format!("{file}.key"), &pair.key_pem);
+    }
+    launch.start()
+}
+
+/// Arguments with which curl asks for a name at the secure listener.
+fn asking(yett: &Yett, name: &str) -> Vec<String> {
+    let port = yett.address("secure").rsplit(':').next().unwrap().to_owned();
+    let ca = yett.path("ca.pem").display().to_string();
+    vec![
+        "--cacert".to_owned(),
+        ca,
+        "--resolve".to_owned(),
+        format!("{name}:{port}:127.0.0.1"),
+        format!("https://{name}:{port}/path?query=1"),
+    ]
+}
+
+fn words(arguments: &[String]) -> Vec<&str> {
+    arguments.iter().map(String::as_str).collect()
+}
+
+#[test]
+fn the_certificate_is_chosen_by_the_name() {
+    let backend = Backend::echo();
+    let yett = start(&backend, &Authority::new());
+    for name in ["one.test", "two.test", "a.wild.test", "B.Wild.Test"] {
+        assert_eq!(curl(&words(&asking(&yett, name))).status, 200, "{name}");
+    }
+    // 60: the certificate is for another name.
+    for name in ["a.b.wild.test", "wild.test", "other.test"] {
+        assert_eq!(curl_fails(&words(&asking(&yett, name))), 60, "{name}");
+        let mut insecure = asking(&yett, name);
+        insecure.push("-k".to_owned());
+        assert_eq!(curl(&words(&insecure)).status, 200, "{name}");
+    }
+    assert_eq!(backend.seen()[0].header("x-forwarded-proto").unwrap(), "https");
+}
+
+#[test]
+fn http_2_and_http_1_are_negotiated() {
+    let backend = Backend::echo();
+    let yett = start(&backend, &Authority::new());
+    for (version, line) in [("--http2", "HTTP/2 200"), ("--http1.1", "HTTP/1.1 200"), ("--no-alpn", "HTTP/1.1 200")] {
+        let mut arguments = asking(&yett, "one.test");
+        arguments.push(version.to_owned());
+        let answer = curl(&words(&arguments));
+        assert!(answer.head.starts_with(line), "{version}: {}", answer.head);
+        assert!(answer.body.starts_with("GET /path?query=1 HTTP/1.1"), "{}", answer.body);
+    }
+    for (arguments, expected) in [
+        (["-tls1_2", "-alpn", "h2"], "TLSv1.2"),
+        (["-tls1_3", "-alpn", "h2"], "TLSv1.3"),
+    ] {
+        let output = Command::new("openssl")
+            .args(["s_client", "-connect", &yett.address("secure"), "-servername", "two.test"])
+            .args(arguments)
+            .stdin(Stdio::null())
+            .output()
+            .expect("openssl is installed");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(text.contains(expected) && text.contains("ALPN protocol: h2"), "{text}");
+    }
+    let mut old = asking(&yett, "one.test");
+    old.extend(["--tls-max".to_owned(), "1.1".to_owned()]);
+    assert_eq!(curl_fails(&words(&old)), 35, "TLS 1.1 is refused");
+    let failed = |yett: &Yett| yett.metric("yett_tls_handshakes_failed_total", &["listener=\"secure\""]);
+    super::wait::until_true("the handshake is counted", || failed(&yett) >= 1.0);
+}
+
+#[test]
+fn a_plain_listener_sends_clients_to_https() {
+    let backend = Backend::echo();
+    let yett = start(&backend, &Authority::new());
+    let answer = curl(&["-H", "host: one.test", &format!("{}/a//b?c=d", yett.url("plain"))]);
+    assert_eq!(answer.status, 308);
+    assert_eq!(answer.header("location").unwrap(), "https://one.test:8443/a/b?c=d");
+    let posted = curl(&["-d", "x", "-H", "host: one.test", &yett.url("plain")]);
+    assert_eq!(posted.status, 308);
+    assert_eq!(backend.seen().len(), 0);
+}
+
+#[test]
+fn plain_http_on_a_tls_listener_gets_nowhere() {
+    let backend = Backend::echo();
+    let yett = start(&backend, &Authority::new());
+    let url = yett.url("secure").replace("https", "http");
+    assert_ne!(curl_fails(&[&url]), 0);
+    assert_eq!(backend.seen().len(), 0);
+    assert_eq!(curl(&words(&asking(&yett, "one.test"))).status, 200);
+}

@@ -1,0 +1,99 @@
+//! Bodies far larger than the memory they may take.
+
+use super::backend::{self, Backend};
+use super::client::{connect, curl, curl_command, read_head};
+use super::servers::Nginx;
+use super::yett::{Launch, Yett, plain};
+use std::fs;
+use std::io::{Read as _, Write as _};
+
+const SIZE: usize = 50 << 20;
+/// What the gateway may hold at most, in kilobytes; the program itself is the most of it.
+const MEMORY_MAX_KB: u64 = 48 << 10;
+
+/// Bytes that repeat nowhere.
+fn noise(length: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut bytes = Vec::with_capacity(length + 8);
+    while bytes.len() < length {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    bytes.truncate(length);
+    bytes
+}
+
+fn check_memory(yett: &Yett) {
+    let peak = yett.memory_kb("VmHWM");
+    assert!(peak < MEMORY_MAX_KB, "{peak} kB at most, now {} kB", yett.memory_kb("VmRSS"));
+}
+
+#[test]
+fn a_large_download_arrives_whole_in_little_memory() {
+    let nginx = Nginx::start("");
+    let content = noise(SIZE);
+    nginx.file("large", &content);
+    let yett = Yett::start(&plain(&nginx.address, ""));
+    let url = format!("{}/large", yett.url("public"));
+    for version in ["--http1.1", "--http2-prior-knowledge"] {
+        let file = yett.path("downloaded");
+        let mut curl = curl_command(&[version, "-o", file.to_str().unwrap(), &url]);
+        assert!(curl.status().unwrap().success(), "{version}");
+        assert!(fs::read(file).unwrap() == content, "{version}: the bytes differ");
+    }
+    assert_eq!(yett.metric("yett_response_bytes_total", &["api=\"all\""]), 2.0 * SIZE as f64);
+    check_memory(&yett);
+}
+
+#[test]
+fn a_large_upload_arrives_whole_in_little_memory() {
+    let content = noise(SIZE);
+    let expected = content.clone();
+    let backend = Backend::start(move |seen, stream| {
+        let is_whole: &[u8] = if seen.body == expected { b"whole" } else { b"spoilt" };
+        backend::answer(stream, "200 OK", "", is_whole)
+    });
+    let launch = Launch::new(&plain(&backend.address.to_string(), "")).file("upload", &content);
+    let yett = launch.start();
+    let upload = format!("@{}", yett.path("upload").display());
+    let cases: [&[&str]; 3] =
+        [&["--http1.1"], &["--http1.1", "-H", "transfer-encoding: chunked"], &["--http2-prior-knowledge"]];
+    for case in cases {
+        let url = yett.url("public");
+        let answer = curl(&[case, &["--data-binary", &upload, &url]].concat());
+        assert_eq!((answer.status, answer.body.as_str()), (200, "whole"), "{case:?}");
+    }
+    assert_eq!(yett.metric("yett_request_bytes_total", &["api=\"all\""]), 3.0 * SIZE as f64);
+    check_memory(&yett);
+}
+
+#[test]
+fn a_client_that_reads_slowly_holds_the_backend_back() {
+    let nginx = Nginx::start("");
+    nginx.file("large", &noise(SIZE));
+    let yett = Yett::start(&plain(&nginx.address, ""));
+    let request = b"GET /large HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+    let mut streams: Vec<_> = (0..8).map(|_| connect(&yett.address("public"))).collect();
+    for stream in &mut streams {
+        stream.write_all(request).unwrap();
+    }
+    // Each takes small bites in turn, so that the backend is ahead of all of them all the time.
+    for stream in &mut streams {
+        assert!(read_head(stream).starts_with("HTTP/1.1 200"));
+    }
+    let mut taken = 0;
+    let mut bite = [0; 4096];
+    for _ in 0..1_000 {
+        for stream in &mut streams {
+            taken += stream.read(&mut bite).unwrap();
+        }
+    }
+    assert!(taken < streams.len() * SIZE);
+    check_memory(&yett);
+    let mut rest = streams.pop().unwrap();
+    let mut whole = Vec::new();
+    rest.read_to_end(&mut whole).unwrap();
+    assert!(whole.len() >= SIZE - 4096 * 1_000, "{}", whole.len());
+}
