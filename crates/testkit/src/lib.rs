@@ -3,11 +3,7 @@
 //!
 //! Only tests may use this crate, and it must never open a port or touch the network. Start reading at
 //! [`gateway::TestGateway`].
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "this crate is for tests"
-)]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "this crate is for tests")]
 
 /// Backends in memory that do what a test tells them.
 pub mod backend;

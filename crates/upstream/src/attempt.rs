@@ -157,7 +157,7 @@ async fn head(
     let mut response = pin!(response);
     let late = |why: String| Fault::new(Stage::Forward, FaultCode::FirstByteTimeout).cause(why);
     if let Some(upload) = upload {
-        match first(response.as_mut(), pin!(upload.wait(limits.idle))).await {
+        match first(response.as_mut(), Box::pin(upload.wait(limits.idle)).as_mut()).await {
             Ok(sent) => return Ok(sent),
             Err(true) => {}
             Err(false) => return Err(late("the target stopped taking the request".to_owned())),

@@ -74,6 +74,17 @@ impl Reach {
         if !is_fresh && let Some(held) = self.take(worker) {
             return Ok((held, true));
         }
+        // Boxed, so that a request that needs no new connection does not carry what opening one takes.
+        Box::pin(self.fetch(worker, limit, is_fresh)).await
+    }
+
+    /// A new connection, or one that somebody else opens meanwhile.
+    async fn fetch(
+        &self,
+        worker: usize,
+        limit: Option<Duration>,
+        is_fresh: bool,
+    ) -> Result<(Held, bool), ConnectError> {
         if !self.connector.may_speak_http2() || self.pool.prefers_http1() {
             return self.open(worker, limit).await.map(|held| (held, false));
         }

@@ -78,7 +78,8 @@ fn links_lead_somewhere() {
                     repository().join(own.parent().unwrap()).join(path)
                 };
                 let text = std::fs::read_to_string(&file).unwrap_or_default();
-                let is_there = file.exists() && (heading.is_empty() || anchors(&text).contains(heading));
+                let is_there =
+                    file.exists() && (heading.is_empty() || anchors(&text).contains(heading));
                 if !is_there {
                     found.push(format!("{}:{number}: {target}", document.path));
                 }
@@ -98,9 +99,11 @@ fn paths_that_are_named_exist() {
             for path in named.captures_iter(line).map(|c| c.get(2).unwrap().as_str()) {
                 let path = path.trim_end_matches('.');
                 let fixed = path.split_once('*').map_or(path, |(before, _)| before);
-                let fixed = fixed.rsplit_once('/').filter(|_| path != fixed).map_or(fixed, |(f, _)| f);
-                // Certificates are made by whoever runs the example.
-                if !path.contains("/certs/") && !repository().join(fixed).exists() {
+                let fixed =
+                    fixed.rsplit_once('/').filter(|_| path != fixed).map_or(fixed, |(f, _)| f);
+                // What an example or a benchmark makes is not committed.
+                let is_made = path.contains("/certs/") || path.contains("/out/");
+                if !is_made && !repository().join(fixed).exists() {
                     found.push(format!("{}:{number}: {path}", document.path));
                 }
             }
@@ -146,7 +149,10 @@ fn every_config_in_a_document_loads() {
     let mut found = Vec::new();
     for block in all_blocks("yaml") {
         let Some(config) = whole(&block.text) else {
-            found.push(format!("{}: it begins with neither `version:` nor `policies:`", block.place));
+            found.push(format!(
+                "{}: it begins with neither `version:` nor `policies:`",
+                block.place
+            ));
             continue;
         };
         let report = report(&surroundings(&config));
@@ -200,6 +206,15 @@ fn the_life_of_a_request_has_the_chapters_of_the_code() {
     let of_stages: Vec<&str> =
         headings.into_iter().filter(|heading| names.iter().any(|name| name == heading)).collect();
     assert_eq!(of_stages, names);
+}
+
+#[test]
+fn the_headers_that_are_stripped_are_those_that_are_listed() {
+    let page = files::read("SECURITY.md");
+    let (_, after) = page.split_once("<!-- identity headers -->").unwrap();
+    let (listed, _) = after.split_once("<!-- end -->").unwrap();
+    let listed: Vec<&str> = listed.split('`').skip(1).step_by(2).collect();
+    assert_eq!(listed, proxy::admit::IDENTITY_HEADERS);
 }
 
 #[test]

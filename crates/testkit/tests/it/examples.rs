@@ -32,25 +32,44 @@ const fn case(
 
 const CASES: &[Case] = &[
     case("quickstart", "GET /orders/1", &["401", "credentials_missing", "x-served-by: yett"]),
-    case("quickstart", "GET /orders/1\nKEY", &["200", "GET /orders/1", "x-yett-consumer: demo", "-x-api-key"]),
+    case(
+        "quickstart",
+        "GET /orders/1\nKEY",
+        &["200", "GET /orders/1", "x-yett-consumer: demo", "-x-api-key"],
+    ),
     case("quickstart", "GET /orders/1\nx-api-key: yett_nope", &["401", "credentials_invalid"]),
     case("quickstart", "POST /orders\nKEY\ncontent-length: 2\n\nhi", &["200", "POST /orders"]),
     case("quickstart", "DELETE /orders/1\nKEY", &["405", "allow: GET, HEAD"]),
     case("quickstart", "GET /customers/2\nKEY", &["200", "GET /customers/2"]),
     case("quickstart", "GET /", &["200", "a small shop"]),
     case("quickstart", "GET /nothing", &["404", "no_route"]),
-    case("static-site", "GET /", &["200", "content-security-policy: default-src", "-server: nginx"]),
+    case(
+        "static-site",
+        "GET /",
+        &["200", "content-security-policy: default-src", "-server: nginx"],
+    ),
     case("static-site", "GET /start.html", &["301", "location: /"]),
     case("static-site", "POST /\ncontent-length: 2\n\nhi", &["405", "allow: GET, HEAD"]),
     case("static-site", "GET /\ncontent-length: 2\n\nhi", &["413", "body_too_large"]),
-    case("teams", "GET /orders/1\nKEY", &["200", "x-yett-consumer: web-shop", "q=100;w=1", "q=10;w=1"]),
+    case(
+        "teams",
+        "GET /orders/1\nKEY",
+        &["200", "x-yett-consumer: web-shop", "q=100;w=1", "q=10;w=1"],
+    ),
     case("teams", "POST /orders\nKEY", &["200", "POST /orders"]),
     case("teams", "GET /stock/7", &["401", "credentials_missing"]),
     case("teams", "GET /stock/7/public", &["200", "GET /stock/7 ", "\"screens\";q=5", "-public"]),
     case(
         "headers",
         "GET /api/orders/7?a=1\ncookie: a=b\nx-debug-1: x",
-        &["200", "GET /orders/7?a=1", "authorization: Bearer open-sesame", "vary: accept-language", "-cookie", "-x-debug"],
+        &[
+            "200",
+            "GET /orders/7?a=1",
+            "authorization: Bearer open-sesame",
+            "vary: accept-language",
+            "-cookie",
+            "-x-debug",
+        ],
     ),
     case("headers", "GET /api/articles/7/stock", &["200", "GET /stock/7 "]),
     case("headers", "GET /api/v0/orders/7?lang=en", &["308", "location: /api/orders/7?lang=en"]),
@@ -89,7 +108,8 @@ fn serve(name: &str, authority: &Authority) -> TestGateway {
     for address in SHOP {
         gateway.put(address, Backend::echo());
     }
-    let page = "HTTP/1.1 200 OK\nserver: nginx\ncontent-type: text/html\ncontent-length: 6\n\nhello\n";
+    let page =
+        "HTTP/1.1 200 OK\nserver: nginx\ncontent-type: text/html\ncontent-length: 6\n\nhello\n";
     gateway.put(FILES, Backend::acts([Act::Answer(page.to_owned())]));
     gateway
 }

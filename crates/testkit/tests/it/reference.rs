@@ -120,7 +120,8 @@ references to secrets.
     );
     for (name, definition) in definitions {
         // A long form is shown with its short one, and policies have a page of their own.
-        let is_part = name.strip_suffix("Long").is_some_and(|short| definitions.contains_key(short));
+        let is_part =
+            name.strip_suffix("Long").is_some_and(|short| definitions.contains_key(short));
         if name != "Policy" && !is_part {
             page.push_str(&definition_section(name, definition, &tables));
         }

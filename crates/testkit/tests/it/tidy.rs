@@ -16,7 +16,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("policy", &["base", "telemetry", "traffic"]),
     ("compile", &["base", "telemetry", "model", "traffic", "upstream", "policy"]),
     ("proxy", &["base", "telemetry", "traffic"]),
-    ("testkit", &["base", "telemetry", "model", "traffic", "upstream", "policy", "compile", "proxy"]),
+    (
+        "testkit",
+        &["base", "telemetry", "model", "traffic", "upstream", "policy", "compile", "proxy"],
+    ),
     ("yett", &["base", "telemetry", "model", "traffic", "upstream", "policy", "compile", "proxy"]),
 ];
 
@@ -76,7 +79,8 @@ fn crates_use_only_whom_they_may() {
 fn every_crate_follows_the_rules_of_the_workspace() {
     let mut found = Vec::new();
     for manifest in files::ending("/Cargo.toml") {
-        for wanted in ["[lints]\nworkspace = true", "publish.workspace = true", "description = \""] {
+        for wanted in ["[lints]\nworkspace = true", "publish.workspace = true", "description = \""]
+        {
             if manifest.path.starts_with("crates/") && !manifest.text.contains(wanted) {
                 found.push(format!("{} lacks `{}`", manifest.path, wanted.replace('\n', " ")));
             }
@@ -89,8 +93,11 @@ fn every_crate_follows_the_rules_of_the_workspace() {
 fn every_crate_has_its_place_in_the_architecture() {
     let page = files::read("ARCHITECTURE.md");
     let missing = |(name, _): &&(&str, &[&str])| !page.contains(&format!("### `{name}`"));
-    let found: Vec<_> =
-        ARROWS.iter().filter(missing).map(|(name, _)| format!("`{name}` has no paragraph")).collect();
+    let found: Vec<_> = ARROWS
+        .iter()
+        .filter(missing)
+        .map(|(name, _)| format!("`{name}` has no paragraph"))
+        .collect();
     none("ARCHITECTURE.md", &found);
 }
 
@@ -116,7 +123,7 @@ fn every_module_is_documented_where_it_is_declared() {
     let declared = Regex::new(r"^\s*(pub(\([a-z]+\))? )?mod [a-z_]+;$").unwrap();
     let mut found = Vec::new();
     for source in files::ending(".rs") {
-        if !matches!(source.name(), "lib.rs" | "main.rs" | "it.rs") {
+        if !matches!(source.name(), "lib.rs" | "main.rs") {
             continue;
         }
         let mut before = "";
@@ -166,9 +173,10 @@ fn nothing_is_left_for_later() {
 #[test]
 fn names_say_what_things_are() {
     let sources = files::ending(".rs");
-    let vague = r"\b(struct|enum|trait|type|mod|fn) \w*(Manager|Helper|Util|_util|_helper|_manager)";
+    let vague =
+        r"\b(struct|enum|trait|type|mod|fn) \w*(Manager|Helper|Util|_util|_helper|_manager)";
     none("vague names", &search(&sources, vague));
-    none("`get_` says nothing", &search(&sources, r"\bfn get_"));
+    none("`get_` says nothing", &search(&sources, r"\bpub(\([a-z]+\))? (const |async )*fn get_"));
     none("wildcard imports", &search(&sources, r"^\s*(pub )?use (crate|super)(::\w+)*::\*;"));
 }
 

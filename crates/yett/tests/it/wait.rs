@@ -1,7 +1,7 @@
 //! Waiting for what will come: conditions that are asked for again and again, up to a deadline.
 
 use std::io::{BufRead as _, BufReader, Read};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long anything may take, on a slow machine with much else to do.
@@ -74,7 +74,7 @@ impl Lines {
     }
 
     pub(crate) fn all(&self) -> Vec<String> {
-        self.0.0.lock().unwrap().clone()
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(crate) fn text(&self) -> String {

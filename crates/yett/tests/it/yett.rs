@@ -93,8 +93,12 @@ impl Launch {
             command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let log = Lines::of(child.stderr.take().unwrap());
         let access = Lines::of(child.stdout.take().unwrap());
-        let yett = Yett { child, folder: self.folder, log, access };
-        yett.admin();
+        let mut yett = Yett { child, folder: self.folder, log, access };
+        wait::until("the gateway serves", || {
+            let ended = yett.child.try_wait().unwrap();
+            assert_eq!(ended, None, "it ended: {}", yett.log.text());
+            yett.log.text().contains("serving ").then_some(())
+        });
         client::until_ok(&yett.admin(), "/readyz");
         yett
     }

@@ -1,0 +1,33 @@
+//! The data plane from outside: raw bytes in, raw bytes out, and what the backend saw.
+
+#[cfg(test)]
+mod it {
+    /// Conversations in raw bytes.
+    mod kit;
+    /// Which host a request is for.
+    mod hosts;
+    /// The path that is routed is the path that is forwarded.
+    mod paths;
+    /// Headers on their way, in both directions.
+    mod headers;
+    /// Requests that two programs may read differently.
+    mod smuggling;
+    /// Requests that are too large.
+    mod sizes;
+    /// From host, path and method to a route.
+    mod routing;
+    /// Bodies, framing and connections.
+    mod streams;
+    /// More than one attempt.
+    mod retries;
+    /// Whoever is too slow.
+    mod timeouts;
+    /// Backends that do not speak HTTP as they should.
+    mod liars;
+    /// What a client is told when a request fails.
+    mod faults;
+    /// Every request is written down exactly once.
+    mod recording;
+    /// Another config while requests are under way, and the end.
+    mod reloads;
+}
