@@ -107,7 +107,13 @@ fn target(written: &Placed<Target>, inputs: Inputs<'_>, report: &mut Report) -> 
             weight: u32::from(written.weight),
         }),
         Err(why) => {
-            report.error("bad_target", &written.place, why);
+            let message = if written.address.has_reference() {
+                // The reason repeats the text, which came from a secret.
+                format!("what `{}` stands for is not a host and a port", written.address)
+            } else {
+                why
+            };
+            report.error("bad_target", &written.place, message);
             None
         }
     }

@@ -117,7 +117,8 @@ pub fn check<'a>(
     let listener = snapshot.listener(&exchange.connection.listener);
     let listener = listener.ok_or_else(|| fault(FaultCode::ListenerGone).closing())?;
     exchange.revision = Arc::clone(&listener.revision);
-    if exchange.record.fault.take() == Some(FaultCode::BadFraming) {
+    let is_ambiguous = exchange.record.fault.take() == Some(FaultCode::BadFraming);
+    if is_ambiguous || has_unknown_coding(&exchange.request.headers) {
         return Err(fault(FaultCode::BadFraming).closing());
     }
     if matches!(exchange.request.method, Method::CONNECT | Method::TRACE) {
@@ -135,6 +136,14 @@ pub fn check<'a>(
 
 fn fault(code: FaultCode) -> Fault {
     Fault::new(Stage::Admit, code)
+}
+
+/// Whether a transfer coding other than `chunked` alone was applied. Only that one is undone on the way,
+/// so the backend would get the others without being told (RFC 9112, 6.1).
+fn has_unknown_coding(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let is_chunked = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"chunked");
+    codings.next().is_some_and(|first| !is_chunked(first) || codings.next().is_some())
 }
 
 /// Exactly one host, and the same one in both places where it can stand (RFC 9112, 3.2; RFC 9113,
@@ -155,7 +164,7 @@ fn check_host(exchange: &mut Exchange) -> Result<(), Fault> {
     {
         return Err(bad("Host differs from the request target").closing());
     }
-    let authority = request.authority.to_str().map_err(|_| bad("not a host name"))?;
+    let authority = request.authority.to_str().map_err(|_| bad("not a host name").closing())?;
     let host = canonical::host(authority).ok_or_else(|| bad("not a host name").closing())?;
     request.host = Arc::from(host);
     Ok(())
@@ -197,17 +206,24 @@ fn strip(headers: &mut HeaderMap) {
     headers.remove(HOST);
     headers.remove(EXPECT);
     headers.remove(PROXY_AUTHORIZATION);
-    let lies: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| {
-            let name = name.as_str();
-            name.starts_with(OWN_PREFIX) || IDENTITY_HEADERS.binary_search(&name).is_ok()
-        })
-        .cloned()
-        .collect();
+    strip_identity(headers);
+}
+
+/// Removes what only the gateway may say, also from trailers: many backends put them to the headers.
+pub(crate) fn strip_identity(headers: &mut HeaderMap) {
+    let lies: Vec<HeaderName> = headers.keys().filter(|name| is_identity(name)).cloned().collect();
     for name in lies {
         headers.remove(name);
     }
+}
+
+/// Backends that see headers as variables (CGI and its heirs) cannot tell `_` from `-`.
+fn is_identity(name: &HeaderName) -> bool {
+    let is_lie = |name: &str| {
+        name.starts_with(OWN_PREFIX) || IDENTITY_HEADERS.binary_search(&name).is_ok()
+    };
+    let name = name.as_str();
+    if name.contains('_') { is_lie(&name.replace('_', "-")) } else { is_lie(name) }
 }
 
 /// Removes the headers of one connection, those named by `Connection` included. `TE: trailers` stays,

@@ -115,7 +115,7 @@ fn builder() -> Builder<TokioExecutor> {
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(Duration::from_secs(caps::IDLE_TIMEOUT_S))
-        .max_buf_size(caps::CONNECTION_BUFFER_BYTES);
+        .max_buf_size(caps::HEAD_BYTES_MAX);
     builder
         .http2()
         .timer(TokioTimer::new())

@@ -5,7 +5,7 @@
 use crate::admit;
 use crate::gateway::Worker;
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, HOST, HeaderName};
+use http::header::{CONTENT_LENGTH, HOST, HeaderName, TRANSFER_ENCODING};
 use http::{HeaderValue, Method, Request, Uri};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use std::future::Future as _;
@@ -86,7 +86,12 @@ async fn attempts(upstream: &dyn Upstream, exchange: &mut Exchange) -> Result<Re
         let call = Call { worker: exchange.worker, timeouts: exchange.timeouts };
         let failed = match picked.target.send(call, request).await {
             Ok(mut response) => {
-                admit::strip_hop_by_hop(response.headers_mut());
+                let headers = response.headers_mut();
+                if headers.contains_key(TRANSFER_ENCODING) {
+                    // The coding has the last word on the length (RFC 9112, 6.3).
+                    headers.remove(CONTENT_LENGTH);
+                }
+                admit::strip_hop_by_hop(headers);
                 return Ok(response);
             }
             Err(failed) => failed,
@@ -163,10 +168,14 @@ impl HttpBody for ClientBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(cx) {
+        if let Poll::Ready(mut frame) = Pin::new(&mut self.inner).poll_frame(cx) {
             self.silence = None;
-            if let Some(data) = frame.as_ref().and_then(|f| f.as_ref().ok()?.data_ref()) {
-                self.bytes.fetch_add(data.len() as u64, Ordering::Relaxed);
+            if let Some(Ok(frame)) = &mut frame {
+                if let Some(data) = frame.data_ref() {
+                    self.bytes.fetch_add(data.len() as u64, Ordering::Relaxed);
+                } else if let Some(trailers) = frame.trailers_mut() {
+                    admit::strip_identity(trailers);
+                }
             }
             return Poll::Ready(frame);
         }

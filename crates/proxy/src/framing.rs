@@ -2,14 +2,20 @@
 //! `Content-Length` beside it, as RFC 9112, 6.3 permits; another server on the way may read the other
 //! one, which is how requests are smuggled. So the bytes are watched on their way in, message by
 //! message, and such a request is refused and its connection closed.
+//!
+//! A head that takes too long to come ends the connection as well, the first one included: hyper waits
+//! without a limit for the bytes by which it tells HTTP/1 from HTTP/2.
 
-use base::caps::HEAD_BYTES_MAX;
+use base::caps::{HEAD_BYTES_MAX, HEAD_TIMEOUT_S};
+use std::future::Future as _;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
 
 /// Which request of a connection, counted from one, has an ambiguous length; zero for none.
 #[derive(Clone, Debug, Default)]
@@ -29,13 +35,25 @@ pub struct Watched<I> {
     io: I,
     scan: Scan,
     verdict: Verdict,
+    /// Runs while a head is being waited for.
+    late: Option<Pin<Box<Sleep>>>,
 }
 
 impl<I> Watched<I> {
     /// Watches what is read from `io`.
     pub fn new(io: I) -> (Self, Verdict) {
         let verdict = Verdict::default();
-        (Self { io, scan: Scan::default(), verdict: verdict.clone() }, verdict)
+        (Self { io, scan: Scan::default(), verdict: verdict.clone(), late: None }, verdict)
+    }
+
+    /// Nothing came: an error if the head of a request has been waited for too long.
+    fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.scan.is_within_head() {
+            return Poll::Pending;
+        }
+        let limit = Duration::from_secs(HEAD_TIMEOUT_S);
+        let late = self.late.get_or_insert_with(|| Box::pin(sleep(limit)));
+        late.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
@@ -46,10 +64,16 @@ impl<I: AsyncRead + Unpin> AsyncRead for Watched<I> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.io).poll_read(cx, buffer))?;
+        match Pin::new(&mut self.io).poll_read(cx, buffer) {
+            Poll::Pending => return self.poll_late(cx),
+            Poll::Ready(read) => read?,
+        }
         let new = buffer.filled().get(before..).unwrap_or_default();
         if let Some(number) = self.scan.feed(new) {
             self.verdict.0.store(number, Ordering::Release);
+        }
+        if !self.scan.is_within_head() {
+            self.late = None;
         }
         Poll::Ready(Ok(()))
     }
@@ -114,6 +138,12 @@ struct Head {
 }
 
 impl Scan {
+    /// Whether a head has begun and not ended; the first one begins with the connection.
+    fn is_within_head(&self) -> bool {
+        let has_begun = self.requests == 0 || self.head.lines > 0 || !self.line.is_empty();
+        matches!(self.state, State::Head) && has_begun
+    }
+
     /// Takes the next bytes; returns the number of a request with an ambiguous length.
     fn feed(&mut self, mut bytes: &[u8]) -> Option<u64> {
         while !bytes.is_empty() {

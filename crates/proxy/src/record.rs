@@ -193,6 +193,11 @@ impl HttpBody for Recorded {
                 if let Some(data) = frame.data_ref() {
                     self.count(data);
                 }
+                let is_last = frame.is_trailers() || self.inner.is_end_stream();
+                if let Some(underway) = self.underway.as_mut().filter(|_| is_last) {
+                    // The server does not ask again after these either.
+                    underway.record.complete = true;
+                }
                 Some(Ok(frame))
             }
             Some(Err(error)) => Some(Err(self.cut(error))),

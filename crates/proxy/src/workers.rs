@@ -8,9 +8,12 @@ use base::caps;
 use base::shutdown::{self, Phase, Signal, Trigger};
 use std::collections::HashMap;
 use std::fmt;
+use std::future::Future as _;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Waker};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use telemetry::metrics::{ListenerMetrics, Refusal};
@@ -28,6 +31,8 @@ pub struct Workers {
     commands: Vec<mpsc::Sender<Open>>,
     threads: Vec<JoinHandle<()>>,
     listeners: HashMap<Arc<str>, Held>,
+    /// Of listeners that are closed, while connections of theirs go on.
+    leaving: Vec<Trigger>,
 }
 
 /// A listener that is being served.
@@ -50,8 +55,12 @@ impl Workers {
     /// # Errors
     /// When the system refuses a thread or a runtime.
     pub fn start(gateway: &Arc<Gateway>, count: usize) -> io::Result<Self> {
-        let mut workers =
-            Self { commands: Vec::new(), threads: Vec::new(), listeners: HashMap::new() };
+        let mut workers = Self {
+            commands: Vec::new(),
+            threads: Vec::new(),
+            listeners: HashMap::new(),
+            leaving: Vec::new(),
+        };
         for index in 0..count.max(1) {
             let (sender, receiver) = mpsc::channel(COMMANDS_MAX);
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -88,20 +97,28 @@ impl Workers {
         let address = bound.address;
         let held = Held { address, trigger, _claim: bound.claim };
         if let Some(old) = self.listeners.insert(Arc::clone(name), held) {
-            old.trigger.advance(Phase::Draining);
+            self.leave(old);
         }
         Ok(address)
     }
 
+    /// Closes a listener. Its trigger is kept until its connections are gone: without it they would
+    /// take themselves for stopped.
+    fn leave(&mut self, old: Held) {
+        old.trigger.advance(Phase::Draining);
+        self.leaving.retain(|trigger| !is_gone(trigger));
+        self.leaving.push(old.trigger);
+    }
+
     /// Stops accepting on the listeners that are not named; their connections finish what they do.
     pub fn keep_only(&mut self, names: &[Arc<str>]) {
-        self.listeners.retain(|name, held| {
-            let stays = names.contains(name);
-            if !stays {
-                held.trigger.advance(Phase::Draining);
+        let gone: Vec<Arc<str>> =
+            self.listeners.keys().filter(|name| !names.contains(name)).cloned().collect();
+        for name in gone {
+            if let Some(old) = self.listeners.remove(&name) {
+                self.leave(old);
             }
-            stays
-        });
+        }
     }
 
     /// The listeners and their addresses.
@@ -112,18 +129,15 @@ impl Workers {
     /// Takes no new connections and requests, and waits for those under way, at most for `limit`.
     /// Returns whether all finished.
     pub async fn drain(&self, limit: Duration) -> bool {
-        for held in self.listeners.values() {
-            held.trigger.advance(Phase::Draining);
-        }
+        let triggers = || self.listeners.values().map(|held| &held.trigger).chain(&self.leaving);
+        triggers().for_each(|trigger| trigger.advance(Phase::Draining));
         let all_gone = async {
-            for held in self.listeners.values() {
-                held.trigger.all_gone().await;
+            for trigger in triggers() {
+                trigger.all_gone().await;
             }
         };
         let finished = tokio::time::timeout(limit, all_gone).await.is_ok();
-        for held in self.listeners.values() {
-            held.trigger.advance(Phase::Stopping);
-        }
+        triggers().for_each(|trigger| trigger.advance(Phase::Stopping));
         finished
     }
 
@@ -136,6 +150,12 @@ impl Workers {
             }
         }
     }
+}
+
+/// Whether nobody obeys a trigger any more.
+fn is_gone(trigger: &Trigger) -> bool {
+    let mut context = Context::from_waker(Waker::noop());
+    pin!(trigger.all_gone()).poll(&mut context).is_ready()
 }
 
 impl fmt::Debug for Workers {

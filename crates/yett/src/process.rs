@@ -178,8 +178,12 @@ impl Process {
             }
         };
         loop {
-            if let Some(watch) = &mut watch {
-                watch.follow(&self.folders, &self.files);
+            if let Some(watch) = &mut watch
+                && watch.follow(&self.folders, &self.files)
+            {
+                // What changed before its folder was watched was not noticed.
+                self.reload(false);
+                continue;
             }
             tokio::select! {
                 _ = terminate.recv() => break,
@@ -262,7 +266,7 @@ impl Process {
         let (format, target) = log_settings(config);
         let log = self.gateway.access_log.reconfigure(format, target);
         log.map_err(|error| format!("cannot open the access log: {error}"))?;
-        if worker_count(config) != self.world.workers || compiled.admin != self.admin {
+        if worker_count(config) != self.world.workers || self.has_other_admin(compiled.admin) {
             tracing::warn!("`workers` and `admin` take effect at the next start");
         }
         self.drain = config.drain.timeout.map_or(DRAIN, |limit| limit.0);
@@ -270,12 +274,21 @@ impl Process {
         self.gateway.swap(compiled.snapshot);
         for (part, bound) in bound {
             let opened = self.workers.open(&part.name, bound);
-            opened.map_err(|error| format!("cannot serve listener `{}`: {error}", part.name))?;
+            let failed = |error| format!("cannot serve listener `{}`: {error}", part.name);
+            told_listener(&part, opened.map_err(failed)?);
         }
         let names: Vec<Arc<str>> = parts.iter().map(|part| Arc::clone(&part.name)).collect();
         self.workers.keep_only(&names);
         self.still.state.sweep();
         Ok(())
+    }
+
+    /// Whether the admin listener is wanted elsewhere than it is; port 0 is any port.
+    fn has_other_admin(&self, wanted: Option<SocketAddr>) -> bool {
+        match (wanted, self.admin) {
+            (Some(wanted), Some(now)) if wanted.port() == 0 => wanted.ip() != now.ip(),
+            (wanted, now) => wanted != now,
+        }
     }
 
     /// The listeners that are new or have another address than before.

@@ -37,8 +37,9 @@ impl Watch {
         Ok((Self { watcher, folders: BTreeSet::new(), files }, receiver))
     }
 
-    /// Watches these folders and no others, and in them the content of files of these names.
-    pub(crate) fn follow(&mut self, folders: &[PathBuf], files: &HashSet<OsString>) {
+    /// Watches these folders and no others, and in them the content of files of these names. Says
+    /// whether a folder is watched that was not before.
+    pub(crate) fn follow(&mut self, folders: &[PathBuf], files: &HashSet<OsString>) -> bool {
         self.files.lock().unwrap_or_else(PoisonError::into_inner).clone_from(files);
         let wanted: BTreeSet<PathBuf> = folders.iter().cloned().collect();
         for gone in self.folders.difference(&wanted) {
@@ -46,15 +47,18 @@ impl Watch {
             drop(self.watcher.unwatch(gone));
         }
         let mut watched = BTreeSet::new();
+        let mut has_new = false;
         for folder in wanted {
             let is_new = !self.folders.contains(&folder);
             if is_new && let Err(error) = self.watcher.watch(&folder, RecursiveMode::NonRecursive) {
                 tracing::warn!(folder = %folder.display(), %error, "cannot watch a folder; SIGHUP still reloads");
                 continue;
             }
+            has_new |= is_new;
             watched.insert(folder);
         }
         self.folders = watched;
+        has_new
     }
 }
 

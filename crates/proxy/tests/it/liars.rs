@@ -90,7 +90,9 @@ async fn an_answer_that_breaks_off_is_seen_to_break_off() {
         "HTTP/1.1 200 OK\ntransfer-encoding: chunked\n\nfffffffffffffffff\nhello\n",
     ] {
         let heard = fetch(&lying([bytes(answer), Act::Close]), "/").await;
-        assert_eq!(brief(&heard), "200, closed", "{answer}\n{heard}");
+        // What is wrong at once may be noticed before the head has left.
+        let brief = brief(&heard);
+        assert!(brief == "200, closed" || brief == "closed", "{answer}\n{heard}");
         assert!(!heard.contains("\n0\n\n"), "it looks whole: {heard}");
     }
 }

@@ -57,7 +57,7 @@ fn field(line: &str, name: &str) -> String {
 /// Status, completeness and fault of each line.
 fn outcomes(lines: &[String]) -> Vec<String> {
     let outcome = |line: &String| {
-        let complete = if field(line, "complete") == "true" { "whole" } else { "cut" };
+        let complete = if field(line, "complete") == "false" { "cut" } else { "whole" };
         format!("{} {complete} {}", field(line, "status"), field(line, "fault"))
     };
     lines.iter().map(outcome).collect()

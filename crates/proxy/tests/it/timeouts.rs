@@ -1,8 +1,7 @@
 use crate::it::kit::{
     accept, brief, config, hear, played, say, tell, with_upstream,
 };
-use base::caps::IDLE_TIMEOUT_S;
-use std::sync::Arc;
+use base::caps::{HEAD_TIMEOUT_S, IDLE_TIMEOUT_S};
 use std::time::Duration;
 use testkit::gateway::BACKEND;
 use testkit::{Act, Backend, TestGateway};
@@ -131,15 +130,36 @@ async fn a_backend_that_stops_taking_the_body_is_given_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn idle_and_unfinished_connections_are_closed_in_time() {
-    let gateway = Arc::new(TestGateway::with_policies("[{ respond: 204 }]"));
-    for said in ["", "GET / HTTP/1.1\nhost: a", GET] {
+async fn connections_on_which_nothing_happens_are_closed() {
+    let gateway = TestGateway::with_policies("[{ respond: 204 }]");
+    let mut io = gateway.connect();
+    tell(&mut io, GET).await;
+    assert_eq!(brief(&hear(&mut io).await), "204");
+    sleep(Duration::from_secs(IDLE_TIMEOUT_S - 2)).await;
+    tell(&mut io, GET).await;
+    assert_eq!(brief(&hear(&mut io).await), "204");
+    sleep(Duration::from_secs(IDLE_TIMEOUT_S + 1)).await;
+    assert_eq!(hear(&mut io).await, "<closed>");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_must_come_in_time_however_slowly_it_comes() {
+    let gateway = TestGateway::with_policies("[{ respond: 204 }]");
+    for said in ["", "P", "PRI * HT", "GET / HTTP/1.1\nhost: a", &format!("{GET}GET / HT")] {
         let mut io = gateway.connect();
         tell(&mut io, said).await;
         hear(&mut io).await;
-        sleep(Duration::from_secs(IDLE_TIMEOUT_S + 1)).await;
-        let heard = hear(&mut io).await;
-        assert!(heard.ends_with("<closed>"), "{said}: {heard}");
+        sleep(Duration::from_secs(HEAD_TIMEOUT_S - 1)).await;
+        assert_eq!(hear(&mut io).await, "", "{said}");
+        sleep(Duration::from_secs(2)).await;
+        assert_eq!(hear(&mut io).await, "<closed>", "{said}");
     }
-    assert_eq!(brief(&say(&gateway, GET).await), "204");
+    let mut io = gateway.connect();
+    let mut pieces = 0;
+    while hear(&mut io).await.is_empty() && pieces < 100 {
+        tell(&mut io, if pieces == 0 { "GET / HTTP/1.1\n" } else { "x: y\n" }).await;
+        pieces += 1;
+        sleep(Duration::from_secs(1)).await;
+    }
+    assert!((14..17).contains(&pieces), "{pieces}");
 }

@@ -1,6 +1,7 @@
 //! Documents: what they link to and name exists, and every config in them loads.
 
 use super::files::{self, Source};
+use base::caps;
 use policy::{KINDS, ORDER, policy_schema};
 use regex::Regex;
 use std::collections::HashSet;
@@ -215,6 +216,22 @@ fn the_headers_that_are_stripped_are_those_that_are_listed() {
     let (listed, _) = after.split_once("<!-- end -->").unwrap();
     let listed: Vec<&str> = listed.split('`').skip(1).step_by(2).collect();
     assert_eq!(listed, proxy::admit::IDENTITY_HEADERS);
+}
+
+#[test]
+fn the_bounds_that_are_told_are_those_of_the_code() {
+    let page = files::read("SECURITY.md");
+    for bound in [
+        format!("{} KiB of head", caps::HEAD_BYTES_MAX >> 10),
+        format!("{} headers", caps::HEADERS_MAX),
+        format!("{} KiB of target", caps::TARGET_BYTES_MAX >> 10),
+        format!("{} s for a head", caps::HEAD_TIMEOUT_S),
+        format!("{} MiB of body", caps::BODY_BYTES_DEFAULT >> 20),
+        format!("{} HTTP/2 streams", caps::STREAMS_MAX),
+        format!("{} connections per listener", caps::CONNECTIONS_PER_LISTENER_MAX),
+    ] {
+        assert!(page.contains(&bound), "SECURITY.md does not say `{bound}`");
+    }
 }
 
 #[test]

@@ -84,7 +84,10 @@ fn every_line_of_the_metrics_can_be_read_and_counts_are_right() {
     assert_eq!(of_api("yett_requests_total"), 25.0);
     assert_eq!(yett.metric("yett_requests_total", &["status=\"4xx\""]), 5.0);
     assert_eq!(of_api("yett_request_duration_seconds_count"), 25.0);
-    assert_eq!(yett.metric("yett_request_duration_seconds_bucket", &["api=\"all\"", "le=\"+Inf\""]), 25.0);
+    assert_eq!(
+        yett.metric("yett_request_duration_seconds_bucket", &["api=\"all\"", "le=\"+Inf\""]),
+        25.0
+    );
     assert_eq!(of_api("yett_request_bytes_total"), 125.0);
     let sent: usize = backend.seen().iter().map(|seen| seen.head.len() + seen.body.len()).sum();
     assert_eq!(of_api("yett_response_bytes_total"), sent as f64);
@@ -124,7 +127,13 @@ fn names_of_others_are_refused() {
             assert_eq!(ask(&admin, "GET /livez", &host, "").status, 200, "{host}");
         }
     }
-    for host in ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "127.0.0.1@evil.example", ""] {
+    for host in [
+        "evil.example",
+        "localhost.evil.example",
+        "127.0.0.1.evil.example",
+        "127.0.0.1@evil.example",
+        "",
+    ] {
         for line in ["GET /status", "GET /metrics", "PUT /log", "GET /livez"] {
             let answer = ask(&admin, line, host, "debug");
             assert!([400, 403].contains(&answer.status), "{line} at `{host}`: {answer:?}");
@@ -139,7 +148,8 @@ fn diagnostics_are_json_lines_where_wanted() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("yett.yaml"), plain("127.0.0.1:1", "")).unwrap();
     let mut command = command(folder.path(), &["run", "yett.yaml", "--log-json"]);
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let log = Lines::of(child.stderr.take().unwrap());
     log.expect(&["serving http://"]);
     super::yett::signal(child.id(), "TERM");

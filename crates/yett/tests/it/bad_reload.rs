@@ -20,7 +20,10 @@ fn check_refused(yett: &Yett, what: &str, config: &[u8], told: &[&str]) {
     for problem in reload["problems"].as_array().unwrap() {
         let place = &problem["place"];
         let file = place["file"].as_str().unwrap();
-        all += &format!("\n{file}:{}:{} {} {}", place["line"], place["column"], problem["message"], problem["help"]);
+        all += &format!(
+            "\n{file}:{}:{} {} {}",
+            place["line"], place["column"], problem["message"], problem["help"]
+        );
     }
     let all = all.replace("\\\"", "\"");
     for part in told {
@@ -53,7 +56,12 @@ fn a_listener_that_cannot_be_opened_refuses_the_whole_change() {
         PUBLIC,
         &format!("listeners: {{ public: {{ bind: \"127.0.0.1:0\" }}, one: {{ bind: \"127.0.0.1:0\" }}, taken: {{ bind: \"{address}\" }} }}\n"),
     );
-    check_refused(&yett, "taken", config.as_bytes(), &["yett.yaml:3:", "listener `taken`", &address]);
+    check_refused(
+        &yett,
+        "taken",
+        config.as_bytes(),
+        &["yett.yaml:3:", "listener `taken`", &address],
+    );
     assert_eq!(yett.status()["listeners"].as_array().unwrap().len(), 1);
     assert!(!yett.log.text().contains("listener=one"), "{}", yett.log.text());
 }
@@ -64,7 +72,10 @@ fn a_config_that_is_gone_for_a_while_changes_nothing() {
     let path = yett.path("yett.yaml");
     let reload = yett.reloaded_by(|| std::fs::remove_file(&path).unwrap());
     assert_eq!(reload["adopted"], false, "{reload}");
-    assert!(reload["problems"][0]["message"].as_str().unwrap().contains("there is no such file"), "{reload}");
+    assert!(
+        reload["problems"][0]["message"].as_str().unwrap().contains("there is no such file"),
+        "{reload}"
+    );
     assert_eq!(get(&yett.address("public"), "/").body, "good");
     let reload = yett.reload(good("back"));
     assert_eq!(reload["adopted"], true, "{reload}");

@@ -77,5 +77,5 @@ fn a_client_that_leaves_in_the_middle_of_its_body_is_not_made_whole() {
     drop(stream);
     until_true("the backend's connection is closed", || backend.closed() == 1);
     assert_eq!(backend.seen().len(), 0, "half a body is no body");
-    yett.access.expect(&["\"path\":\"/half\"", "\"complete\":false"]);
+    yett.access.expect(&["\"path\":\"/half\"", "\"status\":400", "\"fault\":\"body_cut\""]);
 }

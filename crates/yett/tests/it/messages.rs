@@ -42,7 +42,8 @@ fn trailers_of_the_backend_reach_the_client() {
     let yett = Yett::start(&plain(&backend.address.to_string(), ""));
     for version in ["--http1.1", "--http2-prior-knowledge"] {
         // With `-i`, curl prints trailers behind the body.
-        let answer = curl(&[version, "-H", "te: trailers", "-H", "connection: te", &yett.url("public")]);
+        let answer =
+            curl(&[version, "-H", "te: trailers", "-H", "connection: te", &yett.url("public")]);
         assert!(answer.body.starts_with("ok"), "{answer:?}");
         assert!(answer.body.contains("x-sum: 42"), "{version}: {answer:?}");
     }

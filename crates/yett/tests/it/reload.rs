@@ -89,7 +89,9 @@ fn included_files_that_come_and_go_are_noticed() {
     let folder = launch.folder.path().join("apis");
     fs::create_dir(&folder).unwrap();
     let api = |path: &str| {
-        format!("version: 1\napis: {{ {path}: {{ path: /{path}, public: a test, routes: [{{ GET /: {{ policies: [{{ respond: {{ body: here }} }}] }} }}] }} }}\n")
+        format!(
+            "version: 1\napis: {{ {path}: {{ path: /{path}, public: a test, routes: [{{ GET /: {{ policies: [{{ respond: {{ body: here }} }}] }} }}] }} }}\n"
+        )
     };
     fs::write(folder.join("one.yaml"), api("one")).unwrap();
     let yett = launch.start();
@@ -104,7 +106,10 @@ fn included_files_that_come_and_go_are_noticed() {
 #[test]
 fn limits_go_on_counting_across_reloads() {
     let config = |more: &str| {
-        plain("127.0.0.1:1", "policies: [{ rate_limit: 3/h per address }, { respond: { body: ok } }]\n") + more
+        plain(
+            "127.0.0.1:1",
+            "policies: [{ rate_limit: 3/h per address }, { respond: { body: ok } }]\n",
+        ) + more
     };
     let yett = Yett::start(&config(""));
     let status = || get(&yett.address("public"), "/").status;
@@ -176,7 +181,8 @@ fn what_is_under_way_on_a_removed_listener_is_finished() {
             &format!("listeners: {{ public: {{ bind: \"127.0.0.1:0\" }}{bind} }}\n"),
         )
     };
-    let mut yett = Yett::start(&two(", gone: { bind: \"127.0.0.1:0\" }, moved: { bind: \"127.0.0.1:0\" }"));
+    let mut yett =
+        Yett::start(&two(", gone: { bind: \"127.0.0.1:0\" }, moved: { bind: \"127.0.0.1:0\" }"));
     let mut streams: Vec<TcpStream> =
         ["gone", "moved"].iter().map(|name| connect(&yett.address(name))).collect();
     let mut curl = curl_command(&["--http2-prior-knowledge", &yett.url("gone")]);
@@ -210,7 +216,8 @@ fn replaced_certificates_are_picked_up() {
     );
     let launch = Launch::new(&config).file("ca.pem", &authority.ca_pem);
     fs::create_dir(launch.folder.path().join("tls")).unwrap();
-    let yett = launch.file("tls/site.pem", &old.cert_pem).file("tls/site.key", &old.key_pem).start();
+    let yett =
+        launch.file("tls/site.pem", &old.cert_pem).file("tls/site.key", &old.key_pem).start();
     let port = yett.address("public").rsplit(':').next().unwrap().to_owned();
     let ca = yett.path("ca.pem").display().to_string();
     let asking = |name: &str| {
@@ -240,23 +247,34 @@ fn a_client_notices_nothing_of_a_reload_on_its_connection() {
     stream.write_all(request).unwrap();
     assert!(super::client::read_head(&mut stream).starts_with("HTTP/1.1 200"));
     yett.reload(answers("two"));
-    stream.write_all(&[&request[..], b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"].concat()).unwrap();
+    stream
+        .write_all(
+            &[&request[..], b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"].concat(),
+        )
+        .unwrap();
     let rest = read_to_end(&mut stream);
     assert!(rest.starts_with("one") && rest.matches("\r\n\r\ntwo").count() == 2, "{rest}");
 }
 
 #[test]
 fn consumers_and_their_keys_change_at_once() {
-    let created = super::yett::run(std::path::Path::new("/"), &["key", "create", "--format", "json"]);
+    let created =
+        super::yett::run(std::path::Path::new("/"), &["key", "create", "--format", "json"]);
     let made: serde_json::Value = serde_json::from_str(&created.out).unwrap();
     let (key, hash) = (made["key"].as_str().unwrap(), made["hash"].as_str().unwrap());
     let config = |keys: &str| {
-        format!("{TOP}{PUBLIC}policies: [api_key, {{ respond: {{ body: hello }} }}]\napis: {{ all: {{ routes: [GET /] }} }}\nconsumers: {{ alice: {{ keys: [{keys}] }} }}\n")
+        format!(
+            "{TOP}{PUBLIC}policies: [api_key, {{ respond: {{ body: hello }} }}]\napis: {{ all: {{ routes: [GET /] }} }}\nconsumers: {{ alice: {{ keys: [{keys}] }} }}\n"
+        )
     };
     let yett = Yett::start(&config(""));
     let address = yett.address("public");
     let with_key = || {
-        let text = raw(&address, format!("GET / HTTP/1.1\r\nhost: a\r\nx-api-key: {key}\r\nconnection: close\r\n\r\n").as_bytes());
+        let text = raw(
+            &address,
+            format!("GET / HTTP/1.1\r\nhost: a\r\nx-api-key: {key}\r\nconnection: close\r\n\r\n")
+                .as_bytes(),
+        );
         text.split(' ').nth(1).unwrap().parse::<u16>().unwrap()
     };
     assert_eq!(with_key(), 401);

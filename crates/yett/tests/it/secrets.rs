@@ -45,7 +45,8 @@ fn a_secret_that_is_sent_everywhere_comes_out_nowhere() {
     let key = format!("{CANARY}-key-of-alice");
     let mut hash = super::yett::command(folder.path(), &["key", "hash"]);
     fs::write(folder.path().join("key"), &key).unwrap();
-    let hash: Ended = hash.stdin(fs::File::open(folder.path().join("key")).unwrap()).output().unwrap().into();
+    let hash: Ended =
+        hash.stdin(fs::File::open(folder.path().join("key")).unwrap()).output().unwrap().into();
     let config = config(&backend.address.to_string(), hash.out.trim());
     let yett = Launch::new(&config)
         .file("secret.txt", format!("{CANARY}-file"))
@@ -55,10 +56,17 @@ fn a_secret_that_is_sent_everywhere_comes_out_nowhere() {
     let url = yett.url("public");
     let answers = ask_everything(&url, &key);
     let seen = backend.seen();
-    assert!(seen.iter().any(|s| s.header("authorization").unwrap() == format!("Bearer {CANARY}-environment")));
+    assert!(
+        seen.iter()
+            .any(|s| s.header("authorization").unwrap() == format!("Bearer {CANARY}-environment"))
+    );
     assert!(seen.iter().any(|s| s.header("x-file").unwrap() == format!("{CANARY}-file")));
     for request in &seen {
-        assert!(!request.head.contains("key-of-alice"), "the backend need not know: {}", request.head);
+        assert!(
+            !request.head.contains("key-of-alice"),
+            "the backend need not know: {}",
+            request.head
+        );
     }
     hostile(&yett);
     let reports = bad_changes(&yett, &config, &key);
@@ -70,7 +78,8 @@ fn a_secret_that_is_sent_everywhere_comes_out_nowhere() {
     check("/status", &yett.status().to_string());
     check("/metrics", &yett.metrics());
     check("/log", &get(&yett.admin(), "/log").body);
-    let explained = run(&yett.path(""), &["explain", "GET", &format!("http://a/alive?key={CANARY}")]);
+    let explained =
+        run(&yett.path(""), &["explain", "GET", &format!("http://a/alive?key={CANARY}")]);
     check("explain", &explained.err);
     let mut yett = yett;
     yett.signal("TERM");
@@ -114,8 +123,12 @@ fn hostile(yett: &Yett) {
     for request in [
         format!("GET /?{CANARY} HTTP/1.1\r\nhost: a b\r\n\r\n"),
         format!("GET /%zz?{CANARY} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"),
-        format!("GET /?{CANARY} HTTP/1.1\r\nhost: a\r\nauthorization: {CANARY}\r\nbad header: x\r\n\r\n"),
-        format!("POST /?{CANARY} HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n"),
+        format!(
+            "GET /?{CANARY} HTTP/1.1\r\nhost: a\r\nauthorization: {CANARY}\r\nbad header: x\r\n\r\n"
+        ),
+        format!(
+            "POST /?{CANARY} HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n"
+        ),
         format!("authorization: {CANARY}\r\n\r\n"),
     ] {
         check("an answer", &raw(&address, request.as_bytes()));
@@ -129,7 +142,10 @@ fn bad_changes(yett: &Yett, config: &str, key: &str) -> String {
     for changed in [
         config.replace(hash, key),
         config.replace("127.0.0.1:1", "${env:TOKEN}"),
-        config.replace("bind: \"127.0.0.1:0\" } }\nupstreams", "bind: \"${env:TOKEN}\" } }\nupstreams"),
+        config.replace(
+            "bind: \"127.0.0.1:0\" } }\nupstreams",
+            "bind: \"${env:TOKEN}\" } }\nupstreams",
+        ),
         config.replace("Bearer ${env:TOKEN}", "${env:TOKEN}\\n"),
     ] {
         assert_ne!(changed, config);
@@ -138,8 +154,10 @@ fn bad_changes(yett: &Yett, config: &str, key: &str) -> String {
         writeln!(told, "{reload}").unwrap();
         fs::write(yett.path("other.yaml"), &changed).unwrap();
         for format in ["text", "json"] {
-            let mut check = super::yett::command(&yett.path(""), &["check", "other.yaml", "--format", format]);
-            let ended: Ended = check.env("TOKEN", format!("{CANARY}-environment")).output().unwrap().into();
+            let mut check =
+                super::yett::command(&yett.path(""), &["check", "other.yaml", "--format", format]);
+            let ended: Ended =
+                check.env("TOKEN", format!("{CANARY}-environment")).output().unwrap().into();
             assert_eq!(ended.code, Some(2), "{ended:?}");
             writeln!(told, "{}\n{}", ended.out, ended.err).unwrap();
         }

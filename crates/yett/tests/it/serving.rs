@@ -72,9 +72,14 @@ fn head_and_answers_without_a_body_pass() {
     stream.write_all(three.as_bytes()).unwrap();
     assert!(read_head(&mut stream).starts_with("HTTP/1.1 200"));
     assert!(read_head(&mut stream).starts_with("HTTP/1.1 204"));
-    stream.write_all(request("GET /none").replace("a\r\n", "a\r\nconnection: close\r\n").as_bytes()).unwrap();
+    stream
+        .write_all(request("GET /none").replace("a\r\n", "a\r\nconnection: close\r\n").as_bytes())
+        .unwrap();
     let rest = read_to_end(&mut stream);
-    assert!(rest.starts_with("HTTP/1.1 200") && rest.contains("\r\n\r\n12345HTTP/1.1 204"), "{rest}");
+    assert!(
+        rest.starts_with("HTTP/1.1 200") && rest.contains("\r\n\r\n12345HTTP/1.1 204"),
+        "{rest}"
+    );
 }
 
 #[test]
@@ -102,7 +107,8 @@ fn request_id_and_trace_reach_the_backend() {
         let passed = seen.header("traceparent").unwrap();
         assert!(passed.starts_with(&format!("00-{trace}-")), "{passed}");
         assert!(!passed.contains("00f067aa0ba902b7"), "the gateway is a span of its own: {passed}");
-        yett.access.expect(&[&format!("\"request_id\":\"{id}\""), &format!("\"trace_id\":\"{trace}\"")]);
+        yett.access
+            .expect(&[&format!("\"request_id\":\"{id}\""), &format!("\"trace_id\":\"{trace}\"")]);
     }
     curl(&["-H", "traceparent: nonsense", &yett.url("public")]);
     let made = backend.seen().pop().unwrap().header("traceparent").unwrap();
@@ -146,10 +152,13 @@ fn what_only_the_gateway_may_say_does_not_come_from_clients() {
     assert_eq!(seen.header("x-forwarded-for").unwrap(), "127.0.0.1");
     assert_eq!(seen.header("x-forwarded-proto").unwrap(), "http");
     assert_eq!(seen.header("x-forwarded-host").unwrap(), yett.address("public"));
-    for lie in ["6.6.6.6", "evil", "admin", "chosen-by-the-client", "x-private", "Zm9v", "upgrade", "gzip"] {
+    for lie in
+        ["6.6.6.6", "evil", "admin", "chosen-by-the-client", "x-private", "Zm9v", "upgrade", "gzip"]
+    {
         assert!(!seen.head.contains(lie), "{lie} in {}", seen.head);
     }
-    for name in ["keep-alive", "proxy-connection", "te", "x-real-ip", "forwarded", "x-original-url"] {
+    for name in ["keep-alive", "proxy-connection", "te", "x-real-ip", "forwarded", "x-original-url"]
+    {
         assert_eq!(seen.header(name), None, "{name} in {}", seen.head);
     }
 }
@@ -185,7 +194,8 @@ fn a_client_may_be_slow() {
     let backend = Backend::echo();
     let yett = Yett::start(&plain(&backend.address.to_string(), ""));
     let mut stream = connect(&yett.address("public"));
-    let request = "POST /slow HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 5\r\n\r\nhello";
+    let request =
+        "POST /slow HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 5\r\n\r\nhello";
     for byte in request.as_bytes() {
         stream.write_all(&[*byte]).unwrap();
         stream.flush().unwrap();

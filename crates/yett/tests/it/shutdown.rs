@@ -54,6 +54,20 @@ fn requests_under_way_are_finished() {
     assert!(lines.iter().all(|line| line.contains("\"status\":200") && !line.contains("complete")));
 }
 
+/// What every HTTP/2 client does by itself (RFC 9113, 6.7).
+fn answer_pings(mut stream: TcpStream) {
+    let mut frame = [0; 9];
+    while stream.read_exact(&mut frame).is_ok() {
+        let mut payload = vec![0; usize::from(frame[2])];
+        stream.read_exact(&mut payload).unwrap();
+        let [.., kind, flags, _, _, _, _] = frame;
+        if (kind, flags) == (6, 0) {
+            frame[4] = 1;
+            stream.write_all(&[&frame[..], &payload].concat()).unwrap();
+        }
+    }
+}
+
 #[test]
 fn idle_connections_do_not_hold_the_end_up() {
     let backend = Backend::says("ok");
@@ -69,6 +83,8 @@ fn idle_connections_do_not_hold_the_end_up() {
     idle.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").unwrap();
     let mut settings = [0; 9];
     idle.read_exact(&mut settings).unwrap();
+    idle.read_exact(&mut vec![0; usize::from(settings[2])]).unwrap();
+    std::thread::spawn(move || answer_pings(idle));
     yett.signal("INT");
     assert_eq!(yett.ended().code(), Some(0));
     assert!(!yett.log.text().contains("under way"), "{}", yett.log.text());

@@ -11,7 +11,8 @@ const SWAPS: usize = 200;
 
 /// Each revision differs in policies, routes, upstreams and consumers.
 fn revision(number: usize, target: &str) -> String {
-    let consumer = if number.is_multiple_of(2) { "consumers: { somebody: { groups: [a] } }\n" } else { "" };
+    let consumer =
+        if number.is_multiple_of(2) { "consumers: { somebody: { groups: [a] } }\n" } else { "" };
     format!(
         "{TOP}listeners: {{ public: {{ bind: \"127.0.0.1:0\" }} }}
 access_log: {{ to: off }}

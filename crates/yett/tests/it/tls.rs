@@ -71,17 +71,18 @@ fn the_certificate_is_chosen_by_the_name() {
 fn http_2_and_http_1_are_negotiated() {
     let backend = Backend::echo();
     let yett = start(&backend, &Authority::new());
-    for (version, line) in [("--http2", "HTTP/2 200"), ("--http1.1", "HTTP/1.1 200"), ("--no-alpn", "HTTP/1.1 200")] {
+    for (version, line) in
+        [("--http2", "HTTP/2 200"), ("--http1.1", "HTTP/1.1 200"), ("--no-alpn", "HTTP/1.1 200")]
+    {
         let mut arguments = asking(&yett, "one.test");
         arguments.push(version.to_owned());
         let answer = curl(&words(&arguments));
         assert!(answer.head.starts_with(line), "{version}: {}", answer.head);
         assert!(answer.body.starts_with("GET /path?query=1 HTTP/1.1"), "{}", answer.body);
     }
-    for (arguments, expected) in [
-        (["-tls1_2", "-alpn", "h2"], "TLSv1.2"),
-        (["-tls1_3", "-alpn", "h2"], "TLSv1.3"),
-    ] {
+    for (arguments, expected) in
+        [(["-tls1_2", "-alpn", "h2"], "TLSv1.2"), (["-tls1_3", "-alpn", "h2"], "TLSv1.3")]
+    {
         let output = Command::new("openssl")
             .args(["s_client", "-connect", &yett.address("secure"), "-servername", "two.test"])
             .args(arguments)
@@ -94,7 +95,8 @@ fn http_2_and_http_1_are_negotiated() {
     let mut old = asking(&yett, "one.test");
     old.extend(["--tls-max".to_owned(), "1.1".to_owned()]);
     assert_eq!(curl_fails(&words(&old)), 35, "TLS 1.1 is refused");
-    let failed = |yett: &Yett| yett.metric("yett_tls_handshakes_failed_total", &["listener=\"secure\""]);
+    let failed =
+        |yett: &Yett| yett.metric("yett_tls_handshakes_failed_total", &["listener=\"secure\""]);
     super::wait::until_true("the handshake is counted", || failed(&yett) >= 1.0);
 }
 

@@ -86,11 +86,9 @@ impl Launch {
 
     /// Starts the gateway and waits until it serves.
     pub(crate) fn start(self) -> Yett {
-        let mut command =
-            command(self.folder.path(), &["run", "yett.yaml", "--log", self.level]);
+        let mut command = command(self.folder.path(), &["run", "yett.yaml", "--log", self.level]);
         command.envs(self.environment).stdin(Stdio::null());
-        let mut child =
-            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let log = Lines::of(child.stderr.take().unwrap());
         let access = Lines::of(child.stdout.take().unwrap());
         let mut yett = Yett { child, folder: self.folder, log, access };

@@ -1,0 +1,22 @@
+//! Policies in a whole gateway: config and request in, answer out, and what the backend saw.
+
+#[cfg(test)]
+mod it {
+    /// One case: policies, a request, and what becomes of it.
+    mod kit;
+    /// Every kind has its cases.
+    mod every;
+    mod cors;
+    mod api_key;
+    mod deny;
+    mod allow;
+    mod rate_limit;
+    mod body_limit;
+    mod timeouts;
+    mod redirect;
+    mod rewrite;
+    mod headers;
+    mod respond;
+    /// Several policies of several owners.
+    mod chains;
+}

@@ -1,0 +1,105 @@
+use crate::it::kit::{saw, told, written};
+use base::Secret;
+use testkit::gateway::{BACKEND, problems};
+use testkit::{Backend, TestGateway};
+
+/// A gateway with policies of its own, an API with some, and two routes with theirs.
+fn layered() -> (TestGateway, Secret) {
+    let (key, hash) = policy::key::generate().unwrap();
+    let gateway = TestGateway::new(&format!(
+        "version: 1
+listeners: {{ public: {{ bind: '127.0.0.1:8080' }} }}
+upstreams: {{ one: {{ targets: ['{BACKEND}'] }} }}
+policies:
+  - headers: {{ request: {{ add: {{ x-chain: gateway }} }}, response: {{ add: {{ x-chain: gateway }} }} }}
+  - api_key
+  - rate_limit: {{ limit: 100/min, id: all }}
+apis:
+  test:
+    upstream: one
+    policies:
+      - headers: {{ request: {{ add: {{ x-chain: api }} }}, response: {{ add: {{ x-chain: api }} }} }}
+      - rate_limit: {{ limit: 3/min, id: api }}
+    routes:
+      - GET /a:
+          policies:
+            - headers: {{ request: {{ add: {{ x-chain: route }} }}, response: {{ add: {{ x-chain: route }} }} }}
+            - deny: 'request.query.secret == \"1\"'
+      - GET /open:
+          public: a status page
+          exempt: {{ api_key: anybody may look, rate_limit/all: it costs nothing, headers: none of ours }}
+consumers: {{ alice: {{ keys: ['{}'] }} }}
+",
+        written(&hash)
+    ));
+    gateway.put(BACKEND, Backend::answer("HTTP/1.1 200 OK\ncontent-length: 2\n\nok"));
+    (gateway, key)
+}
+
+#[tokio::test(start_paused = true)]
+async fn policies_add_up_from_gateway_to_api_to_route() {
+    let (gateway, key) = layered();
+    let request = format!("GET /a?secret=2 HTTP/1.1\nx-api-key: {}", key.reveal());
+    let answer = gateway.ask(&request).await;
+    // Requests pass the chain from the outermost owner inwards, answers the other way round.
+    let order = |text: &str| -> Vec<String> {
+        text.lines().filter_map(|line| line.strip_prefix("x-chain: ")).map(str::to_owned).collect()
+    };
+    assert_eq!(order(&gateway.seen()[0]), ["gateway", "api", "route"]);
+    assert_eq!(order(&answer), ["route", "api", "gateway"]);
+    assert!(answer.contains("ratelimit: \"all\";r=99") && answer.contains("ratelimit: \"api\";r=2"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn kinds_run_in_their_order_whoever_owns_them() {
+    let (gateway, key) = layered();
+    // Identity (of the gateway) before access (of the route) before limits (of the gateway).
+    let answer = gateway.ask("GET /a?secret=1 HTTP/1.1").await;
+    assert!(told(&answer).starts_with("401 credentials_missing"), "{answer}");
+    let answer = gateway.ask(&format!("GET /a?secret=1 HTTP/1.1\nx-api-key: {}", key.reveal())).await;
+    assert!(told(&answer).starts_with("403 access_denied"), "{answer}");
+    assert!(!answer.contains("ratelimit"), "a stranger uses nothing up: {answer}");
+    assert!(answer.contains("x-chain: gateway"), "replies pass the chain for faults too: {answer}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_exemption_takes_away_what_it_names_and_nothing_else() {
+    let (gateway, _) = layered();
+    for left in ["2", "1", "0"] {
+        let answer = gateway.ask("GET /open HTTP/1.1").await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        assert!(answer.contains(&format!("ratelimit: \"api\";r={left};")), "{answer}");
+        assert!(!answer.contains("\"all\"") && !answer.contains("x-chain"), "{answer}");
+    }
+    let answer = gateway.ask("GET /open HTTP/1.1").await;
+    assert!(told(&answer).starts_with("429 rate_limited"), "{answer}");
+    assert!(gateway.seen().iter().all(|seen| saw(seen) == "GET /open"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_routes_share_the_limit_of_their_api() {
+    let (gateway, key) = layered();
+    gateway.ask("GET /open HTTP/1.1").await;
+    gateway.ask("GET /open HTTP/1.1").await;
+    let request = format!("GET /a?secret=2 HTTP/1.1\nx-api-key: {}", key.reveal());
+    assert!(gateway.ask(&request).await.contains("ratelimit: \"api\";r=0;"));
+}
+
+#[test]
+fn two_of_one_kind_need_an_id_each() {
+    let config = |policies: &str| {
+        format!(
+            "version: 1
+listeners: {{ public: {{ bind: '127.0.0.1:8080' }} }}
+upstreams: {{ one: {{ targets: ['{BACKEND}'] }} }}
+apis: {{ test: {{ upstream: one, public: a test, policies: {policies} }} }}
+"
+        )
+    };
+    let twice = problems(&config("[{ rate_limit: 1/s }, { rate_limit: 10/min }]"));
+    assert!(twice.contains("a second `rate_limit` here without an `id` of its own"), "{twice}");
+    let same = "[{ rate_limit: { limit: 1/s, id: a } }, { rate_limit: { limit: 2/s, id: a } }]";
+    assert!(problems(&config(same)).contains("error"), "{}", problems(&config(same)));
+    let good = "[{ rate_limit: { limit: 1/s, id: a } }, { rate_limit: { limit: 10/min, id: b } }]";
+    assert_eq!(problems(&config(good)), "");
+}

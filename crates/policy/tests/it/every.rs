@@ -1,0 +1,59 @@
+use crate::it::kit::{Case, check};
+use crate::it::{
+    allow, api_key, body_limit, cors, deny, headers, rate_limit, redirect, respond, rewrite, timeouts,
+};
+
+const TABLE: &[(&str, &[Case])] = &[
+    ("cors", cors::CASES),
+    ("api_key", api_key::CASES),
+    ("allow", allow::CASES),
+    ("deny", deny::CASES),
+    ("rate_limit", rate_limit::CASES),
+    ("body_limit", body_limit::CASES),
+    ("timeouts", timeouts::CASES),
+    ("redirect", redirect::CASES),
+    ("rewrite", rewrite::CASES),
+    ("headers", headers::CASES),
+    ("respond", respond::CASES),
+];
+
+#[test]
+fn every_kind_has_cases_of_a_whole_gateway() {
+    let tested: Vec<&str> = TABLE.iter().map(|(kind, _)| *kind).collect();
+    let kinds: Vec<&str> = policy::KINDS.iter().map(|kind| kind.name).collect();
+    assert_eq!(tested, kinds);
+    for (kind, cases) in TABLE {
+        let uses = |case: &&Case| case.policies.contains(&format!("{kind}:")) || case.policies.contains(kind);
+        assert!(cases.iter().filter(uses).count() >= 2, "`{kind}` has too few cases");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_case_has_its_answer() {
+    for (_, cases) in TABLE {
+        for case in *cases {
+            check(case).await;
+        }
+    }
+}
+
+#[test]
+fn every_example_loads() {
+    for kind in policy::KINDS {
+        let config = format!(
+            "version: 1
+listeners: {{ public: {{ bind: '127.0.0.1:8080' }} }}
+upstreams: {{ one: {{ targets: ['10.0.0.1:80'] }} }}
+apis:
+  test:
+    upstream: one
+    {}
+    policies:
+      - {}
+",
+            if kind.identifies() { "" } else { "public: a test" },
+            kind.example
+        );
+        assert_eq!(testkit::gateway::problems(&config), "", "{}", kind.name);
+    }
+}

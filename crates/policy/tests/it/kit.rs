@@ -1,0 +1,107 @@
+//! One case: policies, a request, and what becomes of it, in short texts.
+
+use base::Secret;
+use std::fmt::Write as _;
+use testkit::gateway::BACKEND;
+use testkit::{Backend, TestGateway};
+
+/// A key of `alice` that was made elsewhere; in requests `KEY` stands for one of our own making.
+pub(crate) const FOREIGN_KEY: &str = "alice-has-had-this-for-years";
+
+/// One request to a gateway with one route.
+pub(crate) struct Case {
+    /// The route's path.
+    pub(crate) path: &'static str,
+    /// The route's policies, a list in flow style.
+    pub(crate) policies: &'static str,
+    /// The request, with plain line breaks; `host: api.test` is added.
+    pub(crate) request: &'static str,
+    /// The answer, as [`told`] puts it.
+    pub(crate) told: &'static str,
+    /// The request as the backend saw it, as [`saw`] puts it; empty if it saw none.
+    pub(crate) saw: &'static str,
+}
+
+/// A gateway with the consumer `alice` of the group `admin`, the backend behind it, and the key.
+pub(crate) fn gateway(path: &str, policies: &str) -> (TestGateway, Secret) {
+    let (key, hash) = policy::key::generate().unwrap();
+    let foreign = policy::key::hash(FOREIGN_KEY.as_bytes());
+    let public = if policies.contains("api_key") { "" } else { "public: a test, " };
+    let config = format!(
+        "version: 1
+listeners: {{ public: {{ bind: '127.0.0.1:8080' }} }}
+upstreams: {{ one: {{ targets: ['{BACKEND}'], retries: 0 }} }}
+apis: {{ test: {{ upstream: one, {public}routes: [{{ path: '{path}', policies: {policies} }}] }} }}
+consumers: {{ alice: {{ groups: [admin], keys: ['{}', '{}'] }} }}
+",
+        written(&hash),
+        written(&foreign),
+    );
+    let gateway = TestGateway::new(&config);
+    gateway.put(BACKEND, Backend::answer("HTTP/1.1 200 OK\nserver: one\ncontent-length: 2\n\nok"));
+    (gateway, key)
+}
+
+/// A hash as configs have it.
+pub(crate) fn written(hash: &[u8]) -> String {
+    hash.iter().fold("sha256:".to_owned(), |mut text, byte| {
+        write!(text, "{byte:02x}").unwrap();
+        text
+    })
+}
+
+/// Runs one case.
+pub(crate) async fn check(case: &Case) {
+    let (gateway, key) = gateway(case.path, case.policies);
+    let request = case.request.replace("KEY", key.reveal());
+    let answer = gateway.ask(&request).await;
+    let what = format!("{}\n{}", case.policies, case.request);
+    assert_eq!(told(&answer), case.told, "{what}");
+    let seen = gateway.seen();
+    assert!(seen.len() <= 1, "{what}");
+    assert_eq!(seen.first().map(|seen| saw(seen)).unwrap_or_default(), case.saw, "{what}");
+}
+
+/// An answer in short: status, fault code and detail; headers, sorted; an empty line and the body, if it
+/// is no fault's. What every answer has is left out.
+pub(crate) fn told(answer: &str) -> String {
+    let (head, body) = answer.split_once("\n\n").unwrap_or((answer, ""));
+    let mut told = head.split(' ').nth(1).unwrap_or("no answer").to_owned();
+    let is_fault = head.contains("application/problem+json");
+    if is_fault {
+        let problem: serde_json::Value = serde_json::from_str(body).unwrap();
+        let text = |name: &str| problem[name].as_str().unwrap_or_default().to_owned();
+        write!(told, " {}", text("code")).unwrap();
+        if !text("detail").is_empty() {
+            write!(told, ": {}", text("detail")).unwrap();
+        }
+    }
+    let usual = ["content-length: ", "server: one", "content-type: application/problem+json"];
+    push_headers(&mut told, head, &usual);
+    if !is_fault && !body.is_empty() && body != "ok" {
+        write!(told, "\n\n{body}").unwrap();
+    }
+    told
+}
+
+/// A request as a backend saw it, in short: method and target; headers, sorted, without what every
+/// request has; an empty line and the body, if there is one.
+pub(crate) fn saw(seen: &str) -> String {
+    let (head, body) = seen.split_once("\n\n").unwrap_or((seen, ""));
+    let mut saw = head.split(" HTTP/").next().unwrap_or_default().to_owned();
+    let usual = ["host: api.test", "x-forwarded-", "x-request-id: ", "traceparent: ", "content-length: "];
+    push_headers(&mut saw, head, &usual);
+    if !body.is_empty() {
+        write!(saw, "\n\n{body}").unwrap();
+    }
+    saw
+}
+
+fn push_headers(text: &mut String, head: &str, usual: &[&str]) {
+    let mut lines: Vec<&str> =
+        head.lines().skip(1).filter(|line| !usual.iter().any(|u| line.starts_with(u))).collect();
+    lines.sort_unstable();
+    for line in lines {
+        write!(text, "\n{line}").unwrap();
+    }
+}
