@@ -64,9 +64,9 @@ pub const EXPRESSION_BYTES_MAX: usize = 4 << 10;
 pub const REGEX_BYTES_MAX: usize = 1 << 20;
 
 /// Lines of the access log waiting for the writer, in buffers of up to [`LOG_BUFFER_BYTES`].
-pub const LOG_QUEUE_BUFFERS: usize = 256;
+pub const LOG_QUEUE_BUFFERS: usize = 128;
 /// Bytes a worker gathers before it hands its access lines to the writer.
-pub const LOG_BUFFER_BYTES: usize = 32 << 10;
+pub const LOG_BUFFER_BYTES: usize = 64 << 10;
 /// Bytes of one field of an access line that a client controls.
 pub const LOG_FIELD_BYTES_MAX: usize = 1 << 10;
 /// Routes that get their own label in metrics; the others share the label `other`.

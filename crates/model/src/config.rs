@@ -49,17 +49,21 @@ pub struct Config {
     pub drain: Drain,
     /// The addresses on which clients are served.
     #[serde(default)]
+    #[schemars(extend("propertyNames" = {"pattern": "^[a-z0-9][a-z0-9_-]{0,62}$"}))]
     pub listeners: Map<Listener>,
     /// The backends.
     #[serde(default)]
+    #[schemars(extend("propertyNames" = {"pattern": "^[a-z0-9][a-z0-9_-]{0,62}$"}))]
     pub upstreams: Map<Upstream>,
     /// Policies of every route of every API.
     #[serde(default)]
     pub policies: Vec<PolicyConfig>,
     /// The APIs.
     #[serde(default)]
+    #[schemars(extend("propertyNames" = {"pattern": "^[a-z0-9][a-z0-9_-]{0,62}$"}))]
     pub apis: Map<Api>,
     /// Who calls.
     #[serde(default)]
+    #[schemars(extend("propertyNames" = {"pattern": "^[a-z0-9][a-z0-9_-]{0,62}$"}))]
     pub consumers: Map<Consumer>,
 }

@@ -104,7 +104,6 @@ impl<T: JsonSchema> JsonSchema for Map<T> {
     fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
         schemars::json_schema!({
             "type": "object",
-            "propertyNames": { "pattern": "^[a-z0-9][a-z0-9_-]{0,62}$" },
             "additionalProperties": generator.subschema_for::<T>(),
         })
     }

@@ -223,6 +223,10 @@ fn is_identity(name: &HeaderName) -> bool {
         name.starts_with(OWN_PREFIX) || IDENTITY_HEADERS.binary_search(&name).is_ok()
     };
     let name = name.as_str();
+    // Most names are told apart by their first letter.
+    if !name.starts_with(['f', 'r', 'v', 'x']) {
+        return false;
+    }
     if name.contains('_') { is_lie(&name.replace('_', "-")) } else { is_lie(name) }
 }
 
@@ -273,8 +277,9 @@ mod tests {
     use http::HeaderMap;
 
     #[test]
-    fn identity_headers_are_sorted_for_the_search() {
+    fn identity_headers_can_be_searched_for() {
         assert!(IDENTITY_HEADERS.is_sorted());
+        assert!(IDENTITY_HEADERS.iter().all(|name| name.starts_with(['f', 'r', 'v', 'x'])));
     }
 
     #[test]

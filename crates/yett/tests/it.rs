@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod it {
     mod backend;
+    mod cases;
     mod client;
     mod servers;
     mod wait;

@@ -44,7 +44,7 @@ fn every_golden_config_gives_its_report() {
         let mut files = Memory::default();
         files.add(&name, fs::read(&path).unwrap());
         let loaded = model::load(&name, &files);
-        assert_eq!(loaded.config.is_none(), loaded.report.has_errors(), "{name}");
+        assert!(loaded.config.is_some() || loaded.report.has_errors(), "{name}");
         let found = shown(&loaded.report);
         let report = path.with_extension("report");
         if bless {

@@ -27,8 +27,11 @@ fn probes_and_status_answer() {
     assert_eq!(ask(&admin, "POST /status", &admin, "").header("allow").unwrap(), "GET, HEAD");
 }
 
+/// Labels and their values.
+type Labels<'a> = Vec<(&'a str, &'a str)>;
+
 /// Splits a line of OpenMetrics into name, labels and value.
-fn sample(line: &str) -> Option<(&str, Vec<(&str, &str)>, f64)> {
+fn sample(line: &str) -> Option<(&str, Labels<'_>, f64)> {
     let (series, value) = line.rsplit_once(' ')?;
     let (name, labels) = match series.split_once('{') {
         None => (series, ""),

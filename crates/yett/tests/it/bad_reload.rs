@@ -1,6 +1,6 @@
 //! Bad changes while the gateway runs: refused, told, and nothing else happens.
 
-use super::bad_input::{Case, cases, with_files};
+use super::cases::{self, Case, with_files};
 use super::client::get;
 use super::yett::{Launch, PUBLIC, Yett, plain};
 use std::net::TcpListener;
@@ -39,7 +39,7 @@ fn check_refused(yett: &Yett, what: &str, config: &[u8], told: &[&str]) {
 #[test]
 fn a_bad_change_is_refused_and_the_old_config_keeps_serving() {
     let yett = with_files(Launch::new(&good("good"))).start();
-    for Case { what, config, told } in cases() {
+    for Case { what, config, told } in cases::all() {
         check_refused(&yett, what, &config, told);
     }
     let reload = yett.reload(good("better"));

@@ -243,7 +243,8 @@ fn an_idle_connection_that_the_backend_closed_costs_no_request() {
     let yett = Yett::start(&config);
     let address = yett.address("public");
     for round in 1..=20 {
-        assert_eq!(ask(&address, "POST /last", "a", "x").status, 200, "round {round}");
+        let answer = ask(&address, "POST /last", "a", "x");
+        assert_eq!(answer.status, 200, "round {round}: {}", answer.body);
         until_true("the backend has closed", || backend.closed() == round);
     }
     assert_eq!(backend.seen().len(), 20);

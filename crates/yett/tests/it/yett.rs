@@ -6,6 +6,7 @@ use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc::sync_channel;
 use tempfile::TempDir;
 
 /// The first lines of every config: operators are served on a port of the system's choice.
@@ -31,8 +32,21 @@ pub(crate) fn command(folder: &Path, arguments: &[&str]) -> Command {
 }
 
 /// Runs a command that ends by itself.
+///
+/// # Panics
+/// When it does not, as a gateway that should have been refused.
 pub(crate) fn run(folder: &Path, arguments: &[&str]) -> Ended {
-    command(folder, arguments).stdin(Stdio::null()).output().unwrap().into()
+    let mut command = command(folder, arguments);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().unwrap();
+    let pid = child.id();
+    let (sender, ended) = sync_channel(1);
+    std::thread::spawn(move || sender.send(child.wait_with_output().unwrap()));
+    let output = ended.recv_timeout(wait::PATIENCE).unwrap_or_else(|_| {
+        signal(pid, "KILL");
+        panic!("{arguments:?} does not end")
+    });
+    output.into()
 }
 
 /// What a command came to.
@@ -156,16 +170,24 @@ impl Yett {
         client::get(&self.admin(), "/metrics").body
     }
 
-    /// The sum of all series whose names and labels begin so and hold all of these.
+    /// The sum of all series of this name that hold all of these labels.
     pub(crate) fn metric(&self, name: &str, labels: &[&str]) -> f64 {
-        let metrics = self.metrics();
+        self.series(name, labels).iter().map(|value| value.parse::<f64>().unwrap()).sum()
+    }
+
+    /// The same of whole numbers.
+    pub(crate) fn count(&self, name: &str, labels: &[&str]) -> u64 {
+        self.series(name, labels).iter().map(|value| value.parse::<u64>().unwrap()).sum()
+    }
+
+    fn series(&self, name: &str, labels: &[&str]) -> Vec<String> {
         let fits = |line: &&str| {
             let after = line.strip_prefix(name);
             after.is_some_and(|rest| rest.starts_with(['{', ' ']))
                 && labels.iter().all(|label| line.contains(label))
         };
-        let value = |line: &str| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap();
-        metrics.lines().filter(fits).map(value).sum()
+        let value = |line: &str| line.rsplit(' ').next().unwrap().to_owned();
+        self.metrics().lines().filter(fits).map(value).collect()
     }
 
     /// Writes a file as editors do: beside it, then in its place.

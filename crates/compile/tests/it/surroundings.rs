@@ -1,0 +1,41 @@
+//! What stands around the golden configs: environment variables, secrets, and certificates whose dates
+//! suit a clock that stands at the beginning of 2026.
+
+use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+use std::sync::OnceLock;
+use testkit::Surroundings;
+
+/// A certificate for `site.test` and its key, valid within these dates.
+fn pair(from: (i32, u8, u8), until: (i32, u8, u8)) -> (String, String) {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(vec!["site.test".to_owned()]).unwrap();
+    params.not_before = date_time_ymd(from.0, from.1, from.2);
+    params.not_after = date_time_ymd(until.0, until.1, until.2);
+    (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
+}
+
+/// All of it.
+pub(crate) fn surroundings() -> &'static Surroundings {
+    static SURROUNDINGS: OnceLock<Surroundings> = OnceLock::new();
+    SURROUNDINGS.get_or_init(|| {
+        let mut all = Surroundings::default()
+            .env("TOKEN", "s3cret-of-the-environment")
+            .env("ADDRESS", "not an address")
+            .file("token.txt", "s3cret-of-a-file\n")
+            .file("binary.txt", vec![0xFF, 0xFE])
+            .file("large.txt", vec![b'x'; base::caps::SECRET_FILE_BYTES_MAX + 1])
+            .file("garbage.pem", "no certificate")
+            .file("bad.key", "-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n");
+        for (name, from, until) in [
+            ("site", (2025, 1, 1), (2027, 1, 1)),
+            ("other", (2025, 1, 1), (2027, 1, 1)),
+            ("old", (2024, 1, 1), (2025, 12, 31)),
+            ("soon", (2025, 1, 1), (2026, 1, 10)),
+            ("early", (2026, 2, 1), (2027, 1, 1)),
+        ] {
+            let (cert, key) = pair(from, until);
+            all = all.file(&format!("{name}.pem"), cert).file(&format!("{name}.key"), key);
+        }
+        all
+    })
+}
