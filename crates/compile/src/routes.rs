@@ -9,6 +9,7 @@ use model::path::{self, PathPattern, Tail};
 use model::route::{RouteSettings, ValueMatch};
 use model::{Api, Config, Map, Route};
 use regex::{Regex, RegexBuilder};
+use regex_syntax::hir::literal::{ExtractKind, Extractor};
 use std::sync::Arc;
 use traffic::method::MethodSet;
 use traffic::predicate::{Predicate, Subject, Test};
@@ -258,7 +259,11 @@ fn hosts(api: &Api) -> Vec<HostPattern> {
 
 fn paths(pattern: &PathPattern, place: &Place, report: &mut Report) -> Option<Paths> {
     let (segments, tail) = match pattern {
-        PathPattern::Regex(pattern) => return regex(pattern, place, report).map(Paths::Regex),
+        PathPattern::Regex(pattern) => {
+            let regex = regex(pattern, place, report)?;
+            let prefix = prefix(regex.as_str());
+            return Some(Paths::Regex { regex, prefix });
+        }
         PathPattern::Template { segments, tail } => (segments, tail),
     };
     let segment = |segment: &path::Segment| match segment {
@@ -270,6 +275,18 @@ fn paths(pattern: &PathPattern, place: &Place, report: &mut Report) -> Option<Pa
         Tail::End => Paths::Whole(segments),
         Tail::Rest(name) => Paths::Below { segments, capture: name.is_some() },
     })
+}
+
+/// The whole segments with which every path begins that an expression matches.
+fn prefix(pattern: &str) -> Vec<Box<str>> {
+    let Ok(hir) = regex_syntax::parse(pattern) else { return Vec::new() };
+    let beginnings = Extractor::new().kind(ExtractKind::Prefix).extract(&hir);
+    let common = beginnings.longest_common_prefix().unwrap_or_default();
+    let common = std::str::from_utf8(common).unwrap_or_default();
+    let Some((whole, _)) = common.strip_prefix('/').and_then(|path| path.rsplit_once('/')) else {
+        return Vec::new();
+    };
+    whole.split('/').map(Into::into).collect()
 }
 
 /// A regular expression over a whole value.
@@ -333,5 +350,24 @@ fn test(written: &ValueMatch, place: &Place, report: &mut Report) -> Option<Test
         ValueMatch::Exact(text) => Some(Test::Exact(text.clone())),
         ValueMatch::Regex(pattern) => regex(pattern, place, report).map(Test::Regex),
         ValueMatch::Present(present) => Some(Test::Present(*present)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::prefix;
+
+    #[test]
+    fn the_prefix_of_an_expression_is_whole_segments() {
+        let of = |pattern: &str| prefix(&format!("^(?:{pattern})$")).join(" ");
+        assert_eq!(of("/orders/[0-9]+/lines"), "orders");
+        assert_eq!(of("/orders(?:/v1/[a-z]+)"), "orders v1");
+        assert_eq!(of("/a/b/c"), "a b");
+        assert_eq!(of("/a/(b|c)/d"), "a");
+        assert_eq!(of("/a/x|/b/x"), "");
+        assert_eq!(of("(?i)/a/x"), "");
+        assert_eq!(of("/files?/x"), "");
+        assert_eq!(of("/[a-z]+/x"), "");
+        assert_eq!(of(".*"), "");
     }
 }

@@ -1,8 +1,8 @@
 //! From host, path and method to a route, at a cost that does not grow with the number of routes.
 //!
 //! Precedence: the exact host before the longest wildcard before any host; within a host a static
-//! segment before a parameter, a whole match before a regular expression before a path that only
-//! begins like the request's, the longest first; on one path the route with more header and query
+//! segment before a parameter, a whole match before a regular expression (the one that begins with
+//! more plain segments first) before a path that only begins like the request's, the longest first; on one path the route with more header and query
 //! predicates, then one that names its methods, then the one written first.
 
 use crate::head::RequestHead;
@@ -47,8 +47,13 @@ pub enum Paths {
         /// Whether the rest is captured as the last parameter.
         capture: bool,
     },
-    /// A regular expression, anchored by whoever compiled it.
-    Regex(Regex),
+    /// A regular expression over the whole path.
+    Regex {
+        /// The expression, anchored by whoever compiled it.
+        regex: Regex,
+        /// Whole segments with which every path that it matches begins; they find it fast.
+        prefix: Vec<Box<str>>,
+    },
 }
 
 /// The hosts a route matches.
@@ -125,8 +130,6 @@ pub struct RouteTree {
 #[derive(Debug, Default)]
 struct HostRoutes {
     root: Branch,
-    regex_set: RegexSet,
-    regexes: Vec<(Regex, Candidate)>,
 }
 
 #[derive(Debug, Default)]
@@ -135,6 +138,15 @@ struct Branch {
     param: Option<Box<Self>>,
     whole: Vec<Candidate>,
     below: Vec<Candidate>,
+    /// Expressions whose paths begin with the segments down to here.
+    regexes: Option<Box<Regexes>>,
+}
+
+/// Expressions that are tried together.
+#[derive(Debug, Default)]
+struct Regexes {
+    set: RegexSet,
+    each: Vec<(Regex, Candidate)>,
 }
 
 #[derive(Clone, Debug)]
@@ -162,9 +174,9 @@ impl RouteTree {
                 routes.insert(&rule);
             }
         }
-        tree.any.finish()?;
+        tree.any.root.finish()?;
         for routes in tree.exact.values_mut().chain(tree.below.values_mut()) {
-            routes.finish()?;
+            routes.root.finish()?;
         }
         Ok(tree)
     }
@@ -215,17 +227,12 @@ impl HostRoutes {
                 candidate.captures_rest = *capture;
                 self.root.descend(segments).below.push(candidate);
             }
-            Paths::Regex(regex) => self.regexes.push((regex.clone(), candidate)),
+            Paths::Regex { regex, prefix } => {
+                let segments: Vec<Segment> = prefix.iter().cloned().map(Segment::Static).collect();
+                let regexes = self.root.descend(&segments).regexes.get_or_insert_default();
+                regexes.each.push((regex.clone(), candidate));
+            }
         }
-    }
-
-    fn finish(&mut self) -> Result<(), regex::Error> {
-        self.root.sort();
-        self.regexes.sort_by_key(|(_, candidate)| candidate.rank());
-        if !self.regexes.is_empty() {
-            self.regex_set = RegexSet::new(self.regexes.iter().map(|(regex, _)| regex.as_str()))?;
-        }
-        Ok(())
     }
 
     fn find(&self, search: &mut Search<'_>) -> Option<&Candidate> {
@@ -233,14 +240,9 @@ impl HostRoutes {
         if let Some(found) = search.whole(&self.root, 1) {
             return Some(found);
         }
-        if !self.regexes.is_empty() {
-            for index in self.regex_set.matches(search.head.path()) {
-                let (regex, candidate) = &self.regexes[index];
-                if search.accepts(candidate) {
-                    search.capture(regex);
-                    return Some(candidate);
-                }
-            }
+        search.spans.clear();
+        if let Some(found) = search.regex(&self.root, 1) {
+            return Some(found);
         }
         search.spans.clear();
         search.below(&self.root, 1)
@@ -255,12 +257,18 @@ impl Branch {
         })
     }
 
-    fn sort(&mut self) {
+    /// Puts everything into the order in which it is tried.
+    fn finish(&mut self) -> Result<(), regex::Error> {
         self.whole.sort_by_key(Candidate::rank);
         self.below.sort_by_key(Candidate::rank);
-        for branch in self.statics.values_mut().chain(self.param.as_deref_mut()) {
-            branch.sort();
+        if let Some(regexes) = &mut self.regexes {
+            regexes.each.sort_by_key(|(_, candidate)| candidate.rank());
+            regexes.set = RegexSet::new(regexes.each.iter().map(|(regex, _)| regex.as_str()))?;
         }
+        for branch in self.statics.values_mut().chain(self.param.as_deref_mut()) {
+            branch.finish()?;
+        }
+        Ok(())
     }
 }
 
@@ -365,9 +373,30 @@ impl<'a> Search<'a> {
         }
     }
 
+    /// A candidate whose expression matches the whole path, the one with the longest prefix first.
+    fn regex<'t>(&mut self, branch: &'t Branch, at: usize) -> Option<&'t Candidate> {
+        if let Some((segment, Some(next))) = self.segment(at)
+            && let Some(child) = branch.statics.get(segment)
+            && let Some(found) = self.regex(child, next)
+        {
+            return Some(found);
+        }
+        let regexes = branch.regexes.as_deref()?;
+        for index in regexes.set.matches(self.head.path()) {
+            let (regex, candidate) = &regexes.each[index];
+            if self.accepts(candidate) {
+                self.capture(regex, candidate);
+                return Some(candidate);
+            }
+        }
+        None
+    }
+
     /// Named groups in the order of their names in the expression.
-    fn capture(&mut self, regex: &Regex) {
-        self.spans.clear();
+    fn capture(&mut self, regex: &Regex, candidate: &Candidate) {
+        if candidate.route.params.is_empty() {
+            return;
+        }
         let Some(captures) = regex.captures(self.head.path()) else { return };
         for name in regex.capture_names().flatten() {
             let group = captures.name(name).map_or((0, 0), |group| (group.start(), group.end()));

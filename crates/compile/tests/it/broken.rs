@@ -50,8 +50,7 @@ impl Served {
     }
 
     async fn is_broken(&self, path: &str) {
-        let preflight =
-            "origin: https://a.test\naccess-control-request-method: GET\naccess-control-request-headers: x";
+        let preflight = "origin: https://a.test\naccess-control-request-method: GET\naccess-control-request-headers: x";
         for request in [
             format!("GET {path} HTTP/1.1"),
             format!("GET {path} HTTP/1.1\nx-api-key: anything\nx-yett-consumer: admin"),

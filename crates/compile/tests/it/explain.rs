@@ -38,7 +38,8 @@ fn explanations_say_which_route_takes_a_request_and_why() {
             url: url.parse().unwrap(),
             headers,
         };
-        let also = if version.is_empty() { String::new() } else { format!(" x-version: {version}") };
+        let also =
+            if version.is_empty() { String::new() } else { format!(" x-version: {version}") };
         writeln!(all, "> {method} {url}{also}\n").unwrap();
         for explanation in explain(&snapshot, &question).unwrap() {
             writeln!(all, "{explanation}").unwrap();

@@ -59,7 +59,9 @@ fn every_problem_that_the_compiler_finds_is_in_a_golden_report() {
             for (before, after) in source.match_indices(call).map(|(at, _)| source.split_at(at)) {
                 let argument = after.trim_start_matches(call).trim_start();
                 let code = argument.strip_prefix('"').and_then(|rest| rest.split_once('"'));
-                let Some((code, _)) = code.filter(|_| before.ends_with(['.', ' '])) else { continue };
+                let Some((code, _)) = code.filter(|_| before.ends_with(['.', ' '])) else {
+                    continue;
+                };
                 if !found.contains(code) && !FOUND_EARLIER.contains(&code) {
                     missing.push(code.to_owned());
                 }

@@ -67,7 +67,9 @@ fn state_of_two_owners_never_meets() {
     let config = CONFIG.replace("  orders:\n", "  gateway:\n");
     let (compiled, report) = Outer::new().compile(
         "yett.yaml",
-        &Surroundings::of(&config.replace("{ rate_limit: 10/s }", "{ rate_limit: { limit: 10/s, id: all } }")),
+        &Surroundings::of(
+            &config.replace("{ rate_limit: 10/s }", "{ rate_limit: { limit: 10/s, id: all } }"),
+        ),
     );
     assert!(!report.has_errors(), "{report}");
     for route in compiled.unwrap().snapshot.routes {

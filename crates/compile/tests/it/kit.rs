@@ -22,11 +22,7 @@ pub(crate) struct Outer {
 
 impl Outer {
     pub(crate) fn new() -> Self {
-        Self {
-            state: State::new(),
-            metrics: Metrics::new(1, FAULT_NAMES),
-            clock: Clock::manual(),
-        }
+        Self { state: State::new(), metrics: Metrics::new(1, FAULT_NAMES), clock: Clock::manual() }
     }
 
     /// Compiles the config in the file `root`, with upstreams that are only looked at. The problems of

@@ -67,7 +67,7 @@ fn paths(pattern: &str, params: &mut Vec<Box<str>>) -> Paths {
     if let Some(regex) = pattern.strip_prefix('~') {
         let regex = Regex::new(&format!("^(?:{regex})$")).unwrap();
         params.extend(regex.capture_names().flatten().map(Into::into));
-        return Paths::Regex(regex);
+        return Paths::Regex { regex, prefix: Vec::new() };
     }
     let mut segments = Vec::new();
     for part in pattern.split('/').skip(1) {
@@ -157,6 +157,30 @@ fn static_beats_parameter_beats_regex_beats_rest() {
 }
 
 #[test]
+fn a_regex_is_found_by_its_prefix_and_the_longer_prefix_comes_first() {
+    let with = |text: &str, prefix: &[&str]| {
+        let mut rule = rule(text);
+        if let Paths::Regex { prefix: found, .. } = &mut rule.paths {
+            *found = prefix.iter().map(|segment| (*segment).into()).collect();
+        }
+        rule
+    };
+    let rules = [
+        with("* * ~/.+", &[]),
+        with("* * ~/a/.+", &["a"]),
+        with("* GET ~/a/b/[0-9]+", &["a", "b"]),
+        with("* * ~/a/b/(?P<n>[0-9]+)x", &["a", "b"]),
+    ];
+    let tree = RouteTree::build(rules).unwrap();
+    assert_eq!(find(&tree, "GET", "h", "/a/b/7"), "* GET ~/a/b/[0-9]+");
+    assert_eq!(find(&tree, "PUT", "h", "/a/b/7"), "* * ~/a/.+");
+    assert_eq!(find(&tree, "GET", "h", "/a/b/7x"), "* * ~/a/b/(?P<n>[0-9]+)x n=7");
+    assert_eq!(find(&tree, "GET", "h", "/a/c"), "* * ~/a/.+");
+    assert_eq!(find(&tree, "GET", "h", "/a"), "* * ~/.+");
+    assert_eq!(find(&tree, "GET", "h", "/"), "404");
+}
+
+#[test]
 fn a_dead_end_below_a_static_segment_leads_back_to_the_parameter() {
     let tree = tree(&["* * /a/b/c", "* * /{x}/b/d", "* * /a/{y}"]);
     assert_eq!(find(&tree, "GET", "h", "/a/b/d"), "* * /{x}/b/d x=a");
@@ -207,7 +231,7 @@ fn naive(rules: &[Rule], path: &str) -> Option<String> {
         let (segments, is_below) = match &rule.paths {
             Paths::Whole(segments) => (segments, false),
             Paths::Below { segments, .. } => (segments, true),
-            Paths::Regex(_) => continue,
+            Paths::Regex { .. } => continue,
         };
         let fits = segments.len() <= parts.len()
             && (is_below || segments.len() == parts.len())
