@@ -27,9 +27,12 @@ struct Built {
     entry: Entry,
 }
 
+/// What the gateway is called as an owner of policies. No API can be called this.
+pub(crate) const GATEWAY: &str = "(gateway)";
+
 /// Who owns policies, and what they are built with.
 pub(crate) struct Owner<'a> {
-    /// `gateway`, an API's name, or `api/route`.
+    /// [`GATEWAY`], an API's name, or `api/route`.
     pub(crate) id: &'a str,
     /// JSON pointer of the owner in the config.
     pub(crate) path: String,

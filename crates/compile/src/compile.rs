@@ -79,13 +79,11 @@ fn address(bind: &Placed<Text>, inputs: Inputs<'_>, report: &mut Report) -> Opti
         }
     };
     let parsed = text.reveal().trim().parse();
-    if parsed.is_err() {
+    // What is wrong with a plain text was reported by the model.
+    if parsed.is_err() && bind.value.has_reference() {
+        let message = format!("what `{}` stands for is not an address to listen on", bind.value);
         report
-            .error(
-                "bad_address",
-                &bind.place,
-                format!("`{}` is not an address to listen on", bind.value),
-            )
+            .error("bad_address", &bind.place, message)
             .help("write an IP address and a port, such as `0.0.0.0:8080` or `[::]:8443`");
     }
     parsed.ok()

@@ -29,7 +29,7 @@ pub(crate) fn compile(
     inputs: Inputs<'_>,
     report: &mut Report,
 ) -> Vec<PlacedRule> {
-    let owner = Owner { id: "gateway", path: String::new(), params: &[] };
+    let owner = Owner { id: chains::GATEWAY, path: String::new(), params: &[] };
     let gateway = chains::build(&owner, &config.policies, inputs, report);
     let defaults = chains::defaults(inputs, report);
     let mut rules = Vec::new();
@@ -121,9 +121,10 @@ impl Whole<'_> {
         let is_closed = check_identity(public, effective.identity, place, report);
         let is_broken = self.gateway.is_broken || self.owned.is_broken || owned.is_broken;
         let upstream = self.upstream(written, effective.answers, place, report);
-        let broken = (is_broken || !is_closed || upstream.is_err())
+        let predicates = predicates(&written.settings);
+        let broken = (is_broken || !is_closed || upstream.is_err() || predicates.is_none())
             .then(|| Arc::from(format!("the config of this route has a problem, see {place}")));
-        let paths = paths(&pattern, &written.path.place, report)?;
+        let paths = paths(&pattern)?;
         let route = traffic::Route {
             id: Arc::from(id.as_str()),
             api: Arc::from(self.name.value.as_str()),
@@ -143,7 +144,7 @@ impl Whole<'_> {
             hosts: hosts(self.api),
             paths,
             methods: methods(&written.methods, place, report),
-            predicates: predicates(&written.settings, place, report).into(),
+            predicates: predicates.unwrap_or_default().into(),
             route: Arc::new(route),
         };
         let listeners = self.api.listeners.iter().map(|name| name.value.clone()).collect();
@@ -257,10 +258,10 @@ fn hosts(api: &Api) -> Vec<HostPattern> {
     api.hosts.iter().map(pattern).collect()
 }
 
-fn paths(pattern: &PathPattern, place: &Place, report: &mut Report) -> Option<Paths> {
+fn paths(pattern: &PathPattern) -> Option<Paths> {
     let (segments, tail) = match pattern {
         PathPattern::Regex(pattern) => {
-            let regex = regex(pattern, place, report)?;
+            let regex = regex(pattern)?;
             let prefix = prefix(regex.as_str());
             return Some(Paths::Regex { regex, prefix });
         }
@@ -289,19 +290,10 @@ fn prefix(pattern: &str) -> Vec<Box<str>> {
     whole.split('/').map(Into::into).collect()
 }
 
-/// A regular expression over a whole value.
-fn regex(pattern: &str, place: &Place, report: &mut Report) -> Option<Regex> {
-    let regex = RegexBuilder::new(&format!("^(?:{pattern})$"))
-        .size_limit(base::caps::REGEX_BYTES_MAX)
-        .build();
-    if let Err(error) = &regex {
-        report.error(
-            "bad_regex",
-            place,
-            format!("`{pattern}` is not a regular expression: {error}"),
-        );
-    }
-    regex.ok()
+/// A regular expression over a whole value. What is wrong with one was reported by the model.
+fn regex(pattern: &str) -> Option<Regex> {
+    let mut builder = RegexBuilder::new(&format!("^(?:{pattern})$"));
+    builder.size_limit(base::caps::REGEX_BYTES_MAX).build().ok()
 }
 
 fn methods(written: &[String], place: &Place, report: &mut Report) -> MethodSet {
@@ -317,38 +309,23 @@ fn methods(written: &[String], place: &Place, report: &mut Report) -> MethodSet 
     set
 }
 
-/// Predicates that cannot be compiled never hold; their problem is in the report.
-fn predicates(settings: &RouteSettings, place: &Place, report: &mut Report) -> Vec<Predicate> {
-    let mut predicates = Vec::new();
-    for (name, value) in settings.headers.iter() {
-        match HeaderName::from_bytes(name.value.as_bytes()) {
-            Ok(header) => predicates.extend(
-                test(value, &name.place, report)
-                    .map(|test| Predicate { subject: Subject::Header(header), test }),
-            ),
-            Err(_) => {
-                report.error(
-                    "bad_header",
-                    &name.place,
-                    format!("`{}` is not a header name", name.value),
-                );
-            }
-        }
-    }
-    for (name, value) in settings.query.iter() {
-        let place = if name.place.is_known() { &name.place } else { place };
-        predicates.extend(
-            test(value, place, report)
-                .map(|test| Predicate { subject: Subject::Query(name.value.clone()), test }),
-        );
-    }
-    predicates
+/// What else a request must carry; nothing when any of it cannot be compiled, since without it the
+/// route would match more than was meant. What is wrong was reported by the model.
+fn predicates(settings: &RouteSettings) -> Option<Vec<Predicate>> {
+    let headers = settings.headers.iter().map(|(name, value)| {
+        let subject = Subject::Header(HeaderName::from_bytes(name.value.as_bytes()).ok()?);
+        Some(Predicate { subject, test: test(value)? })
+    });
+    let query = settings.query.iter().map(|(name, value)| {
+        Some(Predicate { subject: Subject::Query(name.value.clone()), test: test(value)? })
+    });
+    headers.chain(query).collect()
 }
 
-fn test(written: &ValueMatch, place: &Place, report: &mut Report) -> Option<Test> {
+fn test(written: &ValueMatch) -> Option<Test> {
     match written {
         ValueMatch::Exact(text) => Some(Test::Exact(text.clone())),
-        ValueMatch::Regex(pattern) => regex(pattern, place, report).map(Test::Regex),
+        ValueMatch::Regex(pattern) => regex(pattern).map(Test::Regex),
         ValueMatch::Present(present) => Some(Test::Present(*present)),
     }
 }

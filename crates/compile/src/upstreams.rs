@@ -106,14 +106,14 @@ fn target(written: &Placed<Target>, inputs: Inputs<'_>, report: &mut Report) -> 
             port: authority.port,
             weight: u32::from(written.weight),
         }),
-        Err(why) => {
-            let message = if written.address.has_reference() {
-                // The reason repeats the text, which came from a secret.
-                format!("what `{}` stands for is not a host and a port", written.address)
-            } else {
-                why
-            };
-            report.error("bad_target", &written.place, message);
+        Err(_) => {
+            // What is wrong with a plain text was reported by the model; the reason repeats the text,
+            // which came from a secret here.
+            if written.address.has_reference() {
+                let address = &written.address;
+                let message = format!("what `{address}` stands for is not a host and a port");
+                report.error("bad_target", &written.place, message);
+            }
             None
         }
     }

@@ -219,9 +219,8 @@ pub(crate) fn strip_identity(headers: &mut HeaderMap) {
 
 /// Backends that see headers as variables (CGI and its heirs) cannot tell `_` from `-`.
 fn is_identity(name: &HeaderName) -> bool {
-    let is_lie = |name: &str| {
-        name.starts_with(OWN_PREFIX) || IDENTITY_HEADERS.binary_search(&name).is_ok()
-    };
+    let is_lie =
+        |name: &str| name.starts_with(OWN_PREFIX) || IDENTITY_HEADERS.binary_search(&name).is_ok();
     let name = name.as_str();
     // Most names are told apart by their first letter.
     if !name.starts_with(['f', 'r', 'v', 'x']) {

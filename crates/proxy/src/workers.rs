@@ -13,10 +13,11 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use telemetry::metrics::{ListenerMetrics, Refusal};
+use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
 /// How long access lines may wait in a worker's buffer.
@@ -180,7 +181,7 @@ async fn run(worker: Arc<Worker>, mut commands: mpsc::Receiver<Open>) {
     worker.log(telemetry::access::AccessWriter::flush);
 }
 
-/// Accepts clients of one listener until it is closed.
+/// Accepts clients of one listener until it is closed; those who are waiting by then are served still.
 async fn accept(worker: Arc<Worker>, open: Open) {
     let Open { name, socket, mut signal } = open;
     let socket = match tokio::net::TcpListener::from_std(socket) {
@@ -190,27 +191,34 @@ async fn accept(worker: Arc<Worker>, open: Open) {
     loop {
         let accepted = tokio::select! {
             biased;
-            () = signal.reached(Phase::Draining) => return,
+            () = signal.reached(Phase::Draining) => break,
             accepted = socket.accept() => accepted,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        match accepted {
+            Ok((stream, _)) => welcome(&worker, &name, stream, &signal),
             Err(error) => {
                 tracing::warn!(listener = %name, %error, "cannot accept a connection");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
             }
-        };
-        let Some(part) = worker.gateway.snapshot.load().listener(&name).cloned() else { return };
-        let Some(active) = Active::begin(&part.metrics, worker.index) else { continue };
-        let (worker, signal) = (Arc::clone(&worker), signal.clone());
-        drop(tokio::spawn(async move {
-            if let Err(error) = connection::serve_tcp(worker, part, stream, signal).await {
-                tracing::debug!(%error, "a connection ended early");
-            }
-            drop(active);
-        }));
+        }
     }
+    let mut context = Context::from_waker(Waker::noop());
+    while let Poll::Ready(Ok((stream, _))) = socket.poll_accept(&mut context) {
+        welcome(&worker, &name, stream, &signal);
+    }
+}
+
+/// Serves a client on a task of its own. A listener that the config no longer has takes none.
+fn welcome(worker: &Arc<Worker>, name: &Arc<str>, stream: TcpStream, signal: &Signal) {
+    let Some(part) = worker.gateway.snapshot.load().listener(name).cloned() else { return };
+    let Some(active) = Active::begin(&part.metrics, worker.index) else { return };
+    let (worker, signal) = (Arc::clone(worker), signal.clone());
+    drop(tokio::spawn(async move {
+        if let Err(error) = connection::serve_tcp(worker, part, stream, signal).await {
+            tracing::debug!(%error, "a connection ended early");
+        }
+        drop(active);
+    }));
 }
 
 /// A connection in the counts, until it is dropped.

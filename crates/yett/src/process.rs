@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use telemetry::{AccessFormat, AccessLog, AccessTarget};
 use tokio::runtime::Runtime;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use traffic::snapshot::ListenerPart;
 use upstream::World;
 
@@ -70,10 +70,31 @@ pub(crate) fn serve(settings: &Settings, ready: impl FnOnce(&Ready)) -> ExitCode
     }
 }
 
+/// Signals of the system, listened to from before the first client is served: unheard, any of them
+/// would end the process.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+    rotate: Signal,
+}
+
+impl Signals {
+    fn listen(background: &Runtime) -> std::io::Result<Self> {
+        let _inside = background.enter();
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+            rotate: signal(SignalKind::user_defined1())?,
+        })
+    }
+}
+
 /// A running gateway.
 struct Process {
     settings: Settings,
-    background: Option<Runtime>,
+    background: Option<(Runtime, Signals)>,
     still: Still,
     world: World,
     gateway: Arc<Gateway>,
@@ -122,6 +143,7 @@ impl Process {
         let mut workers =
             Workers::start(&gateway, workers).map_err(failed("cannot start workers"))?;
         let bound = bind(&workers, &parts, &config).map_err(Stop::Failed)?;
+        let signals = Signals::listen(&background).map_err(failed("cannot listen to signals"))?;
         let (trigger, signal) = shutdown::channel();
         let board = Board::new(&gateway, diagnostics, signal);
         let admin = serve_admin(compiled.admin, &board, &background).map_err(Stop::Failed)?;
@@ -133,7 +155,7 @@ impl Process {
         still.metrics.reload(true, &read.revision, still.clock.wall());
         Ok(Self {
             settings: settings.clone(),
-            background: Some(background),
+            background: Some((background, signals)),
             world,
             gateway,
             workers,
@@ -151,11 +173,8 @@ impl Process {
 
     /// Serves until a signal ends it.
     fn run(mut self) {
-        let Some(background) = self.background.take() else { return };
-        let result = background.block_on(self.until_stopped());
-        if let Err(error) = result {
-            tracing::error!(%error, "cannot listen to signals");
-        }
+        let Some((background, signals)) = self.background.take() else { return };
+        background.block_on(self.until_stopped(signals));
         self.workers.stop();
         match Arc::try_unwrap(self.gateway) {
             Ok(gateway) => gateway.access_log.close(),
@@ -165,11 +184,8 @@ impl Process {
         tracing::info!("stopped");
     }
 
-    async fn until_stopped(&mut self) -> std::io::Result<()> {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut hang_up = signal(SignalKind::hangup())?;
-        let mut rotate = signal(SignalKind::user_defined1())?;
+    async fn until_stopped(&mut self, signals: Signals) {
+        let Signals { mut terminate, mut interrupt, mut hang_up, mut rotate } = signals;
         let (mut watch, mut changes) = match Watch::new() {
             Ok((watch, changes)) => (Some(watch), changes),
             Err(error) => {
@@ -212,7 +228,6 @@ impl Process {
             tracing::warn!("stopping with requests under way");
         }
         self.trigger.advance(Phase::Stopping);
-        Ok(())
     }
 
     /// Reads the config again. A bad one changes nothing; a good one loses no request.

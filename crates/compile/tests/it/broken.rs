@@ -102,6 +102,9 @@ const SETTINGS: &[&str] = &[
     "{ upstream: one, policies: [{ api_key: { header: cookie } }] }",
     "{ public: a test, policies: [{ cors: { origins: [nonsense] } }, { respond: 200 }] }",
     "{ public: a test, upstream: one, policies: [{ rewrite: no/slash }] }",
+    "{ public: a test, upstream: nowhere }",
+    "{ public: a test, upstream: one, headers: { 'no name': x } }",
+    "{ public: a test, upstream: one, query: { x: { regex: '(' } } }",
 ];
 
 #[tokio::test(start_paused = true)]

@@ -35,8 +35,8 @@ fn an_id_is_made_of_owner_kind_and_own_id() {
     assert_eq!(
         found,
         [
-            "gateway/api_key",
-            "gateway/rate_limit/all",
+            "(gateway)/api_key",
+            "(gateway)/rate_limit/all",
             "orders/GET /{id}/rate_limit/mine",
             "orders/rate_limit",
             "orders/write/rate_limit",

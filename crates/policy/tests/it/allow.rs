@@ -12,7 +12,11 @@ const ADMIN: &str = "[api_key, { allow: '\"admin\" in consumer.groups' }]";
 const ROOT: &str = "[api_key, { allow: '\"root\" in consumer.groups' }]";
 
 pub(crate) const CASES: &[Case] = &[
-    passes(ADMIN, "GET /orders/1 HTTP/1.1\nx-api-key: KEY\n", "GET /orders/1\nx-yett-consumer: alice"),
+    passes(
+        ADMIN,
+        "GET /orders/1 HTTP/1.1\nx-api-key: KEY\n",
+        "GET /orders/1\nx-yett-consumer: alice",
+    ),
     case(ROOT, "GET /orders/1 HTTP/1.1\nx-api-key: KEY\n", "403 access_denied"),
     // Identity comes first: strangers learn nothing about access.
     case(
@@ -20,7 +24,11 @@ pub(crate) const CASES: &[Case] = &[
         "GET /orders/1 HTTP/1.1\n",
         "401 credentials_missing\nwww-authenticate: Bearer realm=\"yett\"",
     ),
-    passes("[{ allow: 'request.params.id == \"1\"' }]", "GET /orders/1 HTTP/1.1\n", "GET /orders/1"),
+    passes(
+        "[{ allow: 'request.params.id == \"1\"' }]",
+        "GET /orders/1 HTTP/1.1\n",
+        "GET /orders/1",
+    ),
     case(
         "[{ allow: { when: 'request.params.id == \"1\"', reason: only the first } }]",
         "GET /orders/2 HTTP/1.1\n",

@@ -30,7 +30,8 @@ pub(crate) const CASES: &[Case] = &[
 async fn a_body_without_a_length_is_cut_off_where_it_grows_too_large() {
     let (gateway, _) = gateway("/*", "[{ body_limit: 4B }]");
     let mut connections = gateway.play(BACKEND);
-    let request = "POST /a HTTP/1.1\ntransfer-encoding: chunked\n\n4\r\nfour\r\n1\r\nx\r\n0\r\n\r\n";
+    let request =
+        "POST /a HTTP/1.1\ntransfer-encoding: chunked\n\n4\r\nfour\r\n1\r\nx\r\n0\r\n\r\n";
     assert_eq!(told(&gateway.ask(request).await), TOO_LARGE);
     if let Ok(mut backend) = connections.try_recv() {
         let mut seen = Vec::new();

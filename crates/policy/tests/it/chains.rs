@@ -47,7 +47,9 @@ async fn policies_add_up_from_gateway_to_api_to_route() {
     };
     assert_eq!(order(&gateway.seen()[0]), ["gateway", "api", "route"]);
     assert_eq!(order(&answer), ["route", "api", "gateway"]);
-    assert!(answer.contains("ratelimit: \"all\";r=99") && answer.contains("ratelimit: \"api\";r=2"));
+    assert!(
+        answer.contains("ratelimit: \"all\";r=99") && answer.contains("ratelimit: \"api\";r=2")
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -56,7 +58,8 @@ async fn kinds_run_in_their_order_whoever_owns_them() {
     // Identity (of the gateway) before access (of the route) before limits (of the gateway).
     let answer = gateway.ask("GET /a?secret=1 HTTP/1.1").await;
     assert!(told(&answer).starts_with("401 credentials_missing"), "{answer}");
-    let answer = gateway.ask(&format!("GET /a?secret=1 HTTP/1.1\nx-api-key: {}", key.reveal())).await;
+    let answer =
+        gateway.ask(&format!("GET /a?secret=1 HTTP/1.1\nx-api-key: {}", key.reveal())).await;
     assert!(told(&answer).starts_with("403 access_denied"), "{answer}");
     assert!(!answer.contains("ratelimit"), "a stranger uses nothing up: {answer}");
     assert!(answer.contains("x-chain: gateway"), "replies pass the chain for faults too: {answer}");

@@ -69,7 +69,8 @@ async fn a_page_may_read_why_its_request_was_refused() {
 
 #[tokio::test(start_paused = true)]
 async fn a_preflight_needs_no_credentials_and_counts_for_no_limit() {
-    let (gateway, _) = gateway("/*", "[{ cors: 'https://app.test' }, api_key, { rate_limit: 1/h }]");
+    let (gateway, _) =
+        gateway("/*", "[{ cors: 'https://app.test' }, api_key, { rate_limit: 1/h }]");
     for _ in 0..3 {
         let preflight =
             "OPTIONS / HTTP/1.1\norigin: https://app.test\naccess-control-request-method: GET";

@@ -1,6 +1,7 @@
 use crate::it::kit::{Case, difference};
 use crate::it::{
-    allow, api_key, body_limit, cors, deny, headers, rate_limit, redirect, respond, rewrite, timeouts,
+    allow, api_key, body_limit, cors, deny, headers, rate_limit, redirect, respond, rewrite,
+    timeouts,
 };
 
 const TABLE: &[(&str, &[Case])] = &[

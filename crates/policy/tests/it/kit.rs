@@ -59,8 +59,7 @@ pub(crate) async fn difference(case: &Case) -> Option<String> {
     let saw = seen.iter().map(|seen| saw(seen)).collect::<Vec<_>>().join("\n---\n");
     let is_as_expected = told == case.told && saw == case.saw;
     let (policies, request) = (case.policies, case.request);
-    (!is_as_expected)
-        .then(|| format!("{policies}\n{request}\ntold: {told:?}\n saw: {saw:?}\n"))
+    (!is_as_expected).then(|| format!("{policies}\n{request}\ntold: {told:?}\n saw: {saw:?}\n"))
 }
 
 /// An answer in short: status, fault code and detail; headers, sorted; an empty line and the body, if it
@@ -90,7 +89,8 @@ pub(crate) fn told(answer: &str) -> String {
 pub(crate) fn saw(seen: &str) -> String {
     let (head, body) = seen.split_once("\n\n").unwrap_or((seen, ""));
     let mut saw = head.split(" HTTP/").next().unwrap_or_default().to_owned();
-    let usual = ["host: api.test", "x-forwarded-", "x-request-id: ", "traceparent: ", "content-length: "];
+    let usual =
+        ["host: api.test", "x-forwarded-", "x-request-id: ", "traceparent: ", "content-length: "];
     push_headers(&mut saw, head, &usual);
     if !body.is_empty() {
         write!(saw, "\n\n{body}").unwrap();

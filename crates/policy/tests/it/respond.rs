@@ -16,6 +16,10 @@ pub(crate) const CASES: &[Case] = &[
         "GET /a HTTP/1.1\n",
         "200\ncontent-type: application/json\n\n{\"status\":\"up\",\"n\":[1,2]}",
     ),
-    case("[{ respond: { body: hello } }]", "HEAD /a HTTP/1.1\n", "200\ncontent-type: text/plain; charset=utf-8"),
+    case(
+        "[{ respond: { body: hello } }]",
+        "HEAD /a HTTP/1.1\n",
+        "200\ncontent-type: text/plain; charset=utf-8",
+    ),
     case("[{ respond: 200 }, { deny: 'true' }]", "GET /a HTTP/1.1\n", "403 access_denied"),
 ];

@@ -74,7 +74,8 @@ apis:
 "
     ));
     gateway.put(BACKEND, testkit::Backend::echo());
-    for host in ["api.test", "API.Test", "api.test:8080", "api.test.", "Api.Test.:8080", "[::1]:80"] {
+    for host in ["api.test", "API.Test", "api.test:8080", "api.test.", "Api.Test.:8080", "[::1]:80"]
+    {
         let answer = say(&gateway, &format!("GET / HTTP/1.1\nhost: {host}\n\n")).await;
         assert_eq!(brief(&answer), "200", "{host}");
         let seen = gateway.seen();

@@ -74,7 +74,9 @@ pub(crate) fn brief(text: &str) -> String {
     // An echoed request has the version at the end of a line, an answer has a status after it.
     for answer in text.split("HTTP/1.").skip(1) {
         let mut words = answer.split([' ', '\n']).skip(1);
-        let Some(status) = words.next().filter(|word| word.parse::<u16>().is_ok()) else { continue };
+        let Some(status) = words.next().filter(|word| word.parse::<u16>().is_ok()) else {
+            continue;
+        };
         let code = answer.split_once("\"code\":\"").and_then(|(_, code)| code.split_once('"'));
         parts.push(match code {
             Some((code, _)) => format!("{status} {code}"),

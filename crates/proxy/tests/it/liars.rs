@@ -125,7 +125,8 @@ async fn what_comes_after_an_answer_is_never_served_to_the_next_client() {
 async fn endless_headers_are_cut_off() {
     let many: String = (0..5_000).map(|n| format!("x-{n}: {n}\n")).collect();
     check(&format!("HTTP/1.1 200 OK\n{many}\n"), "502 upstream_invalid").await;
-    check(&format!("HTTP/1.1 200 OK\nx: {}\n\n", "y".repeat(1 << 20)), "502 upstream_invalid").await;
+    check(&format!("HTTP/1.1 200 OK\nx: {}\n\n", "y".repeat(1 << 20)), "502 upstream_invalid")
+        .await;
     check(&"z".repeat(1 << 20), "502 upstream_invalid").await;
 }
 
@@ -139,6 +140,9 @@ async fn interim_answers_are_not_the_answer() {
     tell(&mut io, GET).await;
     tokio::time::sleep(std::time::Duration::from_secs(31)).await;
     assert_eq!(brief(&hear(&mut io).await), "504 first_byte_timeout");
-    check("HTTP/1.1 101 Switching Protocols\nupgrade: x\nconnection: upgrade\n\n", "502 upstream_invalid")
-        .await;
+    check(
+        "HTTP/1.1 101 Switching Protocols\nupgrade: x\nconnection: upgrade\n\n",
+        "502 upstream_invalid",
+    )
+    .await;
 }

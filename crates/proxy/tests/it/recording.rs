@@ -5,7 +5,11 @@ use testkit::gateway::BACKEND;
 use testkit::{Act, Backend, TestGateway};
 
 /// Runs a conversation with a gateway that logs, and returns the access lines it left behind.
-async fn lines<F>(name: &str, gateway: TestGateway, conversation: impl FnOnce(TestGateway) -> F) -> Vec<String>
+async fn lines<F>(
+    name: &str,
+    gateway: TestGateway,
+    conversation: impl FnOnce(TestGateway) -> F,
+) -> Vec<String>
 where
     F: Future<Output = TestGateway>,
 {
@@ -36,7 +40,7 @@ where
 }
 
 fn number(line: &str) -> u64 {
-    line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap().round() as u64
+    line.rsplit_once(' ').unwrap().1.parse().unwrap()
 }
 
 fn recorded(gateway: &TestGateway) -> u64 {

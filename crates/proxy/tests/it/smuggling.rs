@@ -107,7 +107,8 @@ async fn odd_whitespace_in_a_head_is_refused() {
 #[tokio::test(start_paused = true)]
 async fn the_second_request_of_a_connection_is_judged_like_the_first() {
     let good = "GET /one HTTP/1.1\nhost: a.test\n\n";
-    let bad = "POST /a HTTP/1.1\nhost: a.test\ncontent-length: 5\ntransfer-encoding: chunked\n\n0\n\n";
+    let bad =
+        "POST /a HTTP/1.1\nhost: a.test\ncontent-length: 5\ntransfer-encoding: chunked\n\n0\n\n";
     let gateway = TestGateway::with_policies("[]");
     let text = format!("{good}{bad}").replace('\n', "\r\n");
     let answer = say_bytes(&gateway, format!("{text}{SMUGGLED}").as_bytes()).await;

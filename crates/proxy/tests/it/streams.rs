@@ -41,7 +41,8 @@ async fn an_answer_passes_on_piece_by_piece() {
 async fn a_request_passes_on_piece_by_piece() {
     let (gateway, mut connections) = played("");
     let mut client = gateway.connect();
-    tell(&mut client, "POST / HTTP/1.1\nhost: a.test\ntransfer-encoding: chunked\n\n5\nhello\n").await;
+    tell(&mut client, "POST / HTTP/1.1\nhost: a.test\ntransfer-encoding: chunked\n\n5\nhello\n")
+        .await;
     let mut backend = accept(&mut connections).await;
     let heard = hear(&mut backend).await;
     assert!(heard.starts_with("POST / HTTP/1.1\n") && heard.ends_with("\n\n5\nhello\n"), "{heard}");
@@ -73,7 +74,8 @@ async fn a_slow_backend_slows_the_client_down() {
     let (gateway, mut connections) = played("");
     let mut client = gateway.connect();
     let length = 64 * BOUND;
-    tell(&mut client, &format!("POST / HTTP/1.1\nhost: a.test\ncontent-length: {length}\n\n")).await;
+    tell(&mut client, &format!("POST / HTTP/1.1\nhost: a.test\ncontent-length: {length}\n\n"))
+        .await;
     let mut backend = accept(&mut connections).await;
     let first = fill(&mut client).await;
     assert!(first < BOUND, "{first} bytes were taken from the client and nobody read them");
@@ -86,7 +88,8 @@ async fn a_slow_backend_slows_the_client_down() {
 async fn trailers_pass_in_both_directions() {
     let (gateway, mut connections) = played("");
     let mut client = gateway.connect();
-    let head = "POST / HTTP/1.1\nhost: a.test\nte: trailers\ntrailer: x-in\ntransfer-encoding: chunked\n";
+    let head =
+        "POST / HTTP/1.1\nhost: a.test\nte: trailers\ntrailer: x-in\ntransfer-encoding: chunked\n";
     tell(&mut client, &format!("{head}\n2\nhi\n0\nx-in: 1\n\n")).await;
     let mut backend = accept(&mut connections).await;
     let heard = hear(&mut backend).await;
@@ -109,7 +112,8 @@ async fn answers_without_a_body_leave_the_connection_in_step() {
         ("GET", "HTTP/1.1 200 OK\ncontent-length: 0\n\n"),
     ] {
         let gateway = TestGateway::with_policies("[]");
-        gateway.put(BACKEND, Backend::acts([Act::Bytes(answer.replace('\n', "\r\n").into_bytes())]));
+        gateway
+            .put(BACKEND, Backend::acts([Act::Bytes(answer.replace('\n', "\r\n").into_bytes())]));
         let mut io = gateway.connect();
         for _ in 0..2 {
             tell(&mut io, &format!("{method} / HTTP/1.1\nhost: a.test\n\n")).await;

@@ -1,6 +1,4 @@
-use crate::it::kit::{
-    accept, brief, config, hear, played, say, tell, with_upstream,
-};
+use crate::it::kit::{accept, brief, config, hear, played, tell, with_upstream};
 use base::caps::{HEAD_TIMEOUT_S, IDLE_TIMEOUT_S};
 use std::time::Duration;
 use testkit::gateway::BACKEND;

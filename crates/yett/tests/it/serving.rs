@@ -4,8 +4,9 @@ use super::backend::{self, Backend};
 use super::client::{ask, connect, curl, curl_bytes, header, raw, read_head, read_to_end};
 use super::servers::{Nginx, Python};
 use super::wait::until_true;
-use super::yett::{PUBLIC, TOP, Yett, plain};
-use std::io::Write as _;
+use super::yett::{PUBLIC, Yett, plain};
+use std::io::{Read as _, Write as _};
+use std::net::Shutdown;
 
 #[test]
 fn http_1_and_http_2_reach_files_of_nginx() {
@@ -232,23 +233,38 @@ fn a_body_that_is_refused_is_not_asked_for() {
 }
 
 #[test]
-fn an_idle_connection_that_the_backend_closed_costs_no_request() {
-    let backend = Backend::start(|seen, stream| {
-        backend::answer(stream, "200 OK", "", b"ok") && !seen.line().contains("last")
+fn an_idle_connection_that_the_backend_closes_costs_no_request() {
+    let backend = Backend::start(|_, stream| {
+        backend::answer(stream, "200 OK", "", b"ok");
+        false
     });
-    let config = format!(
-        "{TOP}workers: 1\n{PUBLIC}upstreams: {{ backend: {{ targets: [\"{}\"], retries: 0 }} }}\napis: {{ all: {{ upstream: backend, public: a test }} }}\n",
-        backend.address
-    );
+    let yett = Yett::start(&plain(&backend.address.to_string(), "workers: 1\n"));
+    let address = yett.address("public");
+    for round in 1..=20 {
+        let answer = ask(&address, "GET /", "a", "");
+        assert_eq!(answer.status, 200, "round {round}: {}", answer.body);
+    }
+}
+
+#[test]
+fn a_connection_that_is_known_to_be_closed_is_not_used_again() {
+    let backend = Backend::start(|_, stream| {
+        backend::answer(stream, "200 OK", "", b"ok");
+        stream.shutdown(Shutdown::Write).unwrap();
+        // Ends when the gateway has closed its side as well.
+        assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+        false
+    });
+    let config = plain(&backend.address.to_string(), "workers: 1\n")
+        .replace("targets:", "retries: 0, targets:");
     let yett = Yett::start(&config);
     let address = yett.address("public");
     for round in 1..=20 {
-        let answer = ask(&address, "POST /last", "a", "x");
+        let answer = ask(&address, "POST /", "a", "x");
         assert_eq!(answer.status, 200, "round {round}: {}", answer.body);
-        until_true("the backend has closed", || backend.closed() == round);
+        until_true("the gateway has closed its side", || backend.closed() == round);
     }
-    assert_eq!(backend.seen().len(), 20);
-    assert_eq!(backend.opened(), 20);
+    assert_eq!((backend.seen().len(), backend.opened()), (20, 20));
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use super::backend::{self, Backend};
 use super::client::{connect, curl_command, get, read_head, read_to_end};
-use super::wait::{Gate, until, until_true};
-use super::yett::{Yett, plain};
+use super::wait::{Gate, Lines, until, until_true};
+use super::yett::{Launch, Yett, command, plain, signal};
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::Stdio;
@@ -108,6 +108,25 @@ fn a_second_signal_stops_at_once() {
     assert!(rest.is_empty(), "{rest:?}");
     yett.access.expect(&["/slow", "\"complete\":false"]);
     gate.open();
+}
+
+#[test]
+fn a_signal_right_after_the_start_is_obeyed_as_any_other() {
+    for (name, round) in (0..10).flat_map(|round| [("TERM", round), ("HUP", round)]) {
+        let config = plain("127.0.0.1:1", "");
+        let folder = Launch::new(&config).folder;
+        let mut command = command(folder.path(), &["run", "yett.yaml"]);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let log = Lines::of(child.stderr.take().unwrap());
+        log.expect(&["serving http://"]);
+        signal(child.id(), name);
+        if name == "HUP" {
+            log.expect(&["config reloaded"]);
+            signal(child.id(), "TERM");
+        }
+        let status = until("it ends", || child.try_wait().unwrap());
+        assert_eq!(status.code(), Some(0), "{name}, round {round}: {}", log.text());
+    }
 }
 
 #[test]
