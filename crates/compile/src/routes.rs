@@ -120,7 +120,8 @@ impl Whole<'_> {
         let public = written.settings.public.as_ref().or(self.api.public.as_ref());
         let is_closed = check_identity(public, effective.identity, place, report);
         let is_broken = self.gateway.is_broken || self.owned.is_broken || owned.is_broken;
-        let upstream = self.upstream(written, effective.answers, place, report);
+        // A broken policy may be the one that would have answered.
+        let upstream = self.upstream(written, effective.answers || is_broken, place, report);
         let predicates = predicates(&written.settings);
         let broken = (is_broken || !is_closed || upstream.is_err() || predicates.is_none())
             .then(|| Arc::from(format!("the config of this route has a problem, see {place}")));

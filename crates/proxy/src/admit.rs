@@ -156,7 +156,8 @@ fn check_host(exchange: &mut Exchange) -> Result<(), Fault> {
     if hosts.next().is_some() {
         return Err(bad("several Host headers").closing());
     }
-    if written.is_none() && request.version == Version::HTTP_11 {
+    let is_needed = request.version == Version::HTTP_11 || request.authority.is_empty();
+    if written.is_none() && is_needed {
         return Err(bad("no Host header").closing());
     }
     if written

@@ -6,7 +6,7 @@ use crate::admit;
 use crate::gateway::Worker;
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HOST, HeaderName, TRANSFER_ENCODING};
-use http::{HeaderValue, Method, Request, Uri};
+use http::{HeaderValue, Request, Uri};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use std::future::Future as _;
 use std::pin::Pin;
@@ -81,7 +81,7 @@ async fn attempts(upstream: &dyn Upstream, exchange: &mut Exchange) -> Result<Re
         exchange.attempts.count += 1;
         exchange.attempts.tried.push(picked.index);
         exchange.record.target = Some(Arc::clone(&picked.address));
-        let again = may_repeat(&exchange.request.method).then(|| body.copy()).flatten();
+        let again = exchange.request.method.is_idempotent().then(|| body.copy()).flatten();
         let request = outgoing(exchange, body);
         let call = Call { worker: exchange.worker, timeouts: exchange.timeouts };
         let failed = match picked.target.send(call, request).await {
@@ -117,11 +117,6 @@ async fn run_policies(exchange: &mut Exchange) -> Result<(), Fault> {
         entry.policy.on_forward(exchange, entry.slot).settle().await?;
     }
     Ok(())
-}
-
-/// Idempotent methods: doing it twice is doing it once.
-const fn may_repeat(method: &Method) -> bool {
-    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE)
 }
 
 /// The request as the backend will see it. Framing is rebuilt from the body, never copied.

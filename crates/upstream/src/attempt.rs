@@ -76,6 +76,11 @@ async fn exchange(
     upload: &mut Option<Upload>,
 ) -> Result<(Held, Response<Incoming>), Failed> {
     let mut is_fresh = false;
+    if !request.method().is_idempotent() {
+        // What cannot be sent twice should not meet a connection that its peer has closed already: this
+        // lets the runtime look at its sockets once more before one is chosen.
+        tokio::task::yield_now().await;
+    }
     loop {
         let held = reach.hold(call.worker, call.timeouts.connect, is_fresh).await;
         let (mut held, is_reused) = match held {
