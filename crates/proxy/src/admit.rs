@@ -202,12 +202,18 @@ fn to_https(exchange: &Exchange, port: u16) -> Fault {
 }
 
 /// Removes what concerns only this connection (RFC 9110, 7.6.1), and what only the gateway may say.
+/// Most requests have none of it, which one look along the names tells.
 fn strip(headers: &mut HeaderMap) {
-    strip_hop_by_hop(headers);
     headers.remove(HOST);
-    headers.remove(EXPECT);
-    headers.remove(PROXY_AUTHORIZATION);
-    strip_identity(headers);
+    let is_for_us = |name: &HeaderName| {
+        is_hop_by_hop(name) || *name == EXPECT || *name == PROXY_AUTHORIZATION || is_identity(name)
+    };
+    if headers.keys().any(is_for_us) {
+        strip_hop_by_hop(headers);
+        headers.remove(EXPECT);
+        headers.remove(PROXY_AUTHORIZATION);
+        strip_identity(headers);
+    }
 }
 
 /// Removes what only the gateway may say, also from trailers: many backends put them to the headers.
@@ -233,6 +239,9 @@ fn is_identity(name: &HeaderName) -> bool {
 /// Removes the headers of one connection, those named by `Connection` included. `TE: trailers` stays,
 /// because gRPC needs it and we pass trailers on.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    if !headers.keys().any(is_hop_by_hop) {
+        return;
+    }
     if headers.contains_key(CONNECTION) {
         let named: Vec<HeaderName> = headers
             .get_all(CONNECTION)
@@ -262,6 +271,20 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
             headers.insert(TE, HeaderValue::from_static("trailers"));
         }
     }
+}
+
+/// Whether a header concerns one connection only.
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection"
+            | "keep-alive"
+            | "proxy-authenticate"
+            | "proxy-connection"
+            | "te"
+            | "transfer-encoding"
+            | "upgrade"
+    )
 }
 
 /// A preflight of the Fetch standard: it asks about another request and never reaches a backend.

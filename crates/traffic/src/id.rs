@@ -43,19 +43,25 @@ impl fmt::Display for RequestId {
 }
 
 fn hyphenated(bits: u128) -> [u8; 36] {
+    let digits = digits(bits);
     let mut text = [b'-'; 36];
-    let mut digits = (0..32_u32).rev();
-    for (position, byte) in text.iter_mut().enumerate() {
-        if matches!(position, 8 | 13 | 18 | 23) {
-            continue;
-        }
-        *byte = hex_digit(bits >> (4 * digits.next().unwrap_or(0)));
+    for (from, to) in
+        [(0..8, 0..8), (8..12, 9..13), (12..16, 14..18), (16..20, 19..23), (20..32, 24..36)]
+    {
+        text[to].copy_from_slice(&digits[from]);
     }
     text
 }
 
-const fn hex_digit(bits: u128) -> u8 {
-    b"0123456789abcdef"[(bits & 0xF) as usize]
+/// Thirty-two hexadecimal digits.
+fn digits(bits: u128) -> [u8; 32] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = [0; 32];
+    for (byte, pair) in bits.to_be_bytes().into_iter().zip(text.chunks_exact_mut(2)) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 0xF)];
+    }
+    text
 }
 
 /// Where a request stands in a distributed trace (W3C Trace Context, `traceparent`).
@@ -75,12 +81,8 @@ impl Trace {
         });
         let span = random::fast() | 1;
         let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
-        for (index, byte) in text[3..35].iter_mut().enumerate() {
-            *byte = hex_digit(trace >> (124 - 4 * index));
-        }
-        for (index, byte) in text[36..52].iter_mut().enumerate() {
-            *byte = hex_digit(u128::from(span) >> (60 - 4 * index));
-        }
+        text[3..35].copy_from_slice(&digits(trace));
+        text[36..52].copy_from_slice(&digits(u128::from(span))[16..]);
         text[53..55].copy_from_slice(&flags);
         Self { text }
     }
