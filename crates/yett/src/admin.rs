@@ -14,6 +14,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use proxy::Gateway;
 use serde_json::{Value, json};
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -38,6 +39,8 @@ pub(crate) struct Board {
     signal: Signal,
     started: SystemTime,
     last_reload: Mutex<Option<Value>>,
+    /// Where the listeners are really bound: a config may leave the port to the system.
+    addresses: Mutex<HashMap<Arc<str>, SocketAddr>>,
 }
 
 impl Board {
@@ -48,7 +51,14 @@ impl Board {
     ) -> Arc<Self> {
         let started = gateway.clock.wall();
         let gateway = Arc::clone(gateway);
-        Arc::new(Self { gateway, diagnostics, signal, started, last_reload: Mutex::new(None) })
+        Arc::new(Self {
+            gateway,
+            diagnostics,
+            signal,
+            started,
+            last_reload: Mutex::default(),
+            addresses: Mutex::default(),
+        })
     }
 
     /// Notes how a reload went.
@@ -62,6 +72,12 @@ impl Board {
         *self.last_reload.lock().unwrap_or_else(PoisonError::into_inner) = Some(reload);
     }
 
+    /// Notes where the listeners are bound.
+    pub(crate) fn serving<'a>(&self, all: impl Iterator<Item = (&'a Arc<str>, SocketAddr)>) {
+        let all = all.map(|(name, address)| (Arc::clone(name), address)).collect();
+        *self.addresses.lock().unwrap_or_else(PoisonError::into_inner) = all;
+    }
+
     fn state(&self) -> &'static str {
         match self.signal.phase() {
             Phase::Running => "serving",
@@ -72,13 +88,14 @@ impl Board {
 
     fn status(&self) -> Value {
         let snapshot = self.gateway.snapshot.load_full();
+        let addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let listeners: Vec<Value> = snapshot
             .listeners
             .iter()
             .map(|part| {
                 json!({
                     "name": &*part.name,
-                    "bind": part.bind.to_string(),
+                    "bind": addresses.get(&part.name).unwrap_or(&part.bind).to_string(),
                     "tls": part.tls.is_some(),
                     "connections": part.metrics.active.sum(),
                 })

@@ -152,6 +152,7 @@ impl Process {
                 workers.open(&part.name, bound).map_err(failed("cannot serve a listener"))?;
             told_listener(&part, address);
         }
+        board.serving(workers.addresses());
         still.metrics.reload(true, &read.revision, still.clock.wall());
         Ok(Self {
             settings: settings.clone(),
@@ -294,6 +295,7 @@ impl Process {
         }
         let names: Vec<Arc<str>> = parts.iter().map(|part| Arc::clone(&part.name)).collect();
         self.workers.keep_only(&names);
+        self.board.serving(self.workers.addresses());
         self.still.state.sweep();
         Ok(())
     }
