@@ -24,6 +24,8 @@ pub const TARGET_BYTES_MAX: usize = 16 << 10;
 pub const HEAD_TIMEOUT_S: u64 = 15;
 /// Seconds a keep-alive connection may be idle between two requests.
 pub const IDLE_TIMEOUT_S: u64 = 75;
+/// Seconds a client may take nothing of an answer that waits for it.
+pub const WRITE_TIMEOUT_S: u64 = 60;
 /// Seconds a TLS handshake may take.
 pub const HANDSHAKE_TIMEOUT_S: u64 = 10;
 /// Streams one HTTP/2 client connection may have open at a time.

@@ -74,7 +74,9 @@ fn address(bind: &Placed<Text>, inputs: Inputs<'_>, report: &mut Report) -> Opti
     let text = match bind.value.resolve(&secrets) {
         Ok(text) => text,
         Err(why) => {
-            report.error("missing_secret", &bind.place, why);
+            report
+                .error("missing_secret", &bind.place, why)
+                .help("the gateway reads it when the config is loaded; make sure that it is there by then");
             return None;
         }
     };

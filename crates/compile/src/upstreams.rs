@@ -92,7 +92,9 @@ fn target(written: &Placed<Target>, inputs: Inputs<'_>, report: &mut Report) -> 
     let text = match written.address.resolve(&secrets) {
         Ok(text) => text,
         Err(why) => {
-            report.error("missing_secret", &written.place, why);
+            report
+                .error("missing_secret", &written.place, why)
+                .help("the gateway reads it when the config is loaded; make sure that it is there by then");
             return None;
         }
     };

@@ -24,6 +24,10 @@ impl<'de> Deserialize<'de> for PolicyConfig {
         if !policy.0.kind.place.is_known() {
             policy.0.kind.place = place;
         }
+        if !policy.0.settings.place.is_known() {
+            // A bare kind has no settings of its own that problems could point at.
+            policy.0.settings.place = policy.0.kind.place.clone();
+        }
         Ok(policy.0)
     }
 }

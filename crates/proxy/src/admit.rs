@@ -26,36 +26,42 @@ const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
-/// Headers by which proxies tell backends who a client is. Only the gateway may set them; from a
-/// client they are lies. Names that begin with `x-yett-` are stripped as well.
+/// Headers by which proxies tell backends who a client is and what it asked for. Only the gateway may
+/// set them; from a client they are lies. Names that begin with any of [`IDENTITY_PREFIXES`] are
+/// stripped as well.
 pub const IDENTITY_HEADERS: &[&str] = &[
+    "cf-connecting-ip",
+    "client-ip",
     "forwarded",
+    "forwarded-for",
     "remote-user",
+    "true-client-ip",
     "via",
     "x-authenticated-user",
+    "x-client-ip",
+    "x-cluster-client-ip",
     "x-consumer-custom-id",
     "x-consumer-groups",
     "x-consumer-id",
     "x-consumer-name",
     "x-consumer-username",
     "x-credential-identifier",
-    "x-forwarded-client-cert",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-port",
-    "x-forwarded-prefix",
-    "x-forwarded-proto",
-    "x-forwarded-server",
-    "x-forwarded-user",
+    "x-host",
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+    "x-original-host",
+    "x-original-uri",
     "x-original-url",
     "x-real-ip",
     "x-remote-user",
     "x-request-id",
     "x-rewrite-url",
+    "x-webauth-user",
 ];
 
-/// Names of this prefix are the gateway's own.
-pub const OWN_PREFIX: &str = "x-yett-";
+/// Beginnings of names that only a gateway may set; `x-yett-` are our own.
+pub const IDENTITY_PREFIXES: &[&str] = &["x-auth-request-", "x-forwarded-", "x-yett-"];
 
 /// Makes an exchange of a request as it came.
 #[must_use]
@@ -120,6 +126,9 @@ pub fn check<'a>(
     let is_ambiguous = exchange.record.fault.take() == Some(FaultCode::BadFraming);
     if is_ambiguous || has_unknown_coding(&exchange.request.headers) {
         return Err(fault(FaultCode::BadFraming).closing());
+    }
+    if exchange.request.headers.len() > base::caps::HEADERS_MAX {
+        return Err(fault(FaultCode::HeadTooLarge).closing());
     }
     if matches!(exchange.request.method, Method::CONNECT | Method::TRACE) {
         return Err(fault(FaultCode::MethodUnsupported));
@@ -226,11 +235,13 @@ pub(crate) fn strip_identity(headers: &mut HeaderMap) {
 
 /// Backends that see headers as variables (CGI and its heirs) cannot tell `_` from `-`.
 fn is_identity(name: &HeaderName) -> bool {
-    let is_lie =
-        |name: &str| name.starts_with(OWN_PREFIX) || IDENTITY_HEADERS.binary_search(&name).is_ok();
+    let is_lie = |name: &str| {
+        IDENTITY_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+            || IDENTITY_HEADERS.binary_search(&name).is_ok()
+    };
     let name = name.as_str();
     // Most names are told apart by their first letter.
-    if !name.starts_with(['f', 'r', 'v', 'x']) {
+    if !name.starts_with(['c', 'f', 'r', 't', 'v', 'x']) {
         return false;
     }
     if name.contains('_') { is_lie(&name.replace('_', "-")) } else { is_lie(name) }
@@ -302,7 +313,9 @@ mod tests {
     #[test]
     fn identity_headers_can_be_searched_for() {
         assert!(IDENTITY_HEADERS.is_sorted());
-        assert!(IDENTITY_HEADERS.iter().all(|name| name.starts_with(['f', 'r', 'v', 'x'])));
+        assert!(
+            IDENTITY_HEADERS.iter().all(|name| name.starts_with(['c', 'f', 'r', 't', 'v', 'x']))
+        );
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::admit;
 use crate::gateway::Worker;
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HOST, HeaderName, TRANSFER_ENCODING};
-use http::{HeaderValue, Request, Uri};
+use http::{HeaderValue, Request, Uri, Version};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use std::future::Future as _;
 use std::pin::Pin;
@@ -92,6 +92,8 @@ async fn attempts(upstream: &dyn Upstream, exchange: &mut Exchange) -> Result<Re
                     headers.remove(CONTENT_LENGTH);
                 }
                 admit::strip_hop_by_hop(headers);
+                // Ours, not the backend's (RFC 9110, 6.2): it decides how the client is spoken to.
+                *response.version_mut() = Version::HTTP_11;
                 return Ok(response);
             }
             Err(failed) => failed,

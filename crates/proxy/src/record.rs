@@ -10,7 +10,7 @@ use std::ops::{Deref, DerefMut};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use telemetry::access::AccessLine;
 use tokio::time::Sleep;
@@ -176,17 +176,12 @@ impl HttpBody for Recorded {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let frame = match Pin::new(&mut self.inner).poll_frame(cx) {
-            Poll::Ready(frame) => frame,
-            Poll::Pending => {
-                let is_late =
-                    self.deadline.as_mut().is_some_and(|late| late.as_mut().poll(cx).is_ready());
-                if !is_late {
-                    return Poll::Pending;
-                }
-                self.inner = Body::empty();
-                Some(Err(BodyError::Idle))
-            }
+        let is_late = self.deadline.as_mut().is_some_and(|late| late.as_mut().poll(cx).is_ready());
+        let frame = if is_late {
+            self.inner = Body::empty();
+            Some(Err(BodyError::Idle))
+        } else {
+            ready!(Pin::new(&mut self.inner).poll_frame(cx))
         };
         Poll::Ready(match frame {
             Some(Ok(frame)) => {

@@ -183,10 +183,7 @@ fn resolve(path: &str, rules: PathRules) -> Result<String, BadPath> {
                     kept.push("");
                 }
             }
-            // Some servers strip `;parameters` before they resolve dots.
-            _ if part.starts_with("..;") || part.starts_with(".;") => {
-                return Err(BadPath::ForbiddenByte);
-            }
+            _ if hides_dots(part) => return Err(BadPath::ForbiddenByte),
             "" if !is_last && rules.double_slash == DoubleSlash::Merge => {}
             "" if !is_last && rules.double_slash == DoubleSlash::Reject => {
                 return Err(BadPath::DoubleSlash);
@@ -198,6 +195,12 @@ fn resolve(path: &str, rules: PathRules) -> Result<String, BadPath> {
         return Err(BadPath::TooDeep);
     }
     Ok(kept.iter().fold(String::with_capacity(path.len()), |joined, part| joined + "/" + part))
+}
+
+/// Some servers strip `;parameters`, or decode `%2F`, before they resolve dots.
+fn hides_dots(segment: &str) -> bool {
+    let is_dots = |piece: &str| matches!(piece.split(';').next(), Some("." | ".."));
+    (segment.contains(';') || segment.contains("%2F")) && segment.split("%2F").any(is_dots)
 }
 
 /// The canonical form of a host: lower case, without port and without a final dot. Borrowed when it
@@ -307,6 +310,9 @@ mod tests {
     fn slash_rules_can_be_changed() {
         let keep = PathRules { keep_encoded_slash: true, double_slash: DoubleSlash::Keep };
         assert_eq!(path("/a%2fb//c", keep).as_deref(), Ok("/a%2Fb//c"));
+        for hidden in ["/pub/..%2Fadmin", "/pub/%2e%2e%2fadmin", "/a%2F..", "/a%2F.;x%2Fb"] {
+            assert_eq!(path(hidden, keep), Err(BadPath::ForbiddenByte), "{hidden}");
+        }
         let strict = PathRules { keep_encoded_slash: false, double_slash: DoubleSlash::Reject };
         assert_eq!(path("/a//c", strict), Err(BadPath::DoubleSlash));
     }

@@ -6,6 +6,7 @@ use crate::path::{PathPattern, Segment};
 use crate::route::ValueMatch;
 use crate::{Api, Map, Route, pattern};
 use base::caps::{PATH_PARAMS_MAX, PATH_SEGMENTS_MAX};
+use base::report::did_you_mean;
 use base::{Place, Report};
 use std::collections::{HashMap, HashSet};
 
@@ -17,6 +18,7 @@ pub(super) fn check(
     report: &mut Report,
 ) {
     path(route, base, report);
+    methods(route, report);
     let settings = &route.settings;
     predicates("header", &settings.headers, report);
     predicates("query parameter", &settings.query, report);
@@ -37,6 +39,23 @@ pub(super) fn check(
     }
     for (policy, text) in settings.exempt.iter() {
         reason("an exemption", &policy.place, text, report);
+    }
+}
+
+/// Methods that requests commonly have; others are fine, unless they look like one of these mistyped.
+const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"];
+
+fn methods(route: &Route, report: &mut Report) {
+    for method in route.methods.iter().filter(|method| !METHODS.contains(&method.as_str())) {
+        if let Some(near) = did_you_mean(method, METHODS) {
+            report
+                .warning(
+                    "unusual_method",
+                    &route.path.place,
+                    format!("`{method}` is no common method"),
+                )
+                .help(format!("did you mean `{near}`?"));
+        }
     }
 }
 

@@ -131,7 +131,8 @@ async fn what_programs_read_differently_is_refused() {
 async fn a_listener_may_keep_or_refuse_unusual_slashes() {
     let keep = guarded("{ encoded_slash: keep, double_slash: keep }");
     assert_eq!(forwarded(&keep, b"/a%2fb//c").await, "/a%2Fb//c");
-    assert_eq!(forwarded(&keep, b"/a%2f..%2fadmin").await, "/a%2F..%2Fadmin");
+    // A backend that decodes the slash first would climb.
+    assert_eq!(forwarded(&keep, b"/a%2f..%2fadmin").await, "400 bad_path");
     let strict = guarded("{ double_slash: reject }");
     assert_eq!(forwarded(&strict, b"/a//b").await, "400 bad_path");
     assert_eq!(forwarded(&strict, b"/a/b").await, "/a/b");

@@ -223,3 +223,43 @@ async fn a_client_that_says_close_is_closed() {
     let heard = say(&gateway, "GET / HTTP/1.0\nhost: a.test\n\n").await;
     assert_eq!(brief(&heard), "204, closed");
 }
+
+/// A client that does not read holds neither its request nor the backend's answer for ever.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_read_is_given_up() {
+    let gateway = TestGateway::with_policies("[]");
+    let head = "HTTP/1.1 200 OK\ncontent-length: 100000000\n";
+    let body = vec![b'x'; 4 << 20];
+    gateway
+        .put(BACKEND, Backend::acts([Act::Answer(head.to_owned()), Act::Bytes(body), Act::Hang]));
+    let mut io = gateway.connect();
+    io.write_all(b"GET / HTTP/1.1\r\nhost: a.test\r\n\r\n").await.unwrap();
+    let under_way = "yett_requests_in_flight{api=\"test\",route=\"all\"}";
+    let ended = "yett_requests_total{api=\"test\",route=\"all\",status=\"2xx\"}";
+    let given_up = async {
+        while gateway.metric(ended) == 0.0 {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    };
+    timeout(Duration::from_secs(200), given_up).await.expect("the request is given up");
+    assert_eq!(gateway.metric(under_way), 0.0);
+    drop(io);
+}
+
+/// The version towards the client is ours: an old backend does not end its keep-alive.
+#[tokio::test(start_paused = true)]
+async fn a_backend_of_http_1_0_does_not_make_the_client_s_connection_one() {
+    let gateway = TestGateway::with_policies("[]");
+    let answer = "HTTP/1.0 200 OK\ncontent-length: 2\n\nhi";
+    gateway.put(BACKEND, Backend::acts([Act::Answer(answer.to_owned()), Act::Close]));
+    let mut io = gateway.connect();
+    for _ in 0..2 {
+        let answer = gateway.ask_on(&mut io, "GET / HTTP/1.1\n").await;
+        assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("hi"), "{answer}");
+    }
+    let endless = "HTTP/1.0 200 OK\n\nuntil the end";
+    gateway.put(BACKEND, Backend::acts([Act::Answer(endless.to_owned()), Act::Close]));
+    let answer = gateway.ask_on(&mut io, "GET / HTTP/1.1\n").await;
+    assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+    assert!(answer.contains("transfer-encoding: chunked"), "{answer}");
+}

@@ -27,9 +27,13 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
         Format::Json => render::json(&checked.report),
         Format::Text => {
             render::text(&checked.report, &checked.sources);
+            if checked.snapshot.is_none() {
+                render::tell("more may be found once these are mended");
+            }
             if !is_bad {
                 let routes = checked.snapshot.as_ref().map_or(0, |snapshot| snapshot.routes.len());
-                render::out(&format!("{} is fine: {routes} routes", arguments.config));
+                let plural = if routes == 1 { "" } else { "s" };
+                render::out(&format!("{} is fine: {routes} route{plural}", arguments.config));
             }
         }
     }
