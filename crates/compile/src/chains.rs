@@ -66,8 +66,10 @@ pub(crate) fn build(
         }
         let secrets = SecretsAt { outside: inputs.outside, place: config.place() };
         let path = format!("{}/policies/{index}/{}", owner.path, kind.name);
+        // Names may hold slashes; the owner's length keeps two owners from meeting in one key.
+        let key = format!("{}:{id}", owner.id.len());
         let ctx = BuildCtx {
-            id: &id,
+            id: &key,
             path: &path,
             place: config.place(),
             state: inputs.state,

@@ -79,3 +79,27 @@ fn state_of_two_owners_never_meets() {
         }
     }
 }
+
+/// A route may be called what a policy of its API is called.
+#[tokio::test(start_paused = true)]
+async fn state_of_a_route_and_of_its_api_never_meets() {
+    let gateway = testkit::TestGateway::new(
+        "version: 1
+listeners: { public: { bind: '127.0.0.1:8080' } }
+apis:
+  a:
+    public: a test
+    policies: [{ rate_limit: { id: rate_limit, limit: 2/h } }, { respond: 204 }]
+    routes:
+      - GET /one:
+          name: rate_limit
+          exempt: { rate_limit/rate_limit: it has its own }
+          policies: [{ rate_limit: 2/h }]
+      - GET /two
+",
+    );
+    for (path, status) in [("/one", "204"), ("/one", "204"), ("/one", "429"), ("/two", "204")] {
+        let answer = gateway.ask(&format!("GET {path} HTTP/1.1\n")).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{path}: {answer}");
+    }
+}
