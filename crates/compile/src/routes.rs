@@ -103,7 +103,7 @@ impl Whole<'_> {
         place: &Place,
         report: &mut Report,
     ) -> Option<PlacedRule> {
-        let pattern = below(&written.path.value, &self.base);
+        let pattern = written.path.value.below(&self.base);
         let params = names(&pattern);
         let name = route_name(written, self.api.routes.is_empty());
         let id = format!("{}/{name}", self.name.value);
@@ -209,11 +209,6 @@ fn base_segments(api: &Api) -> Vec<path::Segment> {
         Some(PathPattern::Template { segments, .. }) => segments,
         _ => Vec::new(),
     }
-}
-
-/// `/` below `/orders` is `/orders` itself.
-fn below(pattern: &PathPattern, base: &[path::Segment]) -> PathPattern {
-    pattern.below(base)
 }
 
 fn names(pattern: &PathPattern) -> Box<[Box<str>]> {
