@@ -27,7 +27,8 @@ lint: ## format check, clippy, and dependency rules if cargo-deny is there
 bless: ## write generated files anew: schema, reference, golden reports
 	YETT_BLESS=1 $(CARGO) test --locked --workspace
 
-bench: needs build ## measure against nginx in one run; results in bench/results/
+bench: needs build ## measure against nginx, HAProxy and Envoy in one run; results in bench/results/
+	@sh scripts/bench-needs.sh
 	python3 bench/run.py
 
 needs: ## install the programs that tests and benchmarks run against (Debian)

@@ -1,14 +1,36 @@
 """Load generators: closed loop, keep-alive; and what they report."""
 
+import os
 import re
+import select
+import socket
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from servers import BenchError, pinned, program
 
 IN_FLIGHT = 32
 H2_CONNECTIONS = 4
 UNITS_US = {"us": 1, "ms": 1_000, "s": 1_000_000, "m": 60_000_000}
+ANSWER_TIMEOUT_S = 10
+
+
+@dataclass
+class Order:
+    """What a load generator is asked for."""
+
+    url: str
+    headers: dict
+    seconds: int
+    # Where it runs, and the folder for what it writes.
+    core: int
+    folder: Path
+    connections: int = IN_FLIGHT
+    # Bytes of the body of each request; 0: requests without a body, by GET.
+    post_bytes: int = 0
+    # Environment variables beyond our own.
+    environment: dict = field(default_factory=dict)
 
 
 @dataclass
@@ -30,11 +52,11 @@ def duration_us(text):
     return float(number) * UNITS_US[unit]
 
 
-def call(argv, seconds, core):
+def call(argv, order):
     """Output of a load generator."""
     done = subprocess.run(
-        argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=seconds + 30,
-        preexec_fn=pinned(core),
+        argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=order.seconds + 30,
+        preexec_fn=pinned(order.core), env=os.environ | order.environment,
     )
     if done.returncode != 0:
         raise BenchError(f"{argv[0]} failed:\n{done.stdout[-2000:]}")
@@ -48,12 +70,18 @@ def number(pattern, text, default=None):
     return found[1] if found else default
 
 
-def wrk(url, headers, seconds, core, _folder):
-    """HTTP/1.1: one thread, one request at a time on each of 32 connections."""
-    argv = [program("wrk"), "-t1", f"-c{IN_FLIGHT}", f"-d{seconds}s", "--latency", "--timeout", "10s"]
-    for name, value in headers.items():
+def wrk(order):
+    """HTTP/1.1: one thread, one request at a time on each connection."""
+    argv = [program("wrk"), "-t1", f"-c{order.connections}", f"-d{order.seconds}s", "--latency",
+            "--timeout", f"{ANSWER_TIMEOUT_S}s"]
+    for name, value in order.headers.items():
         argv += ["-H", f"{name}: {value}"]
-    return read_wrk(call([*argv, url], seconds, core))
+    if order.post_bytes:
+        script = order.folder / "post.lua"
+        script.write_text(f'wrk.method = "POST"\nwrk.body = string.rep("x", {order.post_bytes})\n'
+                          'wrk.headers["Content-Type"] = "text/plain"\n')
+        argv += ["-s", str(script)]
+    return read_wrk(call([*argv, order.url], order))
 
 
 def read_wrk(text):
@@ -73,20 +101,20 @@ def read_wrk(text):
     )
 
 
-def h2load(url, headers, seconds, core, folder):
-    """HTTP/2 without TLS by prior knowledge: 32 requests at a time over 4 connections."""
-    log = folder / "h2load.log"
+def h2load(order):
+    """HTTP/2, by prior knowledge or, over TLS, by ALPN: the requests in flight are spread over 4 connections."""
+    log = order.folder / "h2load.log"
     log.unlink(missing_ok=True)
     argv = [
-        program("h2load"), "-t1", f"-c{H2_CONNECTIONS}", f"-m{IN_FLIGHT // H2_CONNECTIONS}",
-        f"-D{seconds}", "--warm-up-time=0", f"--log-file={log}",
+        program("h2load"), "-t1", f"-c{H2_CONNECTIONS}", f"-m{order.connections // H2_CONNECTIONS}",
+        f"-D{order.seconds}", "--warm-up-time=0", f"--log-file={log}",
     ]
-    for name, value in headers.items():
+    for name, value in order.headers.items():
         argv += ["-H", f"{name}: {value}"]
-    text = call([*argv, url], seconds, core)
+    text = call([*argv, order.url], order)
     rows = [line.split("\t") for line in log.read_text().splitlines()]
     log.unlink()
-    return read_h2load(text, rows, seconds)
+    return read_h2load(text, rows, order.seconds)
 
 
 def read_h2load(text, rows, seconds):
@@ -101,3 +129,55 @@ def read_h2load(text, rows, seconds):
         failed=int(number(r", (\d+) failed", text)),
         said=text,
     )
+
+
+class IdleConnections:
+    """Keep-alive connections of HTTP/1.1 that made one request each and then stay as they are."""
+
+    def __init__(self, address, target, count):
+        self.request = f"GET {target} HTTP/1.1\r\nHost: {address}\r\n\r\n".encode()
+        host, port = address.split(":")
+        self.address, self.sockets, self.failed = (host, int(port)), [], 0
+        try:
+            for _ in range(count):
+                self.open()
+        except OSError as error:
+            self.close()
+            raise BenchError(f"connection {len(self.sockets) + 1} of {count} fails: {error}") from error
+
+    def open(self):
+        """One more connection and its request."""
+        opened = socket.create_connection(self.address, timeout=ANSWER_TIMEOUT_S)
+        self.sockets.append(opened)
+        self.ask(opened)
+
+    def ask(self, opened):
+        """One request, and all of its answer."""
+        opened.sendall(self.request)
+        answer = b""
+        while b"\r\n\r\n" not in answer:
+            answer += received(opened)
+        head, _, body = answer.partition(b"\r\n\r\n")
+        length = int(number(r"(?i)\r\ncontent-length: *(\d+)", head.decode("latin-1")))
+        while len(body) < length:
+            body += received(opened)
+        self.failed += not head.startswith(b"HTTP/1.1 200")
+
+    def closed(self):
+        """How many the proxy has closed, or sent something nobody asked for."""
+        poll = select.poll()
+        for opened in self.sockets:
+            poll.register(opened, select.POLLIN)
+        return len(poll.poll(0))
+
+    def close(self):
+        for opened in self.sockets:
+            opened.close()
+
+
+def received(opened):
+    """The next bytes; the end is an error."""
+    found = opened.recv(64 << 10)
+    if not found:
+        raise ConnectionError("the proxy closed it within its answer")
+    return found

@@ -8,18 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from servers import program
-
-# The work that ratios are told against.
-BASE = "nginx"
+from peers import BASE, SUBJECT
+from scenarios import IDLE_BUDGET_BYTES, Scenario
 
 
 @dataclass
 class Round:
-    """One round of one proxy."""
+    """One round of one proxy. Rounds of one index stood side by side."""
 
+    index: int
     cpu_us: float
     rps: float
+    # Bodies of requests and answers.
+    mb_per_s: float
     p50_us: float
     p99_us: float
     rss_kib: int
@@ -28,17 +29,41 @@ class Round:
 
 
 @dataclass
+class Idle:
+    """Memory of a proxy before and with idle connections."""
+
+    proxy: str
+    connections: int
+    before_kib: int
+    after_kib: int
+    failed: int
+
+    @property
+    def bytes_each(self):
+        return (self.after_kib - self.before_kib) * 1024 / self.connections
+
+
+@dataclass
 class Count:
     """One number told by everybody who counted: client, access log, metrics (yett only)."""
 
     scenario: str
     proxy: str
-    rounds: int
+    # Requests under way when a round ends, at most.
+    in_flight: int
+    rounds: int = 0
     client: int = 0
     logged: int = 0
     log_bytes: int = 0
     metric: int = None
-    in_flight: int = 32
+
+    def add(self, counts):
+        """Takes in what `Stage.counts` found."""
+        lines, size, requests = counts
+        self.logged += lines
+        self.log_bytes += size
+        if requests is not None:
+            self.metric = (self.metric or 0) + requests
 
     def agrees(self):
         """Whether nothing is missing, and not more is there than was under way at the ends."""
@@ -51,29 +76,60 @@ class Count:
             parts.append(f"metrics {self.metric - self.client:+,}")
         parts.append(f"access log {self.logged - self.client:+,}")
         per_line = self.log_bytes / max(self.logged, 1)
-        verdict = "agree" if self.agrees() else "DISAGREE"
-        allowed = f"{verdict}: the ends of rounds cut off up to {self.rounds * self.in_flight}"
+        agreement = "agree" if self.agrees() else "DISAGREE"
+        allowed = f"{agreement}: the ends of rounds cut off up to {self.rounds * self.in_flight}"
         return f"{', '.join(parts)} ({allowed}); {per_line:.0f} bytes a line"
 
 
+@dataclass
+class Measured:
+    """What was found in a scenario: rounds of each proxy, or what idle connections cost each."""
+
+    scenario: Scenario
+    rounds: dict
+    idle: list
+    counts: list
+    # Memory of yett before any load.
+    fresh_kib: int
+
+
+def beside(own, base):
+    """The rounds of `base` that stood beside those of `own`."""
+    found = {r.index: r for r in base}
+    return [found[r.index] for r in own if r.index in found]
+
+
 def rows(measured):
-    """The published rows; `measured`: scenario → proxy → rounds."""
+    """The published rows; what a scenario does not measure is None."""
     found = []
-    for scenario, proxies in measured.items():
-        for proxy, rounds in proxies.items():
+    for scenario in measured:
+        for proxy, rounds in scenario.rounds.items():
             middle = {key: median(getattr(r, key) for r in rounds) for key in vars(rounds[0])}
-            base = proxies.get(BASE)
+            base = beside(rounds, scenario.rounds.get(BASE, []))
             ratio = middle["cpu_us"] / median(r.cpu_us for r in base) if base else None
             found.append({
-                "scenario": scenario,
+                "scenario": scenario.scenario.name,
                 "proxy": proxy,
                 "cpu_us_per_request": round(middle["cpu_us"], 2),
                 "rps": round(middle["rps"]),
+                "mb_per_s": round(middle["mb_per_s"], 1),
                 "p50_us": round(middle["p50_us"]),
                 "p99_us": round(middle["p99_us"]),
                 "rss_kib": round(middle["rss_kib"]),
+                "bytes_per_idle_connection": None,
                 "failed": sum(r.failed for r in rounds),
                 "ratio_to_nginx": ratio and round(ratio, 3),
+            })
+        for idle in scenario.idle:
+            nothing = dict.fromkeys(["cpu_us_per_request", "rps", "mb_per_s", "p50_us", "p99_us"])
+            found.append({
+                "scenario": scenario.scenario.name,
+                "proxy": idle.proxy,
+                **nothing,
+                "rss_kib": idle.after_kib,
+                "bytes_per_idle_connection": round(idle.bytes_each),
+                "failed": idle.failed,
+                "ratio_to_nginx": None,
             })
     return found
 
@@ -83,41 +139,66 @@ def spread(values, digits=1):
     return f"{min(values):.{digits}f}..{max(values):.{digits}f}"
 
 
-HEAD = ["scenario", "proxy", "CPU µs/request", "min..max", "to nginx", "min..max", "req/s", "p50 µs",
+HEAD = ["scenario", "proxy", "CPU µs/request", "min..max", "to nginx", "min..max", "req/s", "MB/s", "p50 µs",
         "p99 µs", "RSS KiB", "busy", "failed"]
+IDLE_HEAD = ["scenario", "proxy", "connections", "RSS KiB before", "RSS KiB with them", "bytes/connection", "failed"]
 
 
 def table(measured):
-    """Cells of the table, its head first."""
+    """Cells of the table of rounds, its head first."""
+    rounds = {(m.scenario.name, proxy): (own, m.rounds.get(BASE, []))
+              for m in measured for proxy, own in m.rounds.items()}
     lines = [HEAD]
     for row in rows(measured):
-        proxies = measured[row["scenario"]]
-        own, base = proxies[row["proxy"]], proxies.get(BASE, [])
-        pairs = [a.cpu_us / b.cpu_us for a, b in zip(own, base)]
+        if row["cpu_us_per_request"] is None:
+            continue
+        own, base = rounds[row["scenario"], row["proxy"]]
+        pairs = [a.cpu_us / b.cpu_us for a, b in zip(own, beside(own, base))]
         lines.append([
             row["scenario"], row["proxy"], f"{row['cpu_us_per_request']:.1f}",
             spread(r.cpu_us for r in own),
             "-" if row["ratio_to_nginx"] is None else f"{row['ratio_to_nginx']:.2f}",
             spread(pairs, 2) if pairs else "-",
-            f"{row['rps']:,}", f"{row['p50_us']:,}", f"{row['p99_us']:,}", f"{row['rss_kib']:,}",
-            f"{median(r.busy for r in own):.0%}", str(row["failed"]),
+            f"{row['rps']:,}", f"{row['mb_per_s']:,.0f}", f"{row['p50_us']:,}", f"{row['p99_us']:,}",
+            f"{row['rss_kib']:,}", f"{median(r.busy for r in own):.0%}", str(row["failed"]),
         ])
     return lines
 
 
-def budgets(measured, scenarios):
-    """Sentences on yett's CPU per request against what it may cost."""
+def idle_table(measured):
+    """Cells of the table of idle connections, its head first."""
+    return [IDLE_HEAD] + [
+        [m.scenario.name, idle.proxy, f"{idle.connections:,}", f"{idle.before_kib:,}", f"{idle.after_kib:,}",
+         f"{idle.bytes_each:,.0f}", str(idle.failed)]
+        for m in measured for idle in m.idle
+    ]
+
+
+def tables(measured):
+    """Those tables that have rows."""
+    return [lines for lines in (table(measured), idle_table(measured)) if len(lines) > 1]
+
+
+def budgets(measured):
+    """Sentences on what yett costs against what it may cost."""
     cpu = {(row["scenario"], row["proxy"]): row["cpu_us_per_request"] for row in rows(measured)}
     found = []
-    for scenario in scenarios:
-        own, base = cpu.get((scenario.name, "yett")), cpu.get((scenario.budget_base, BASE))
-        if own and base:
+    for scenario in (m.scenario for m in measured):
+        own, base = cpu.get((scenario.name, SUBJECT)), cpu.get((scenario.budget_base, BASE))
+        if scenario.budget and own and base:
             first, goal = scenario.budget
             ratio = own / base
-            verdict = "within" if ratio <= first else "over"
             found.append(f"{scenario.name}: {ratio:.2f} of nginx doing `{scenario.budget_base}`; "
-                         f"{verdict} the budget of {first:.2f} (goal {goal:.2f})")
+                         f"{verdict(ratio <= first)} the budget of {first:.2f} (goal {goal:.2f})")
+    for m in measured:
+        found += [f"{m.scenario.name}: {idle.bytes_each:,.0f} bytes per connection; "
+                  f"{verdict(idle.bytes_each <= IDLE_BUDGET_BYTES)} the budget of {IDLE_BUDGET_BYTES:,}"
+                  for idle in m.idle if idle.proxy == SUBJECT]
     return found
+
+
+def verdict(is_good):
+    return "within" if is_good else "over"
 
 
 def plain_text(lines):
@@ -141,13 +222,13 @@ def output_of(*argv, cwd=None):
     return done.stdout.strip() if done.returncode == 0 or argv[0] == "wrk" else ""
 
 
-def facts(binary, cores, options):
+def facts(binary, versions, cores, options):
     """What the numbers depend on, as lines; names no host and no path."""
     root = Path(__file__).parent.parent
     revision = output_of("git", "describe", "--always", "--dirty", "--exclude=*", cwd=root)
     model = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
     memory = re.search(r"MemTotal:\s+(\d+)", Path("/proc/meminfo").read_text())
-    found = re.search(r"nginx/(\S+)", output_of(program("nginx"), "-v"))
+    others = "".join(f"{name} {version}, " for name, version in versions.items() if name != SUBJECT)
     placement = "nothing: one core does everything, so only CPU per request says something"
     if cores[0] is not None:
         placement = f"proxies to core {cores[0]}; backend and load generator to core {cores[1]}"
@@ -155,9 +236,10 @@ def facts(binary, cores, options):
         f"machine: {cores_there()} cores, {model[1] if model else platform.machine()}, "
         f"{int(memory[1]) >> 20 if memory else '?'} GiB, Linux {platform.release()}",
         f"versions: {output_of(binary, '--version')} (revision {revision or 'unknown'}), "
-        f"nginx {found[1] if found else '?'}, {output_of('wrk', '-v').split(' [')[0]}",
-        f"load: 32 requests in flight, keep-alive, closed loop, answers of 400 bytes; {options.rounds} × "
-        f"{options.seconds} s after {options.warm_up} s of warm-up, proxies in turn",
+        f"{others}{output_of('wrk', '-v').split(' [')[0]}",
+        "load: keep-alive, closed loop; 32 requests in flight and answers of 400 bytes where the scenario does not "
+        f"say otherwise; {options.rounds} × {options.seconds} s after {options.warm_up} s of warm-up "
+        f"({options.peer_rounds} × for peers other than nginx), proxies in turn",
         f"pinned: {placement}",
         "CPU: user and system time of the proxy's processes; median of the rounds, and the spread over them",
     ]
@@ -174,5 +256,5 @@ def write(folder, measured, notes):
     (folder / "latest.json").write_text(f"[\n{lines}\n]\n")
     listed = "\n".join(f"- {note}" for note in notes)
     about = "# Benchmark\n\nMade by `make bench`; `bench/README.md` says how to read it."
-    text = f"{about}\n\n{markdown(table(measured))}\n\n{listed}\n"
-    (folder / "latest.md").write_text(text)
+    shown = "\n\n".join(markdown(lines) for lines in tables(measured))
+    (folder / "latest.md").write_text(f"{about}\n\n{shown}\n\n{listed}\n")

@@ -58,14 +58,14 @@ def is_there(address):
 
 
 class Server:
-    """A running server and its children."""
+    """A running server and its children. `log`: the file its standard output is appended to, if any."""
 
-    def __init__(self, name, argv, address, core, folder):
+    def __init__(self, name, argv, address, core, folder, log=None):
         self.name, self.address = name, address
         self.output = folder / f"{name}.output"
-        with open(self.output, "wb") as output:
+        with open(self.output, "ab") as output, open(log or self.output, "ab") as lines:
             self.process = subprocess.Popen(
-                argv, cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                argv, cwd=folder, stdin=subprocess.DEVNULL, stdout=lines, stderr=output,
                 preexec_fn=pinned(core),
             )
 
@@ -119,15 +119,7 @@ class Server:
 
     def rss_kib(self):
         """Resident memory; pages that processes share are counted in each."""
-        total = 0
-        for pid in self.pids():
-            try:
-                status = Path(f"/proc/{pid}/status").read_text()
-            except OSError:
-                continue
-            if found := re.search(r"^VmRSS:\s+(\d+) kB", status, re.M):
-                total += int(found[1])
-        return total
+        return sum(resident_kib(pid) for pid in self.pids())
 
 
 def stat(pid):
@@ -138,3 +130,16 @@ def stat(pid):
         return None
     # The name before stands in parentheses, and may itself contain anything.
     return text.rpartition(")")[2].split()
+
+
+def resident_kib(pid):
+    """Resident memory of a process; 0 if it ended."""
+    # The first is exact; the second is what is left where the first may not be read.
+    for file, pattern in ("smaps_rollup", r"^Rss:\s+(\d+) kB"), ("status", r"^VmRSS:\s+(\d+) kB"):
+        try:
+            text = Path(f"/proc/{pid}/{file}").read_text()
+        except OSError:
+            continue
+        if found := re.search(pattern, text, re.M):
+            return int(found[1])
+    return 0

@@ -16,6 +16,8 @@ pub const SECRET_FILE_BYTES_MAX: usize = 1 << 20;
 
 /// Bytes of an HTTP/1 request head, and of an HTTP/2 header list.
 pub const HEAD_BYTES_MAX: usize = 64 << 10;
+/// Informational answers (1xx) relayed for one request.
+pub const INFORMATIONAL_MAX: usize = 16;
 /// Header fields in one message.
 pub const HEADERS_MAX: usize = 100;
 /// Bytes of a request target (path and query).
@@ -26,6 +28,27 @@ pub const HEAD_TIMEOUT_S: u64 = 15;
 pub const IDLE_TIMEOUT_S: u64 = 75;
 /// Seconds a client may take nothing of an answer that waits for it.
 pub const WRITE_TIMEOUT_S: u64 = 60;
+/// Bytes a connection's buffer has room for; a head or a piece of a body may make it larger.
+pub const BUFFER_BYTES: usize = 16 << 10;
+/// Empty buffers a thread keeps.
+pub const BUFFERS_KEPT: usize = 64;
+/// Bytes of body data up to which copying them beside the head is cheaper than writing them apart.
+pub const COPY_BYTES_MAX: usize = 4 << 10;
+/// Bytes that a client may send ahead of the answer it waits for.
+pub const PIPELINED_BYTES_MAX: usize = 16 << 10;
+/// Seconds for which a client that has closed its sending side is still answered.
+pub const HALF_CLOSED_TIMEOUT_S: u64 = 5;
+/// Bytes of a request body nobody wants that are read so that the connection can serve on.
+pub const DRAIN_BYTES_MAX: u64 = 256 << 10;
+/// Seconds in which a request body nobody wants must have come.
+pub const DRAIN_TIMEOUT_S: u64 = 5;
+/// Seconds for which a closed connection still takes what the client sends, so that it can read the last
+/// answer.
+pub const LINGER_TIMEOUT_S: u64 = 2;
+/// Seconds for which a client may send its body as slowly as it likes.
+pub const BODY_GRACE_S: u64 = 30;
+/// Bytes a second that a client must send of its body on average after that, while it is waited for.
+pub const BODY_RATE_MIN: u64 = 64;
 /// Seconds a TLS handshake may take.
 pub const HANDSHAKE_TIMEOUT_S: u64 = 10;
 /// Streams one HTTP/2 client connection may have open at a time.
@@ -93,3 +116,21 @@ pub const ANSWER_BYTES_MAX: usize = 1 << 20;
 pub const QUERY_PARAMS_MAX: usize = 256;
 /// Nesting of one expression in a config.
 pub const EXPRESSION_DEPTH_MAX: usize = 32;
+/// Bytes of the first line of an HTTP/1 head: the longest target, and room for method and version.
+pub const FIRST_LINE_BYTES_MAX: usize = TARGET_BYTES_MAX + 64;
+/// Empty lines skipped ahead of an HTTP/1 request.
+pub const EMPTY_LINES_MAX: usize = 2;
+/// Names of header fields that a thread remembers, so that they cost no allocation, in pairs.
+pub const HEADER_NAME_PAIRS: usize = 256;
+/// Bytes of a header field's name that is remembered.
+pub const HEADER_NAME_BYTES_KEPT: usize = 64;
+/// Bytes of the extensions of one chunk.
+pub const CHUNK_EXTENSION_BYTES_MAX: usize = 256;
+/// Bytes of the extensions of all chunks of one body.
+pub const CHUNK_EXTENSIONS_TOTAL: usize = 16 << 10;
+/// Bytes of a trailer section.
+pub const TRAILER_BYTES_MAX: usize = 8 << 10;
+/// Fields in a trailer section.
+pub const TRAILERS_MAX: usize = 32;
+/// Bytes of a body read from an HTTP/1 connection at once.
+pub const BODY_READ_BYTES_MAX: usize = 64 << 10;

@@ -23,11 +23,16 @@ pub mod tree;
 pub mod decode;
 /// Durations, sizes and rates as words: `30s`, `64KiB`, `100/min`.
 pub mod units;
+/// Bytes on their way through a connection.
+pub mod buffers;
+/// Deadlines that are moved often and reached seldom.
+pub mod alarm;
 /// Waiting longer after each failure.
 pub mod backoff;
 /// Telling every task to finish.
 pub mod shutdown;
 
+pub use alarm::Alarm;
 pub use clock::Clock;
 pub use decode::decode;
 pub use report::{Place, Problem, Report, Severity};

@@ -2,14 +2,14 @@
 //! plane's, told in words.
 
 use base::Place;
-use http::{HeaderMap, HeaderValue, Method, Uri, Version};
+use http::{HeaderValue, Method, Uri, Version};
 use serde::Serialize;
 use std::fmt;
 use std::sync::Arc;
-use traffic::canonical;
 use traffic::head::{RequestHead, Scheme};
 use traffic::snapshot::{ListenerPart, Route, Snapshot};
 use traffic::tree::{Lookup, Matched};
+use traffic::{Headers, canonical};
 
 /// What a listener would do with a request.
 #[derive(Debug, Serialize)]
@@ -84,7 +84,7 @@ pub struct Question {
     /// Its URL; a host and a path at least.
     pub url: Uri,
     /// Its headers.
-    pub headers: HeaderMap,
+    pub headers: Headers,
 }
 
 /// Says what each listener would do with a request.

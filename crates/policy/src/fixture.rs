@@ -4,7 +4,7 @@ use crate::kind::{BuildCtx, Kind};
 use base::secret::Reference;
 use base::{Clock, Node, Place, Report, Secret, Secrets};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
+use http::{HeaderName, HeaderValue, Method, StatusCode, Version};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use std::future::Future;
 use std::pin::Pin;
@@ -21,14 +21,14 @@ use traffic::method::MethodSet;
 use traffic::snapshot::Route;
 use traffic::tree::{HostPattern, Lookup, Paths, RouteTree, Rule, Segment};
 use traffic::upstream::Timeouts;
-use traffic::{Body, Exchange, Flow, Outcome, Policy, Response, State};
+use traffic::{Body, Exchange, Flow, Headers, Interim, Outcome, Policy, Response, State};
 
 /// A request: `METHOD target`, then one header per line.
 pub(crate) fn exchange(text: &str) -> Exchange {
     let clock = Clock::manual();
     let mut lines = text.lines().map(str::trim);
     let (method, target) = lines.next().unwrap().split_once(' ').unwrap();
-    let mut headers = HeaderMap::new();
+    let mut headers = Headers::new();
     for line in lines.filter(|line| !line.is_empty()) {
         let (name, value) = line.split_once(": ").unwrap();
         headers.append(
@@ -36,7 +36,7 @@ pub(crate) fn exchange(text: &str) -> Exchange {
             HeaderValue::from_str(value).unwrap(),
         );
     }
-    let is_preflight = headers.contains_key("access-control-request-method");
+    let is_preflight = headers.contains("access-control-request-method");
     Exchange {
         id: RequestId::new(&clock),
         trace: Trace::follow(None),
@@ -62,6 +62,7 @@ pub(crate) fn exchange(text: &str) -> Exchange {
             headers,
         },
         body: Body::empty(),
+        interim: Interim::default(),
         matched: None,
         consumer: None,
         credential: None,
@@ -206,7 +207,7 @@ impl Built {
     pub(crate) fn request(&self, exchange: &mut Exchange) -> String {
         match now(self.0.on_request(exchange, SLOT)) {
             Ok(Flow::Continue) => "continue".to_owned(),
-            Ok(Flow::Answer(answer)) => format!("answer {}", answer.status().as_u16()),
+            Ok(Flow::Answer(answer)) => format!("answer {}", answer.status.as_u16()),
             Err(fault) => fault.code.name().to_owned(),
         }
     }
@@ -226,10 +227,9 @@ impl Built {
 
     /// Runs the reply hook on a reply with these headers.
     pub(crate) fn reply(&self, exchange: &mut Exchange, headers: &[(&str, &str)]) -> Response {
-        let mut reply = Response::new(Body::empty());
-        *reply.status_mut() = StatusCode::OK;
+        let mut reply = Response::new(StatusCode::OK, Body::empty());
         for (name, value) in headers {
-            reply.headers_mut().append(
+            reply.headers.append(
                 HeaderName::from_bytes(name.as_bytes()).unwrap(),
                 HeaderValue::from_str(value).unwrap(),
             );
@@ -247,7 +247,7 @@ fn now<T>(outcome: Outcome<'_, T>) -> Result<T, traffic::Fault> {
 }
 
 /// Headers as `name: value` lines, sorted.
-pub(crate) fn lines(headers: &HeaderMap) -> Vec<String> {
+pub(crate) fn lines(headers: &Headers) -> Vec<String> {
     let mut lines: Vec<String> = headers
         .iter()
         .map(|(name, value)| format!("{name}: {}", String::from_utf8_lossy(value.as_bytes())))

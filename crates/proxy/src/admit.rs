@@ -3,12 +3,10 @@
 
 use crate::gateway::Worker;
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, LOCATION,
-    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, LOCATION, PROXY_AUTHORIZATION, TE,
 };
-use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{Method, Uri, Version};
+use http::{Method, Version};
 use std::borrow::Cow;
 use std::sync::Arc;
 use traffic::exchange::{Attempts, Connection, Exchange, Notes, Record};
@@ -16,14 +14,21 @@ use traffic::head::{RequestHead, Scheme};
 use traffic::id::{RequestId, Trace};
 use traffic::snapshot::{ListenerPart, Snapshot};
 use traffic::upstream::Timeouts;
-use traffic::{Body, Fault, FaultCode, Stage, canonical};
+use traffic::{Body, Fault, FaultCode, Headers, Interim, Stage, canonical};
 
-/// Set by [`crate::connection`] on a request whose length can be read in two ways.
-#[derive(Clone, Copy, Debug)]
-pub struct AmbiguousLength;
+/// A request as a connection brings it.
+#[derive(Debug)]
+pub struct Arrival {
+    /// Its head: the authority as the target or else `Host` gives it, empty if there is none.
+    pub head: RequestHead,
+    /// Its body.
+    pub body: Body,
+    /// The way of informational answers to the client.
+    pub interim: Interim,
+    /// Why the engine will not have it passed on, if so. The head holds what could be read.
+    pub refused: Option<Fault>,
+}
 
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Headers by which proxies tell backends who a client is and what it asked for. Only the gateway may
@@ -65,50 +70,32 @@ pub const IDENTITY_PREFIXES: &[&str] = &["x-auth-request-", "x-forwarded-", "x-y
 
 /// Makes an exchange of a request as it came.
 #[must_use]
-pub fn arrive(worker: &Worker, connection: &Arc<Connection>, head: Parts, body: Body) -> Exchange {
+pub fn arrive(
+    worker: &Worker,
+    connection: &Arc<Connection>,
+    head: RequestHead,
+    body: Body,
+    interim: Interim,
+) -> Exchange {
     let gateway = &worker.gateway;
-    let trace = Trace::follow(head.headers.get(TRACEPARENT));
-    let is_ambiguous = head.extensions.get::<AmbiguousLength>().is_some();
-    let authority = authority(&head.uri, &head.headers);
-    let target = head.uri.into_parts().path_and_query;
-    let request = RequestHead {
-        method: head.method,
-        scheme: connection.scheme,
-        host: Arc::from(""),
-        authority: authority.unwrap_or_else(|| HeaderValue::from_static("")),
-        target: target.unwrap_or_else(|| PathAndQuery::from_static("/")),
-        version: head.version,
-        headers: head.headers,
-    };
-    let mut record = Record::default();
-    if is_ambiguous {
-        record.fault = Some(FaultCode::BadFraming);
-    }
     Exchange {
         id: RequestId::new(&gateway.clock),
-        trace,
+        trace: Trace::follow(head.headers.get(TRACEPARENT)),
         arrived: gateway.clock.now(),
         worker: worker.index,
         revision: Arc::from(""),
         connection: Arc::clone(connection),
-        request,
+        request: head,
         body,
+        interim,
         matched: None,
         consumer: None,
         credential: None,
         timeouts: Timeouts::default(),
         notes: Notes::default(),
         attempts: Attempts::default(),
-        record,
+        record: Record::default(),
         is_preflight: false,
-    }
-}
-
-/// The authority of an absolute target or of `:authority`, otherwise of `Host`.
-fn authority(uri: &Uri, headers: &HeaderMap) -> Option<HeaderValue> {
-    match uri.authority() {
-        Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
-        None => headers.get(HOST).cloned(),
     }
 }
 
@@ -119,13 +106,13 @@ fn authority(uri: &Uri, headers: &HeaderMap) -> Option<HeaderValue> {
 pub fn check<'a>(
     snapshot: &'a Snapshot,
     exchange: &mut Exchange,
+    refused: Option<Fault>,
 ) -> Result<&'a Arc<ListenerPart>, Fault> {
     let listener = snapshot.listener(&exchange.connection.listener);
     let listener = listener.ok_or_else(|| fault(FaultCode::ListenerGone).closing())?;
     exchange.revision = Arc::clone(&listener.revision);
-    let is_ambiguous = exchange.record.fault.take() == Some(FaultCode::BadFraming);
-    if is_ambiguous || has_unknown_coding(&exchange.request.headers) {
-        return Err(fault(FaultCode::BadFraming).closing());
+    if let Some(fault) = refused {
+        return Err(fault);
     }
     if exchange.request.headers.len() > base::caps::HEADERS_MAX {
         return Err(fault(FaultCode::HeadTooLarge).closing());
@@ -147,20 +134,12 @@ fn fault(code: FaultCode) -> Fault {
     Fault::new(Stage::Admit, code)
 }
 
-/// Whether a transfer coding other than `chunked` alone was applied. Only that one is undone on the way,
-/// so the backend would get the others without being told (RFC 9112, 6.1).
-fn has_unknown_coding(headers: &HeaderMap) -> bool {
-    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-    let is_chunked = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"chunked");
-    codings.next().is_some_and(|first| !is_chunked(first) || codings.next().is_some())
-}
-
 /// Exactly one host, and the same one in both places where it can stand (RFC 9112, 3.2; RFC 9113,
 /// 8.3.1).
 fn check_host(exchange: &mut Exchange) -> Result<(), Fault> {
     let request = &mut exchange.request;
     let bad = |detail: &'static str| fault(FaultCode::BadHost).detail(detail);
-    let mut hosts = request.headers.get_all(HOST).iter();
+    let mut hosts = request.headers.get_all(HOST);
     let written = hosts.next();
     if hosts.next().is_some() {
         return Err(bad("several Host headers").closing());
@@ -212,29 +191,13 @@ fn to_https(exchange: &Exchange, port: u16) -> Fault {
 
 /// Removes what concerns only this connection (RFC 9110, 7.6.1), and what only the gateway may say.
 /// Most requests have none of it, which one look along the names tells.
-fn strip(headers: &mut HeaderMap) {
-    headers.remove(HOST);
-    let is_for_us = |name: &HeaderName| {
-        is_hop_by_hop(name) || *name == EXPECT || *name == PROXY_AUTHORIZATION || is_identity(name)
-    };
-    if headers.keys().any(is_for_us) {
-        strip_hop_by_hop(headers);
-        headers.remove(EXPECT);
-        headers.remove(PROXY_AUTHORIZATION);
-        strip_identity(headers);
-    }
-}
-
-/// Removes what only the gateway may say, also from trailers: many backends put them to the headers.
-pub(crate) fn strip_identity(headers: &mut HeaderMap) {
-    let lies: Vec<HeaderName> = headers.keys().filter(|name| is_identity(name)).cloned().collect();
-    for name in lies {
-        headers.remove(name);
-    }
+fn strip(headers: &mut Headers) {
+    strip_hop_by_hop(headers);
+    headers.retain(|name, _| *name != HOST && *name != PROXY_AUTHORIZATION && !is_identity(name));
 }
 
 /// Backends that see headers as variables (CGI and its heirs) cannot tell `_` from `-`.
-fn is_identity(name: &HeaderName) -> bool {
+pub(crate) fn is_identity(name: &HeaderName) -> bool {
     let is_lie = |name: &str| {
         IDENTITY_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
             || IDENTITY_HEADERS.binary_search(&name).is_ok()
@@ -249,38 +212,27 @@ fn is_identity(name: &HeaderName) -> bool {
 
 /// Removes the headers of one connection, those named by `Connection` included. `TE: trailers` stays,
 /// because gRPC needs it and we pass trailers on.
-pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    if !headers.keys().any(is_hop_by_hop) {
+pub fn strip_hop_by_hop(headers: &mut Headers) {
+    if !headers.names().any(is_hop_by_hop) {
         return;
     }
-    if headers.contains_key(CONNECTION) {
+    if headers.contains(CONNECTION) {
         let named: Vec<HeaderName> = headers
             .get_all(CONNECTION)
-            .iter()
             .filter_map(|value| value.to_str().ok())
             .flat_map(|value| value.split(','))
             .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
             .filter(|name| *name != CONTENT_LENGTH && *name != HOST && *name != TE)
             .collect();
-        for name in named {
-            headers.remove(name);
-        }
-        headers.remove(CONNECTION);
+        headers.retain(|name, _| !named.contains(name));
     }
-    headers.remove(TRANSFER_ENCODING);
-    headers.remove(KEEP_ALIVE);
-    headers.remove(PROXY_CONNECTION);
-    headers.remove(PROXY_AUTHENTICATE);
-    headers.remove(UPGRADE);
-    if headers.contains_key(TE) {
-        let wants_trailers = headers.get_all(TE).iter().any(|value| {
-            let value = value.to_str().unwrap_or_default();
-            value.split(',').any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
-        });
-        headers.remove(TE);
-        if wants_trailers {
-            headers.insert(TE, HeaderValue::from_static("trailers"));
-        }
+    let wants_trailers = headers.get_all(TE).any(|value| {
+        let value = value.to_str().unwrap_or_default();
+        value.split(',').any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
+    });
+    headers.retain(|name, _| !is_hop_by_hop(name));
+    if wants_trailers {
+        headers.append(TE, HeaderValue::from_static("trailers"));
     }
 }
 
@@ -301,14 +253,15 @@ fn is_hop_by_hop(name: &HeaderName) -> bool {
 /// A preflight of the Fetch standard: it asks about another request and never reaches a backend.
 fn is_preflight(request: &RequestHead) -> bool {
     request.method == Method::OPTIONS
-        && request.headers.contains_key(http::header::ORIGIN)
-        && request.headers.contains_key(http::header::ACCESS_CONTROL_REQUEST_METHOD)
+        && request.headers.contains(http::header::ORIGIN)
+        && request.headers.contains(http::header::ACCESS_CONTROL_REQUEST_METHOD)
 }
 
 #[cfg(test)]
 mod tests {
     use super::{IDENTITY_HEADERS, strip};
-    use http::HeaderMap;
+    use http::HeaderName;
+    use traffic::Headers;
 
     #[test]
     fn identity_headers_can_be_searched_for() {
@@ -320,7 +273,7 @@ mod tests {
 
     #[test]
     fn hop_by_hop_and_identity_headers_are_stripped() {
-        let mut headers = HeaderMap::new();
+        let mut headers = Headers::new();
         for (name, value) in [
             ("connection", "close, X-Private, content-length"),
             ("x-private", "1"),
@@ -332,7 +285,7 @@ mod tests {
             ("x-consumer-username", "admin"),
             ("x-harmless", "2"),
         ] {
-            headers.append(name, value.parse().unwrap());
+            headers.append(HeaderName::from_static(name), value.parse().unwrap());
         }
         strip(&mut headers);
         let mut left: Vec<String> = headers

@@ -1,13 +1,15 @@
 //! From bytes to requests and back. HTTP/1 and HTTP/2 are hyper's for now; nothing beyond this file
 //! knows it.
 
-use crate::admit::AmbiguousLength;
+use crate::admit::Arrival;
 use crate::framing::{Verdict, Watched};
 use crate::gateway::Worker;
 use crate::serve::serve;
 use base::caps;
 use base::shutdown::{Phase, Signal};
 use bytes::Bytes;
+use http::header::{HOST, HeaderMap, HeaderValue, TRANSFER_ENCODING};
+use http::uri::PathAndQuery;
 use http::{Request, Version};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -24,11 +26,11 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
-use traffic::Body;
 use traffic::body::BodyError;
 use traffic::exchange::{Connection, TlsFacts};
-use traffic::head::Scheme;
+use traffic::head::{RequestHead, Scheme};
 use traffic::snapshot::ListenerPart;
+use traffic::{Body, Fault, FaultCode, Interim, Stage};
 
 /// Serves a client that connected to a listener: TLS first, if the listener speaks it.
 pub async fn serve_tcp(
@@ -87,8 +89,8 @@ where
         let worker = Arc::clone(&worker);
         let connection = Arc::clone(&connection);
         let number = counter.fetch_add(1, Ordering::Relaxed) + 1;
-        let (head, body) = accept(request, &verdict, number);
-        async move { Ok::<_, Infallible>(serve(&worker, &connection, head, body).await) }
+        let arrival = accept(&connection, request, &verdict, number);
+        async move { Ok::<_, Infallible>(answer(serve(&worker, &connection, arrival).await)) }
     });
     let builder = builder();
     let mut served = std::pin::pin!(builder.serve_connection(TokioIo::new(io), service));
@@ -130,16 +132,44 @@ fn builder() -> Builder<TokioExecutor> {
 
 /// Takes a request apart; an ambiguous one is marked for `admit`.
 fn accept(
+    connection: &Connection,
     request: Request<Incoming>,
     verdict: &Verdict,
     number: u64,
-) -> (http::request::Parts, Body) {
-    let (mut head, body) = request.into_parts();
-    if head.version <= Version::HTTP_11 && verdict.condemns(number) {
-        head.extensions.insert(AmbiguousLength);
-    }
+) -> Arrival {
+    let (parts, body) = request.into_parts();
+    let is_bad = parts.version <= Version::HTTP_11
+        && (verdict.condemns(number) || has_unknown_coding(&parts.headers));
+    let refused = is_bad.then(|| Fault::new(Stage::Admit, FaultCode::BadFraming).closing());
+    let authority = match parts.uri.authority() {
+        Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
+        None => parts.headers.get(HOST).cloned(),
+    };
+    let target = parts.uri.into_parts().path_and_query;
+    let head = RequestHead {
+        method: parts.method,
+        scheme: connection.scheme,
+        host: Arc::from(""),
+        authority: authority.unwrap_or_else(|| HeaderValue::from_static("")),
+        target: target.unwrap_or_else(|| PathAndQuery::from_static("/")),
+        version: parts.version,
+        headers: parts.headers.into(),
+    };
     let body = if body.is_end_stream() { Body::empty() } else { Body::stream(ClientBytes(body)) };
-    (head, body)
+    Arrival { head, body, interim: Interim::default(), refused }
+}
+
+fn has_unknown_coding(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let is_chunked = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"chunked");
+    codings.next().is_some_and(|first| !is_chunked(first) || codings.next().is_some())
+}
+
+fn answer(response: traffic::Response) -> http::Response<Body> {
+    let mut answer = http::Response::new(response.body);
+    *answer.status_mut() = response.status;
+    *answer.headers_mut() = response.headers.into();
+    answer
 }
 
 /// A request body as hyper reads it.

@@ -5,8 +5,8 @@
 use crate::admit;
 use crate::gateway::Worker;
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, HOST, HeaderName, TRANSFER_ENCODING};
-use http::{HeaderValue, Request, Uri, Version};
+use http::header::{CONTENT_LENGTH, HOST, HeaderName};
+use http::{HeaderMap, HeaderValue};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use std::future::Future as _;
 use std::pin::Pin;
@@ -17,8 +17,9 @@ use std::time::Duration;
 use tokio::time::Sleep;
 use traffic::body::BodyError;
 use traffic::exchange::Exchange;
+use traffic::headers::may_trail;
 use traffic::upstream::{Call, Upstream};
-use traffic::{Body, Fault, FaultCode, Response, Stage};
+use traffic::{Body, Fault, FaultCode, Headers, Request, Response, Stage};
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -27,6 +28,9 @@ const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const CONSUMER: HeaderName = HeaderName::from_static("x-yett-consumer");
 /// Names the request in logs on both sides.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Headers that [`outgoing`] adds, `Host` included.
+const ADDED: usize = 8;
 
 /// Sends the request to the route's upstream and returns the answer's head, its body streaming on.
 ///
@@ -83,22 +87,19 @@ async fn attempts(upstream: &dyn Upstream, exchange: &mut Exchange) -> Result<Re
         exchange.record.target = Some(Arc::clone(&picked.address));
         let again = exchange.request.method.is_idempotent().then(|| body.copy()).flatten();
         let request = outgoing(exchange, body);
-        let call = Call { worker: exchange.worker, timeouts: exchange.timeouts };
+        let call = Call {
+            worker: exchange.worker,
+            timeouts: exchange.timeouts,
+            interim: exchange.interim.clone(),
+        };
         let failed = match picked.target.send(call, request).await {
             Ok(mut response) => {
-                let headers = response.headers_mut();
-                if headers.contains_key(TRANSFER_ENCODING) {
-                    // The coding has the last word on the length (RFC 9112, 6.3).
-                    headers.remove(CONTENT_LENGTH);
-                }
-                admit::strip_hop_by_hop(headers);
-                // Ours, not the backend's (RFC 9110, 6.2): it decides how the client is spoken to.
-                *response.version_mut() = Version::HTTP_11;
+                admit::strip_hop_by_hop(&mut response.headers);
                 return Ok(response);
             }
             Err(failed) => failed,
         };
-        let Some(next) = failed.unsent.map(Request::into_body).or(again) else {
+        let Some(next) = failed.unsent.map(|unsent| unsent.body).or(again) else {
             return Err(failed.fault);
         };
         if exchange.attempts.count > upstream.retries_max() {
@@ -122,18 +123,12 @@ async fn run_policies(exchange: &mut Exchange) -> Result<(), Fault> {
 }
 
 /// The request as the backend will see it. Framing is rebuilt from the body, never copied.
-fn outgoing(exchange: &Exchange, body: Body) -> Request<Body> {
+fn outgoing(exchange: &Exchange, body: Body) -> Request {
     let head = &exchange.request;
-    let mut request = Request::new(body);
-    *request.method_mut() = head.method.clone();
-    *request.uri_mut() = Uri::from(head.target.clone());
-    let length = request.body().size_hint().exact();
-    let headers = request.headers_mut();
-    *headers = head.headers.clone();
-    headers.insert(HOST, head.authority.clone());
-    let declared = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-    if declared != length {
-        headers.remove(CONTENT_LENGTH);
+    let mut headers = Headers::with_capacity(head.headers.len() + ADDED);
+    headers.append(HOST, head.authority.clone());
+    for (name, value) in head.headers.iter().filter(|(name, _)| **name != CONTENT_LENGTH) {
+        headers.append(name.clone(), value.clone());
     }
     headers.insert(FORWARDED_FOR, exchange.connection.peer_header.clone());
     headers.insert(FORWARDED_PROTO, HeaderValue::from_static(head.scheme.as_str()));
@@ -145,7 +140,17 @@ fn outgoing(exchange: &Exchange, body: Body) -> Request<Body> {
     {
         headers.insert(CONSUMER, name);
     }
-    request
+    Request { method: head.method.clone(), target: head.target.clone(), headers, body }
+}
+
+/// Removes from trailers what has no place there, and what only the gateway may say: many backends put
+/// trailers to the headers.
+fn strip_trailers(trailers: &mut HeaderMap) {
+    let is_bad = |name: &&HeaderName| !may_trail(name.as_str()) || admit::is_identity(name);
+    let bad: Vec<HeaderName> = trailers.keys().filter(is_bad).cloned().collect();
+    for name in bad {
+        trailers.remove(name);
+    }
 }
 
 /// A request body on its way to the upstream: counted, and given up when the client is silent for too
@@ -171,7 +176,7 @@ impl HttpBody for ClientBody {
                 if let Some(data) = frame.data_ref() {
                     self.bytes.fetch_add(data.len() as u64, Ordering::Relaxed);
                 } else if let Some(trailers) = frame.trailers_mut() {
-                    admit::strip_identity(trailers);
+                    strip_trailers(trailers);
                 }
             }
             return Poll::Ready(frame);

@@ -20,18 +20,17 @@ pub async fn finish(worker: &Arc<Worker>, mut underway: Underway, answer: Respon
     if let Err(fault) = run_policies(&mut underway, &mut answer).await {
         answer = to_fault(worker, &mut underway, fault);
     }
-    answer.headers_mut().insert(REQUEST_ID, underway.id.header());
-    underway.record.status = answer.status().as_u16();
+    answer.headers.insert(REQUEST_ID, underway.id.header());
+    underway.record.status = answer.status.as_u16();
     let is_bodiless = underway.request.method == Method::HEAD
-        || matches!(answer.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        || matches!(answer.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     let time_left = forward::time_left(worker, &underway);
-    answer.map(|body| {
-        if is_bodiless || body.is_empty() {
-            underway.complete();
-            return body;
-        }
-        Body::stream(Recorded::new(body, underway, time_left))
-    })
+    if is_bodiless || answer.body.is_empty() {
+        underway.complete();
+    } else {
+        answer.body = Body::stream(Recorded::new(answer.body, underway, time_left));
+    }
+    answer
 }
 
 /// The chain's reply hooks, the last policy first.
@@ -69,9 +68,8 @@ pub fn to_fault(worker: &Worker, exchange: &mut Exchange, fault: Fault) -> Respo
     if let (Some(detail), Some(fields)) = (&fault.detail, problem.as_object_mut()) {
         fields.insert("detail".to_owned(), json!(detail));
     }
-    let mut answer = Response::new(Body::full(problem.to_string()));
-    *answer.status_mut() = fault.code.status();
-    let headers = answer.headers_mut();
+    let mut answer = Response::new(fault.code.status(), problem.to_string());
+    let headers = &mut answer.headers;
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     for (name, value) in fault.headers {
         headers.append(name, value);

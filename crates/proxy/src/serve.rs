@@ -1,24 +1,24 @@
 //! The spine: one request from head to last byte. Each stage is one file; a stage that fails ends the
 //! walk, and the fault becomes an answer in one place.
 
+use crate::admit::Arrival;
 use crate::gateway::Worker;
 use crate::record::Underway;
 use crate::{admit, forward, guard, reply, route};
-use http::request::Parts;
 use std::sync::Arc;
 use traffic::exchange::{Connection, Exchange};
-use traffic::{Body, Fault, Flow, Response};
+use traffic::{Fault, Flow, Response};
 
 /// Serves one request. The answer's body runs `record` when its last byte was handed over.
 pub async fn serve(
     worker: &Arc<Worker>,
     connection: &Arc<Connection>,
-    head: Parts,
-    body: Body,
+    arrival: Arrival,
 ) -> Response {
-    let exchange = admit::arrive(worker, connection, head, body);
+    let Arrival { head, body, interim, refused } = arrival;
+    let exchange = admit::arrive(worker, connection, head, body, interim);
     let mut underway = Underway::new(worker, exchange);
-    let answer = match ask(worker, &mut underway).await {
+    let answer = match ask(worker, &mut underway, refused).await {
         Ok(response) => response,
         Err(fault) => reply::to_fault(worker, &mut underway, fault),
     };
@@ -26,9 +26,13 @@ pub async fn serve(
 }
 
 /// The stages before the reply.
-async fn ask(worker: &Arc<Worker>, exchange: &mut Exchange) -> Result<Response, Fault> {
+async fn ask(
+    worker: &Arc<Worker>,
+    exchange: &mut Exchange,
+    refused: Option<Fault>,
+) -> Result<Response, Fault> {
     let snapshot = worker.gateway.snapshot.load_full();
-    let listener = admit::check(&snapshot, exchange)?;
+    let listener = admit::check(&snapshot, exchange, refused)?;
     route::find(listener, exchange)?;
     drop(snapshot);
     if let Flow::Answer(response) = guard::run(exchange).await? {

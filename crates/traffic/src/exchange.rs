@@ -6,6 +6,7 @@ use crate::directory::{Consumer, Credential};
 use crate::fault::FaultCode;
 use crate::head::{RequestHead, Scheme};
 use crate::id::{RequestId, Trace};
+use crate::message::Interim;
 use crate::tree::Matched;
 use crate::upstream::Timeouts;
 use http::HeaderValue;
@@ -35,6 +36,8 @@ pub struct Exchange {
     pub request: RequestHead,
     /// Its body.
     pub body: Body,
+    /// The way of informational answers to the client.
+    pub interim: Interim,
     /// The route and what the path gave; set by `route`.
     pub matched: Option<Matched>,
     /// Who calls; set by identity policies.

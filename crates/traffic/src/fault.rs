@@ -84,6 +84,9 @@ fault_codes! {
     HeadTooLarge "head_too_large" 431 Client "The request's headers are too large" "More headers or header bytes than the gateway accepts.";
     TargetTooLong "target_too_long" 414 Client "The request target is too long" "Path and query exceed the cap.";
     MethodUnsupported "method_unsupported" 501 Gateway "The method is not supported" "CONNECT and TRACE are not proxied.";
+    CodingUnsupported "coding_unsupported" 501 Gateway "The transfer coding is not supported" "The request's body has a transfer coding besides `chunked` (RFC 9112, 6.1).";
+    VersionUnsupported "version_unsupported" 505 Client "The version of HTTP is not supported" "The request's version is neither HTTP/1.0, HTTP/1.1 nor a proper HTTP/2 connection (RFC 9110, 15.6.6).";
+    ExpectationFailed "expectation_failed" 417 Client "The expectation cannot be met" "`Expect` asks for something other than `100-continue` (RFC 9110, 10.1.1).";
     HttpsRequired "https_required" 308 Client "Use HTTPS" "The listener redirects to HTTPS.";
     ListenerGone "listener_gone" 503 Gateway "The service is restarting" "The connection belongs to a listener that the current config no longer has.";
     NoRoute "no_route" 404 Client "Nothing is here" "No route matches host and path.";

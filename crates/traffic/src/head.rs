@@ -1,7 +1,8 @@
 //! The request's head, in canonical form.
 
+use crate::headers::Headers;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Method, Version};
+use http::{Method, Version};
 use std::sync::Arc;
 
 /// The scheme by which the client came.
@@ -49,7 +50,7 @@ pub struct RequestHead {
     /// The protocol's version on the client's side.
     pub version: Version,
     /// The headers, without those of the connection.
-    pub headers: HeaderMap,
+    pub headers: Headers,
 }
 
 impl RequestHead {

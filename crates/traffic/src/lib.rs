@@ -9,8 +9,12 @@
 pub mod exchange;
 /// The request's head, in canonical form.
 pub mod head;
+/// Header fields in order.
+pub mod headers;
 /// Bodies that stream.
 pub mod body;
+/// Requests towards an upstream, and answers.
+pub mod message;
 /// Identifiers of requests and traces.
 pub mod id;
 /// Failed requests: one table of codes.
@@ -40,6 +44,8 @@ pub use body::Body;
 pub use chain::Chain;
 pub use exchange::Exchange;
 pub use fault::{Blame, Fault, FaultCode, Stage};
+pub use headers::Headers;
+pub use message::{Informational, Interim, Request, Response};
 pub use policy::{Flow, Outcome, Policy};
 pub use snapshot::{Route, Snapshot};
 pub use state::State;
@@ -47,9 +53,6 @@ pub use tree::RouteTree;
 
 use std::future::Future;
 use std::pin::Pin;
-
-/// An answer on its way to the client.
-pub type Response = http::Response<Body>;
 
 /// A future of unknown type, for the few policies and all upstreams that must wait.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

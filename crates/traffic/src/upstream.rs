@@ -1,9 +1,9 @@
 //! Where requests go, as the stages see it; crate `upstream` implements it.
 
-use crate::body::Body;
+use crate::BoxFuture;
 use crate::exchange::Exchange;
 use crate::fault::Fault;
-use crate::{BoxFuture, Response};
+use crate::message::{Interim, Request, Response};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -75,22 +75,24 @@ impl fmt::Debug for Picked {
 }
 
 /// What an attempt needs to know besides the request.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Call {
     /// The worker on which it runs, whose connections it uses.
     pub worker: usize,
     /// Time limits, already merged.
     pub timeouts: Timeouts,
+    /// Where informational answers go.
+    pub interim: Interim,
 }
 
 /// One server of an upstream, chosen for one attempt.
 pub trait Target: Send {
     /// Sends the request and waits for the response head; the answer's body streams on and holds the
-    /// target's place until it ends. `request.uri()` holds only path and query; `Host` is set.
+    /// target's place until it ends.
     fn send(
         self: Box<Self>,
         call: Call,
-        request: http::Request<Body>,
+        request: Request,
     ) -> BoxFuture<'static, Result<Response, Failed>>;
 }
 
@@ -101,7 +103,7 @@ pub struct Failed {
     pub fault: Fault,
     /// The request, if certainly not a byte of it was sent: then it may be sent elsewhere, whatever
     /// its method.
-    pub unsent: Option<http::Request<Body>>,
+    pub unsent: Option<Request>,
 }
 
 /// What operators see of a target.

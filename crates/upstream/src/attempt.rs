@@ -29,7 +29,7 @@ impl Target for Attempt {
     fn send(
         self: Box<Self>,
         call: Call,
-        request: Request<Body>,
+        request: traffic::Request,
     ) -> BoxFuture<'static, Result<traffic::Response, Failed>> {
         Box::pin(self.run(call, request))
     }
@@ -39,18 +39,20 @@ impl Attempt {
     async fn run(
         self: Box<Self>,
         call: Call,
-        mut request: Request<Body>,
+        request: traffic::Request,
     ) -> Result<traffic::Response, Failed> {
+        let mut request = to_http(request);
         let Self { reach, seat } = *self;
         reach.metrics.attempts.add(call.worker, 1);
         reach.cell.metrics.requests.add(call.worker, 1);
         let mut upload = Upload::watch(&mut request);
-        match exchange(&reach, call, request, &mut upload).await {
+        match exchange(&reach, &call, request, &mut upload).await {
             Ok((held, response)) => {
                 let (parts, body) = response.into_parts();
                 let occupied = Occupied { reach, worker: call.worker, held, upload, seat };
                 let body = answer::wrap(body, call.timeouts.idle, occupied);
-                Ok(Response::from_parts(parts, body))
+                let (status, headers) = (parts.status, parts.headers.into());
+                Ok(traffic::Response { status, headers, body })
             }
             Err(failed) => {
                 if failed.fault.code.row().blame == traffic::Blame::Upstream {
@@ -71,7 +73,7 @@ impl Attempt {
 /// by its peer in the meantime: a request that it did not take goes out once more on a new one.
 async fn exchange(
     reach: &Reach,
-    call: Call,
+    call: &Call,
     mut request: Request<Body>,
     upload: &mut Option<Upload>,
 ) -> Result<(Held, Response<Incoming>), Failed> {
@@ -86,7 +88,10 @@ async fn exchange(
         let (mut held, is_reused) = match held {
             Ok(held) => held,
             Err(error) => {
-                return Err(Failed { fault: not_connected(error), unsent: Some(request) });
+                return Err(Failed {
+                    fault: not_connected(error),
+                    unsent: Some(from_http(request)),
+                });
             }
         };
         let written = Written::of(&request);
@@ -112,13 +117,32 @@ async fn exchange(
                     is_fresh = true;
                 }
                 unsent => {
-                    let unsent = unsent.map(|unsent| written.restore(unsent));
+                    let unsent = unsent.map(|unsent| from_http(written.restore(unsent)));
                     let fault = upload.as_ref().and_then(Upload::fault);
                     let fault = fault.unwrap_or_else(|| broken(&error));
                     return Err(Failed { fault, unsent });
                 }
             },
         }
+    }
+}
+
+fn to_http(request: traffic::Request) -> Request<Body> {
+    let mut converted = Request::new(request.body);
+    *converted.method_mut() = request.method;
+    *converted.uri_mut() = Uri::from(request.target);
+    *converted.headers_mut() = request.headers.into();
+    converted
+}
+
+fn from_http(request: Request<Body>) -> traffic::Request {
+    let (parts, body) = request.into_parts();
+    let target = parts.uri.into_parts().path_and_query;
+    traffic::Request {
+        method: parts.method,
+        target: target.unwrap_or_else(|| http::uri::PathAndQuery::from_static("/")),
+        headers: parts.headers.into(),
+        body,
     }
 }
 

@@ -1,9 +1,10 @@
 use crate::it::kit::{Outer, differs, folder};
 use crate::it::surroundings::surroundings;
 use compile::explain::{Question, explain};
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderName, HeaderValue, Method};
 use std::fmt::Write as _;
 use std::fs;
+use traffic::Headers;
 
 const QUESTIONS: &[(&str, &str, &str)] = &[
     ("GET", "https://api.example.com/orders/1", ""),
@@ -29,9 +30,9 @@ fn explanations_say_which_route_takes_a_request_and_why() {
     let snapshot = compiled.unwrap().snapshot;
     let mut all = String::new();
     for (method, url, version) in QUESTIONS {
-        let mut headers = HeaderMap::new();
+        let mut headers = Headers::new();
         if !version.is_empty() {
-            headers.insert("x-version", HeaderValue::from_static(version));
+            headers.insert(HeaderName::from_static("x-version"), HeaderValue::from_static(version));
         }
         let question = Question {
             method: method.parse::<Method>().unwrap(),
@@ -54,7 +55,7 @@ fn a_url_needs_a_host() {
     let snapshot = crate::it::kit::compiled(config).snapshot;
     for (url, part) in [("/orders", "has no host"), ("http://a_b..c/", "is not a host")] {
         let url = url.parse().unwrap();
-        let question = Question { method: Method::GET, url, headers: HeaderMap::new() };
+        let question = Question { method: Method::GET, url, headers: Headers::new() };
         assert!(explain(&snapshot, &question).unwrap_err().contains(part), "{part}");
     }
 }

@@ -1,5 +1,5 @@
 use crate::it::kit::{Outer, compiled};
-use http::{HeaderMap, HeaderValue, Method, Version};
+use http::{HeaderValue, Method, Version};
 use std::fmt::Write as _;
 use std::sync::Arc;
 use testkit::Surroundings;
@@ -42,7 +42,7 @@ fn find(snapshot: &Snapshot, host: &str, target: &str) -> Option<(String, Option
         authority: HeaderValue::from_str(host).unwrap(),
         target: target.parse().unwrap(),
         version: Version::HTTP_11,
-        headers: HeaderMap::new(),
+        headers: traffic::Headers::new(),
     };
     match snapshot.listeners[0].tree.find(&head, &Method::GET) {
         Lookup::Found(matched) => {

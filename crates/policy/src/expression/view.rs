@@ -7,16 +7,15 @@ use cel::common::traits::{Container, Indexer, Sizer};
 use cel::common::types::{CelInt, CelList, CelString, MAP_TYPE, Type};
 use cel::common::value::{CowVal, Val};
 use cel::context::VariableResolver;
-use http::HeaderMap;
 use percent_encoding::percent_decode_str;
 use regex::Regex;
 use std::borrow::Cow;
 use std::sync::Arc;
-use traffic::Exchange;
 use traffic::directory::Consumer;
 use traffic::exchange::Connection;
 use traffic::head::RequestHead;
 use traffic::tree::Matched;
+use traffic::{Exchange, Headers};
 
 /// The parts of an exchange that expressions can name.
 pub(super) struct View<'a> {
@@ -90,7 +89,7 @@ fn groups(consumer: Option<&Consumer>) -> CelList<'_> {
 #[derive(Clone, Copy, Debug)]
 enum Fields<'a> {
     Nothing,
-    Headers(&'a HeaderMap),
+    Headers(&'a Headers),
     Query(&'a str),
     Params(&'a Matched),
 }
@@ -124,6 +123,12 @@ impl Fields<'_> {
             want: "string".to_owned(),
         })
     }
+}
+
+/// How many different names there are.
+fn distinct(headers: &Headers) -> usize {
+    let is_first = |at: usize, name| !headers.names().take(at).any(|earlier| earlier == name);
+    headers.names().enumerate().filter(|(at, name)| is_first(*at, *name)).count()
 }
 
 /// What is not looked at could hold what is looked for, so there is no answer.
@@ -201,7 +206,7 @@ impl Sizer for Fields<'_> {
     fn size(&self) -> CelInt {
         let names = match self {
             Self::Nothing => 0,
-            Self::Headers(headers) => headers.keys_len(),
+            Self::Headers(headers) => distinct(headers),
             Self::Query(query) => query::pairs(query).count(),
             Self::Params(matched) => matched.route.params.len(),
         };

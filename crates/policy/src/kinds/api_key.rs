@@ -114,7 +114,7 @@ impl ApiKey {
         for value in head.headers.get_all(&self.header) {
             shown.add(value.as_bytes());
         }
-        for key in head.headers.get_all(AUTHORIZATION).iter().filter_map(bearer_key) {
+        for key in head.headers.get_all(AUTHORIZATION).filter_map(bearer_key) {
             shown.add(key.as_bytes());
         }
         if let (Some(name), Some(query)) = (&self.query, head.query()) {
@@ -124,7 +124,7 @@ impl ApiKey {
             }
         }
         if let Some(name) = &self.cookie {
-            for value in head.headers.get_all(COOKIE).iter().filter_map(|v| v.to_str().ok()) {
+            for value in head.headers.get_all(COOKIE).filter_map(|v| v.to_str().ok()) {
                 cookies(value)
                     .filter(|(n, _)| n == name)
                     .for_each(|(_, v)| shown.add(v.as_bytes()));
@@ -136,7 +136,7 @@ impl ApiKey {
     /// Takes the key out of what is forwarded, wherever it may have been.
     fn hide(&self, head: &mut RequestHead) {
         head.headers.remove(&self.header);
-        if head.headers.get_all(AUTHORIZATION).iter().any(|value| bearer_key(value).is_some()) {
+        if head.headers.get_all(AUTHORIZATION).any(|value| bearer_key(value).is_some()) {
             head.headers.remove(AUTHORIZATION);
         }
         if let (Some(name), Some(query)) = (&self.query, head.query()) {

@@ -11,13 +11,13 @@ use http::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE,
     ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderName, HeaderValue, Method, StatusCode};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::sync::Arc;
 use traffic::exchange::Slot;
 use traffic::policy::Phases;
-use traffic::{Body, Exchange, Fault, FaultCode, Flow, Outcome, Policy, Response, Stage};
+use traffic::{Body, Exchange, Fault, FaultCode, Flow, Headers, Outcome, Policy, Response, Stage};
 
 #[cfg(test)]
 mod tests;
@@ -241,9 +241,9 @@ impl Cors {
     }
 
     /// The value of `Access-Control-Allow-Origin`, if this origin may read answers.
-    fn allowed(&self, request: &HeaderMap) -> Option<HeaderValue> {
+    fn allowed(&self, request: &Headers) -> Option<HeaderValue> {
         let origin = request.get(ORIGIN)?;
-        let is_several = request.get_all(ORIGIN).iter().nth(1).is_some();
+        let is_several = request.get_all(ORIGIN).nth(1).is_some();
         let text = origin.to_str().ok()?;
         if is_several || !self.origins.iter().any(|allowed| allowed.matches(text)) {
             return None;
@@ -251,7 +251,7 @@ impl Cors {
         Some(if self.is_any() { HeaderValue::from_static("*") } else { origin.clone() })
     }
 
-    fn preflight(&self, request: &HeaderMap) -> Result<Response, Fault> {
+    fn preflight(&self, request: &Headers) -> Result<Response, Fault> {
         let refused =
             |detail: &'static str| Fault::new(Stage::Guard, FaultCode::CorsRefused).detail(detail);
         let origin = self.allowed(request).ok_or_else(|| refused("this origin is not allowed"))?;
@@ -259,11 +259,9 @@ impl Cors {
             .get(ACCESS_CONTROL_REQUEST_METHOD)
             .filter(|wanted| self.allows_method(wanted))
             .ok_or_else(|| refused("this method is not allowed for other origins"))?;
-        let mut answer = Response::new(Body::empty());
-        *answer.status_mut() = StatusCode::NO_CONTENT;
-        let headers = answer.headers_mut();
-        let wanted: Vec<&HeaderValue> =
-            request.get_all(ACCESS_CONTROL_REQUEST_HEADERS).iter().collect();
+        let mut answer = Response::new(StatusCode::NO_CONTENT, Body::empty());
+        let headers = &mut answer.headers;
+        let wanted: Vec<&HeaderValue> = request.get_all(ACCESS_CONTROL_REQUEST_HEADERS).collect();
         for value in wanted {
             if !self.allows_headers(value) {
                 return Err(refused("a header is not allowed for other origins"));
@@ -305,7 +303,7 @@ impl Cors {
         })
     }
 
-    fn mark(&self, request: &HeaderMap, reply: &mut HeaderMap) {
+    fn mark(&self, request: &Headers, reply: &mut Headers) {
         for name in [
             ACCESS_CONTROL_ALLOW_ORIGIN,
             ACCESS_CONTROL_ALLOW_CREDENTIALS,
@@ -327,8 +325,8 @@ impl Cors {
     }
 }
 
-fn varies_by_origin(reply: &HeaderMap) -> bool {
-    reply.get_all(VARY).iter().filter_map(|value| value.to_str().ok()).any(|value| {
+fn varies_by_origin(reply: &Headers) -> bool {
+    reply.get_all(VARY).filter_map(|value| value.to_str().ok()).any(|value| {
         value
             .split(',')
             .map(str::trim)
@@ -353,7 +351,7 @@ impl Policy for Cors {
     ) -> Outcome<'a, ()> {
         // A preflight's answer is complete as it was made above.
         if !exchange.is_preflight {
-            self.mark(&exchange.request.headers, reply.headers_mut());
+            self.mark(&exchange.request.headers, &mut reply.headers);
         }
         Outcome::Now(Ok(()))
     }

@@ -194,9 +194,9 @@ impl Policy for RateLimit {
         if let Some(verdict) = exchange.notes.peek::<Verdict>(slot) {
             let reset_s = seconds(verdict.reset_after);
             let limit = format!("\"{}\";r={};t={reset_s}", self.name, verdict.remaining);
-            reply.headers_mut().append(RATE_LIMIT_POLICY, self.policy.clone());
+            reply.headers.append(RATE_LIMIT_POLICY, self.policy.clone());
             if let Ok(limit) = HeaderValue::try_from(limit) {
-                reply.headers_mut().append(RATE_LIMIT, limit);
+                reply.headers.append(RATE_LIMIT, limit);
             }
         }
         Outcome::Now(Ok(()))

@@ -142,9 +142,8 @@ impl Redirect {
 impl Policy for Redirect {
     fn on_request<'a>(&'a self, exchange: &'a mut Exchange, _: Slot) -> Outcome<'a, Flow> {
         Outcome::Now(self.location(exchange).map(|location| {
-            let mut answer = Response::new(Body::empty());
-            *answer.status_mut() = self.status;
-            answer.headers_mut().insert(header::LOCATION, location);
+            let mut answer = Response::new(self.status, Body::empty());
+            answer.headers.insert(header::LOCATION, location);
             Flow::Answer(Box::new(answer))
         }))
     }
@@ -161,8 +160,8 @@ mod tests {
         let policy = world.build(&KIND, settings).unwrap();
         let mut exchange = fixture::routed("/old/{id}/{*rest}", &format!("GET {target}"));
         let answer = policy.answer(&mut exchange);
-        assert_eq!(answer.status().as_u16(), status, "{settings}");
-        assert_eq!(answer.headers()["location"], location, "{settings}");
+        assert_eq!(answer.status.as_u16(), status, "{settings}");
+        assert_eq!(answer.headers["location"], location, "{settings}");
     }
 
     #[test]

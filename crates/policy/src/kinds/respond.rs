@@ -125,10 +125,9 @@ struct Respond {
 
 impl Policy for Respond {
     fn on_request<'a>(&'a self, _: &'a mut Exchange, _: Slot) -> Outcome<'a, Flow> {
-        let mut answer = Response::new(Body::full(self.body.clone()));
-        *answer.status_mut() = self.status;
+        let mut answer = Response::new(self.status, Body::full(self.body.clone()));
         for (name, value) in &self.headers {
-            answer.headers_mut().append(name, value.clone());
+            answer.headers.append(name.clone(), value.clone());
         }
         Outcome::Now(Ok(Flow::Answer(Box::new(answer))))
     }
@@ -142,9 +141,9 @@ mod tests {
 
     fn check(settings: &Value, status: u16, headers: &[&str], body: &str) {
         let answer = fixture::built(&KIND, settings).answer(&mut fixture::exchange("GET /"));
-        assert_eq!(answer.status().as_u16(), status, "{settings}");
-        assert_eq!(lines(answer.headers()), headers, "{settings}");
-        assert_eq!(drain(answer.into_body()), body, "{settings}");
+        assert_eq!(answer.status.as_u16(), status, "{settings}");
+        assert_eq!(lines(&answer.headers), headers, "{settings}");
+        assert_eq!(drain(answer.body), body, "{settings}");
     }
 
     #[test]

@@ -12,10 +12,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("model", &["base"]),
     ("telemetry", &["base"]),
     ("traffic", &["base", "telemetry"]),
-    ("upstream", &["base", "telemetry", "traffic"]),
+    ("http1", &["base", "traffic"]),
+    ("upstream", &["base", "telemetry", "traffic", "http1"]),
     ("policy", &["base", "telemetry", "traffic"]),
     ("compile", &["base", "telemetry", "model", "traffic", "upstream", "policy"]),
-    ("proxy", &["base", "telemetry", "traffic"]),
+    ("proxy", &["base", "telemetry", "traffic", "http1"]),
     (
         "testkit",
         &["base", "telemetry", "model", "traffic", "upstream", "policy", "compile", "proxy"],

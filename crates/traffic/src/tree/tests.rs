@@ -1,11 +1,12 @@
 use super::{HostPattern, Lookup, Paths, RouteTree, Rule, Segment};
 use crate::chain::Chain;
 use crate::head::{RequestHead, Scheme};
+use crate::headers::Headers;
 use crate::method::MethodSet;
 use crate::predicate::{Predicate, Subject, Test};
 use crate::snapshot::Route;
 use base::Place;
-use http::{HeaderMap, HeaderValue, Method, Version};
+use http::{HeaderValue, Method, Version};
 use proptest::prelude::{Strategy, any, prop, prop_assert_eq, prop_oneof, proptest};
 use regex::Regex;
 use std::sync::Arc;
@@ -96,9 +97,9 @@ fn head(
     target: &str,
     header: Option<(&'static str, &str)>,
 ) -> RequestHead {
-    let mut headers = HeaderMap::new();
+    let mut headers = Headers::new();
     if let Some((name, value)) = header {
-        headers.insert(name, value.parse().unwrap());
+        headers.insert(http::HeaderName::from_static(name), value.parse().unwrap());
     }
     RequestHead {
         method: method.parse().unwrap(),

@@ -2,7 +2,8 @@
 
 use base::Clock;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Version};
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Method, Request, Version};
 use http_body_util::BodyExt;
 use http_body_util::combinators::BoxBody;
 use hyper::body::Incoming;
@@ -236,7 +237,7 @@ pub(crate) fn exchange() -> Exchange {
         authority: HeaderValue::from_static("api.test"),
         target: "/".parse().unwrap(),
         version: Version::HTTP_11,
-        headers: HeaderMap::new(),
+        headers: traffic::Headers::new(),
     };
     Exchange {
         id: RequestId::new(&Clock::manual()),
@@ -247,6 +248,7 @@ pub(crate) fn exchange() -> Exchange {
         connection: Arc::new(connection),
         request,
         body: Body::empty(),
+        interim: traffic::Interim::default(),
         matched: None,
         consumer: None,
         credential: None,
@@ -258,29 +260,35 @@ pub(crate) fn exchange() -> Exchange {
     }
 }
 
-pub(crate) fn get() -> Request<Body> {
-    Request::get("/things?n=1").header("host", "api.test").body(Body::empty()).unwrap()
+pub(crate) fn get() -> traffic::Request {
+    request(Method::GET, "/things?n=1", Body::empty())
 }
 
-pub(crate) fn post(body: Body) -> Request<Body> {
-    Request::post("/things").header("host", "api.test").body(body).unwrap()
+pub(crate) fn post(body: Body) -> traffic::Request {
+    request(Method::POST, "/things", body)
+}
+
+fn request(method: Method, target: &'static str, body: Body) -> traffic::Request {
+    let mut headers = traffic::Headers::new();
+    headers.append(http::header::HOST, HeaderValue::from_static("api.test"));
+    traffic::Request { method, target: PathAndQuery::from_static(target), headers, body }
 }
 
 /// Sends a request on worker 0 to whatever target is next.
 pub(crate) fn send(
     upstream: &Arc<dyn Upstream>,
-    request: Request<Body>,
+    request: traffic::Request,
 ) -> BoxFuture<'static, Result<Response, Failed>> {
     send_within(upstream, request, upstream.timeouts())
 }
 
 pub(crate) fn send_within(
     upstream: &Arc<dyn Upstream>,
-    request: Request<Body>,
+    request: traffic::Request,
     timeouts: Timeouts,
 ) -> BoxFuture<'static, Result<Response, Failed>> {
     let picked = upstream.pick(&exchange()).unwrap();
-    picked.target.send(Call { worker: 0, timeouts }, request)
+    picked.target.send(Call { worker: 0, timeouts, interim: traffic::Interim::default() }, request)
 }
 
 /// Sends a request and reads the whole answer as text.
@@ -289,7 +297,7 @@ pub(crate) async fn fetch(upstream: &Arc<dyn Upstream>) -> String {
 }
 
 pub(crate) async fn read(response: Response) -> String {
-    let body = response.into_body().collect().await.unwrap().to_bytes();
+    let body = response.body.collect().await.unwrap().to_bytes();
     String::from_utf8(body.to_vec()).unwrap()
 }
 

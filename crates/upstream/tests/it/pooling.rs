@@ -46,7 +46,8 @@ async fn each_worker_has_connections_of_its_own() {
     let upstream = build(spec(&[AT]), &world(&net)).unwrap();
     for worker in [0, 1, 0, 1] {
         let picked = upstream.pick(&super::kit::exchange()).unwrap();
-        let call = Call { worker, timeouts: upstream.timeouts() };
+        let call =
+            Call { worker, timeouts: upstream.timeouts(), interim: traffic::Interim::default() };
         read(picked.target.send(call, get()).await.unwrap()).await;
     }
     assert_eq!(net.dials(), 2);
@@ -189,7 +190,7 @@ async fn an_answer_that_is_cut_off_fails_and_its_connection_is_not_used_again() 
     io.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhello").await.unwrap();
     drop(io);
     let response = sending.await.unwrap().unwrap();
-    let error = http_body_util::BodyExt::collect(response.into_body()).await.unwrap_err();
+    let error = http_body_util::BodyExt::collect(response.body).await.unwrap_err();
     assert!(matches!(error, traffic::body::BodyError::Cut(_)), "{error:?}");
     assert_eq!(in_flight(&upstream), 0);
 }
@@ -237,10 +238,10 @@ async fn a_refused_connection_hands_the_request_back_as_it_was() {
     let failed = send(&upstream, post(body)).await.unwrap_err();
     assert_eq!(failed.fault.code, FaultCode::ConnectFailed);
     let unsent = failed.unsent.unwrap();
-    assert_eq!(unsent.headers()["host"], "api.test");
+    assert_eq!(unsent.headers["host"], "api.test");
     feeder.send(Ok(Frame::data(Bytes::from_static(b"data")))).await.unwrap();
     drop(feeder);
-    let body = http_body_util::BodyExt::collect(unsent.into_body()).await.unwrap();
+    let body = http_body_util::BodyExt::collect(unsent.body).await.unwrap();
     assert_eq!(body.to_bytes(), "data", "the body still flows");
     assert_eq!(in_flight(&upstream), 0);
 }
@@ -251,7 +252,7 @@ async fn the_target_sees_path_host_and_te_as_they_should_be() {
     let mut accepted = net.listen(AT);
     let upstream = build(spec(&[AT]), &world(&net)).unwrap();
     let mut request = get();
-    request.headers_mut().insert("te", HeaderValue::from_static("trailers"));
+    request.headers.insert(http::header::TE, HeaderValue::from_static("trailers"));
     let sending = tokio::spawn(send(&upstream, request));
     let mut io = accepted.recv().await.unwrap();
     let head = read_head(&mut io).await;
@@ -272,7 +273,7 @@ async fn an_answer_without_body_ends_at_once() {
     });
     let upstream = build(spec(&[AT]), &world(&net)).unwrap();
     let response = send(&upstream, post(Body::full("data"))).await.unwrap();
-    assert!(response.body().is_empty());
+    assert!(response.body.is_empty());
     assert_eq!(in_flight(&upstream), 0);
     settle().await;
     send(&upstream, get()).await.unwrap();
@@ -285,7 +286,7 @@ async fn a_streaming_answer_holds_its_place() {
     net.serve(AT, |_| async { endless("first") });
     let upstream = build(spec(&[AT]), &world(&net)).unwrap();
     let response = send(&upstream, get()).await.unwrap();
-    let mut body = response.into_body();
+    let mut body = response.body;
     let frame = http_body_util::BodyExt::frame(&mut body).await.unwrap().unwrap();
     assert_eq!(frame.into_data().unwrap(), "first");
     assert_eq!(in_flight(&upstream), 1);

@@ -178,15 +178,15 @@ async fn trailers_pass_both_ways() {
         for _ in 0..2 {
             let (feeder, body) = fed();
             let mut request = post(body);
-            request.headers_mut().insert("te", HeaderValue::from_static("trailers"));
-            request.headers_mut().insert("trailer", HeaderValue::from_static("x-sum"));
+            request.headers.insert(http::header::TE, HeaderValue::from_static("trailers"));
+            request.headers.insert(http::header::TRAILER, HeaderValue::from_static("x-sum"));
             let mut trailers = HeaderMap::new();
             trailers.insert("x-sum", HeaderValue::from_static("42"));
             feeder.send(Ok(Frame::data(Bytes::from_static(b"data")))).await.unwrap();
             feeder.send(Ok(Frame::trailers(trailers))).await.unwrap();
             drop(feeder);
             let response = send(&upstream, request).await.unwrap();
-            let body = response.into_body().collect().await.unwrap();
+            let body = response.body.collect().await.unwrap();
             assert_eq!(body.trailers().unwrap()["x-sum"], "42");
             assert_eq!(body.to_bytes(), "hello");
         }

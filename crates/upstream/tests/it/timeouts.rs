@@ -92,7 +92,7 @@ async fn an_answer_that_stops_is_given_up_after_the_idle_timeout() {
     net.serve(AT, |_| async { endless("first") });
     let upstream = build(spec(&[AT]), &world(&net)).unwrap();
     let limits = Timeouts { idle: secs(10), ..Timeouts::default() };
-    let mut body = send_within(&upstream, get(), limits).await.unwrap().into_body();
+    let mut body = send_within(&upstream, get(), limits).await.unwrap().body;
     body.frame().await.unwrap().unwrap();
     let waited = tokio::time::timeout(Duration::from_secs(9), body.frame()).await;
     assert!(waited.is_err(), "there is time left");

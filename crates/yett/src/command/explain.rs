@@ -5,7 +5,7 @@ use crate::prepare;
 use crate::render;
 use clap::Args;
 use compile::explain::{Question, explain};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use http::{HeaderName, HeaderValue, Method, Uri};
 use std::process::ExitCode;
 
 #[derive(Args, Debug)]
@@ -39,9 +39,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
         render::text(&checked.report, &checked.sources);
         return ExitCode::from(crate::BAD_CONFIG);
     };
-    let mut headers = HeaderMap::new();
-    headers
-        .extend(arguments.header.iter().map(|(name, value)| (Some(name.clone()), value.clone())));
+    let headers = arguments.header.iter().cloned().collect();
     let question =
         Question { method: arguments.method.clone(), url: arguments.url.clone(), headers };
     match explain(&snapshot, &question) {

@@ -1,0 +1,63 @@
+"""The kinds of work that are measured, and what each may cost."""
+
+from dataclasses import dataclass
+
+import load
+
+BODY_BYTES = 400
+KIB = 1024
+# What an idle keep-alive connection may cost in memory.
+IDLE_BUDGET_BYTES = 12 * KIB
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One kind of work; what is not said is as in `plain`."""
+
+    name: str
+    about: str
+    # Makes the load; None: connections are opened and left idle.
+    generator: callable = load.wrk
+    # First release and goal, as ratios of CPU per request to nginx doing the scenario `budget_base`.
+    budget: tuple = None
+    budget_base: str = None
+    # Which configs the proxies get.
+    template: str = "plain"
+    target: str = "/orders/17"
+    # Bytes of the answer's body and of the request's.
+    body_bytes: int = BODY_BYTES
+    post_bytes: int = 0
+    connections: int = load.IN_FLIGHT
+    # Connections to the backend that a proxy may keep.
+    pool: int = 64
+    is_guarded: bool = False
+    is_h2: bool = False
+    is_tls: bool = False
+    # Programs beyond nginx, wrk and curl; without them the scenario is left out.
+    needs: tuple = ()
+
+    @property
+    def is_idle(self):
+        return self.generator is None
+
+
+SCENARIOS = [
+    Scenario("plain", "plain proxy: metrics and access log on, no policy",
+             budget=(1.10, 0.95), budget_base="plain"),
+    Scenario("guarded", "API key, limit per consumer, headers set and removed, metrics, access log",
+             budget=(1.45, 1.15), budget_base="plain", template="guarded", is_guarded=True),
+    Scenario("tls", "plain proxy, TLS 1.3 and HTTP/1.1 towards clients, keep-alive",
+             budget=(1.25, 0.95), budget_base="tls", template="tls", is_tls=True, needs=("openssl",)),
+    Scenario("h2", "plain proxy, HTTP/2 (prior knowledge) towards clients", load.h2load,
+             budget=(1.25, 0.95), budget_base="h2", template="h2", is_h2=True, needs=("h2load",)),
+    Scenario("h2_tls", "plain proxy, TLS 1.3 and HTTP/2 towards clients", load.h2load,
+             template="tls", is_h2=True, is_tls=True, needs=("h2load", "openssl")),
+    Scenario("body_16k", "plain proxy, answers of 16 KiB", target="/orders/big", body_bytes=16 * KIB),
+    Scenario("body_1m", "plain proxy, answers of 1 MiB", target="/orders/big", body_bytes=KIB * KIB),
+    Scenario("post_16k", "plain proxy, requests with a body of 16 KiB", target="/orders/posted",
+             post_bytes=16 * KIB),
+    Scenario("connections_512", "plain proxy, 512 connections with a request on each",
+             budget=(1.25, 0.95), budget_base="connections_512", connections=512, pool=512),
+    Scenario("idle", "plain proxy, memory of 5,000 connections that made one request each", None,
+             connections=5_000),
+]

@@ -1,0 +1,277 @@
+"""One scenario set up: the backend, the proxies, and the client's side of them."""
+
+import ipaddress
+import json
+import os
+import re
+import subprocess
+import time
+
+from load import Order
+from peers import PEERS, SUBJECT, nginx_argv
+from scenarios import BODY_BYTES
+from servers import CONFIGS, BenchError, Server, fill, free_addresses, program
+
+# Longer than any proxy keeps access lines in its buffer.
+SETTLE_S = 1.3
+# What each access line tells.
+LOG_FIELDS = {
+    "time", "request_id", "revision", "listener", "client", "protocol", "method", "host", "path", "status",
+    "api", "route", "upstream", "target", "attempts", "bytes_in", "bytes_out", "duration",
+    "upstream_duration",
+}
+# All clients ask for the same cipher, so that all proxies do the same cryptography.
+CIPHER = "TLS_AES_256_GCM_SHA384"
+CLIENT_TLS = f"""openssl_conf = all
+[all]
+ssl_conf = ssl
+[ssl]
+system_default = client
+[client]
+MinProtocol = TLSv1.3
+Ciphersuites = {CIPHER}
+"""
+
+
+def filler(size):
+    """A JSON object of exactly that many bytes."""
+    row = {"id": 17, "customer": "c-204", "state": "paid", "total": "129.90", "note": ""}
+    row["note"] = "x" * (size - len(json.dumps(row)))
+    return json.dumps(row)
+
+
+class Stage:
+    """`programs`: name of each proxy that takes part, and its program."""
+
+    def __init__(self, scenario, programs, cores, folder):
+        self.scenario, self.folder = scenario, folder
+        self.programs = {name: path for name, path in programs.items() if template(scenario, name).exists()}
+        self.proxy_core, self.load_core = cores
+        self.servers, self.proxies, self.headers, self.environment = [], {}, {}, {}
+        backend, self.admin, *listen = free_addresses(2 + len(self.programs))
+        self.listen = dict(zip(self.programs, listen))
+        self.values = {
+            "backend": backend, "backend_port": backend.rpartition(":")[2], "admin": self.admin,
+            "dir": folder, "body": filler(BODY_BYTES), "pool": scenario.pool,
+            # With room for what the harness itself asks.
+            "connections": max(4096, scenario.connections + 1000),
+            # nginx started by root would run its worker as somebody else, unlike the others.
+            "user_line": "user root;" if os.geteuid() == 0 else "",
+        }
+        # Per proxy: when its access log is complete, and its requests at the last look.
+        self.quiet_at, self.metrics = dict.fromkeys(self.programs, 0), {}
+
+    def start(self):
+        """Starts everything, and sees that each proxy does the work that is to be measured."""
+        self.log("").parent.mkdir()
+        (self.folder / "answer.json").write_text(filler(self.scenario.body_bytes))
+        if self.scenario.is_guarded:
+            self.make_key()
+        if self.scenario.is_tls:
+            self.make_certificate()
+        config = self.folder / "backend.nginx"
+        fill("backend.nginx.template", self.values, config)
+        argv = nginx_argv(program("nginx"), config, self.folder)
+        self.run("backend", argv, self.values["backend"], self.load_core)
+        for name, address in self.listen.items():
+            peer = PEERS[name]
+            config = self.folder / peer.config
+            own = {"listen": address, "listen_port": address.rpartition(":")[2], "log": self.log(name)}
+            fill(template(self.scenario, name).name, self.values | own, config)
+            argv = peer.argv(str(self.programs[name]), config, self.folder)
+            log = self.log(name) if peer.logs_to_output else None
+            self.proxies[name] = self.run(name, argv, address, self.proxy_core, log)
+            self.verify(name)
+
+    def make_key(self):
+        """An API key for this run."""
+        argv = [self.programs[SUBJECT], "key", "create", "--consumer", "bench", "--format", "json"]
+        key = json.loads(subprocess.run(argv, check=True, stdout=subprocess.PIPE).stdout)
+        keys = self.folder / "keys.map"
+        keys.write_text(f"{key['key']} bench\n")
+        self.values |= {"key": key["key"], "key_hash": key["hash"], "keys": keys}
+        self.headers = {"x-api-key": key["key"], "cookie": "session=abc"}
+
+    def make_certificate(self):
+        """A certificate for this run, and what makes clients ask for the one cipher."""
+        tls = self.folder / "tls"
+        tls.mkdir()
+        # HAProxy looks for the key beside the certificate under this name.
+        cert, key = tls / "site.pem", tls / "site.pem.key"
+        argv = [program("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+                "-nodes", "-days", "30", "-subj", "/CN=bench", "-addext", "subjectAltName=IP:127.0.0.1",
+                "-keyout", str(key), "-out", str(cert)]
+        done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        if done.returncode != 0:
+            raise BenchError(f"openssl made no certificate:\n{done.stdout}")
+        client = tls / "client.cnf"
+        client.write_text(CLIENT_TLS)
+        self.values |= {"cert": cert, "cert_key": key}
+        self.environment = {"OPENSSL_CONF": str(client)}
+
+    def run(self, name, argv, address, core, log=None):
+        server = Server(name, argv, address, core, self.folder, log)
+        self.servers.append(server)
+        server.wait_until_ready()
+        return server
+
+    def see_alive(self):
+        """Fails if a server has ended, with what it said last."""
+        for server in self.servers:
+            server.see_alive()
+
+    def stop(self):
+        for server in reversed(self.servers):
+            server.stop()
+
+    def log(self, name):
+        # Not beside the config: yett watches that folder for changes.
+        return self.folder / "logs" / f"{name}.log"
+
+    def url(self, name, target):
+        return f"{self.scheme()}://{self.listen[name]}{target}"
+
+    def scheme(self):
+        return "https" if self.scenario.is_tls else "http"
+
+    def load(self, name, seconds):
+        """One round of load on a proxy."""
+        work = self.scenario
+        order = Order(
+            self.url(name, work.target), self.headers, seconds, self.load_core, self.folder,
+            connections=work.connections, post_bytes=work.post_bytes, environment=self.environment,
+        )
+        seen = work.generator(order)
+        self.quieten(name)
+        return seen
+
+    def quieten(self, name):
+        """To be called when a proxy was asked for the last time before its counts are read."""
+        self.quiet_at[name] = time.monotonic() + SETTLE_S
+
+    def fetch(self, name, target, headers, post_bytes=0):
+        """Protocol, status, headers and body of one answer."""
+        argv = ["curl", "-sik", "--noproxy", "*", "--max-time", "5"]
+        h2 = "--http2" if self.scenario.is_tls else "--http2-prior-knowledge"
+        argv += [h2] if self.scenario.is_h2 else ["--http1.1"]
+        for header in headers.items():
+            argv += ["-H", ": ".join(header)]
+        argv += ["--data-binary", "@-"] if post_bytes else []
+        argv.append(self.url(name, target))
+        done = subprocess.run(argv, stdout=subprocess.PIPE, text=True, input="x" * post_bytes,
+                              env=os.environ | self.environment)
+        self.quieten(name)
+        head, _, body = done.stdout.replace("\r\n", "\n").partition("\n\n")
+        if done.returncode != 0 or not head:
+            raise BenchError(f"{name} gives no answer (curl says {done.returncode})")
+        status, *lines = head.split("\n")
+        protocol, status = status.split()[:2]
+        pairs = (line.partition(":") for line in lines)
+        answer = {name.lower(): value.strip() for name, _, value in pairs}
+        return protocol, int(status), answer, body
+
+    def verify(self, name):
+        """Refuses to measure a proxy that does less, or other work, than asked."""
+        work = self.scenario
+        protocol, status, answer, body = self.fetch(name, work.target, self.headers, work.post_bytes)
+        seen = json.loads(self.fetch(name, "/orders/seen", self.headers)[3])
+        checks = {
+            "protocol towards the client": (protocol, "HTTP/2" if work.is_h2 else "HTTP/1.1"),
+            "status": (status, 200),
+            "bytes of the body": (len(body), work.body_bytes),
+            "x-request-id towards the client": (bool(answer.get("x-request-id")), True),
+            "x-request-id towards the backend": (bool(seen["request_id"]), True),
+            "x-forwarded-for": (is_client(seen["forwarded_for"], PEERS[name]), True),
+            "x-forwarded-proto": (seen["forwarded_proto"], self.scheme()),
+            "x-forwarded-host": (seen["forwarded_host"], self.listen[name]),
+            "protocol towards the backend": (seen["protocol"], "HTTP/1.1"),
+            "keep-alive towards the backend": (seen["connection"] in ("", "keep-alive"), True),
+            "header of the backend's answer":
+                (answer.get("x-internal-node"), None if work.is_guarded else "node-1"),
+        }
+        if work.post_bytes:
+            # The head counts, too.
+            received = int(answer.get("x-seen-bytes", 0))
+            checks["bytes of the request at the backend"] = (received > work.post_bytes, True)
+        if work.is_tls:
+            checks["protocol and cipher of TLS"] = (self.cipher(name), ("TLSv1.3", CIPHER))
+        if work.is_guarded:
+            checks |= {
+                "status without a key": (self.fetch(name, work.target, {})[1], 401),
+                "key towards the backend": (seen["key"], ""),
+                "consumer towards the backend": (seen["consumer"], "bench"),
+                "header set in the request": (seen["gateway"], "bench"),
+                "header removed from the request": (seen["cookie"], ""),
+                "header set in the answer": (answer.get("x-served-by"), "bench"),
+            }
+        self.check(name, checks)
+
+    def check(self, name, checks):
+        for what, (found, expected) in checks.items():
+            if found != expected:
+                where = f"{self.scenario.name}, {name}"
+                raise BenchError(f"{where}: {what} is {found!r}, not {expected!r}")
+
+    def cipher(self, name):
+        """Version of TLS and cipher that a proxy agrees to with our clients."""
+        argv = [program("openssl"), "s_client", "-brief", "-connect", self.listen[name]]
+        done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, timeout=10,
+                              stderr=subprocess.STDOUT, env=os.environ | self.environment)
+        found = [re.search(rf"^{what}: (\S+)$", done.stdout, re.M)
+                 for what in ("Protocol version", "Ciphersuite")]
+        return tuple(hit and hit[1] for hit in found)
+
+    def verify_log(self, name):
+        """Refuses a proxy whose access lines tell less than asked. To be called after the first load."""
+        self.await_quiet(name)
+        with open(self.log(name), "rb") as log:
+            line = log.readline()
+        try:
+            # Some count in seconds, some in milliseconds.
+            fields = {key.removesuffix("_ms") for key in json.loads(line)}
+        except ValueError:
+            raise BenchError(f"{name}: its access log holds {line!r}, which is not JSON") from None
+        needed = LOG_FIELDS | ({"consumer"} if self.scenario.is_guarded else set())
+        self.check(name, {"fields missing in its access log": (sorted(needed - fields), [])})
+
+    def await_quiet(self, name):
+        """Waits until a proxy has written what it had to write."""
+        time.sleep(max(0, self.quiet_at[name] - time.monotonic()))
+
+    def counts(self, name):
+        """What a proxy counted since this was last asked: lines with status 200 in its access log, their bytes, and
+        the requests answered with 2xx of yett's metrics (None for the others)."""
+        self.await_quiet(name)
+        path = self.log(name)
+        lines = size = 0
+        with open(path, "rb") as log:
+            for line in log:
+                lines += b'"status":200,' in line
+                size += len(line)
+        # All append, so what they write next begins at the start.
+        path.open("wb").close()
+        if name != SUBJECT:
+            return lines, size, None
+        before, self.metrics[name] = self.metrics.get(name, 0), self.requests()
+        return lines, size, self.metrics[name] - before
+
+    def requests(self):
+        """Requests answered with 2xx as yett's own metrics tell."""
+        argv = ["curl", "-sf", "--noproxy", "*", "--max-time", "5", f"http://{self.admin}/metrics"]
+        done = subprocess.run(argv, stdout=subprocess.PIPE, text=True)
+        if done.returncode != 0:
+            raise BenchError(f"yett's metrics cannot be read (curl says {done.returncode})")
+        rows = re.findall(r'^yett_requests_total\{.*status="2xx".*\} (\S+)$', done.stdout, re.M)
+        return int(sum(map(float, rows)))
+
+
+def is_client(text, peer):
+    """Whether a proxy told our address to the backend."""
+    try:
+        return ipaddress.ip_address(text).is_loopback or peer.hides_loopback
+    except ValueError:
+        return False
+
+
+def template(scenario, name):
+    return CONFIGS / f"{scenario.template}.{name}.template"

@@ -1,0 +1,84 @@
+//! Looking for the end of a head or of a trailer section. What was searched is not searched again, so
+//! bytes that trickle in one by one cost no more than all at once; and whatever is said of the bytes
+//! depends on them alone, never on how they were split into reads.
+
+use crate::refusal::Refusal;
+use base::caps::{EMPTY_LINES_MAX, FIRST_LINE_BYTES_MAX};
+use bytes::{Buf as _, BytesMut};
+use memchr::memchr3;
+
+/// How far a buffer was searched. A new one is needed for every message.
+#[derive(Clone, Debug, Default)]
+pub struct Scan {
+    /// Bytes that were searched.
+    at: usize,
+    /// Where the current line begins.
+    line: usize,
+    /// Empty lines that were skipped ahead of a request.
+    empty_lines: usize,
+}
+
+/// How many bytes may come without the end, and what is said of more.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limit {
+    pub(crate) bytes: usize,
+    pub(crate) excess: Refusal,
+}
+
+impl Scan {
+    /// Drops the empty lines that some clients send after a body (RFC 9112, 2.2).
+    pub(crate) fn skip_empty_lines(&mut self, buffer: &mut BytesMut) -> Result<(), Refusal> {
+        while self.at == 0 && buffer.starts_with(b"\r\n") {
+            if self.empty_lines == EMPTY_LINES_MAX {
+                return Err(Refusal::EmptyLines);
+            }
+            self.empty_lines += 1;
+            buffer.advance(2);
+        }
+        Ok(())
+    }
+
+    /// Whether a request line of bearable length is complete.
+    pub(crate) fn request_line(&mut self, bytes: &[u8]) -> Result<bool, Refusal> {
+        let limit = Limit { bytes: FIRST_LINE_BYTES_MAX, excess: Refusal::TargetTooLong };
+        Ok(self.line > 0 || self.next_line(bytes, limit)?)
+    }
+
+    /// Where the lines end, the empty one that ends them included; nothing if that is still to come.
+    pub(crate) fn lines(&mut self, bytes: &[u8], limit: Limit) -> Result<Option<usize>, Refusal> {
+        loop {
+            let start = self.line;
+            if !self.next_line(bytes, limit)? {
+                return Ok(None);
+            }
+            if self.line == start + 2 {
+                return Ok(Some(self.line));
+            }
+        }
+    }
+
+    /// Whether another line is complete; it begins where the one before ended.
+    fn next_line(&mut self, bytes: &[u8], limit: Limit) -> Result<bool, Refusal> {
+        let window = bytes.get(..limit.bytes).unwrap_or(bytes);
+        let rest = window.get(self.at..).unwrap_or_default();
+        let Some(found) = memchr3(b'\r', b'\n', 0, rest) else {
+            self.at = window.len();
+            return if bytes.len() > limit.bytes { Err(limit.excess) } else { Ok(false) };
+        };
+        let end = self.at + found;
+        match (bytes.get(end), bytes.get(end + 1)) {
+            (Some(b'\r'), Some(b'\n')) => {
+                self.at = end + 2;
+                self.line = self.at;
+                Ok(true)
+            }
+            (Some(b'\r'), None) => {
+                self.at = end;
+                Ok(false)
+            }
+            (Some(b'\r'), _) => Err(Refusal::BareCr),
+            (Some(b'\n'), _) => Err(Refusal::BareLf),
+            _ => Err(Refusal::NulByte),
+        }
+    }
+}
