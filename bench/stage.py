@@ -58,8 +58,8 @@ class Stage:
             # nginx started by root would run its worker as somebody else, unlike the others.
             "user_line": "user root;" if os.geteuid() == 0 else "",
         }
-        # Per proxy: when its access log is complete, and its requests at the last look.
-        self.quiet_at, self.metrics = dict.fromkeys(self.programs, 0), {}
+        # Per proxy: when its access log is complete, and where new lines begin; and yett's last metric.
+        self.quiet_at, self.log_at, self.metric = {}, dict.fromkeys(self.programs, 0), 0
 
     def start(self):
         """Starts everything, and sees that each proxy does the work that is to be measured."""
@@ -239,21 +239,25 @@ class Stage:
         time.sleep(max(0, self.quiet_at[name] - time.monotonic()))
 
     def counts(self, name):
-        """What a proxy counted since this was last asked: lines with status 200 in its access log, their bytes, and
-        the requests answered with 2xx of yett's metrics (None for the others)."""
+        """What was counted since this was last asked: lines with status 200 in the access log, their bytes, and the
+        requests answered with 2xx of yett's metrics (None for the others)."""
         self.await_quiet(name)
         path = self.log(name)
         lines = size = 0
         with open(path, "rb") as log:
+            log.seek(self.log_at[name])
             for line in log:
                 lines += b'"status":200,' in line
                 size += len(line)
-        # All append, so what they write next begins at the start.
+        # Emptied, so that it never gets so long that the kernel writes it to the disk within a round.
         path.open("wb").close()
+        if PEERS[name].logs_to_output:
+            # It goes on where it was, beyond a hole; the others append, and begin anew.
+            self.log_at[name] += size
         if name != SUBJECT:
             return lines, size, None
-        before, self.metrics[name] = self.metrics.get(name, 0), self.requests()
-        return lines, size, self.metrics[name] - before
+        before, self.metric = self.metric, self.requests()
+        return lines, size, self.metric - before
 
     def requests(self):
         """Requests answered with 2xx as yett's own metrics tell."""

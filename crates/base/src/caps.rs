@@ -134,3 +134,36 @@ pub const TRAILER_BYTES_MAX: usize = 8 << 10;
 pub const TRAILERS_MAX: usize = 32;
 /// Bytes of a body read from an HTTP/1 connection at once.
 pub const BODY_READ_BYTES_MAX: usize = 64 << 10;
+/// Seconds after which an HTTP/2 connection is asked to end, give or take a tenth, so that clients spread
+/// over workers and gateways again.
+pub const CONNECTION_AGE_MAX_S: u64 = 3_600;
+/// Seconds a client may take to answer a PING, also the one that goes with a GOAWAY.
+pub const PING_TIMEOUT_S: u64 = 20;
+/// Seconds an HTTP/2 connection that was broken off may take to write its last frame.
+pub const GOAWAY_TIMEOUT_S: u64 = 5;
+/// Seconds between two looks at the time limits of an HTTP/2 connection: they may be late by as much.
+pub const PULSE_S: u64 = 5;
+/// Bytes of the HPACK dynamic table that a client may fill.
+pub const HPACK_TABLE_BYTES: u32 = 4 << 10;
+/// Bytes of the payload of one HTTP/2 frame from a client.
+pub const FRAME_BYTES_MAX: u32 = 16 << 10;
+/// Bytes of bookkeeping for small DATA frames of one HTTP/2 connection that wait to be read.
+pub const DATA_FRAME_BUDGET_BYTES: usize = 1 << 20;
+/// Streams of one HTTP/2 connection that were opened and reset before they were looked at.
+pub const PENDING_RESETS_MAX: usize = 100;
+/// Streams of one HTTP/2 connection that the gateway may reset for breaches of the protocol, in all.
+pub const STREAM_ERRORS_MAX: usize = 256;
+/// Closed streams that one HTTP/2 connection remembers for a moment, since frames for them may be on
+/// their way.
+pub const RESET_STREAMS_KEPT: usize = 50;
+/// Streams that one HTTP/2 client may reset at once before it was answered.
+pub const EARLY_RESETS_BURST: u32 = 200;
+/// Streams that one HTTP/2 client may reset per second before it was answered, beside one for each
+/// answer.
+pub const EARLY_RESETS_PER_S: u32 = 20;
+/// Frames beside HEADERS and DATA that one HTTP/2 client may send at once.
+pub const CONTROL_FRAMES_BURST: u32 = 1_000;
+/// Such frames per second, beside those that go with requests and answers.
+pub const CONTROL_FRAMES_PER_S: u32 = 100;
+/// Such frames for each HEADERS from the client and each piece of data to it: priorities, windows, pings.
+pub const CONTROL_FRAMES_PER_MESSAGE: u32 = 4;

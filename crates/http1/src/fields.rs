@@ -1,6 +1,7 @@
 //! The fields of a head or of a trailer section: names from the common stock, values as parts of the
 //! bytes that were read, and on the way what the engine itself must know of them.
 
+use crate::head::Version;
 use crate::names;
 use crate::refusal::Refusal;
 use bytes::Bytes;
@@ -65,6 +66,11 @@ impl<'a> Fields<'a> {
         Ok(fields)
     }
 
+    /// Whether the sender keeps the connection (RFC 9112, 9.3).
+    pub(crate) fn keeps_connection(&self, version: Version) -> bool {
+        !self.closes && (self.keeps_alive || version == Version::Http11)
+    }
+
     fn read_connection(&mut self, list: &[u8]) {
         for option in list.split(|byte| *byte == b',') {
             let option = option.trim_ascii();
@@ -95,7 +101,8 @@ fn value(whole: &Bytes, part: &[u8]) -> Result<HeaderValue, Refusal> {
 /// What is wrong with the first of these lines that is no field.
 #[cold]
 pub(crate) fn first_fault(lines: &[u8]) -> Refusal {
-    let lines = lines.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    let lines =
+        lines.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
     let faults = lines.enumerate().find_map(|(number, line)| fault_of(line, number == 0));
     faults.unwrap_or(Refusal::BadFieldValue)
 }

@@ -106,5 +106,9 @@ fn coding(value: &[u8], times: usize) -> Result<(), Refusal> {
             && coding.iter().all(u8::is_ascii_graphic)
             && !coding.eq_ignore_ascii_case(b"chunked")
     };
-    Err(if ends_well && codings.all(is_other) { Refusal::UnknownCoding } else { Refusal::BadCoding })
+    Err(if ends_well && codings.all(is_other) {
+        Refusal::UnknownCoding
+    } else {
+        Refusal::BadCoding
+    })
 }

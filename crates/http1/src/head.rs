@@ -5,11 +5,13 @@ use crate::framing::{self, Length};
 use crate::refusal::Refusal;
 use crate::scan::{Limit, Scan};
 use crate::target::Target;
+use crate::token::is_token_byte;
 use base::caps::{HEAD_BYTES_MAX, HEADERS_MAX, UPSTREAM_HEAD_BYTES_MAX};
 use bytes::{Bytes, BytesMut};
 use http::header::{HOST, HeaderValue};
 use http::uri::PathAndQuery;
 use http::{Method, StatusCode};
+use httparse::Error;
 use std::mem::MaybeUninit;
 use traffic::Headers;
 
@@ -98,12 +100,12 @@ pub fn request(
     let end = match find_request(scan, buffer) {
         Ok(Some(end)) => end,
         Ok(None) => return Ok(None),
-        Err(refusal) => return Err(Box::new(BadHead::read(refusal, buffer))),
+        Err(refusal) => return Err(BadHead::read(refusal, buffer)),
     };
     *scan = Scan::default();
     let head = buffer.split_to(end).freeze();
     let request = parse_request(&head);
-    request.map(Some).map_err(|refusal| Box::new(BadHead::read(refusal, &head)))
+    request.map(Some).map_err(|refusal| BadHead::read(refusal, &head))
 }
 
 /// Takes the head of an answer off the front of `buffer`; nothing if more bytes are needed. Answers
@@ -137,11 +139,6 @@ fn find_request(scan: &mut Scan, buffer: &mut BytesMut) -> Result<Option<usize>,
         return Ok(None);
     }
     scan.lines(buffer, Limit { bytes: HEAD_BYTES_MAX, excess: Refusal::HeadTooLarge })
-}
-
-/// `tchar` (RFC 9110, 5.6.2).
-const fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~')
 }
 
 fn parse_request(head: &Bytes) -> Result<RequestHead, Refusal> {
@@ -202,37 +199,41 @@ const fn version_of(minor: u8) -> Version {
 
 /// What is wrong with a complete head that was not understood.
 #[cold]
-fn request_fault(
-    head: &[u8],
-    parsed: &httparse::Request<'_, '_>,
-    error: httparse::Error,
-) -> Refusal {
+fn request_fault(head: &[u8], parsed: &httparse::Request<'_, '_>, error: Error) -> Refusal {
     let (line, fields) = split_first_line(head);
-    let parts: Vec<&[u8]> = line.split(|byte| *byte == b' ').collect();
-    match (error, parts.as_slice()) {
-        (httparse::Error::TooManyHeaders, _) => Refusal::TooManyFields,
-        _ if parsed.version.is_some() && parts.len() == 3 => first_fault(fields),
-        (_, [method, ..]) if Method::from_bytes(method).is_err() => Refusal::BadMethod,
-        (_, [_, target, version]) if !target.is_empty() => match version {
-            [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] if parsed.path.is_some() => {
-                Refusal::VersionUnsupported
-            }
-            [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => Refusal::BadTarget,
-            _ => Refusal::BadRequestLine,
-        },
-        _ => Refusal::BadRequestLine,
+    let mut parts = line.split(|byte| *byte == b' ');
+    let mut next = || parts.next().unwrap_or_default();
+    let (method, target, version, rest) = (next(), next(), next(), parts.next());
+    if error == Error::TooManyHeaders {
+        Refusal::TooManyFields
+    } else if Method::from_bytes(method).is_err() {
+        Refusal::BadMethod
+    } else if target.is_empty() || rest.is_some() || !is_version(version) {
+        Refusal::BadRequestLine
+    } else if parsed.path.is_none() {
+        Refusal::BadTarget
+    } else if parsed.version.is_none() {
+        Refusal::VersionUnsupported
+    } else {
+        first_fault(fields)
     }
 }
 
 #[cold]
-fn response_fault(head: &[u8], error: httparse::Error) -> Refusal {
-    let (_, fields) = split_first_line(head);
+fn response_fault(head: &[u8], error: Error) -> Refusal {
+    let (line, fields) = split_first_line(head);
+    let version = line.split(|byte| *byte == b' ').next().unwrap_or_default();
     match error {
-        httparse::Error::TooManyHeaders => Refusal::TooManyFields,
-        httparse::Error::HeaderName | httparse::Error::HeaderValue => first_fault(fields),
-        httparse::Error::Version => Refusal::VersionUnsupported,
+        Error::TooManyHeaders => Refusal::TooManyFields,
+        Error::HeaderName | Error::HeaderValue => first_fault(fields),
+        Error::Version if is_version(version) => Refusal::VersionUnsupported,
         _ => Refusal::BadStatusLine,
     }
+}
+
+/// Whether this is a version, be it one that we speak or not.
+const fn is_version(written: &[u8]) -> bool {
+    matches!(written, [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'])
 }
 
 /// The first line, and all that follow.
@@ -245,19 +246,26 @@ fn split_first_line(head: &[u8]) -> (&[u8], &[u8]) {
 impl BadHead {
     /// What can be read of a head that is refused, or of its beginning.
     #[cold]
-    fn read(refusal: Refusal, bytes: &[u8]) -> Self {
+    fn read(refusal: Refusal, bytes: &[u8]) -> Box<Self> {
         let mut parsed = httparse::Request::new(&mut []);
-        // What it says is known; what counts is how far it comes.
-        drop(parsed.parse_with_uninit_headers(bytes, &mut []));
+        // What is wrong is known; what counts is how far this comes.
+        parsed.parse_with_uninit_headers(bytes, &mut []).ok();
         let method = parsed.method.and_then(|method| Method::from_bytes(method.as_bytes()).ok());
-        let written = parsed.path.map(|path| Bytes::copy_from_slice(path.as_bytes()));
-        let target = written.and_then(|path| PathAndQuery::from_maybe_shared(path).ok());
+        let target = parsed.path.zip(method.as_ref()).and_then(|(written, method)| {
+            let copy = Bytes::copy_from_slice(written.as_bytes());
+            Some(Target::read(&copy, str::from_utf8(&copy).ok()?, method).ok()?.path_and_query)
+        });
+        let version = parsed.version.map(version_of);
         let host = host_of(split_first_line(bytes).1);
-        Self { refusal, method, target, host, version: parsed.version.map(version_of) }
+        Box::new(Self { refusal, method, target, host, version })
     }
 }
 
+/// The value of the first `Host` among these lines.
 fn host_of(lines: &[u8]) -> Option<HeaderValue> {
-    let fields = lines.split(|byte| *byte == b'\n').filter_map(|line| line.split_once(b':'));
-    todo!()
+    let value = lines.split(|byte| *byte == b'\n').find_map(|line| {
+        let (name, value) = line.split_at_checked(HOST.as_str().len())?;
+        if name.eq_ignore_ascii_case(b"host") { value.strip_prefix(b":") } else { None }
+    })?;
+    HeaderValue::from_bytes(value.trim_ascii()).ok()
 }

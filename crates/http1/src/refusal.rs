@@ -65,6 +65,7 @@ refusals! {
     CodingInHttp10 "coding_in_http10" BadFraming "Transfer-Encoding has no place in HTTP/1.0" "RFC 9112, 6.1";
     BodyForbidden "body_forbidden" BadFraming "an answer that cannot have a body says that it has one" "RFC 9112, 6.3";
     ExpectationFailed "expectation_failed" ExpectationFailed "only `100-continue` can be expected" "RFC 9110, 10.1.1";
+    BytesAfterUpgrade "bytes_after_upgrade" BadRequest "bytes came after a request to change the protocol, ahead of the answer" "RFC 9110, 7.8";
     BadChunkSize "bad_chunk_size" BodyCut "a chunk's size is not a hexadecimal number on a line of its own" "RFC 9112, 7.1";
     BadChunkExtension "bad_chunk_extension" BodyCut "a chunk's extension is malformed" "RFC 9112, 7.1.1";
     ExtensionsTooLarge "extensions_too_large" BodyCut "the chunks' extensions are too long" "RFC 9112, 7.1.1";

@@ -1,38 +1,58 @@
-//! From bytes to requests and back. HTTP/1 and HTTP/2 are hyper's for now; nothing beyond this file
-//! knows it.
+//! From bytes to requests and back: TLS, and which protocol is spoken. [`crate::http1`] and
+//! [`crate::http2`] serve it; nothing beyond them knows which.
 
-use crate::admit::Arrival;
-use crate::framing::{Verdict, Watched};
 use crate::gateway::Worker;
-use crate::serve::serve;
+use crate::{http1, http2_hyper as http2};
+use base::buffers::poll_fill;
 use base::caps;
 use base::shutdown::{Phase, Signal};
-use bytes::Bytes;
-use http::header::{HOST, HeaderMap, HeaderValue, TRANSFER_ENCODING};
-use http::uri::PathAndQuery;
-use http::{Request, Version};
-use http_body::{Body as HttpBody, Frame, SizeHint};
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
-use std::convert::Infallible;
+use bytes::{Buf as _, BytesMut};
+use socket2::SockRef;
+use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
-use traffic::body::BodyError;
+use tokio_rustls::server::TlsStream;
 use traffic::exchange::{Connection, TlsFacts};
-use traffic::head::{RequestHead, Scheme};
+use traffic::head::Scheme;
 use traffic::snapshot::ListenerPart;
-use traffic::{Body, Fault, FaultCode, Interim, Stage};
+
+/// A client's stream of bytes.
+pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+    /// Has the stream end in a way that no client takes for the end of an answer. It is dropped next.
+    fn reset(&mut self);
+}
+
+impl Stream for TcpStream {
+    fn reset(&mut self) {
+        // If this fails the connection is gone already.
+        SockRef::from(&*self).set_linger(Some(Duration::ZERO)).ok();
+    }
+}
+
+impl<I: Stream> Stream for TlsStream<I> {
+    fn reset(&mut self) {
+        self.get_mut().0.reset();
+    }
+}
+
+impl Stream for DuplexStream {
+    fn reset(&mut self) {}
+}
+
+/// The bytes by which HTTP/2 begins (RFC 9113, 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Serves a client that connected to a listener: TLS first, if the listener speaks it.
+///
+/// # Errors
+/// What broke the connection off.
 pub async fn serve_tcp(
     worker: Arc<Worker>,
     listener: Arc<ListenerPart>,
@@ -61,137 +81,139 @@ pub async fn serve_tcp(
     };
     drop(listener);
     let (_, session) = stream.get_ref();
+    let speaks_http2 = session.alpn_protocol() == Some(b"h2");
     connection.scheme = Scheme::Https;
     connection.tls = Some(TlsFacts {
         version: session.protocol_version().and_then(|v| v.as_str()).unwrap_or("unknown"),
         server_name: session.server_name().map(Arc::from),
     });
-    serve_io(worker, connection, stream, signal).await
+    let connection = Arc::new(connection);
+    if speaks_http2 {
+        return http2::serve(worker, connection, stream, signal).await;
+    }
+    until_stopped(worker, connection, stream, BytesMut::new(), signal).await
 }
 
-/// Serves a client over any stream of bytes, until it leaves or a shutdown ends it.
+/// Serves a client over any stream of bytes, until it leaves or a shutdown ends it. Without TLS the first
+/// bytes tell the protocol.
 ///
 /// # Errors
 /// What broke the connection off; the requests on it are recorded all the same.
-pub async fn serve_io<I>(
+pub async fn serve_io<I: Stream>(
     worker: Arc<Worker>,
     connection: Connection,
-    io: I,
+    mut io: I,
     mut signal: Signal,
-) -> io::Result<()>
-where
-    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let (io, verdict) = Watched::new(io);
+) -> io::Result<()> {
     let connection = Arc::new(connection);
-    let counter = Arc::new(AtomicU64::new(0));
-    let service = service_fn(move |request: Request<Incoming>| {
-        let worker = Arc::clone(&worker);
-        let connection = Arc::clone(&connection);
-        let number = counter.fetch_add(1, Ordering::Relaxed) + 1;
-        let arrival = accept(&connection, request, &verdict, number);
-        async move { Ok::<_, Infallible>(answer(serve(&worker, &connection, arrival).await)) }
-    });
-    let builder = builder();
-    let mut served = std::pin::pin!(builder.serve_connection(TokioIo::new(io), service));
-    let ended = tokio::select! {
+    let mut input = BytesMut::new();
+    let limit = Duration::from_secs(caps::HEAD_TIMEOUT_S);
+    let begins = tokio::select! {
+        biased;
+        begins = tokio::time::timeout(limit, begins_http2(&mut io, &mut input)) => begins,
+        () = signal.reached(Phase::Draining) => return Ok(()),
+    };
+    match begins {
+        Ok(Ok(true)) => {
+            http2::serve(worker, connection, Rewound { head: input, io }, signal).await
+        }
+        Ok(Ok(false)) => until_stopped(worker, connection, io, input, signal).await,
+        Ok(Err(error)) => Err(error),
+        Err(_) => {
+            if !input.is_empty() {
+                worker.gateway.metrics.refused("head_timeout");
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Reads until it is certain whether the client speaks HTTP/2.
+async fn begins_http2<I: Stream>(io: &mut I, input: &mut BytesMut) -> io::Result<bool> {
+    loop {
+        let common = input.iter().zip(PREFACE).take_while(|(read, known)| read == known).count();
+        if common == PREFACE.len() {
+            return Ok(true);
+        }
+        if common < input.len() || poll_fn(|cx| poll_fill(io, input, 1, cx)).await? == 0 {
+            return Ok(false);
+        }
+    }
+}
+
+/// Serves HTTP/1 until a shutdown ends it: at once where nothing is under way, otherwise after that.
+async fn until_stopped<I: Stream>(
+    worker: Arc<Worker>,
+    connection: Arc<Connection>,
+    io: I,
+    input: BytesMut,
+    mut signal: Signal,
+) -> io::Result<()> {
+    let is_draining = AtomicBool::new(signal.phase() > Phase::Running);
+    let mut served = pin!(http1::serve_http1(worker, connection, io, input, &is_draining));
+    tokio::select! {
+        biased;
+        ended = served.as_mut() => return ended,
+        () = signal.reached(Phase::Draining) => is_draining.store(true, Ordering::Relaxed),
+    }
+    tokio::select! {
         biased;
         ended = served.as_mut() => ended,
-        () = signal.reached(Phase::Draining) => {
-            served.as_mut().graceful_shutdown();
-            tokio::select! {
-                biased;
-                ended = served.as_mut() => ended,
-                () = signal.reached(Phase::Stopping) => Ok(()),
-            }
-        }
-    };
-    ended.map_err(io::Error::other)
+        () = signal.reached(Phase::Stopping) => Ok(()),
+    }
 }
 
-/// hyper's knobs; every bound is a cap of ours. The number of headers is hyper's own bound, which is
-/// the same as [`caps::HEADERS_MAX`]: setting it would cost an allocation per request.
-fn builder() -> Builder<TokioExecutor> {
-    let mut builder = Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(Duration::from_secs(caps::IDLE_TIMEOUT_S))
-        .max_buf_size(caps::HEAD_BYTES_MAX);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(caps::STREAMS_MAX)
-        .initial_stream_window_size(caps::STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(caps::CONNECTION_WINDOW_BYTES)
-        .max_send_buf_size(caps::STREAM_SEND_BUFFER_BYTES)
-        .max_header_list_size(u32::try_from(caps::HEAD_BYTES_MAX).unwrap_or(u32::MAX))
-        .keep_alive_interval(Duration::from_secs(caps::IDLE_TIMEOUT_S));
-    builder
+/// A stream whose first bytes were read already.
+struct Rewound<I> {
+    head: BytesMut,
+    io: I,
 }
 
-/// Takes a request apart; an ambiguous one is marked for `admit`.
-fn accept(
-    connection: &Connection,
-    request: Request<Incoming>,
-    verdict: &Verdict,
-    number: u64,
-) -> Arrival {
-    let (parts, body) = request.into_parts();
-    let is_bad = parts.version <= Version::HTTP_11
-        && (verdict.condemns(number) || has_unknown_coding(&parts.headers));
-    let refused = is_bad.then(|| Fault::new(Stage::Admit, FaultCode::BadFraming).closing());
-    let authority = match parts.uri.authority() {
-        Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
-        None => parts.headers.get(HOST).cloned(),
-    };
-    let target = parts.uri.into_parts().path_and_query;
-    let head = RequestHead {
-        method: parts.method,
-        scheme: connection.scheme,
-        host: Arc::from(""),
-        authority: authority.unwrap_or_else(|| HeaderValue::from_static("")),
-        target: target.unwrap_or_else(|| PathAndQuery::from_static("/")),
-        version: parts.version,
-        headers: parts.headers.into(),
-    };
-    let body = if body.is_end_stream() { Body::empty() } else { Body::stream(ClientBytes(body)) };
-    Arrival { head, body, interim: Interim::default(), refused }
-}
-
-fn has_unknown_coding(headers: &HeaderMap) -> bool {
-    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-    let is_chunked = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"chunked");
-    codings.next().is_some_and(|first| !is_chunked(first) || codings.next().is_some())
-}
-
-fn answer(response: traffic::Response) -> http::Response<Body> {
-    let mut answer = http::Response::new(response.body);
-    *answer.status_mut() = response.status;
-    *answer.headers_mut() = response.headers.into();
-    answer
-}
-
-/// A request body as hyper reads it.
-struct ClientBytes(Incoming);
-
-impl HttpBody for ClientBytes {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
+impl<I: Stream> AsyncRead for Rewound<I> {
+    fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let frame = Pin::new(&mut self.0).poll_frame(cx);
-        frame.map_err(|error| BodyError::Cut(error.into()))
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.head.is_empty() {
+            return Pin::new(&mut self.io).poll_read(cx, buffer);
+        }
+        let count = self.head.len().min(buffer.remaining());
+        buffer.put_slice(self.head.get(..count).unwrap_or_default());
+        self.head.advance(count);
+        if self.head.is_empty() {
+            self.head = BytesMut::new();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<I: Stream> AsyncWrite for Rewound<I> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, data)
     }
 
-    fn is_end_stream(&self) -> bool {
-        self.0.is_end_stream()
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
     }
 
-    fn size_hint(&self) -> SizeHint {
-        self.0.size_hint()
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, data)
     }
 }

@@ -23,8 +23,11 @@ pub mod reply;
 pub mod record;
 /// From bytes to requests and back.
 pub mod connection;
-/// Requests whose length can be read in two ways.
-pub mod framing;
+/// HTTP/1, one request after the other.
+mod http1;
+mod http2_hyper;
+/// The `Date` of answers.
+mod date;
 /// Threads that serve.
 pub mod workers;
 /// Addresses, held exclusively.

@@ -1,10 +1,11 @@
 //! Stage six: run the response phase of the chain, for every answer, also for faults. From here on the
 //! exchange travels inside the answer's body, and `record` runs at its end.
 
+use crate::date;
 use crate::forward::{self, REQUEST_ID};
 use crate::gateway::Worker;
 use crate::record::{Recorded, Underway};
-use http::header::{CONNECTION, CONTENT_TYPE};
+use http::header::{CONNECTION, CONTENT_TYPE, DATE};
 use http::{HeaderValue, Method, StatusCode, Version};
 use serde_json::json;
 use std::error::Error;
@@ -19,6 +20,9 @@ pub async fn finish(worker: &Arc<Worker>, mut underway: Underway, answer: Respon
     let mut answer = answer;
     if let Err(fault) = run_policies(&mut underway, &mut answer).await {
         answer = to_fault(worker, &mut underway, fault);
+    }
+    if !answer.headers.contains(DATE) {
+        answer.headers.append(DATE, date::now(worker));
     }
     answer.headers.insert(REQUEST_ID, underway.id.header());
     underway.record.status = answer.status.as_u16();

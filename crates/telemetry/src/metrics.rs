@@ -18,6 +18,7 @@ use exposition::Exposition;
 use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
 use series::Table;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -50,6 +51,8 @@ struct State {
     reloads_failed: AtomicU64,
     config: Mutex<ConfigState>,
     log_dropped: AtomicU64,
+    /// Messages and connections that broke the protocol's rules, by reason.
+    refused: Mutex<BTreeMap<&'static str, u64>>,
 }
 
 /// What the last reload that worked left behind.
@@ -80,6 +83,7 @@ impl Metrics {
             reloads_failed: AtomicU64::new(0),
             config: Mutex::default(),
             log_dropped: AtomicU64::new(0),
+            refused: Mutex::default(),
         });
         let mut registry = Registry::default();
         registry.register_collector(Box::new(Exposition(Arc::clone(&state))));
@@ -152,6 +156,13 @@ impl Metrics {
     /// target. Those who still hold a handle may go on using it; nobody sees it.
     pub fn forget(&self, keep: &dyn Fn(&str, &str) -> bool) {
         self.state.targets.retain(|[upstream, target]| target == OTHER || keep(upstream, target));
+    }
+
+    /// Counts a message or a connection that broke the rules of HTTP, by reason. Reasons are few, for
+    /// they stand in the program.
+    pub fn refused(&self, reason: &'static str) {
+        let mut refused = self.state.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        *refused.entry(reason).or_default() += 1;
     }
 
     /// Counts a reload. One that worked also leaves its revision and the time `wall`.

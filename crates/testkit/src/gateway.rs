@@ -190,10 +190,7 @@ impl TestGateway {
         Ok(ours)
     }
 
-    fn serve<I>(&self, connection: Connection, io: I)
-    where
-        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
+    fn serve<I: connection::Stream>(&self, connection: Connection, io: I) {
         let worker = Arc::clone(&self.worker);
         let signal = self.signal.clone();
         drop(tokio::spawn(async move {

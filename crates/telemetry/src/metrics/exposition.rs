@@ -82,6 +82,14 @@ impl Exposition {
             let cells = self.0.faults.cells().filter_map(|cells| cells.get(index));
             counter(&mut family, &[("code", code)], crate::shards::sum(cells))?;
         }
+        let mut family = page.counters(
+            "yett_protocol_errors",
+            "Messages and connections that broke the rules of HTTP, by reason",
+        )?;
+        let refused = self.0.refused.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for (reason, count) in refused {
+            counter(&mut family, &[("reason", reason)], count)?;
+        }
         Ok(())
     }
 

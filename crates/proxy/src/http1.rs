@@ -1,0 +1,359 @@
+//! Serves HTTP/1 (RFC 9112): one request after the other, each with the answer that follows from it and
+//! nothing from anywhere else. The crate `http1` reads and writes the bytes; here they come and go.
+//!
+//! A connection is one task. While the spine works on a request, the task relays informational answers
+//! and watches whether the client is still there; the body of the request is read by whoever wants it,
+//! and at no other time.
+
+mod answer;
+mod pace;
+mod wire;
+
+use crate::admit::Arrival;
+use crate::connection::Stream;
+use crate::gateway::Worker;
+use crate::serve::serve;
+use ::http1::{BadHead, Decoder, Length, Refusal, RequestHead, Version};
+use answer::{Answer, Facts};
+use base::Alarm;
+use base::buffers::{Outbox, poll_fill, release};
+use base::caps::{
+    DRAIN_BYTES_MAX, DRAIN_TIMEOUT_S, HALF_CLOSED_TIMEOUT_S, HEAD_TIMEOUT_S, IDLE_TIMEOUT_S,
+    LINGER_TIMEOUT_S, WRITE_TIMEOUT_S,
+};
+use bytes::BytesMut;
+use http::header::{HOST, HeaderValue};
+use http::uri::PathAndQuery;
+use http::StatusCode;
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use traffic::exchange::Connection;
+use traffic::head::RequestHead as Head;
+use traffic::{Body, Headers, Informational, Interim, Response};
+use wire::{RequestBody, Shared, Wire, lock};
+
+/// What the client's side of a connection has come to say.
+type Asked = Result<RequestHead, Box<BadHead>>;
+
+/// A client's connection.
+struct Client<I> {
+    worker: Arc<Worker>,
+    connection: Arc<Connection>,
+    wire: Shared<I>,
+    out: Outbox,
+    interim: Interim,
+    /// Set while a head, a write or the end of the connection is waited for.
+    alarm: Alarm,
+    /// Set while nothing more can come from the client.
+    gone: Alarm,
+    /// Nothing was asked yet.
+    is_new: bool,
+}
+
+/// Serves the requests of a connection until either side ends it. `input` was read already.
+///
+/// # Errors
+/// What broke the connection off; requests under way are recorded all the same.
+pub(crate) async fn serve_http1<I: Stream>(
+    worker: Arc<Worker>,
+    connection: Arc<Connection>,
+    io: I,
+    input: BytesMut,
+    is_draining: &AtomicBool,
+) -> io::Result<()> {
+    let mut client = Client {
+        worker,
+        connection,
+        wire: Arc::new(Mutex::new(Wire::new(io, input))),
+        out: Outbox::default(),
+        interim: Interim::open(),
+        alarm: Alarm::default(),
+        gone: Alarm::default(),
+        is_new: true,
+    };
+    while let Some(asked) = poll_fn(|cx| client.poll_head(is_draining, cx)).await? {
+        // Boxed, so that an idle connection does not hold the room that a request takes.
+        if !Box::pin(client.exchange(asked, is_draining)).await? {
+            return client.close().await;
+        }
+    }
+    client.close().await
+}
+
+impl<I: Stream> Client<I> {
+    /// The head of the next request; nothing when there is none to come.
+    fn poll_head(
+        &mut self,
+        is_draining: &AtomicBool,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<Option<Asked>>> {
+        let wire = &mut *lock(&self.wire);
+        loop {
+            if !wire.input.is_empty() {
+                let head = ::http1::request(&mut wire.scan, &mut wire.input).transpose();
+                if let Some(head) = head {
+                    self.alarm.clear();
+                    self.is_new = false;
+                    return Poll::Ready(Ok(Some(head)));
+                }
+            } else if is_draining.load(Ordering::Relaxed) {
+                return Poll::Ready(Ok(None));
+            }
+            if wire.is_eof {
+                return Poll::Ready(Ok(None));
+            }
+            let was_idle = !self.is_new && wire.input.is_empty();
+            match poll_fill(&mut wire.io, &mut wire.input, 1, cx) {
+                Poll::Ready(Ok(count)) => {
+                    wire.is_eof = count == 0;
+                    if was_idle {
+                        self.alarm.clear();
+                    }
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => {
+                    let limit_s = if was_idle { IDLE_TIMEOUT_S } else { HEAD_TIMEOUT_S };
+                    self.alarm.start(Duration::from_secs(limit_s));
+                    ready!(self.alarm.poll(cx));
+                    if !was_idle {
+                        self.worker.gateway.metrics.refused("head_timeout");
+                    }
+                    return Poll::Ready(Ok(None));
+                }
+            }
+        }
+    }
+
+    /// Answers one request. Says whether the connection can serve another.
+    async fn exchange(&mut self, asked: Asked, is_draining: &AtomicBool) -> io::Result<bool> {
+        let mut facts = Facts::of(&asked);
+        let arrival = self.arrival(asked);
+        let response = self.response(arrival, &mut facts).await?;
+        facts.keeps_alive &= !is_draining.load(Ordering::Relaxed) && self.can_go_on(&facts);
+        let mut answer = Answer::begin(response, &facts, self.out.small());
+        let sent = poll_fn(|cx| self.poll_send(&mut answer, cx)).await;
+        let keeps_alive = answer.keeps_alive();
+        drop(answer);
+        if sent.is_err() {
+            lock(&self.wire).io.reset();
+        }
+        sent?;
+        if !keeps_alive {
+            return Ok(false);
+        }
+        let is_drained = lock(&self.wire).body.is_done() || self.drain().await;
+        let wire = &mut *lock(&self.wire);
+        release(&mut wire.input);
+        Ok(is_drained && wire.refusal.is_none())
+    }
+
+    /// What the spine gets of a request.
+    fn arrival(&self, asked: Asked) -> Arrival {
+        let mut wire = lock(&self.wire);
+        let (head, length, refusal) = match asked {
+            Err(bad) => (self.refused(&bad), Length::None, Some(bad.refusal)),
+            Ok(asked) => {
+                let is_rash = asked.upgrades && !wire.input.is_empty();
+                let refusal = is_rash.then_some(Refusal::BytesAfterUpgrade);
+                let authority =
+                    asked.target.authority.or_else(|| asked.headers.get(HOST).cloned());
+                let head = Head {
+                    method: asked.method,
+                    scheme: self.connection.scheme,
+                    host: Arc::from(""),
+                    authority: authority.unwrap_or_else(|| HeaderValue::from_static("")),
+                    target: asked.target.path_and_query,
+                    version: asked.version.into(),
+                    headers: asked.headers,
+                };
+                (head, asked.length, refusal)
+            }
+        };
+        wire.body = Decoder::new(length);
+        let has_body = !wire.body.is_done();
+        drop(wire);
+        if let Some(refusal) = refusal {
+            self.worker.gateway.metrics.refused(refusal.name());
+        }
+        Arrival {
+            head,
+            body: if has_body { Body::stream(RequestBody::new(&self.wire)) } else { Body::empty() },
+            interim: self.interim.clone(),
+            refused: refusal.map(Refusal::fault),
+        }
+    }
+
+    /// The head of a request that could not be read, for the log.
+    fn refused(&self, bad: &BadHead) -> Head {
+        Head {
+            method: bad.method.clone().unwrap_or_default(),
+            scheme: self.connection.scheme,
+            host: Arc::from(""),
+            authority: bad.host.clone().unwrap_or_else(|| HeaderValue::from_static("")),
+            target: bad.target.clone().unwrap_or_else(|| PathAndQuery::from_static("/")),
+            version: bad.version.unwrap_or(Version::Http11).into(),
+            headers: Headers::new(),
+        }
+    }
+
+    /// Has the spine answer, and meanwhile keeps the client informed and in sight.
+    async fn response(&mut self, arrival: Arrival, facts: &mut Facts) -> io::Result<Response> {
+        let (worker, connection) = (Arc::clone(&self.worker), Arc::clone(&self.connection));
+        let mut serving = pin!(serve(&worker, &connection, arrival));
+        poll_fn(|cx| {
+            if let Poll::Ready(response) = serving.as_mut().poll(cx) {
+                return Poll::Ready(Ok(response));
+            }
+            self.inform(facts);
+            if let Poll::Ready(Err(error)) = self.poll_out(cx) {
+                return Poll::Ready(Err(error));
+            }
+            self.poll_gone(cx).map(|gone| gone.map(|never| match never {}))
+        })
+        .await
+    }
+
+    /// Passes informational answers on (RFC 9110, 15.2); HTTP/1.0 has none.
+    fn inform(&mut self, facts: &mut Facts) {
+        for Informational { status, headers } in self.interim.take() {
+            if facts.version == Version::Http11 && self.out.has_room() {
+                facts.has_continued |= status == StatusCode::CONTINUE;
+                answer::informational(self.out.small(), status, &headers);
+            }
+        }
+    }
+
+    /// Writes what there is.
+    ///
+    /// # Errors
+    /// When the client takes nothing for too long.
+    fn poll_out(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.out.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        let mut written = 0;
+        let polled = self.out.poll_write(&mut lock(&self.wire).io, &mut written, cx);
+        if written > 0 || polled.is_ready() {
+            self.alarm.clear();
+        }
+        if polled.is_pending() {
+            self.alarm.start(Duration::from_secs(WRITE_TIMEOUT_S));
+            ready!(self.alarm.poll(cx));
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        polled
+    }
+
+    /// Ready when the client is gone. One that has only closed its sending side cannot be told from
+    /// one that is gone, so it is waited for a little while.
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Infallible>> {
+        let mut wire = lock(&self.wire);
+        if let Err(error) = wire.poll_ahead(cx) {
+            return Poll::Ready(Err(error));
+        }
+        if !wire.is_eof || !wire.body.is_done() {
+            return Poll::Pending;
+        }
+        self.gone.start(Duration::from_secs(HALF_CLOSED_TIMEOUT_S));
+        self.gone.poll(cx).map(|()| Err(io::ErrorKind::ConnectionAborted.into()))
+    }
+
+    /// Sends an answer, as fast as the client takes it.
+    fn poll_send(&mut self, answer: &mut Answer, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            let is_waiting = answer.gather(&mut self.out, cx);
+            ready!(self.poll_out(cx))?;
+            if let Some(cut) = answer.cut() {
+                return Poll::Ready(Err(io::Error::other(cut)));
+            }
+            if answer.is_done() || is_waiting {
+                ready!(Pin::new(&mut lock(&self.wire).io).poll_flush(cx))?;
+            }
+            if answer.is_done() {
+                return Poll::Ready(Ok(()));
+            }
+            if is_waiting {
+                return self.poll_gone(cx).map(|gone| gone.map(|never| match never {}));
+            }
+        }
+    }
+
+    /// Whether the rest of the request is worth reading, so that the connection can serve on.
+    fn can_go_on(&self, facts: &Facts) -> bool {
+        let wire = lock(&self.wire);
+        if wire.body.is_done() {
+            return true;
+        }
+        let is_wanted = Arc::strong_count(&self.wire) > 1;
+        let will_come = !facts.expects_continue || facts.has_continued;
+        let is_small = wire.body.hint().is_some_and(|left| left <= DRAIN_BYTES_MAX);
+        wire.refusal.is_none() && (is_wanted || (will_come && is_small))
+    }
+
+    /// Reads what is left of a body that nobody wants. Says whether it came to its end.
+    async fn drain(&mut self) -> bool {
+        let mut left = DRAIN_BYTES_MAX;
+        self.alarm.set(Duration::from_secs(DRAIN_TIMEOUT_S));
+        let is_drained = poll_fn(|cx| {
+            loop {
+                let frame = match lock(&self.wire).poll_body(cx) {
+                    Poll::Pending => return self.alarm.poll(cx).map(|()| false),
+                    Poll::Ready(frame) => frame,
+                };
+                match frame {
+                    None => return Poll::Ready(true),
+                    Some(Err(_)) => return Poll::Ready(false),
+                    Some(Ok(frame)) => {
+                        let count = frame.data_ref().map_or(0, |data| data.len() as u64);
+                        let Some(rest) = left.checked_sub(count) else {
+                            return Poll::Ready(false);
+                        };
+                        left = rest;
+                    }
+                }
+            }
+        })
+        .await;
+        self.alarm.clear();
+        is_drained
+    }
+
+    /// Ends the connection so that the client can read all that was sent (RFC 9112, 9.6): first our
+    /// side; then what the client still sends is taken and thrown away for a while, for a system that
+    /// is sent data it will not take tells the client to forget what it has not read.
+    async fn close(&mut self) -> io::Result<()> {
+        self.alarm.set(Duration::from_secs(LINGER_TIMEOUT_S));
+        poll_fn(|cx| {
+            let wire = &mut *lock(&self.wire);
+            match Pin::new(&mut wire.io).poll_shutdown(cx) {
+                Poll::Pending => self.alarm.poll(cx).map(Ok),
+                ended => ended,
+            }
+        })
+        .await?;
+        let mut left = DRAIN_BYTES_MAX;
+        poll_fn(|cx| {
+            let wire = &mut *lock(&self.wire);
+            while !wire.is_eof && left > 0 {
+                wire.input.clear();
+                match poll_fill(&mut wire.io, &mut wire.input, 1, cx) {
+                    Poll::Ready(Ok(count)) => {
+                        wire.is_eof = count == 0;
+                        left = left.saturating_sub(count as u64);
+                    }
+                    Poll::Ready(Err(_)) => break,
+                    Poll::Pending => return self.alarm.poll(cx),
+                }
+            }
+            Poll::Ready(())
+        })
+        .await;
+        Ok(())
+    }
+}
