@@ -16,8 +16,6 @@ from scenarios import SCENARIOS
 from servers import BenchError, program
 
 BENCH = Path(__file__).resolve().parent
-# Open files of the harness and of a proxy beyond the connections of a scenario.
-FILES_SPARE = 1_200
 
 
 def arguments():
@@ -76,12 +74,11 @@ def chosen_scenarios(options):
         raise BenchError(f"{', '.join(missing)} is not installed: run `make needs`")
     found, left_out = [], []
     for scenario in SCENARIOS:
-        if options.scenario and scenario.name not in options.scenario:
+        if scenario.name not in options.scenario if options.scenario else scenario.on_demand:
             continue
         why = ", ".join(f"{name} is not installed" for name in scenario.needs if not program(name))
-        files = scenario.connections + FILES_SPARE
-        if not why and open_files() < files:
-            why = f"no more than {open_files()} files may be open (`ulimit -n`), and {files} are needed"
+        if not why and open_files() < scenario.files:
+            why = f"only {open_files()} files may be open (`ulimit -n`), not {scenario.files}"
         if not why:
             found.append(scenario)
         elif options.scenario:

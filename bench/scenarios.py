@@ -35,10 +35,22 @@ class Scenario:
     is_tls: bool = False
     # Programs beyond nginx, wrk and curl; without them the scenario is left out.
     needs: tuple = ()
+    # Whether it is measured only where it is asked for.
+    on_demand: bool = False
 
     @property
     def is_idle(self):
         return self.generator is None
+
+    @property
+    def connections_max(self):
+        """What a proxy must be able to hold, on both sides of it and with room for the harness."""
+        return self.connections + 1_000
+
+    @property
+    def files(self):
+        """How many files a proxy must be allowed to open: HAProxy wants two for each connection."""
+        return 2 * self.connections_max + 500
 
 
 SCENARIOS = [
@@ -51,7 +63,7 @@ SCENARIOS = [
     Scenario("h2", "plain proxy, HTTP/2 (prior knowledge) towards clients", load.h2load,
              budget=(1.25, 0.95), budget_base="h2", template="h2", is_h2=True, needs=("h2load",)),
     Scenario("h2_tls", "plain proxy, TLS 1.3 and HTTP/2 towards clients", load.h2load,
-             template="tls", is_h2=True, is_tls=True, needs=("h2load", "openssl")),
+             template="tls", is_h2=True, is_tls=True, needs=("h2load", "openssl"), on_demand=True),
     Scenario("body_16k", "plain proxy, answers of 16 KiB", target="/orders/big", body_bytes=16 * KIB),
     Scenario("body_1m", "plain proxy, answers of 1 MiB", target="/orders/big", body_bytes=KIB * KIB),
     Scenario("post_16k", "plain proxy, requests with a body of 16 KiB", target="/orders/posted",

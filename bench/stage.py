@@ -53,8 +53,7 @@ class Stage:
         self.values = {
             "backend": backend, "backend_port": backend.rpartition(":")[2], "admin": self.admin,
             "dir": folder, "body": filler(BODY_BYTES), "pool": scenario.pool,
-            # With room for what the harness itself asks.
-            "connections": max(4096, scenario.connections + 1000),
+            "connections": scenario.connections_max,
             # nginx started by root would run its worker as somebody else, unlike the others.
             "user_line": "user root;" if os.geteuid() == 0 else "",
         }

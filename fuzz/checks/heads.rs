@@ -17,10 +17,13 @@ pub(crate) fn request(data: &[u8]) {
     let line: Vec<&str> = line.split(' ').collect();
     assert_eq!(line.len(), 3);
     assert_eq!(line[0], head.method.as_str());
-    assert!(head.target.form == Form::Authority || line[1].contains(head.target.path_and_query.query().unwrap_or("")));
+    assert!(
+        head.target.form == Form::Authority
+            || line[1].contains(head.target.path_and_query.query().unwrap_or(""))
+    );
     assert_eq!(line[2], format!("{:?}", http::Version::from(head.version)));
     compare(&head.headers, &fields, head.length != Length::None);
-    if head.target.form != Form::Authority {
+    if head.target.form != Form::Authority && has_room(&head.headers, bytes) {
         write_request(&head);
     }
 }
@@ -35,8 +38,15 @@ pub(crate) fn response(data: &[u8]) {
         assert!(line == start || line.starts_with(&format!("{start} ")), "{line}");
         let may_be_framed = !matches!(head.length, Length::None | Length::UntilClose);
         compare(&head.headers, &fields, may_be_framed || head.length == Length::None);
-        write_response(&head, &method);
+        if has_room(&head.headers, bytes) {
+            write_response(&head, &method);
+        }
     }
+}
+
+/// Whether a head may grow a little when it is written.
+fn has_room(headers: &Headers, bytes: usize) -> bool {
+    headers.len() <= 98 && bytes <= 63 << 10
 }
 
 /// Reads the bytes in several ways; returns a head that all of them gave, and its length.

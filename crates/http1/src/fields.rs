@@ -5,8 +5,7 @@ use crate::head::Version;
 use crate::names;
 use crate::refusal::Refusal;
 use bytes::Bytes;
-use http::HeaderValue;
-use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HeaderMap, TRANSFER_ENCODING, UPGRADE};
+use http::header::{HeaderMap, HeaderValue};
 use traffic::Headers;
 use traffic::headers::SPARE;
 
@@ -44,22 +43,25 @@ impl<'a> Fields<'a> {
         let mut fields = Self { headers, ..Self::default() };
         for field in written {
             let name = names::name(field.name).map_err(|_| Refusal::BadFieldName)?;
-            if name == CONTENT_LENGTH {
-                fields.length = Some(field.value);
-                fields.lengths += 1;
-                continue;
-            } else if name == TRANSFER_ENCODING {
-                fields.coding = Some(field.value);
-                fields.codings += 1;
-                continue;
-            } else if name == CONNECTION {
-                fields.read_connection(field.value);
-            } else if name == UPGRADE {
-                fields.names_protocol = true;
-            } else if name == EXPECT {
-                let is_continue = field.value.eq_ignore_ascii_case(b"100-continue");
-                fields.expects_continue |= is_continue;
-                fields.expects_more |= !is_continue;
+            match name.as_str() {
+                "content-length" => {
+                    fields.length = Some(field.value);
+                    fields.lengths += 1;
+                    continue;
+                }
+                "transfer-encoding" => {
+                    fields.coding = Some(field.value);
+                    fields.codings += 1;
+                    continue;
+                }
+                "connection" => fields.read_connection(field.value),
+                "upgrade" => fields.names_protocol = true,
+                "expect" => {
+                    let is_continue = field.value.eq_ignore_ascii_case(b"100-continue");
+                    fields.expects_continue |= is_continue;
+                    fields.expects_more |= !is_continue;
+                }
+                _ => {}
             }
             fields.headers.append(name, value(head, field.value)?);
         }

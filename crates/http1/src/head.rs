@@ -226,7 +226,9 @@ fn response_fault(head: &[u8], error: Error) -> Refusal {
     match error {
         Error::TooManyHeaders => Refusal::TooManyFields,
         Error::HeaderName | Error::HeaderValue => first_fault(fields),
-        Error::Version if is_version(version) => Refusal::VersionUnsupported,
+        Error::Version if is_version(version) && !matches!(version, b"HTTP/1.0" | b"HTTP/1.1") => {
+            Refusal::VersionUnsupported
+        }
         _ => Refusal::BadStatusLine,
     }
 }

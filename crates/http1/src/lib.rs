@@ -23,6 +23,8 @@ pub mod body;
 pub mod chunks;
 /// Messages as bytes.
 pub mod write;
+/// Bodies on their way out.
+pub mod sending;
 /// Why a message is refused.
 pub mod refusal;
 
@@ -32,5 +34,6 @@ pub use framing::Length;
 pub use head::{BadHead, RequestHead, ResponseHead, Version, request, response};
 pub use refusal::{REFUSAL_NAMES, REFUSALS, Refusal};
 pub use scan::Scan;
+pub use sending::Sending;
 pub use target::{Form, Target};
 pub use write::Framing;

@@ -62,7 +62,7 @@ refusals! {
     BadLength "bad_length" BadFraming "Content-Length is not a number" "RFC 9112, 6.3";
     BadCoding "bad_coding" BadFraming "Transfer-Encoding is not `chunked`" "RFC 9112, 6.3";
     UnknownCoding "unknown_coding" CodingUnsupported "there are transfer codings besides `chunked`" "RFC 9112, 6.1";
-    CodingInHttp10 "coding_in_http10" BadFraming "Transfer-Encoding has no place in HTTP/1.0" "RFC 9112, 6.1";
+    CodingInHttp10 "coding_in_http10" BadFraming "Transfer-Encoding came with version 1.0, which has none" "RFC 9112, 6.1";
     BodyForbidden "body_forbidden" BadFraming "an answer that cannot have a body says that it has one" "RFC 9112, 6.3";
     ExpectationFailed "expectation_failed" ExpectationFailed "only `100-continue` can be expected" "RFC 9110, 10.1.1";
     BytesAfterUpgrade "bytes_after_upgrade" BadRequest "bytes came after a request to change the protocol, ahead of the answer" "RFC 9110, 7.8";

@@ -82,3 +82,38 @@ impl Scan {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Limit, Scan};
+    use crate::refusal::Refusal;
+
+    #[test]
+    fn bytes_that_trickle_in_are_searched_once() {
+        let limit = Limit { bytes: 64, excess: Refusal::HeadTooLarge };
+        let text = b"GET / HTTP/1.1\r\na: b\r\n\r\n";
+        let mut scan = Scan::default();
+        for length in 1..text.len() {
+            assert_eq!(scan.lines(&text[..length], limit), Ok(None));
+            // Only a CR whose LF is still to come is looked at again.
+            let is_open = text[length - 1] == b'\r';
+            assert_eq!(scan.at, length - usize::from(is_open));
+        }
+        assert_eq!(scan.lines(text, limit), Ok(Some(text.len())));
+    }
+
+    #[test]
+    fn the_limit_holds_for_bytes_without_end() {
+        let limit = Limit { bytes: 4, excess: Refusal::HeadTooLarge };
+        for (text, expected) in [
+            ("aaaa", Ok(None)),
+            ("aaaaa", Err(Refusal::HeadTooLarge)),
+            ("aaaa\n", Err(Refusal::HeadTooLarge)),
+            ("a\r\n\r\n", Ok(Some(5))),
+            ("aa\r\n\r\n", Err(Refusal::HeadTooLarge)),
+            ("\r\naaaa\0", Ok(Some(2))),
+        ] {
+            assert_eq!(Scan::default().lines(text.as_bytes(), limit), expected, "{text:?}");
+        }
+    }
+}

@@ -11,7 +11,7 @@ use http::{HeaderValue, Method};
 pub struct Target {
     /// Path and query as they were written; an empty path is `/`, and so is that of an authority form.
     pub path_and_query: PathAndQuery,
-    /// The authority, if the target names one: not empty, without user information.
+    /// The authority, if the target names one: without user information, its host not empty.
     pub authority: Option<HeaderValue>,
     /// How it was written.
     pub form: Form,
@@ -40,6 +40,9 @@ impl Target {
             return Err(Refusal::BadTarget);
         }
         if *method == Method::CONNECT {
+            if !ends_with_port(written) {
+                return Err(Refusal::BadAuthority);
+            }
             return Ok(Self {
                 path_and_query: PathAndQuery::from_static("/"),
                 authority: Some(authority(head, written)?),
@@ -58,6 +61,12 @@ impl Target {
     }
 }
 
+/// An authority form has a port always (RFC 9112, 3.2.3).
+fn ends_with_port(written: &str) -> bool {
+    let port = written.rsplit_once(':').map_or("", |(_, port)| port);
+    !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit())
+}
+
 /// Authority and the rest of `http://authority/path?query`.
 fn split_absolute(written: &str) -> Option<(&str, &str)> {
     let (scheme, rest) = written.split_once("://")?;
@@ -66,7 +75,7 @@ fn split_absolute(written: &str) -> Option<(&str, &str)> {
 }
 
 fn authority(head: &Bytes, written: &str) -> Result<HeaderValue, Refusal> {
-    if written.is_empty() || written.contains(['@', '/', '?']) {
+    if written.is_empty() || written.starts_with(':') || written.contains(['@', '/', '?']) {
         return Err(Refusal::BadAuthority);
     }
     HeaderValue::from_maybe_shared(head.slice_ref(written.as_bytes()))

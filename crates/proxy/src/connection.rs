@@ -2,7 +2,7 @@
 //! [`crate::http2`] serve it; nothing beyond them knows which.
 
 use crate::gateway::Worker;
-use crate::{http1, http2_hyper as http2};
+use crate::{http1, http2};
 use base::buffers::poll_fill;
 use base::caps;
 use base::shutdown::{Phase, Signal};
@@ -114,9 +114,7 @@ pub async fn serve_io<I: Stream>(
         () = signal.reached(Phase::Draining) => return Ok(()),
     };
     match begins {
-        Ok(Ok(true)) => {
-            http2::serve(worker, connection, Rewound { head: input, io }, signal).await
-        }
+        Ok(Ok(true)) => http2::serve(worker, connection, Rewound { head: input, io }, signal).await,
         Ok(Ok(false)) => until_stopped(worker, connection, io, input, signal).await,
         Ok(Err(error)) => Err(error),
         Err(_) => {

@@ -9,12 +9,12 @@ mod answer;
 mod pace;
 mod wire;
 
-use crate::admit::Arrival;
+use crate::admit::{Arrival, strip_hop_by_hop};
 use crate::connection::Stream;
 use crate::gateway::Worker;
 use crate::serve::serve;
-use ::http1::{BadHead, Decoder, Length, Refusal, RequestHead, Version};
-use answer::{Answer, Facts};
+use ::http1::{BadHead, Decoder, Length, Refusal, RequestHead, Sending, Version};
+use answer::Facts;
 use base::Alarm;
 use base::buffers::{Outbox, poll_fill, release};
 use base::caps::{
@@ -22,9 +22,9 @@ use base::caps::{
     LINGER_TIMEOUT_S, WRITE_TIMEOUT_S,
 };
 use bytes::BytesMut;
+use http::StatusCode;
 use http::header::{HOST, HeaderValue};
 use http::uri::PathAndQuery;
-use http::StatusCode;
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
@@ -136,10 +136,9 @@ impl<I: Stream> Client<I> {
         let arrival = self.arrival(asked);
         let response = self.response(arrival, &mut facts).await?;
         facts.keeps_alive &= !is_draining.load(Ordering::Relaxed) && self.can_go_on(&facts);
-        let mut answer = Answer::begin(response, &facts, self.out.small());
-        let sent = poll_fn(|cx| self.poll_send(&mut answer, cx)).await;
-        let keeps_alive = answer.keeps_alive();
-        drop(answer);
+        let (mut body, keeps_alive) = answer::begin(response, &facts, self.out.small());
+        let sent = poll_fn(|cx| self.poll_send(&mut body, cx)).await;
+        drop(body);
         if sent.is_err() {
             lock(&self.wire).io.reset();
         }
@@ -161,8 +160,7 @@ impl<I: Stream> Client<I> {
             Ok(asked) => {
                 let is_rash = asked.upgrades && !wire.input.is_empty();
                 let refusal = is_rash.then_some(Refusal::BytesAfterUpgrade);
-                let authority =
-                    asked.target.authority.or_else(|| asked.headers.get(HOST).cloned());
+                let authority = asked.target.authority.or_else(|| asked.headers.get(HOST).cloned());
                 let head = Head {
                     method: asked.method,
                     scheme: self.connection.scheme,
@@ -207,10 +205,11 @@ impl<I: Stream> Client<I> {
         let (worker, connection) = (Arc::clone(&self.worker), Arc::clone(&self.connection));
         let mut serving = pin!(serve(&worker, &connection, arrival));
         poll_fn(|cx| {
-            if let Poll::Ready(response) = serving.as_mut().poll(cx) {
+            let answered = serving.as_mut().poll(cx);
+            self.inform(facts);
+            if let Poll::Ready(response) = answered {
                 return Poll::Ready(Ok(response));
             }
-            self.inform(facts);
             if let Poll::Ready(Err(error)) = self.poll_out(cx) {
                 return Poll::Ready(Err(error));
             }
@@ -223,6 +222,8 @@ impl<I: Stream> Client<I> {
     fn inform(&mut self, facts: &mut Facts) {
         for Informational { status, headers } in self.interim.take() {
             if facts.version == Version::Http11 && self.out.has_room() {
+                let mut headers = headers;
+                strip_hop_by_hop(&mut headers);
                 facts.has_continued |= status == StatusCode::CONTINUE;
                 answer::informational(self.out.small(), status, &headers);
             }
@@ -265,17 +266,17 @@ impl<I: Stream> Client<I> {
     }
 
     /// Sends an answer, as fast as the client takes it.
-    fn poll_send(&mut self, answer: &mut Answer, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_send(&mut self, body: &mut Sending, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
-            let is_waiting = answer.gather(&mut self.out, cx);
+            let is_waiting = body.gather(&mut self.out, cx);
             ready!(self.poll_out(cx))?;
-            if let Some(cut) = answer.cut() {
-                return Poll::Ready(Err(io::Error::other(cut)));
+            if let Some(cut) = body.cut() {
+                return Poll::Ready(Err(io::Error::other(cut.to_string())));
             }
-            if answer.is_done() || is_waiting {
+            if body.is_done() || is_waiting {
                 ready!(Pin::new(&mut lock(&self.wire).io).poll_flush(cx))?;
             }
-            if answer.is_done() {
+            if body.is_done() {
                 return Poll::Ready(Ok(()));
             }
             if is_waiting {

@@ -25,7 +25,8 @@ pub mod record;
 pub mod connection;
 /// HTTP/1, one request after the other.
 mod http1;
-mod http2_hyper;
+/// HTTP/2, many requests at a time.
+pub mod http2;
 /// The `Date` of answers.
 mod date;
 /// Threads that serve.

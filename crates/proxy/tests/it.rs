@@ -18,6 +18,8 @@ mod it {
     mod routing;
     /// Bodies, framing and connections.
     mod streams;
+    /// HTTP/2 in raw frames.
+    mod http2;
     /// More than one attempt.
     mod retries;
     /// Whoever is too slow.

@@ -1,6 +1,6 @@
-//! An answer's body on its way back. It holds the target's place and the connection until it ends.
+//! An HTTP/2 answer's body on its way back. It holds the target's place and the stream until it ends.
 
-use crate::pool::Held;
+use crate::pool::Stream;
 use crate::reach::Reach;
 use crate::target::Seat;
 use crate::upload::Upload;
@@ -19,20 +19,16 @@ use traffic::body::BodyError;
 pub(crate) struct Occupied {
     pub(crate) reach: Arc<Reach>,
     pub(crate) worker: usize,
-    pub(crate) held: Held,
-    pub(crate) upload: Option<Upload>,
-    pub(crate) seat: Seat,
+    pub(crate) stream: Stream,
+    /// Dropping it stops what is left of the request.
+    pub(crate) _upload: Option<Upload>,
+    pub(crate) seat: Option<Seat>,
 }
 
 impl Occupied {
-    /// The answer has ended well: the connection may serve again, if all of the request was taken.
-    pub(crate) fn finish(mut self) {
-        let is_sent = self.upload.as_mut().is_none_or(Upload::is_sent);
-        if let Held::Http1(link) = self.held
-            && is_sent
-        {
-            self.reach.put_back(self.worker, link);
-        }
+    /// The answer has ended well.
+    fn finish(self) {
+        drop(self.stream);
         drop(self.seat);
     }
 }

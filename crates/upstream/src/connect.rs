@@ -1,13 +1,14 @@
 //! From addresses to a connection that speaks HTTP.
 
+use crate::http1::Http1;
 use crate::spec::{Protocol, TargetHost, TargetSpec, TlsSpec};
 use crate::tls;
 use crate::world::{Dial, Io, World};
 use base::caps::{
-    ADDRESSES_PER_CONNECT_MAX, CONNECTION_BUFFER_BYTES, CONNECTION_WINDOW_BYTES,
-    STREAM_SEND_BUFFER_BYTES, STREAM_WINDOW_BYTES, UPSTREAM_HEAD_BYTES_MAX,
+    ADDRESSES_PER_CONNECT_MAX, CONNECTION_WINDOW_BYTES, STREAM_SEND_BUFFER_BYTES,
+    STREAM_WINDOW_BYTES, UPSTREAM_HEAD_BYTES_MAX,
 };
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::pki_types::ServerName;
 use std::fmt;
@@ -37,13 +38,6 @@ pub(crate) enum Link {
     Http1(Http1),
     /// HTTP/2: many.
     Http2(Http2),
-}
-
-/// An HTTP/1.1 connection; dropping it closes it.
-pub(crate) struct Http1 {
-    pub(crate) sender: http1::SendRequest<Body>,
-    pub(crate) address: SocketAddr,
-    _driver: Driver,
 }
 
 /// An HTTP/2 connection; dropping it closes it.
@@ -206,14 +200,7 @@ async fn handshake<T: Io + 'static>(
         let driver = Driver(tokio::spawn(drive(connection)).abort_handle());
         return Ok(Link::Http2(Http2 { sender, address, _driver: driver }));
     }
-    let (sender, connection) = http1::Builder::new()
-        .max_buf_size(CONNECTION_BUFFER_BYTES)
-        .max_header_size(UPSTREAM_HEAD_BYTES_MAX)
-        .handshake(TokioIo::new(io))
-        .await
-        .map_err(failed)?;
-    let driver = Driver(tokio::spawn(drive(connection)).abort_handle());
-    Ok(Link::Http1(Http1 { sender, address, _driver: driver }))
+    Ok(Link::Http1(Http1::new(Box::new(io), address)))
 }
 
 /// Whoever waits for an answer learns of an error; here is nobody left to tell.

@@ -8,16 +8,17 @@ use crate::spec::{HealthSpec, HostHeader, TargetSpec, UpstreamSpec};
 use crate::target::{TargetCell, Task};
 use crate::tls;
 use crate::world::World;
+use crate::{http1, http2};
 use base::random;
 use http::header::{HOST, HeaderValue, USER_AGENT};
 use http::uri::PathAndQuery;
-use http::{Request, Uri};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use tokio::time::timeout;
 use tracing::{info, warn};
-use traffic::Body;
+use traffic::upstream::{Call, Timeouts};
+use traffic::{Body, Headers, Interim, Request};
 
 /// How a target is, as far as is known.
 pub(crate) struct Health {
@@ -80,7 +81,7 @@ impl Health {
 /// A question to one target.
 struct Probe {
     spec: HealthSpec,
-    uri: Uri,
+    target: PathAndQuery,
     host: HeaderValue,
     connector: Arc<Connector>,
 }
@@ -120,7 +121,7 @@ pub(crate) fn keep_asking(
         format!("`{}` is no path for a health check; it begins with a slash", health.path)
     })?;
     let connector = Arc::clone(reach.connector());
-    let probe = Probe { spec: health.clone(), uri: Uri::from(path), host, connector };
+    let probe = Probe { spec: health.clone(), target: path, host, connector };
     let task = Task::start(world, ask(Arc::downgrade(cell), probe));
     *asking = Some(Asking { settings, _task: task });
     Ok(())
@@ -161,26 +162,32 @@ impl Probe {
         let limit = Some(self.spec.timeout);
         let link = reach::connect(target, &self.connector, limit);
         let link = link.await.map_err(|error| error.to_string())?;
-        let speaks_http2 = matches!(link, Link::Http2(_));
-        let request = self.request(speaks_http2)?;
-        let sent = match link {
-            Link::Http1(mut link) => link.sender.send_request(request).await.map(|r| r.status()),
-            Link::Http2(mut link) => link.sender.send_request(request).await.map(|r| r.status()),
+        let status = match link {
+            Link::Http1(link) => {
+                let interim = Interim::default();
+                let call = Call { worker: 0, timeouts: Timeouts::default(), interim };
+                let answered = http1::ask(link, &call, self.request()).await;
+                answered.map_err(|failed| in_words(&failed.fault))?.head.status
+            }
+            Link::Http2(mut link) => {
+                let request = http2::address(self.request(), self.connector.scheme());
+                let request = request.map_err(|error| error.to_string())?;
+                let sent = link.sender.send_request(request).await;
+                sent.map_err(|error| in_words(&error))?.status()
+            }
         };
-        let status = sent.map_err(|error| in_words(&error))?;
         let said = format!("answered {}", status.as_u16());
         if status.is_success() || status.is_redirection() { Ok(said) } else { Err(said) }
     }
 
-    fn request(&self, speaks_http2: bool) -> Result<Request<Body>, String> {
-        let mut request = Request::new(Body::empty());
-        *request.method_mut() = self.spec.method.clone();
-        *request.uri_mut() = self.uri.clone();
-        request.headers_mut().insert(HOST, self.host.clone());
-        request.headers_mut().insert(USER_AGENT, HeaderValue::from_static("yett-health"));
-        let addressed = reach::address(&mut request, self.connector.scheme(), speaks_http2);
-        addressed.map_err(|error| error.to_string())?;
-        Ok(request)
+    fn request(&self) -> Request {
+        let agent = HeaderValue::from_static("yett-health");
+        Request {
+            method: self.spec.method.clone(),
+            target: self.target.clone(),
+            headers: Headers::from_iter([(HOST, self.host.clone()), (USER_AGENT, agent)]),
+            body: Body::empty(),
+        }
     }
 }
 

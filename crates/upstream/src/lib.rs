@@ -23,9 +23,13 @@ mod target;
 mod reach;
 /// One attempt to have a request answered.
 mod attempt;
-/// A request body on its way to a target.
+/// One HTTP/1.1 connection.
+mod http1;
+/// One request over HTTP/2.
+mod http2;
+/// A request body on its way to an HTTP/2 target.
 mod upload;
-/// An answer's body on its way back.
+/// An HTTP/2 answer's body on its way back.
 mod answer;
 /// Open connections that wait for requests.
 mod pool;

@@ -1,7 +1,8 @@
 //! Open connections that wait for requests, on a shelf per worker: a connection is used on the worker
 //! that opened it, so shelves are locked by one thread at a time and never while waiting.
 
-use crate::connect::{ConnectError, Http1, Http2, Link};
+use crate::connect::{ConnectError, Http2, Link};
+use crate::http1::Http1;
 use base::caps::STREAMS_PER_LINK;
 use http::Request;
 use hyper::body::Incoming;
@@ -71,17 +72,10 @@ impl Drop for Stream {
     }
 }
 
-impl Held {
-    /// Whether requests are written as HTTP/2.
-    pub(crate) const fn speaks_http2(&self) -> bool {
-        matches!(self, Self::Http2(_))
-    }
-
+impl Stream {
     /// There was no answer in time: others do better with another connection.
     pub(crate) fn distrust(&self) {
-        if let Self::Http2(stream) = self {
-            stream.carrier.is_suspect.store(true, Ordering::Relaxed);
-        }
+        self.carrier.is_suspect.store(true, Ordering::Relaxed);
     }
 
     /// Sends a request and waits for the head of its answer.
@@ -89,10 +83,7 @@ impl Held {
         &mut self,
         request: Request<Body>,
     ) -> Result<http::Response<Incoming>, TrySendError<Request<Body>>> {
-        match self {
-            Self::Http1(link) => link.sender.try_send_request(request).await,
-            Self::Http2(stream) => stream.sender.try_send_request(request).await,
-        }
+        self.sender.try_send_request(request).await
     }
 }
 
@@ -164,7 +155,7 @@ impl Pool {
     pub(crate) fn put(&self, worker: usize, link: Http1, now: Instant) {
         let idle_max = self.idle_max.load(Ordering::Relaxed);
         let mut idle = lock(&self.shelf(worker).http1);
-        if idle.len() < idle_max && !link.sender.is_closed() {
+        if idle.len() < idle_max {
             idle.push(Idle { link, since: now });
         }
     }
@@ -174,7 +165,7 @@ impl Pool {
         let limit = self.idle_timeout();
         let is_fresh = |since: Instant| now.saturating_duration_since(since) < limit;
         for shelf in self.shelves.cells() {
-            let is_kept = |idle: &mut Idle| is_fresh(idle.since) && !idle.link.sender.is_closed();
+            let is_kept = |idle: &mut Idle| is_fresh(idle.since) && idle.link.is_open();
             // Collected first: closing belongs after the lock.
             let closed: Vec<_> = lock(&shelf.http1).extract_if(.., |idle| !is_kept(idle)).collect();
             drop(closed);
@@ -206,17 +197,11 @@ impl Shelf {
         may_use: &dyn Fn(SocketAddr) -> bool,
     ) -> Option<Http1> {
         let mut idle = lock(&self.http1);
-        let mut at = idle.len();
-        while at > 0 {
-            at -= 1;
-            let found = &idle[at];
-            let is_expired = now.saturating_duration_since(found.since) >= idle_timeout;
-            if is_expired || found.link.sender.is_closed() || !may_use(found.link.address) {
-                idle.remove(at);
-            } else if found.link.sender.is_ready() {
-                return Some(idle.remove(at).link);
+        while let Some(Idle { mut link, since }) = idle.pop() {
+            let is_expired = now.saturating_duration_since(since) >= idle_timeout;
+            if !is_expired && may_use(link.address) && link.is_open() {
+                return Some(link);
             }
-            // Otherwise its task has not noticed yet that the answer has ended.
         }
         None
     }

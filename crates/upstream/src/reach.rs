@@ -1,21 +1,22 @@
 //! How a target is reached under one config: its connections, how more of them are opened, and how
 //! requests are addressed.
 
-use crate::connect::{ConnectError, Connector, Http1};
+use crate::connect::{ConnectError, Connector};
+use crate::http1::Http1;
 use crate::pool::{Held, Pool};
 use crate::spec::{HostHeader, TargetHost, TargetSpec, UpstreamSpec};
 use crate::target::{TargetCell, Task};
 use crate::tls;
 use crate::world::World;
-use base::{BoxError, Clock};
-use http::header::{CONNECTION, HOST, TE};
-use http::uri::{Authority, Scheme};
-use http::{HeaderValue, Request, Uri, Version};
+use base::Clock;
+use http::HeaderValue;
+use http::header::HOST;
+use http::uri::Scheme;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use telemetry::UpstreamMetrics;
 use tokio::time::timeout;
-use traffic::Body;
+use traffic::Headers;
 
 /// A target with everything it takes to send to it.
 pub(crate) struct Reach {
@@ -139,19 +140,17 @@ impl Reach {
         self.pool.put(worker, link, self.clock.now());
     }
 
-    /// Addresses a request as the protocol wants it.
-    ///
-    /// # Errors
-    /// When `Host` is no authority.
-    pub(crate) fn address(
-        &self,
-        request: &mut Request<Body>,
-        speaks_http2: bool,
-    ) -> Result<(), BoxError> {
-        if let Some(host) = &self.host {
-            request.headers_mut().insert(HOST, host.clone());
-        }
-        address(request, self.connector.scheme(), speaks_http2)
+    /// Replaces the client's `Host`, if the config says so; returns what it was.
+    pub(crate) fn name_host(&self, headers: &mut Headers) -> Option<HeaderValue> {
+        let host = self.host.as_ref()?;
+        let before = headers.get(HOST).cloned();
+        headers.insert(HOST, host.clone());
+        before
+    }
+
+    /// The scheme of requests to the target.
+    pub(crate) fn scheme(&self) -> Scheme {
+        self.connector.scheme()
     }
 }
 
@@ -175,33 +174,6 @@ pub(crate) async fn connect(
             Err(ConnectError::Timeout(why))
         }),
     }
-}
-
-/// HTTP/1.1 has path and query in the request line and the authority in `Host` (RFC 9112, 3.2.1);
-/// HTTP/2 has all of it in the target's pseudo-headers (RFC 9113, 8.3.1).
-///
-/// # Errors
-/// When `Host` is no authority.
-pub(crate) fn address(
-    request: &mut Request<Body>,
-    scheme: Scheme,
-    speaks_http2: bool,
-) -> Result<(), BoxError> {
-    if speaks_http2 {
-        let host = request.headers_mut().remove(HOST).ok_or("the request has no `Host`")?;
-        let mut parts = std::mem::take(request.uri_mut()).into_parts();
-        parts.scheme = Some(scheme);
-        parts.authority = Some(Authority::try_from(host.as_bytes())?);
-        *request.uri_mut() = Uri::from_parts(parts)?;
-        *request.version_mut() = Version::HTTP_2;
-        return Ok(());
-    }
-    *request.version_mut() = Version::HTTP_11;
-    // `TE` holds for one connection only, which must be said (RFC 9110, 10.1.4).
-    if request.headers().contains_key(TE) {
-        request.headers_mut().insert(CONNECTION, HeaderValue::from_static("te"));
-    }
-    Ok(())
 }
 
 /// The target's host and, unless it is the scheme's own, its port.

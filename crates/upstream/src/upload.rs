@@ -94,14 +94,6 @@ impl Upload {
         true
     }
 
-    /// Whether all of it was taken.
-    pub(crate) fn is_sent(&mut self) -> bool {
-        if self.state == State::Going && self.sent.try_recv().is_ok() {
-            self.state = State::Sent;
-        }
-        self.state == State::Sent
-    }
-
     /// What the body itself failed with, if it did: HTTP/2 tells of a reset stream only.
     pub(crate) fn fault(&self) -> Option<Fault> {
         self.progress.fault.lock().unwrap_or_else(PoisonError::into_inner).take()

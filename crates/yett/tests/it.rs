@@ -15,6 +15,7 @@ mod it {
     mod commands;
     mod failover;
     mod leaving;
+    mod matrix;
     mod messages;
     mod reload;
     mod secrets;

@@ -1,15 +1,10 @@
-//! An answer on its way: its head and its framing, written from scratch, and its body as it comes.
+//! How an answer is framed and announced, from scratch.
 
 use crate::http1::Asked;
-use ::http1::{Framing, Version, write};
-use base::BoxError;
-use base::buffers::Outbox;
-use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, TE};
+use ::http1::{Framing, Sending, Version, write};
+use http::header::{CONNECTION, CONTENT_LENGTH, TE};
 use http::{Method, StatusCode};
-use http_body::{Body as HttpBody, Frame};
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use http_body::Body as _;
 use traffic::{Body, Headers, Response};
 
 /// What of a request decides how it is answered.
@@ -48,126 +43,20 @@ impl Facts {
     }
 }
 
-/// An answer that is being sent.
-pub(super) struct Answer {
-    body: Body,
-    keeps_alive: bool,
-    is_chunked: bool,
-    takes_trailers: bool,
-    /// Bytes still owed, if their number was announced.
-    left: Option<u64>,
-    state: State,
-}
-
-enum State {
-    Going,
-    Done,
-    Cut(BoxError),
-}
-
-/// The last chunk, behind the end of the one before.
-const CRLF_LAST_CHUNK: &[u8] = b"\r\n0\r\n\r\n";
-
-impl Answer {
-    /// Writes the head.
-    pub(super) fn begin(response: Response, facts: &Facts, out: &mut Vec<u8>) -> Self {
-        let Response { status, headers, body } = response;
-        let framing = framing(status, &headers, &body, facts);
-        let is_until_close = matches!(framing, Framing::UntilClose);
-        let keeps_alive = facts.keeps_alive && !is_until_close && !orders_close(&headers);
-        let connection: &[&str] = match (keeps_alive, facts.version) {
-            (false, _) => &["close"],
-            (true, Version::Http10) => &["keep-alive"],
-            (true, Version::Http11) => &[],
-        };
-        write::response_head(out, status, &headers, framing, connection, None);
-        let left = if let Framing::Length(length) = framing { Some(length) } else { None };
-        let is_bodiless = matches!(framing, Framing::None | Framing::Declared(_)) || left == Some(0);
-        Self {
-            keeps_alive,
-            is_chunked: matches!(framing, Framing::Chunked),
-            takes_trailers: facts.takes_trailers,
-            left,
-            state: if is_bodiless { State::Done } else { State::Going },
-            body,
-        }
-    }
-
-    /// Whether the connection can serve another request after this answer.
-    pub(super) const fn keeps_alive(&self) -> bool {
-        self.keeps_alive
-    }
-
-    /// Whether all of it was put out.
-    pub(super) const fn is_done(&self) -> bool {
-        matches!(self.state, State::Done)
-    }
-
-    /// Why it cannot come to its end, if so.
-    pub(super) fn cut(&mut self) -> Option<BoxError> {
-        match std::mem::replace(&mut self.state, State::Done) {
-            State::Cut(error) => Some(error),
-            state => {
-                self.state = state;
-                None
-            }
-        }
-    }
-
-    /// Takes of the body what is there, while there is room for it. Says whether there is nothing yet.
-    pub(super) fn gather(&mut self, out: &mut Outbox, cx: &mut Context<'_>) -> bool {
-        while matches!(self.state, State::Going) && out.has_room() {
-            match Pin::new(&mut self.body).poll_frame(cx) {
-                Poll::Pending => return true,
-                Poll::Ready(Some(Ok(frame))) => self.take(frame, out),
-                Poll::Ready(Some(Err(error))) => self.state = State::Cut(Box::new(error)),
-                Poll::Ready(None) => self.end(None, out),
-            }
-        }
-        false
-    }
-
-    fn take(&mut self, frame: Frame<Bytes>, out: &mut Outbox) {
-        let data = match frame.into_data() {
-            Ok(data) => data,
-            Err(frame) => return self.end(frame.into_trailers().ok(), out),
-        };
-        if data.is_empty() {
-            return;
-        }
-        if let Some(left) = self.left {
-            let Some(left) = left.checked_sub(data.len() as u64) else {
-                self.state = State::Cut("the answer is longer than it said".into());
-                return;
-            };
-            self.left = Some(left);
-            out.push(data, b"");
-            if left == 0 {
-                self.state = State::Done;
-            }
-        } else if self.is_chunked {
-            write::chunk_size(out.small(), data.len());
-            if self.body.is_end_stream() {
-                out.push(data, CRLF_LAST_CHUNK);
-                self.state = State::Done;
-            } else {
-                out.push(data, write::CRLF);
-            }
-        } else {
-            out.push(data, b"");
-        }
-    }
-
-    fn end(&mut self, trailers: Option<HeaderMap>, out: &mut Outbox) {
-        if self.left.is_some_and(|left| left > 0) {
-            self.state = State::Cut("the answer is shorter than it said".into());
-            return;
-        }
-        if self.is_chunked {
-            write::last_chunk(out.small(), trailers.as_ref().filter(|_| self.takes_trailers));
-        }
-        self.state = State::Done;
-    }
+/// Writes the head of an answer. Returns the body to be sent after it, and whether the connection can
+/// serve another request then.
+pub(super) fn begin(response: Response, facts: &Facts, out: &mut Vec<u8>) -> (Sending, bool) {
+    let Response { status, headers, body } = response;
+    let framing = framing(status, &headers, &body, facts);
+    let keeps_alive =
+        facts.keeps_alive && framing != Framing::UntilClose && !orders_close(&headers);
+    let connection: &[&str] = match (keeps_alive, facts.version) {
+        (false, _) => &["close"],
+        (true, Version::Http10) => &["keep-alive"],
+        (true, Version::Http11) => &[],
+    };
+    write::response_head(out, status, &headers, framing, connection, None);
+    (Sending::new(body, framing, facts.takes_trailers), keeps_alive)
 }
 
 /// How the end of an answer is told (RFC 9112, 6.3). What the backend said of it does not matter, except

@@ -35,14 +35,7 @@ pub(super) fn lock<I>(wire: &Shared<I>) -> MutexGuard<'_, Wire<I>> {
 
 impl<I: Stream> Wire<I> {
     pub(super) fn new(io: I, input: BytesMut) -> Self {
-        Self {
-            io,
-            input,
-            scan: Scan::default(),
-            body: Decoder::Done,
-            refusal: None,
-            is_eof: false,
-        }
+        Self { io, input, scan: Scan::default(), body: Decoder::Done, refusal: None, is_eof: false }
     }
 
     /// The next piece of the body; nothing after the last.
@@ -56,7 +49,9 @@ impl<I: Stream> Wire<I> {
             }
             match self.body.next(&mut self.input) {
                 Ok(Piece::Data(data)) => return Poll::Ready(Some(Ok(Frame::data(data)))),
-                Ok(Piece::Trailers(fields)) => return Poll::Ready(Some(Ok(Frame::trailers(fields)))),
+                Ok(Piece::Trailers(fields)) => {
+                    return Poll::Ready(Some(Ok(Frame::trailers(fields))));
+                }
                 Ok(Piece::End) => return Poll::Ready(None),
                 Ok(Piece::More) if self.is_eof => self.refusal = Some(Refusal::BodyCut),
                 Ok(Piece::More) => {

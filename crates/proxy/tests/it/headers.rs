@@ -50,10 +50,20 @@ async fn what_concerns_one_connection_only_stays_there() {
     check("Connection: X-Private , x-other\nx-private: 1\nx-other: 2\nx-kept: 3\n", &["x-kept: 3"])
         .await;
     check("connection: x-a\nconnection: x-b\nx-a: 1\nx-b: 2\n", &[]).await;
-    check("connection: upgrade\nupgrade: websocket\n", &[]).await;
     check("proxy-authorization: Basic x\nproxy-authenticate: y\n", &[]).await;
     check("te: gzip\n", &[]).await;
     check("te: trailers, gzip\nconnection: te\n", &["connection: te", "te: trailers"]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wish_for_another_protocol_is_not_passed_on_and_ends_the_connection() {
+    let gateway = TestGateway::with_policies("[]");
+    let wish = "GET / HTTP/1.1\nhost: a.test\nconnection: upgrade\nupgrade: websocket\n\n";
+    assert_eq!(brief(&say(&gateway, wish).await), "200, closed");
+    assert!(!gateway.seen().pop().unwrap().contains("upgrade"));
+    let answer = say(&gateway, &format!("{wish}GET /smuggled HTTP/1.1\nhost: a.test\n\n")).await;
+    assert_eq!(brief(&answer), "400 bad_request, closed");
+    assert_eq!(gateway.seen().len(), 1);
 }
 
 #[tokio::test(start_paused = true)]

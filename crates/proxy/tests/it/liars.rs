@@ -2,6 +2,7 @@
 //! taken for another.
 
 use crate::it::kit::{brief, fetch, hear, tell, with_upstream};
+use base::caps::INFORMATIONAL_MAX;
 use testkit::gateway::BACKEND;
 use testkit::{Act, Backend, TestGateway};
 
@@ -133,8 +134,12 @@ async fn endless_headers_are_cut_off() {
 #[tokio::test(start_paused = true)]
 async fn interim_answers_are_not_the_answer() {
     let ok = "HTTP/1.1 200 OK\ncontent-length: 2\n\nok";
-    let flood = "HTTP/1.1 103 Early Hints\nlink: </x>\n\n".repeat(500);
-    check(&format!("{flood}{ok}"), "200").await;
+    let hint = "HTTP/1.1 103 Early Hints\nlink: </x>\n\n";
+    check(&format!("{hint}{hint}{ok}"), "103, 103, 200").await;
+    check(&format!("HTTP/1.1 100 Continue\n\n{ok}"), "200").await;
+    let flood = hint.repeat(500);
+    let told = "103, ".repeat(INFORMATIONAL_MAX);
+    check(&format!("{flood}{ok}"), &format!("{told}502 upstream_invalid")).await;
     let gateway = lying([bytes("HTTP/1.1 100 Continue\n\n"), Act::Hang]);
     let mut io = gateway.connect();
     tell(&mut io, GET).await;

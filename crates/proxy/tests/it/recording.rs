@@ -1,5 +1,7 @@
 use crate::it::kit::{accept, brief, fetch, hear, played, say, tell, with_upstream};
+use base::caps::HALF_CLOSED_TIMEOUT_S;
 use std::path::PathBuf;
+use std::time::Duration;
 use telemetry::{AccessFormat, AccessTarget};
 use testkit::gateway::BACKEND;
 use testkit::{Act, Backend, TestGateway};
@@ -134,6 +136,8 @@ async fn a_client_that_leaves_is_written_down_as_having_left() {
         hear(&mut backend).await;
         assert_eq!(in_flight(&gateway), 1);
         drop(client);
+        // It might only have closed its sending side.
+        tokio::time::sleep(Duration::from_secs(HALF_CLOSED_TIMEOUT_S)).await;
         assert_eq!(hear(&mut backend).await, "<closed>", "the backend is told");
         // In the middle of the answer.
         let mut client = gateway.connect();

@@ -169,14 +169,24 @@ async fn pipelined_requests_are_answered_in_order() {
 #[tokio::test(start_paused = true)]
 async fn a_client_may_wait_for_a_hundred_before_it_sends_its_body() {
     let head = "POST / HTTP/1.1\nhost: a.test\nexpect: 100-continue\ncontent-length: 5\n\n";
-    let gateway = TestGateway::with_policies("[]");
-    let mut io = gateway.connect();
-    tell(&mut io, head).await;
-    assert_eq!(hear(&mut io).await, "HTTP/1.1 100 Continue\n\n");
-    tell(&mut io, "hello").await;
-    assert!(hear(&mut io).await.starts_with("HTTP/1.1 200 OK\n"));
-    let seen = gateway.seen().pop().unwrap();
-    assert!(!seen.contains("expect") && seen.ends_with("\n\nhello"), "{seen}");
+    let (gateway, mut connections) = played("");
+    let mut client = gateway.connect();
+    tell(&mut client, head).await;
+    let mut backend = accept(&mut connections).await;
+    let asked = hear(&mut backend).await;
+    assert!(asked.contains("\nexpect: 100-continue\n") && asked.ends_with("\n\n"), "{asked}");
+    assert_eq!(hear(&mut client).await, "", "the gateway does not speak for the backend");
+    tell(&mut backend, "HTTP/1.1 100 Continue\n\n").await;
+    assert_eq!(hear(&mut client).await, "HTTP/1.1 100 Continue\n\n");
+    tell(&mut client, "hello").await;
+    assert_eq!(hear(&mut backend).await, "hello");
+    tell(&mut backend, "HTTP/1.1 204 No Content\n\n").await;
+    assert_eq!(brief(&hear(&mut client).await), "204");
+    // A backend that will not have it says so at once, and the body is never sent.
+    tell(&mut client, head).await;
+    hear(&mut backend).await;
+    tell(&mut backend, "HTTP/1.1 403 Forbidden\ncontent-length: 0\n\n").await;
+    assert_eq!(brief(&hear(&mut client).await), "403, closed");
 
     let gateway = TestGateway::with_policies("[{ body_limit: 4B }]");
     let mut io = gateway.connect();

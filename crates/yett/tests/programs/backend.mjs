@@ -1,4 +1,4 @@
-// A backend: Node's http server. What it serves is listed in `matrix/server.rs`.
+// A backend: Node's http server. What it serves is listed in `matrix/origins.rs`.
 
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";

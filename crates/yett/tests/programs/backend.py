@@ -1,4 +1,4 @@
-"""A backend: Python's http.server, one thread a connection. What it serves is listed in `matrix/server.rs`."""
+"""A backend: Python's http.server, one thread a connection. What it serves is listed in `matrix/origins.rs`."""
 
 import hashlib
 import json

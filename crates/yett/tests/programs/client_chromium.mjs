@@ -2,7 +2,7 @@
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { PATIENCE_MS, listen, untilToldToLeave } from "./talk.mjs";
+import { PATIENCE_MS, TEXT_MAX, listen, untilToldToLeave } from "./talk.mjs";
 
 const browser = spawn(
   "chromium",
@@ -28,6 +28,10 @@ const browser = spawn(
   ],
   { stdio: ["ignore", "ignore", "inherit", "pipe", "pipe"] },
 );
+browser.on("error", (fault) => {
+  console.error(`${fault}; \`make needs\` installs Chromium`);
+  process.exit(1);
+});
 browser.on("exit", (code) => {
   console.error(`chromium ended with ${code}`);
   process.exit(1);
@@ -132,7 +136,7 @@ async function perform(order) {
     await open(`${url.origin}/page.html`);
     origin = url.origin;
   }
-  const limits = { patienceMs: PATIENCE_MS, textMax: 64 * 1024 };
+  const limits = { patienceMs: PATIENCE_MS, textMax: TEXT_MAX };
   const exchanged = within(exchange, order, limits);
   if (!order.leave) return exchanged;
   await untilToldToLeave();

@@ -2,7 +2,7 @@
 
 import { Agent, request } from "node:http";
 import { once } from "node:events";
-import { PATIENCE_MS, body, contentOf, listen, pairs, pieces, untilToldToLeave } from "./talk.mjs";
+import { BEGINNING, PATIENCE_MS, body, contentOf, listen, pairs, pieces, untilToldToLeave } from "./talk.mjs";
 
 const agent = new Agent({ keepAlive: true, maxSockets: 1 });
 
@@ -68,8 +68,7 @@ async function read(answer) {
 async function leave(order) {
   const asked = begin(order);
   asked.on("error", () => {});
-  const content = contentOf(order);
-  for (const piece of pieces(content.subarray(0, content.length / 8))) asked.write(piece);
+  for (const piece of pieces(contentOf(order).subarray(0, BEGINNING))) asked.write(piece);
   await untilToldToLeave();
   asked.destroy();
   return { error: "left" };

@@ -22,7 +22,7 @@ def perform(order):
     url = urllib.parse.urlsplit(order["url"])
     try:
         if order["leave"]:
-            return send_half(connection_to(url.netloc), url.path, order)
+            return send_beginning(connection_to(url.netloc), url.path, order)
         return exchange(connection_to(url.netloc), url.path, order)
     except (http.client.HTTPException, OSError) as fault:
         forget(url.netloc)
@@ -63,10 +63,9 @@ def send(connection, pieces, order):
         connection.send(b"0\r\n" + trailers.encode() + b"\r\n")
 
 
-def send_half(connection, path, order):
+def send_beginning(connection, path, order):
     begin(connection, path, order)
-    content = talk.content_of(order)
-    for piece in talk.pieces(content[: len(content) // 8]):
+    for piece in talk.pieces(talk.content_of(order)[: talk.BEGINNING]):
         is_chunked = order["body"]["chunked"]
         connection.send(b"%x\r\n%s\r\n" % (len(piece), piece) if is_chunked else piece)
     talk.until_told_to_leave()

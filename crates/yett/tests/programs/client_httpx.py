@@ -52,12 +52,12 @@ def content(order):
         return None
     whole = talk.content_of(order)
     if order["leave"]:
-        return half(whole)
+        return beginning(whole)
     return talk.pieces(whole) if order["body"]["chunked"] else whole
 
 
-def half(whole):
-    yield from talk.pieces(whole[: len(whole) // 8])
+def beginning(whole):
+    yield from talk.pieces(whole[: talk.BEGINNING])
     talk.until_told_to_leave()
     raise Leaving
 

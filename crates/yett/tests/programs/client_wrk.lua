@@ -1,7 +1,8 @@
 -- What wrk asks, in turn and on each connection, and where it writes what it got. Its arguments are a
 -- file of orders and a folder; an order is a line of words with tabs between.
 
-local requests, folder, asked, answered = {}, nil, 0, 0
+-- wrk asks for a request before the first, to look at it.
+local requests, folder, asked, answered = {}, nil, -1, 0
 
 local function content(name)
    local file = assert(io.open(name, "rb"))
@@ -15,7 +16,7 @@ function init(args)
    for line in io.lines(args[1]) do
       local words = {}
       for word in line:gmatch("[^\t]+") do words[#words + 1] = word end
-      local headers, body = { ["host"] = wrk.headers["Host"] }, nil
+      local headers, body = { ["Host"] = wrk.headers["Host"] }, nil
       for at = 4, #words, 2 do headers[words[at]] = words[at + 1] end
       if words[3] ~= "-" then body = content(words[3]) end
       requests[#requests + 1] = wrk.format(words[1], words[2], headers, body)
@@ -23,8 +24,8 @@ function init(args)
 end
 
 function request()
-   asked = asked % #requests + 1
-   return requests[asked]
+   asked = asked + 1
+   return requests[(asked - 1) % #requests + 1]
 end
 
 function response(status, headers, body)
@@ -41,8 +42,4 @@ function response(status, headers, body)
       print("answered")
       io.stdout:flush()
    end
-end
-
-function done(summary)
-   print("broken " .. summary.errors.read)
 end

@@ -7,8 +7,10 @@ import { createInterface } from "node:readline";
 // How long a client waits for anything.
 export const PATIENCE_MS = 30_000;
 // Bodies longer than this are told by their digest only.
-const TEXT_MAX = 64 * 1024;
+export const TEXT_MAX = 8 * 1024;
 const PIECE = 64 * 1024;
+// So much of a body is sent by a client that then leaves: less than what fits on the way.
+export const BEGINNING = 2 * PIECE;
 
 const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
 

@@ -7,8 +7,10 @@ import sys
 # How long a client waits for anything, in seconds.
 PATIENCE_S = 30
 # Bodies longer than this are told by their digest only.
-TEXT_MAX = 64 * 1024
+TEXT_MAX = 8 * 1024
 PIECE = 64 * 1024
+# So much of a body is sent by a client that then leaves: less than what fits on the way.
+BEGINNING = 2 * PIECE
 
 
 def listen(perform):

@@ -1,0 +1,115 @@
+//! The body of a request as the client sends it: the client may send more as the upstream takes what
+//! there is, and no sooner.
+
+use bytes::Bytes;
+use h2::RecvStream;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
+use traffic::body::BodyError;
+
+/// What the stream's task and whoever reads the body share.
+#[derive(Debug, Default)]
+struct Intake {
+    /// Nothing once the stream is done with.
+    recv: Option<RecvStream>,
+    /// Whoever waits for more.
+    reader: Option<Waker>,
+    /// Bytes that were handed out and are not known to have been taken.
+    owed: usize,
+    /// Bytes that are to come, if they were announced.
+    left: Option<u64>,
+    is_in_trailers: bool,
+}
+
+type Shared = Arc<Mutex<Intake>>;
+
+fn lock(intake: &Shared) -> MutexGuard<'_, Intake> {
+    intake.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The stream's side of a body. Dropping it ends the body: nobody reads on for an answer that is done with,
+/// and the client is told to stop (RFC 9113, 8.1).
+#[derive(Debug)]
+pub(super) struct Valve(Shared);
+
+/// The reader's side.
+#[derive(Debug)]
+pub(super) struct RequestBody(Shared);
+
+/// Both sides of a body of which `left` bytes were announced.
+pub(super) fn split(recv: RecvStream, left: Option<u64>) -> (Valve, RequestBody) {
+    let intake = Intake { recv: Some(recv), left, ..Intake::default() };
+    let shared = Arc::new(Mutex::new(intake));
+    (Valve(Arc::clone(&shared)), RequestBody(shared))
+}
+
+impl Drop for Valve {
+    fn drop(&mut self) {
+        let mut intake = lock(&self.0);
+        let recv = intake.recv.take();
+        let reader = intake.reader.take();
+        drop(intake);
+        drop(recv);
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+    }
+}
+
+impl Intake {
+    fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let Some(recv) = &mut self.recv else {
+            return Poll::Ready(Some(Err(BodyError::Cut("the stream has ended".into()))));
+        };
+        // Whoever asks for more has taken what there was.
+        let owed = std::mem::take(&mut self.owed);
+        if owed > 0 && recv.flow_control().release_capacity(owed).is_err() {
+            return Poll::Ready(Some(Err(BodyError::Cut("the stream has ended".into()))));
+        }
+        if !self.is_in_trailers {
+            match ready!(recv.poll_data(cx)) {
+                Some(Ok(data)) => {
+                    self.owed = data.len();
+                    self.left = self.left.map(|left| left.saturating_sub(data.len() as u64));
+                    return Poll::Ready(Some(Ok(Frame::data(data))));
+                }
+                Some(Err(error)) => return Poll::Ready(Some(Err(BodyError::Cut(error.into())))),
+                None => self.is_in_trailers = true,
+            }
+        }
+        Poll::Ready(match ready!(recv.poll_trailers(cx)) {
+            Ok(trailers) => trailers.map(|trailers| Ok(Frame::trailers(trailers))),
+            Err(error) => Some(Err(BodyError::Cut(error.into()))),
+        })
+    }
+}
+
+impl HttpBody for RequestBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let mut intake = lock(&self.0);
+        let polled = intake.poll_frame(cx);
+        if polled.is_pending() {
+            intake.reader = Some(cx.waker().clone());
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        lock(&self.0).recv.as_ref().is_some_and(RecvStream::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        lock(&self.0).left.map_or_else(SizeHint::new, SizeHint::with_exact)
+    }
+}

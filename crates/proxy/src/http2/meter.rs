@@ -1,0 +1,367 @@
+//! Counts frames as they come in, by their nine bytes of head, and looks whether they go out. `h2` bounds
+//! what a client can have it remember, not how much work it can cause: it would answer PINGs for ever.
+//!
+//! Frames that carry requests and bodies are work the client may ask for. All others are paid for from a
+//! store that fills with time and with each message; whoever empties it is shown out. So is whoever opens
+//! streams only to reset them.
+
+use base::caps;
+use h2::Reason;
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Why a connection is broken off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Breach {
+    /// It does not begin with the preface and SETTINGS.
+    Preface,
+    /// A head was begun and not ended.
+    SlowHead,
+    /// Too many frames that ask for nothing.
+    Flood,
+    /// Too many streams that were reset before they were answered.
+    Resets,
+    /// The client reads nothing.
+    SlowReader,
+    /// The client does not answer a PING.
+    Silent,
+    /// Anything else that `h2` ends a connection for.
+    Protocol,
+}
+
+impl Breach {
+    /// Stable name, in logs and metrics.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Preface => "bad_preface",
+            Self::SlowHead => "head_timeout",
+            Self::Flood => "frame_flood",
+            Self::Resets => "rapid_reset",
+            Self::SlowReader => "write_timeout",
+            Self::Silent => "ping_timeout",
+            Self::Protocol => "http2_protocol",
+        }
+    }
+
+    /// What the client is told (RFC 9113, 7), if it may still listen.
+    pub(super) const fn reason(self) -> Option<Reason> {
+        match self {
+            Self::Preface | Self::Protocol => Some(Reason::PROTOCOL_ERROR),
+            Self::SlowHead | Self::Flood | Self::Resets => Some(Reason::ENHANCE_YOUR_CALM),
+            Self::SlowReader | Self::Silent => None,
+        }
+    }
+}
+
+/// What is known of a connection's bytes at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Seen {
+    /// Reads that brought something.
+    pub(super) reads: u64,
+    /// Frames whose head came.
+    pub(super) frames: u64,
+    /// Header blocks that came to their end.
+    pub(super) heads: u64,
+    /// A header block has begun and not ended.
+    pub(super) is_in_head: bool,
+    /// Answers to PINGs.
+    pub(super) pongs: u64,
+    /// Bytes written.
+    pub(super) written: u64,
+    /// The last write was not taken.
+    pub(super) is_blocked: bool,
+}
+
+/// What the connection's task, its streams and its bytes share. All live on one thread, so the lock is
+/// never waited for.
+#[derive(Debug, Default)]
+pub(super) struct Meter(Mutex<Tally>);
+
+#[derive(Debug)]
+struct Tally {
+    scan: Scan,
+    seen: Seen,
+    breach: Option<Breach>,
+    /// Frames that the client may still send.
+    frames_left: u32,
+    /// Streams that the client may still reset.
+    resets_left: u32,
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self {
+            scan: Scan::default(),
+            seen: Seen::default(),
+            breach: None,
+            frames_left: caps::CONTROL_FRAMES_BURST,
+            resets_left: caps::EARLY_RESETS_BURST,
+        }
+    }
+}
+
+impl Meter {
+    fn lock(&self) -> MutexGuard<'_, Tally> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until the connection must be broken off. Nobody is woken for it: it is looked at whenever the
+    /// connection has been.
+    pub(super) async fn breached(&self) -> Breach {
+        poll_fn(|_| self.lock().breach.map_or(Poll::Pending, Poll::Ready)).await
+    }
+
+    /// The time between two looks has passed.
+    pub(super) fn beat(&self) -> Seen {
+        let mut tally = self.lock();
+        tally.earn_frames(caps::CONTROL_FRAMES_PER_S.saturating_mul(PULSE_S));
+        tally.earn_resets(caps::EARLY_RESETS_PER_S.saturating_mul(PULSE_S));
+        tally.seen.is_in_head = tally.scan.is_in_head();
+        tally.seen
+    }
+
+    /// A stream was answered.
+    pub(super) fn answered(&self) {
+        self.lock().earn_resets(1);
+    }
+
+    /// So many bytes of an answer go out, for which the client will open its windows again.
+    pub(super) fn sent(&self, bytes: usize) {
+        let frames = u32::try_from(bytes / caps::FRAME_BYTES_MAX as usize).unwrap_or(u32::MAX);
+        let frames = frames.saturating_add(1).saturating_mul(caps::CONTROL_FRAMES_PER_MESSAGE);
+        self.lock().earn_frames(frames);
+    }
+
+    /// A stream was reset before it was answered.
+    pub(super) fn reset_early(&self) {
+        let mut tally = self.lock();
+        match tally.resets_left.checked_sub(1) {
+            Some(left) => tally.resets_left = left,
+            None => tally.fail(Breach::Resets),
+        }
+    }
+}
+
+/// [`caps::PULSE_S`], to count with.
+#[expect(clippy::cast_possible_truncation, reason = "a few seconds")]
+const PULSE_S: u32 = caps::PULSE_S as u32;
+
+impl Tally {
+    fn earn_frames(&mut self, count: u32) {
+        self.frames_left = self.frames_left.saturating_add(count).min(caps::CONTROL_FRAMES_BURST);
+    }
+
+    fn earn_resets(&mut self, count: u32) {
+        self.resets_left = self.resets_left.saturating_add(count).min(caps::EARLY_RESETS_BURST);
+    }
+
+    fn fail(&mut self, breach: Breach) {
+        self.breach.get_or_insert(breach);
+    }
+
+    /// Takes what was read.
+    fn feed(&mut self, mut bytes: &[u8]) {
+        self.seen.reads += 1;
+        while !bytes.is_empty() && self.breach.is_none() {
+            if let Some(frame) = self.scan.next(&mut bytes) {
+                self.take(frame);
+            }
+            self.seen.heads += u64::from(std::mem::take(&mut self.scan.has_ended_head));
+        }
+    }
+
+    fn take(&mut self, frame: FrameHead) {
+        self.seen.frames += 1;
+        if self.seen.frames == 1 && (frame.kind != SETTINGS || frame.flags & ACK != 0) {
+            // RFC 9113, 3.4.
+            return self.fail(Breach::Preface);
+        }
+        match frame.kind {
+            HEADERS => return self.earn_frames(caps::CONTROL_FRAMES_PER_MESSAGE),
+            DATA if frame.length > 0 || frame.flags & END_STREAM != 0 => return,
+            PING if frame.flags & ACK != 0 => self.seen.pongs += 1,
+            _ => {}
+        }
+        match self.frames_left.checked_sub(1) {
+            Some(left) => self.frames_left = left,
+            None => self.fail(Breach::Flood),
+        }
+    }
+
+    fn wrote(&mut self, written: &Poll<io::Result<usize>>) {
+        self.seen.is_blocked = written.is_pending();
+        if let Poll::Ready(Ok(count)) = written {
+            self.seen.written += *count as u64;
+        }
+    }
+}
+
+// Kinds of frames and their flags (RFC 9113, 6).
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const CONTINUATION: u8 = 9;
+const END_STREAM: u8 = 1;
+const ACK: u8 = 1;
+const END_HEADERS: u8 = 4;
+
+/// The bytes ahead of the first frame (RFC 9113, 3.4).
+const PREFACE_BYTES: u32 = 24;
+const HEAD_BYTES: usize = 9;
+
+/// What is read of a frame's head.
+#[derive(Clone, Copy, Debug)]
+struct FrameHead {
+    length: u32,
+    kind: u8,
+    flags: u8,
+}
+
+/// Where in a connection's bytes the frames begin.
+#[derive(Debug)]
+struct Scan {
+    head: [u8; HEAD_BYTES],
+    /// Bytes of the head that came.
+    have: usize,
+    /// Bytes of the payload that are to come.
+    payload: u32,
+    /// A frame is being read that ends a header block, or does not.
+    block: Block,
+    has_ended_head: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Block {
+    /// Not in a header block.
+    Outside,
+    /// In its last frame.
+    Last,
+    /// In a frame after which it goes on.
+    Open,
+}
+
+impl Default for Scan {
+    fn default() -> Self {
+        Self {
+            head: [0; HEAD_BYTES],
+            have: 0,
+            payload: PREFACE_BYTES,
+            block: Block::Outside,
+            has_ended_head: false,
+        }
+    }
+}
+
+impl Scan {
+    const fn is_in_head(&self) -> bool {
+        !matches!(self.block, Block::Outside)
+    }
+
+    /// Goes on to the next frame; nothing if its head is not there yet.
+    fn next(&mut self, bytes: &mut &[u8]) -> Option<FrameHead> {
+        if self.payload > 0 {
+            let there = u32::try_from(bytes.len()).unwrap_or(u32::MAX).min(self.payload);
+            self.payload -= there;
+            *bytes = bytes.get(there as usize..).unwrap_or_default();
+            self.end_frame();
+            return None;
+        }
+        let free = self.head.get_mut(self.have..).unwrap_or_default();
+        let count = free.len().min(bytes.len());
+        let (taken, rest) = bytes.split_at(count);
+        free.iter_mut().zip(taken).for_each(|(to, from)| *to = *from);
+        self.have += count;
+        *bytes = rest;
+        if self.have < HEAD_BYTES {
+            return None;
+        }
+        self.have = 0;
+        let [high, middle, low, kind, flags, ..] = self.head;
+        let length = u32::from_be_bytes([0, high, middle, low]);
+        self.payload = length;
+        if matches!(kind, HEADERS | CONTINUATION) {
+            self.block = if flags & END_HEADERS != 0 { Block::Last } else { Block::Open };
+        }
+        self.end_frame();
+        Some(FrameHead { length, kind, flags })
+    }
+
+    fn end_frame(&mut self) {
+        if self.payload == 0 && self.block == Block::Last {
+            self.block = Block::Outside;
+            self.has_ended_head = true;
+        }
+    }
+}
+
+/// A client's stream of bytes, counted.
+#[derive(Debug)]
+pub(super) struct Metered<I> {
+    io: I,
+    meter: Arc<Meter>,
+}
+
+impl<I> Metered<I> {
+    pub(super) fn new(io: I, meter: &Arc<Meter>) -> Self {
+        Self { io, meter: Arc::clone(meter) }
+    }
+}
+
+impl<I: AsyncRead + Unpin> AsyncRead for Metered<I> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.meter.lock().breach.is_some() {
+            // Nothing more is read; the connection's task ends it next.
+            return Poll::Pending;
+        }
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.io).poll_read(cx, buffer);
+        let new = buffer.filled().get(before..).unwrap_or_default();
+        if !new.is_empty() {
+            self.meter.lock().feed(new);
+        }
+        read
+    }
+}
+
+impl<I: AsyncWrite + Unpin> AsyncWrite for Metered<I> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.io).poll_write(cx, data);
+        self.meter.lock().wrote(&written);
+        written
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.io).poll_write_vectored(cx, data);
+        self.meter.lock().wrote(&written);
+        written
+    }
+}

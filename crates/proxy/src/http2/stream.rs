@@ -1,0 +1,256 @@
+//! One stream: a request, the spine's answer to it, and the answer on its way out, as fast as the client
+//! takes it. When the client resets the stream, everything here is dropped.
+
+use crate::admit::Arrival;
+use crate::gateway::Worker;
+use crate::http2::meter::Meter;
+use crate::http2::{body, head};
+use crate::serve;
+use base::caps;
+use bytes::Bytes;
+use h2::server::SendResponse;
+use h2::{Reason, RecvStream, SendStream};
+use http::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Request, StatusCode};
+use http_body::{Body as HttpBody, Frame};
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+use tokio::time::timeout;
+use traffic::body::BodyError;
+use traffic::exchange::Connection;
+use traffic::{Body, Headers, Informational, Interim, Response};
+
+/// What becomes of an answer on its way: nothing is left of it when the client has reset the stream.
+type Sent = Option<()>;
+
+/// Serves one stream from its head to its last byte.
+pub(super) async fn serve(
+    worker: Arc<Worker>,
+    connection: Arc<Connection>,
+    meter: Arc<Meter>,
+    request: Request<RecvStream>,
+    mut respond: SendResponse<Bytes>,
+) {
+    let (parts, recv) = request.into_parts();
+    let is_head = parts.method == Method::HEAD;
+    let (head, refused) = head::convert(parts, connection.scheme);
+    if let Some(refused) = &refused {
+        worker.gateway.metrics.refused(refused.name);
+    }
+    let length = head.header(CONTENT_LENGTH.as_str()).and_then(|digits| digits.parse().ok());
+    let (valve, body) = if recv.is_end_stream() {
+        drop(recv);
+        (None, Body::empty())
+    } else {
+        let (valve, body) = body::split(recv, length);
+        (Some(valve), Body::stream(body))
+    };
+    let interim = Interim::open();
+    let arrival = Arrival {
+        head,
+        body,
+        interim: interim.clone(),
+        refused: refused.map(|refused| refused.fault),
+    };
+    let answering = serve::serve(&worker, &connection, arrival);
+    let Some(response) = answer(answering, &interim, &mut respond).await else {
+        meter.reset_early();
+        return;
+    };
+    meter.answered();
+    send(response, is_head, &mut respond, &meter).await;
+    // Only now may the client be told that nobody reads on.
+    drop(valve);
+}
+
+/// The spine's answer; none if the client resets the stream first. What is told ahead of it is passed on.
+async fn answer(
+    answering: impl Future<Output = Response>,
+    interim: &Interim,
+    respond: &mut SendResponse<Bytes>,
+) -> Option<Response> {
+    let mut answering = pin!(answering);
+    poll_fn(|cx| {
+        if respond.poll_reset(cx).is_ready() {
+            return Poll::Ready(None);
+        }
+        let answer = answering.as_mut().poll(cx);
+        for informational in interim.take() {
+            inform(respond, informational);
+        }
+        answer.map(Some)
+    })
+    .await
+}
+
+/// Passes an informational answer on (RFC 9110, 15.2). HTTP/2 has no 101 (RFC 9113, 8.6).
+fn inform(respond: &mut SendResponse<Bytes>, informational: Informational) {
+    let Informational { status, headers } = informational;
+    if status == StatusCode::SWITCHING_PROTOCOLS {
+        return;
+    }
+    let mut answer = http::Response::new(());
+    *answer.status_mut() = status;
+    *answer.headers_mut() = fields(headers);
+    answer.headers_mut().remove(CONTENT_LENGTH);
+    // If the stream is gone, the next look at it tells.
+    respond.send_informational(answer).ok();
+}
+
+/// Sends an answer.
+async fn send(
+    response: Response,
+    is_head: bool,
+    respond: &mut SendResponse<Bytes>,
+    meter: &Meter,
+) -> Sent {
+    let Response { status, headers, mut body } = response;
+    let has_body = !is_head
+        && !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+        && !body.is_empty();
+    let mut headers = fields(headers);
+    let length = announce(&mut headers, status, is_head, &body);
+    let mut answer = http::Response::new(());
+    *answer.status_mut() = status;
+    *answer.headers_mut() = headers;
+    let mut stream = respond.send_response(answer, !has_body).ok()?;
+    if !has_body {
+        return Some(());
+    }
+    let mut left = length;
+    loop {
+        match next(&mut body, &mut stream).await? {
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(data) => {
+                    let is_last = left == Some(data.len() as u64) || body.is_end_stream();
+                    left = match left.map(|left| left.checked_sub(data.len() as u64)) {
+                        Some(None) => return cut(&mut stream),
+                        Some(left) => left,
+                        None => None,
+                    };
+                    if is_last && left.is_some_and(|left| left > 0) {
+                        return cut(&mut stream);
+                    }
+                    push(data, is_last, &mut stream, meter).await?;
+                    if is_last {
+                        return Some(());
+                    }
+                }
+                Err(frame) => {
+                    let trailers = frame.into_trailers().unwrap_or_default();
+                    if left.is_some_and(|left| left > 0) {
+                        return cut(&mut stream);
+                    }
+                    return stream.send_trailers(without_connection(trailers)).ok();
+                }
+            },
+            Some(Err(_)) => return cut(&mut stream),
+            None if left.is_some_and(|left| left > 0) => return cut(&mut stream),
+            None => return stream.send_data(Bytes::new(), true).ok(),
+        }
+    }
+}
+
+/// The answer breaks off: the client must not take what it has for all of it.
+fn cut(stream: &mut SendStream<Bytes>) -> Sent {
+    stream.send_reset(Reason::INTERNAL_ERROR);
+    None
+}
+
+type Piece = Option<Result<Frame<Bytes>, BodyError>>;
+
+/// The next piece of an answer.
+async fn next(body: &mut Body, stream: &mut SendStream<Bytes>) -> Option<Piece> {
+    poll_fn(|cx| {
+        if let Poll::Ready(frame) = Pin::new(&mut *body).poll_frame(cx) {
+            return Poll::Ready(Some(frame));
+        }
+        stream.poll_reset(cx).map(|_| None)
+    })
+    .await
+}
+
+/// Sends data as the client's windows open. A client that opens none for too long is given up.
+async fn push(
+    mut data: Bytes,
+    is_last: bool,
+    stream: &mut SendStream<Bytes>,
+    meter: &Meter,
+) -> Sent {
+    if data.is_empty() {
+        return if is_last { stream.send_data(data, true).ok() } else { Some(()) };
+    }
+    while !data.is_empty() {
+        stream.reserve_capacity(data.len().min(caps::STREAM_SEND_BUFFER_BYTES));
+        let mut room = stream.capacity();
+        if room == 0 {
+            let limit = Duration::from_secs(caps::WRITE_TIMEOUT_S);
+            let Ok(polled) = timeout(limit, poll_fn(|cx| stream.poll_capacity(cx))).await else {
+                stream.send_reset(Reason::CANCEL);
+                return None;
+            };
+            room = polled?.ok()?;
+        }
+        let piece = data.split_to(room.min(data.len()));
+        meter.sent(piece.len());
+        stream.send_data(piece, is_last && data.is_empty()).ok()?;
+    }
+    Some(())
+}
+
+/// Says how long an answer is, if it is known. What the backend said of it does not matter, except where
+/// there is no body to measure. Returns the length of the body.
+fn announce(
+    headers: &mut HeaderMap,
+    status: StatusCode,
+    is_head: bool,
+    body: &Body,
+) -> Option<u64> {
+    let length = body.size_hint().exact();
+    if is_head || status == StatusCode::NOT_MODIFIED {
+        let own = length.filter(|length| *length > 0);
+        if let (false, Some(own)) = (headers.contains_key(CONTENT_LENGTH), own) {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(own));
+        }
+        return None;
+    }
+    match length {
+        Some(length) if status != StatusCode::NO_CONTENT => {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        _ => drop(headers.remove(CONTENT_LENGTH)),
+    }
+    length
+}
+
+/// Headers as `h2` wants them.
+fn fields(headers: Headers) -> HeaderMap {
+    let mut map = HeaderMap::with_capacity(headers.len() + 1);
+    for (name, value) in headers {
+        if !is_of_connection(&name) {
+            // Beyond what a map can hold they are left out; caps keep messages far below it.
+            map.try_append(name, value).ok();
+        }
+    }
+    map
+}
+
+fn without_connection(mut trailers: HeaderMap) -> HeaderMap {
+    let bad: Vec<HeaderName> =
+        trailers.keys().filter(|name| is_of_connection(name)).cloned().collect();
+    for name in bad {
+        trailers.remove(name);
+    }
+    trailers
+}
+
+/// Whether a header concerns an HTTP/1 connection and has no place here (RFC 9113, 8.2.2).
+fn is_of_connection(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection" | "keep-alive" | "proxy-connection" | "te" | "transfer-encoding" | "upgrade"
+    )
+}

@@ -1,0 +1,8 @@
+//! HTTP/2 in raw frames.
+
+/// Header compression.
+mod hpack;
+/// Frames as bytes and as text.
+mod frames;
+/// Requests and answers, bodies, trailers, resets.
+mod exchanges;
