@@ -6,3 +6,5 @@ mod hpack;
 mod frames;
 /// Requests and answers, bodies, trailers, resets.
 mod exchanges;
+/// What a request may look like.
+mod heads;

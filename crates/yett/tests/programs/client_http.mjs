@@ -48,7 +48,9 @@ function granted(asked, answered) {
 
 async function send(asked, order) {
   for (const piece of pieces(contentOf(order))) {
-    if (!asked.write(piece)) await once(asked, "drain");
+    // Whoever answers early may not read the rest.
+    if (asked.destroyed) return;
+    if (!asked.write(piece)) await Promise.race([once(asked, "drain"), once(asked, "close")]);
   }
   if (order.trailers.length) asked.addTrailers(order.trailers);
 }

@@ -221,7 +221,49 @@ async fn a_gateway_that_is_gone_leaves_no_connection() {
     let gateway = TestGateway::with_policies("[]");
     let mut client = Client::ready(&gateway).await;
     drop(gateway);
-    assert_eq!(client.story().await, "closed");
+    assert_eq!(client.story().await, "goaway NO_ERROR, closed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn informational_answers_are_passed_on() {
+    let (gateway, mut connections) = played("retries: 0");
+    let mut client = Client::ready(&gateway).await;
+    client.tell(&get(1)).await;
+    let mut backend = accept(&mut connections).await;
+    tell(&mut backend, "HTTP/1.1 103 Early Hints\nlink: </style.css>\nconnection: x\n\n").await;
+    let heard = client.hear().await;
+    assert_eq!(tell_story(&heard), ["1:103.."]);
+    let hints = heard.iter().find(|frame| frame.kind == HEADERS).unwrap();
+    assert_eq!(hints.field("link"), Some("</style.css>"));
+    assert_eq!(hints.field("connection"), None);
+    tell(&mut backend, "HTTP/1.1 200 OK\ncontent-length: 2\n\nok").await;
+    assert_eq!(client.story().await, "1:200");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_waits_for_100_gets_it_from_the_backend() {
+    let (gateway, mut connections) = played("retries: 0");
+    let mut client = Client::ready(&gateway).await;
+    client.tell(&post(1, "content-length: 5\nexpect: 100-continue\n")).await;
+    let mut backend = accept(&mut connections).await;
+    let request = hear(&mut backend).await;
+    assert!(request.contains("\nexpect: 100-continue\n"), "{request}");
+    tell(&mut backend, "HTTP/1.1 100 Continue\n\n").await;
+    assert_eq!(client.story().await, "1:100..");
+    client.tell(&frame(DATA, END_STREAM, 1, b"hello")).await;
+    assert_eq!(hear(&mut backend).await, "hello");
+    tell(&mut backend, "HTTP/1.1 200 OK\ncontent-length: 2\n\nok").await;
+    assert_eq!(client.story().await, "1:200");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_waits_for_100_may_get_the_answer_instead() {
+    let (gateway, mut connections) = played("retries: 0");
+    let mut client = Client::ready(&gateway).await;
+    client.tell(&post(1, "content-length: 5\nexpect: 100-continue\n")).await;
+    let mut backend = accept(&mut connections).await;
+    tell(&mut backend, "HTTP/1.1 401 Unauthorized\ncontent-length: 2\n\nno").await;
+    assert_eq!(client.story().await, "1:401, 1:NO_ERROR");
 }
 
 const LEFT: &str = "yett_requests_total{api=\"test\",route=\"all\",status=\"4xx\"}";
