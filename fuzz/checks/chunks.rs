@@ -80,7 +80,7 @@ fn simple(bytes: &[u8]) -> (Vec<u8>, usize) {
     let mut at = 0;
     loop {
         let end = at + bytes[at..].iter().position(|byte| *byte == b'\n').unwrap();
-        let line = std::str::from_utf8(&bytes[at..end - 1]).unwrap();
+        let line = String::from_utf8_lossy(&bytes[at..end - 1]);
         let size = usize::from_str_radix(line.split(';').next().unwrap(), 16).unwrap();
         at = end + 1;
         if size == 0 {

@@ -26,7 +26,7 @@ pub struct Arrival {
     /// The way of informational answers to the client.
     pub interim: Interim,
     /// Why the engine will not have it passed on, if so. The head holds what could be read.
-    pub refused: Option<Fault>,
+    pub refused: Option<Box<Fault>>,
 }
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -106,13 +106,13 @@ pub fn arrive(
 pub fn check<'a>(
     snapshot: &'a Snapshot,
     exchange: &mut Exchange,
-    refused: Option<Fault>,
+    refused: Option<Box<Fault>>,
 ) -> Result<&'a Arc<ListenerPart>, Fault> {
     let listener = snapshot.listener(&exchange.connection.listener);
     let listener = listener.ok_or_else(|| fault(FaultCode::ListenerGone).closing())?;
     exchange.revision = Arc::clone(&listener.revision);
     if let Some(fault) = refused {
-        return Err(fault);
+        return Err(*fault);
     }
     if exchange.request.headers.len() > base::caps::HEADERS_MAX {
         return Err(fault(FaultCode::HeadTooLarge).closing());
@@ -139,7 +139,7 @@ fn fault(code: FaultCode) -> Fault {
 fn check_host(exchange: &mut Exchange) -> Result<(), Fault> {
     let request = &mut exchange.request;
     let bad = |detail: &'static str| fault(FaultCode::BadHost).detail(detail);
-    let mut hosts = request.headers.get_all(HOST);
+    let mut hosts = request.headers.all(HOST);
     let written = hosts.next();
     if hosts.next().is_some() {
         return Err(bad("several Host headers").closing());
@@ -218,7 +218,7 @@ pub fn strip_hop_by_hop(headers: &mut Headers) {
     }
     if headers.contains(CONNECTION) {
         let named: Vec<HeaderName> = headers
-            .get_all(CONNECTION)
+            .all(CONNECTION)
             .filter_map(|value| value.to_str().ok())
             .flat_map(|value| value.split(','))
             .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
@@ -226,7 +226,7 @@ pub fn strip_hop_by_hop(headers: &mut Headers) {
             .collect();
         headers.retain(|name, _| !named.contains(name));
     }
-    let wants_trailers = headers.get_all(TE).any(|value| {
+    let wants_trailers = headers.all(TE).any(|value| {
         let value = value.to_str().unwrap_or_default();
         value.split(',').any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
     });

@@ -10,7 +10,7 @@ use bytes::{Buf as _, BytesMut};
 use socket2::SockRef;
 use std::future::poll_fn;
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
@@ -19,6 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use traffic::BoxFuture;
 use traffic::exchange::{Connection, TlsFacts};
 use traffic::head::Scheme;
 use traffic::snapshot::ListenerPart;
@@ -61,11 +62,30 @@ pub async fn serve_tcp(
 ) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let name = Arc::clone(&listener.name);
-    let mut connection = Connection::plain(name, stream.peer_addr()?, stream.local_addr()?);
-    let Some(tls) = &listener.tls else {
-        drop(listener);
-        return serve_io(worker, connection, stream, signal).await;
-    };
+    let connection = Connection::plain(name, stream.peer_addr()?, stream.local_addr()?);
+    // Either is boxed by a function that does not wait, so that this future has no room for it.
+    match listener.tls.is_some() {
+        true => boxed(serve_tls(worker, listener, connection, stream, signal)).await,
+        false => boxed(serve_io(worker, connection, stream, signal)).await,
+    }
+}
+
+/// What is waited for for long and what is large goes into a place of its own: the futures around it stay
+/// small, and idle connections cheap.
+fn boxed<'a, F: Future<Output = io::Result<()>> + Send + 'a>(
+    future: F,
+) -> BoxFuture<'a, F::Output> {
+    Box::pin(future)
+}
+
+async fn serve_tls(
+    worker: Arc<Worker>,
+    listener: Arc<ListenerPart>,
+    mut connection: Connection,
+    stream: TcpStream,
+    signal: Signal,
+) -> io::Result<()> {
+    let Some(tls) = &listener.tls else { return Ok(()) };
     let limit = Duration::from_secs(caps::HANDSHAKE_TIMEOUT_S);
     let handshake = TlsAcceptor::from(Arc::clone(tls)).accept(stream);
     let stream = match tokio::time::timeout(limit, handshake).await {
@@ -89,7 +109,7 @@ pub async fn serve_tcp(
     });
     let connection = Arc::new(connection);
     if speaks_http2 {
-        return http2::serve(worker, connection, stream, signal).await;
+        return boxed(http2::serve(worker, connection, stream, signal)).await;
     }
     until_stopped(worker, connection, stream, BytesMut::new(), signal).await
 }
@@ -114,7 +134,10 @@ pub async fn serve_io<I: Stream>(
         () = signal.reached(Phase::Draining) => return Ok(()),
     };
     match begins {
-        Ok(Ok(true)) => http2::serve(worker, connection, Rewound { head: input, io }, signal).await,
+        Ok(Ok(true)) => {
+            let io = Rewound { head: input, io };
+            boxed(http2::serve(worker, connection, io, signal)).await
+        }
         Ok(Ok(false)) => until_stopped(worker, connection, io, input, signal).await,
         Ok(Err(error)) => Err(error),
         Err(_) => {
@@ -148,7 +171,7 @@ async fn until_stopped<I: Stream>(
     mut signal: Signal,
 ) -> io::Result<()> {
     let is_draining = AtomicBool::new(signal.phase() > Phase::Running);
-    let mut served = pin!(http1::serve_http1(worker, connection, io, input, &is_draining));
+    let mut served = boxed(http1::serve_http1(worker, connection, io, input, &is_draining));
     tokio::select! {
         biased;
         ended = served.as_mut() => return ended,

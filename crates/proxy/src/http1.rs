@@ -35,7 +35,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use traffic::exchange::Connection;
 use traffic::head::RequestHead as Head;
-use traffic::{Body, Headers, Informational, Interim, Response};
+use traffic::{Body, BoxFuture, Headers, Informational, Interim, Response};
 use wire::{RequestBody, Shared, Wire, lock};
 
 /// What the client's side of a connection has come to say.
@@ -78,8 +78,7 @@ pub(crate) async fn serve_http1<I: Stream>(
         is_new: true,
     };
     while let Some(asked) = poll_fn(|cx| client.poll_head(is_draining, cx)).await? {
-        // Boxed, so that an idle connection does not hold the room that a request takes.
-        if !Box::pin(client.exchange(asked, is_draining)).await? {
+        if !client.exchange(asked, is_draining).await? {
             return client.close().await;
         }
     }
@@ -130,11 +129,26 @@ impl<I: Stream> Client<I> {
         }
     }
 
-    /// Answers one request. Says whether the connection can serve another.
-    async fn exchange(&mut self, asked: Asked, is_draining: &AtomicBool) -> io::Result<bool> {
-        let mut facts = Facts::of(&asked);
+    /// Answers one request. Says whether the connection can serve another. The future is boxed, so that
+    /// an idle connection does not hold the room that a request takes.
+    fn exchange<'a>(
+        &'a mut self,
+        asked: Asked,
+        is_draining: &'a AtomicBool,
+    ) -> BoxFuture<'a, io::Result<bool>> {
+        let facts = Facts::of(&asked);
         let arrival = self.arrival(asked);
-        let response = self.response(arrival, &mut facts).await?;
+        let serving = serve(Arc::clone(&self.worker), &self.connection, arrival);
+        Box::pin(self.answer(serving, facts, is_draining))
+    }
+
+    async fn answer(
+        &mut self,
+        serving: impl Future<Output = Response> + Send,
+        mut facts: Facts,
+        is_draining: &AtomicBool,
+    ) -> io::Result<bool> {
+        let response = self.response(serving, &mut facts).await?;
         facts.keeps_alive &= !is_draining.load(Ordering::Relaxed) && self.can_go_on(&facts);
         let (mut body, keeps_alive) = answer::begin(response, &facts, self.out.small());
         let sent = poll_fn(|cx| self.poll_send(&mut body, cx)).await;
@@ -183,7 +197,7 @@ impl<I: Stream> Client<I> {
             head,
             body: if has_body { Body::stream(RequestBody::new(&self.wire)) } else { Body::empty() },
             interim: self.interim.clone(),
-            refused: refusal.map(Refusal::fault),
+            refused: refusal.map(|refusal| Box::new(refusal.fault())),
         }
     }
 
@@ -201,9 +215,12 @@ impl<I: Stream> Client<I> {
     }
 
     /// Has the spine answer, and meanwhile keeps the client informed and in sight.
-    async fn response(&mut self, arrival: Arrival, facts: &mut Facts) -> io::Result<Response> {
-        let (worker, connection) = (Arc::clone(&self.worker), Arc::clone(&self.connection));
-        let mut serving = pin!(serve(&worker, &connection, arrival));
+    async fn response(
+        &mut self,
+        serving: impl Future<Output = Response> + Send,
+        facts: &mut Facts,
+    ) -> io::Result<Response> {
+        let mut serving = pin!(serving);
         poll_fn(|cx| {
             let answered = serving.as_mut().poll(cx);
             self.inform(facts);

@@ -19,7 +19,7 @@ use base::shutdown::{Phase, Signal};
 use bytes::Bytes;
 use http::Request;
 use meter::{Breach, Meter, Metered};
-use pulse::{Beat, Pulse};
+use pulse::{Beat, Look, Pulse};
 use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
@@ -149,8 +149,8 @@ where
     }
 
     fn beat(&mut self) -> Beat {
-        let seen = self.meter.beat();
-        self.pulse.beat(seen, self.opened, self.h2.has_streams())
+        let (seen, opened) = (self.meter.beat(), self.opened);
+        self.pulse.beat(Look { seen, opened, has_streams: self.h2.has_streams() })
     }
 
     /// Asks whether the client is still there.

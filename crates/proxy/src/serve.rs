@@ -10,26 +10,34 @@ use traffic::exchange::{Connection, Exchange};
 use traffic::{Fault, Flow, Response};
 
 /// Serves one request. The answer's body runs `record` when its last byte was handed over.
-pub async fn serve(
-    worker: &Arc<Worker>,
+pub fn serve(
+    worker: Arc<Worker>,
     connection: &Arc<Connection>,
     arrival: Arrival,
-) -> Response {
+) -> impl Future<Output = Response> + Send + use<> {
     let Arrival { head, body, interim, refused } = arrival;
-    let exchange = admit::arrive(worker, connection, head, body, interim);
-    let mut underway = Underway::new(worker, exchange);
-    let answer = match ask(worker, &mut underway, refused).await {
+    let exchange = admit::arrive(&worker, connection, head, body, interim);
+    let underway = Underway::new(&worker, exchange);
+    answer(worker, underway, refused)
+}
+
+async fn answer(
+    worker: Arc<Worker>,
+    mut underway: Underway,
+    refused: Option<Box<Fault>>,
+) -> Response {
+    let answer = match ask(&worker, &mut underway, refused).await {
         Ok(response) => response,
-        Err(fault) => reply::to_fault(worker, &mut underway, fault),
+        Err(fault) => reply::to_fault(&worker, &mut underway, fault),
     };
-    reply::finish(worker, underway, answer).await
+    reply::finish(&worker, underway, answer).await
 }
 
 /// The stages before the reply.
 async fn ask(
     worker: &Arc<Worker>,
     exchange: &mut Exchange,
-    refused: Option<Fault>,
+    refused: Option<Box<Fault>>,
 ) -> Result<Response, Fault> {
     let snapshot = worker.gateway.snapshot.load_full();
     let listener = admit::check(&snapshot, exchange, refused)?;

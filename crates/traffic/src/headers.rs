@@ -54,7 +54,7 @@ impl Headers {
     }
 
     /// All values of a name in order.
-    pub fn get_all<N>(&self, name: N) -> impl Iterator<Item = &HeaderValue>
+    pub fn all<N>(&self, name: N) -> impl Iterator<Item = &HeaderValue>
     where
         HeaderName: PartialEq<N>,
     {
@@ -222,7 +222,7 @@ mod tests {
     fn order_and_repetitions_are_kept() {
         let mut list = fields("set-cookie=a, x-one=1, set-cookie=b, accept=c");
         assert_eq!(list.get(SET_COOKIE).unwrap(), "a");
-        assert_eq!(list.get_all("Set-Cookie").count(), 2);
+        assert_eq!(list.all("Set-Cookie").count(), 2);
         assert_eq!(list.remove("x-one").unwrap(), "1");
         assert_eq!(list, fields("set-cookie=a, set-cookie=b, accept=c"));
         list.insert(SET_COOKIE, "z".parse().unwrap());

@@ -40,7 +40,7 @@ impl Predicate {
     pub fn holds(&self, head: &RequestHead) -> bool {
         match &self.subject {
             Subject::Header(name) => {
-                let values = head.headers.get_all(name);
+                let values = head.headers.all(name);
                 self.test
                     .holds_for_any(values.map(|value| value.to_str().unwrap_or_default().into()))
             }

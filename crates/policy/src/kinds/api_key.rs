@@ -111,10 +111,10 @@ impl<'a> Shown<'a> {
 impl ApiKey {
     fn shown<'a>(&self, head: &'a RequestHead) -> Shown<'a> {
         let mut shown = Shown::Nothing;
-        for value in head.headers.get_all(&self.header) {
+        for value in head.headers.all(&self.header) {
             shown.add(value.as_bytes());
         }
-        for key in head.headers.get_all(AUTHORIZATION).filter_map(bearer_key) {
+        for key in head.headers.all(AUTHORIZATION).filter_map(bearer_key) {
             shown.add(key.as_bytes());
         }
         if let (Some(name), Some(query)) = (&self.query, head.query()) {
@@ -124,7 +124,7 @@ impl ApiKey {
             }
         }
         if let Some(name) = &self.cookie {
-            for value in head.headers.get_all(COOKIE).filter_map(|v| v.to_str().ok()) {
+            for value in head.headers.all(COOKIE).filter_map(|v| v.to_str().ok()) {
                 cookies(value)
                     .filter(|(n, _)| n == name)
                     .for_each(|(_, v)| shown.add(v.as_bytes()));
@@ -136,7 +136,7 @@ impl ApiKey {
     /// Takes the key out of what is forwarded, wherever it may have been.
     fn hide(&self, head: &mut RequestHead) {
         head.headers.remove(&self.header);
-        if head.headers.get_all(AUTHORIZATION).any(|value| bearer_key(value).is_some()) {
+        if head.headers.all(AUTHORIZATION).any(|value| bearer_key(value).is_some()) {
             head.headers.remove(AUTHORIZATION);
         }
         if let (Some(name), Some(query)) = (&self.query, head.query()) {
@@ -156,7 +156,7 @@ impl ApiKey {
 
     fn hide_cookie(&self, head: &mut RequestHead, name: &str) {
         let mut kept = Vec::new();
-        for value in head.headers.get_all(COOKIE) {
+        for value in head.headers.all(COOKIE) {
             let Ok(text) = value.to_str() else {
                 // Not text, so it was not searched for a key either; it may hold one all the same.
                 continue;

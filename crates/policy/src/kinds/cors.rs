@@ -243,7 +243,7 @@ impl Cors {
     /// The value of `Access-Control-Allow-Origin`, if this origin may read answers.
     fn allowed(&self, request: &Headers) -> Option<HeaderValue> {
         let origin = request.get(ORIGIN)?;
-        let is_several = request.get_all(ORIGIN).nth(1).is_some();
+        let is_several = request.all(ORIGIN).nth(1).is_some();
         let text = origin.to_str().ok()?;
         if is_several || !self.origins.iter().any(|allowed| allowed.matches(text)) {
             return None;
@@ -261,7 +261,7 @@ impl Cors {
             .ok_or_else(|| refused("this method is not allowed for other origins"))?;
         let mut answer = Response::new(StatusCode::NO_CONTENT, Body::empty());
         let headers = &mut answer.headers;
-        let wanted: Vec<&HeaderValue> = request.get_all(ACCESS_CONTROL_REQUEST_HEADERS).collect();
+        let wanted: Vec<&HeaderValue> = request.all(ACCESS_CONTROL_REQUEST_HEADERS).collect();
         for value in wanted {
             if !self.allows_headers(value) {
                 return Err(refused("a header is not allowed for other origins"));
@@ -326,7 +326,7 @@ impl Cors {
 }
 
 fn varies_by_origin(reply: &Headers) -> bool {
-    reply.get_all(VARY).filter_map(|value| value.to_str().ok()).any(|value| {
+    reply.all(VARY).filter_map(|value| value.to_str().ok()).any(|value| {
         value
             .split(',')
             .map(str::trim)

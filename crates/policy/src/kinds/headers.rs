@@ -142,7 +142,7 @@ impl Edits {
             });
         }
         for (old, new) in &self.rename {
-            let values: Vec<HeaderValue> = headers.get_all(old).cloned().collect();
+            let values: Vec<HeaderValue> = headers.all(old).cloned().collect();
             if values.is_empty() {
                 continue;
             }

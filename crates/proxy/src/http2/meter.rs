@@ -64,10 +64,8 @@ pub(super) struct Seen {
     pub(super) reads: u64,
     /// Frames whose head came.
     pub(super) frames: u64,
-    /// Header blocks that came to their end.
-    pub(super) heads: u64,
-    /// A header block has begun and not ended.
-    pub(super) is_in_head: bool,
+    /// The number of the frame with which a header block began that has not ended, or what may become one.
+    pub(super) head: Option<u64>,
     /// Answers to PINGs.
     pub(super) pongs: u64,
     /// Bytes written.
@@ -86,6 +84,8 @@ struct Tally {
     scan: Scan,
     seen: Seen,
     breach: Option<Breach>,
+    /// The number of the last HEADERS among the frames.
+    head_began: u64,
     /// Frames that the client may still send.
     frames_left: u32,
     /// Streams that the client may still reset.
@@ -98,6 +98,7 @@ impl Default for Tally {
             scan: Scan::default(),
             seen: Seen::default(),
             breach: None,
+            head_began: 0,
             frames_left: caps::CONTROL_FRAMES_BURST,
             resets_left: caps::EARLY_RESETS_BURST,
         }
@@ -120,8 +121,7 @@ impl Meter {
         let mut tally = self.lock();
         tally.earn_frames(caps::CONTROL_FRAMES_PER_S.saturating_mul(PULSE_S));
         tally.earn_resets(caps::EARLY_RESETS_PER_S.saturating_mul(PULSE_S));
-        tally.seen.is_in_head = tally.scan.is_in_head();
-        tally.seen
+        Seen { head: tally.head(), ..tally.seen }
     }
 
     /// A stream was answered.
@@ -170,7 +170,14 @@ impl Tally {
             if let Some(frame) = self.scan.next(&mut bytes) {
                 self.take(frame);
             }
-            self.seen.heads += u64::from(std::mem::take(&mut self.scan.has_ended_head));
+        }
+    }
+
+    fn head(&self) -> Option<u64> {
+        let is_between = self.scan.payload == 0 && self.scan.have > 0;
+        match self.scan.block {
+            Block::Outside => is_between.then_some(self.seen.frames + 1),
+            Block::Open | Block::Last => Some(self.head_began),
         }
     }
 
@@ -181,7 +188,10 @@ impl Tally {
             return self.fail(Breach::Preface);
         }
         match frame.kind {
-            HEADERS => return self.earn_frames(caps::CONTROL_FRAMES_PER_MESSAGE),
+            HEADERS => {
+                self.head_began = self.seen.frames;
+                return self.earn_frames(caps::CONTROL_FRAMES_PER_MESSAGE);
+            }
             DATA if frame.length > 0 || frame.flags & END_STREAM != 0 => return,
             PING if frame.flags & ACK != 0 => self.seen.pongs += 1,
             _ => {}
@@ -230,11 +240,10 @@ struct Scan {
     have: usize,
     /// Bytes of the payload that are to come.
     payload: u32,
-    /// A frame is being read that ends a header block, or does not.
     block: Block,
-    has_ended_head: bool,
 }
 
+/// Where the frame that is being read stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Block {
     /// Not in a header block.
@@ -252,16 +261,11 @@ impl Default for Scan {
             have: 0,
             payload: PREFACE_BYTES,
             block: Block::Outside,
-            has_ended_head: false,
         }
     }
 }
 
 impl Scan {
-    const fn is_in_head(&self) -> bool {
-        !matches!(self.block, Block::Outside)
-    }
-
     /// Goes on to the next frame; nothing if its head is not there yet.
     fn next(&mut self, bytes: &mut &[u8]) -> Option<FrameHead> {
         if self.payload > 0 {
@@ -294,7 +298,6 @@ impl Scan {
     fn end_frame(&mut self) {
         if self.payload == 0 && self.block == Block::Last {
             self.block = Block::Outside;
-            self.has_ended_head = true;
         }
     }
 }

@@ -19,11 +19,10 @@ pub(super) enum Beat {
     End(Breach),
 }
 
-/// For how many looks in a row each thing has been so.
+/// For how many times between two looks each thing has been so throughout.
 #[derive(Debug)]
 pub(super) struct Pulse {
-    last: Seen,
-    opened: u64,
+    last: Look,
     age: u64,
     age_max: u64,
     unsettled: u64,
@@ -34,13 +33,23 @@ pub(super) struct Pulse {
     leaving: Option<Leaving>,
 }
 
+/// What is seen at one look.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Look {
+    pub(super) seen: Seen,
+    /// Streams that were opened, in all.
+    pub(super) opened: u64,
+    /// Streams are open now.
+    pub(super) has_streams: bool,
+}
+
 #[derive(Debug)]
 struct Leaving {
     beats: u64,
     pongs: u64,
 }
 
-/// Looks within a time; one more makes sure that the time is over.
+/// How often a time goes into looks.
 const fn beats(seconds: u64) -> u64 {
     seconds.div_ceil(PULSE_S)
 }
@@ -49,13 +58,8 @@ impl Pulse {
     pub(super) fn new() -> Self {
         let tenth = CONNECTION_AGE_MAX_S / 10;
         let age_s = CONNECTION_AGE_MAX_S - tenth + base::random::fast_below(2 * tenth);
-        Self::with_age(age_s)
-    }
-
-    fn with_age(age_s: u64) -> Self {
         Self {
-            last: Seen::default(),
-            opened: 0,
+            last: Look::default(),
             age: 0,
             age_max: beats(age_s),
             unsettled: 0,
@@ -69,40 +73,46 @@ impl Pulse {
 
     /// The client was asked to leave.
     pub(super) fn leave(&mut self) {
-        self.leaving.get_or_insert(Leaving { beats: 0, pongs: self.last.pongs });
+        self.leaving.get_or_insert(Leaving { beats: 0, pongs: self.last.seen.pongs });
     }
 
-    /// Looks at a connection that has opened so many streams in all.
-    pub(super) fn beat(&mut self, seen: Seen, opened: u64, has_streams: bool) -> Beat {
-        let Seen { reads, frames, heads, is_in_head, pongs, written, is_blocked } = seen;
-        let last = std::mem::replace(&mut self.last, seen);
-        let is_idle = !has_streams && opened == self.opened;
-        self.opened = opened;
-        self.age += 1;
-        count(&mut self.unsettled, frames == 0);
-        count(&mut self.in_head, is_in_head && heads == last.heads);
-        count(&mut self.blocked, is_blocked && written == last.written);
-        count(&mut self.silent, reads == last.reads);
-        count(&mut self.idle, is_idle);
-        if self.unsettled > beats(HEAD_TIMEOUT_S) || self.in_head > beats(HEAD_TIMEOUT_S) {
+    /// Takes a look.
+    pub(super) fn beat(&mut self, look: Look) -> Beat {
+        let last = std::mem::replace(&mut self.last, look);
+        self.count(last, look);
+        if self.unsettled >= beats(HEAD_TIMEOUT_S) || self.in_head >= beats(HEAD_TIMEOUT_S) {
             return Beat::End(Breach::SlowHead);
         }
-        if self.blocked > beats(WRITE_TIMEOUT_S) {
+        if self.blocked >= beats(WRITE_TIMEOUT_S) {
             return Beat::End(Breach::SlowReader);
         }
-        if self.silent > beats(IDLE_TIMEOUT_S) + beats(PING_TIMEOUT_S) {
+        if self.silent >= beats(IDLE_TIMEOUT_S) + beats(PING_TIMEOUT_S) {
             return Beat::End(Breach::Silent);
         }
         if let Some(leaving) = &mut self.leaving {
+            // The first look may come at any time after.
             leaving.beats += 1;
-            // The PING that goes with the first GOAWAY was not answered.
-            let is_late = leaving.beats > beats(PING_TIMEOUT_S) && pongs == leaving.pongs;
-            return if is_late { Beat::End(Breach::Silent) } else { self.ask(has_streams) };
-        }
-        if self.idle > beats(IDLE_TIMEOUT_S) || self.age > self.age_max {
+            let is_late = leaving.beats > beats(PING_TIMEOUT_S);
+            if is_late && look.seen.pongs == leaving.pongs {
+                return Beat::End(Breach::Silent);
+            }
+        } else if self.idle >= beats(IDLE_TIMEOUT_S) || self.age >= self.age_max {
             return Beat::Leave;
         }
-        self.ask(has_streams)
+        self.ask(look.has_streams)
+    }
+
+    fn count(&mut self, last: Look, look: Look) {
+        let (then, now) = (last.seen, look.seen);
+        let in_head = now.head.is_some() && then.head == now.head;
+        let blocked = then.is_blocked && now.is_blocked && then.written == now.written;
+        let idle = !last.has_streams && !look.has_streams && last.opened == look.opened;
+        self.age += 1;
+        count(&mut self.unsettled, now.frames == 0);
+        count(&mut self.in_head, in_head);
+        count(&mut self.blocked, blocked);
+        count(&mut self.silent, then.reads == now.reads);
+        count(&mut self.idle, idle);
     }
 
     /// A client that says nothing while streams are open is asked whether it is there.

@@ -53,9 +53,9 @@ pub(super) async fn serve(
         head,
         body,
         interim: interim.clone(),
-        refused: refused.map(|refused| refused.fault),
+        refused: refused.map(|refused| Box::new(refused.fault)),
     };
-    let answering = serve::serve(&worker, &connection, arrival);
+    let answering = serve::serve(Arc::clone(&worker), &connection, arrival);
     let Some(response) = answer(answering, &interim, &mut respond).await else {
         meter.reset_early();
         return;

@@ -8,3 +8,9 @@ mod frames;
 mod exchanges;
 /// What a request may look like.
 mod heads;
+/// What frames may follow each other.
+mod rules;
+/// Work that a client causes for nothing.
+mod floods;
+/// Bounds of time and size.
+mod limits;

@@ -35,8 +35,8 @@ function* pieces(content) {
   for (let at = 0; at < content.length; at += PIECE) yield content.subarray(at, at + PIECE);
 }
 
-function whole(answer, content, headers = {}) {
-  answer.writeHead(200, { ...headers, "content-length": Buffer.byteLength(content) }).end(content);
+function whole(answer, content, headers = {}, status = 200) {
+  answer.writeHead(status, { ...headers, "content-length": Buffer.byteLength(content) }).end(content);
 }
 
 function page(request, answer) {
@@ -84,6 +84,12 @@ function store(request, answer, kind, name) {
   request.on("error", () => {});
 }
 
+function early(request, answer) {
+  whole(answer, "early\n", {}, 413);
+  // Else whoever sends could not read the answer.
+  request.resume();
+}
+
 function report(request, answer, more) {
   const { headers } = request;
   const framing = headers["transfer-encoding"] ? "chunked" : headers["content-length"] ? "length" : "none";
@@ -99,7 +105,7 @@ function pairs(flat) {
 function serve(request, answer) {
   if (request.method === "PUT") {
     const [, kind, name] = request.url.split("/");
-    return store(request, answer, kind, name);
+    return kind === "early" ? early(request, answer) : store(request, answer, kind, name);
   }
   const answering = pages[request.url];
   return answering ? answering(request, answer) : answer.writeHead(404, { "content-length": 0 }).end();
@@ -111,7 +117,7 @@ function expected(request, answer) {
     answer.writeContinue();
     return serve(request, answer);
   }
-  answer.writeHead(403, { "content-length": 8 }).end("refused\n");
+  whole(answer, "refused\n", {}, 403);
   tell("refused", name);
   // Whoever gets this answer must not send the body any more.
   request.on("data", () => tell("leaked", name));

@@ -60,6 +60,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_PUT(self):
         _, kind, name = self.path.split("/")
+        if kind == "early":
+            self.early()
+            return
         digest, length = hashlib.sha256(), 0
         try:
             for piece in self.body():
@@ -74,6 +77,15 @@ class Handler(BaseHTTPRequestHandler):
             return
         tell("whole", name, length)
         self.report({"length": length, "sha256": digest.hexdigest(), "trailers": self.trailers})
+
+    def early(self):
+        self.whole(b"early\n", status=413)
+        try:
+            # Else whoever sends could not read the answer.
+            for _ in self.body():
+                pass
+        except (Broken, OSError, ValueError):
+            self.close_connection = True
 
     def handle_expect_100(self):
         if not self.path.startswith("/refuse/"):

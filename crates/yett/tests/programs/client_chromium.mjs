@@ -112,7 +112,7 @@ async function exchange(order, { patienceMs, textMax }) {
     const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", content));
     const sha256 = Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
     // Scripts are not shown `Set-Cookie`, only what became of it.
-    const cookies = document.cookie.split("; ").map((cookie) => ["set-cookie", cookie]);
+    const cookies = document.cookie.split("; ").filter(Boolean).map((cookie) => ["set-cookie", cookie]);
     const timing = performance.getEntriesByName(order.url).at(-1);
     return {
       status: answer.status,

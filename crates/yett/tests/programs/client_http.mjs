@@ -31,11 +31,11 @@ async function exchange(order) {
   // It is awaited below, after the body.
   answered.catch(() => {});
   const isGranted = order.expect ? await granted(asked, answered) : true;
-  if (order.body && isGranted) await send(asked, order);
-  if (isGranted) asked.end();
-  const answer = await answered;
-  const found = await read(answer);
-  if (!isGranted) asked.destroy();
+  const isSent = isGranted && (!order.body || (await send(asked, answered, order)));
+  if (isSent) asked.end();
+  const found = await read(await answered);
+  // What was not sent cannot be made up for on this connection.
+  if (!isSent) asked.destroy();
   return { ...found, interim };
 }
 
@@ -46,13 +46,17 @@ function granted(asked, answered) {
   return Promise.race([once(asked, "continue").then(() => true), answered.then(() => false)]);
 }
 
-async function send(asked, order) {
+/** Whether all of the body is sent, rather than answered before. */
+async function send(asked, answered, order) {
   for (const piece of pieces(contentOf(order))) {
-    // Whoever answers early may not read the rest.
-    if (asked.destroyed) return;
-    if (!asked.write(piece)) await Promise.race([once(asked, "drain"), once(asked, "close")]);
+    if (asked.write(piece)) continue;
+    const drained = once(asked, "drain").then(() => true);
+    // Nobody may be waiting any more when the connection breaks.
+    drained.catch(() => {});
+    if (!(await Promise.race([drained, answered.then(() => false)]))) return false;
   }
   if (order.trailers.length) asked.addTrailers(order.trailers);
+  return true;
 }
 
 async function read(answer) {

@@ -31,10 +31,17 @@ def perform(order):
 
 def exchange(connection, path, order):
     begin(connection, path, order)
+    is_sent = True
     if order["body"]:
-        send(connection, talk.pieces(talk.content_of(order)), order)
+        try:
+            send(connection, talk.pieces(talk.content_of(order)), order)
+        except OSError:
+            # There may be an answer all the same.
+            is_sent = False
     answer = connection.getresponse()
     content = answer.read()
+    if not is_sent:
+        connection.close()
     return {
         "status": answer.status,
         "version": {10: "HTTP/1.0", 11: "HTTP/1.1"}[answer.version],

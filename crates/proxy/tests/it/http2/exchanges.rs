@@ -25,7 +25,8 @@ async fn a_body_passes_with_its_length_or_without() {
     let data = frame(DATA, END_STREAM, 1, b"hello");
     assert_eq!(client.say(&[post(1, "content-length: 5\n"), data].concat()).await, "1:200");
     assert!(gateway.seen()[0].ends_with("\n\nhello"), "{}", gateway.seen()[0]);
-    let data = [frame(DATA, 0, 3, b"hel"), frame(DATA, 0, 3, b"lo"), frame(DATA, END_STREAM, 3, b"")];
+    let data =
+        [frame(DATA, 0, 3, b"hel"), frame(DATA, 0, 3, b"lo"), frame(DATA, END_STREAM, 3, b"")];
     assert_eq!(client.say(&[post(3, ""), data.concat()].concat()).await, "3:200");
     assert!(gateway.seen()[1].ends_with("\n\n3\nhel\n2\nlo\n0\n\n"), "{}", gateway.seen()[1]);
 }
@@ -268,7 +269,7 @@ async fn a_client_that_waits_for_100_may_get_the_answer_instead() {
 
 const LEFT: &str = "yett_requests_total{api=\"test\",route=\"all\",status=\"4xx\"}";
 
-fn in_flight(gateway: &TestGateway) -> f64 {
+pub(crate) fn in_flight(gateway: &TestGateway) -> f64 {
     let text = gateway.metrics.encode();
     let lines = text.lines().filter(|line| line.starts_with("yett_requests_in_flight{"));
     lines.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()

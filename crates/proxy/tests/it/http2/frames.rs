@@ -213,7 +213,8 @@ pub(crate) fn tell_story(frames: &[Heard]) -> Vec<String> {
             }
             DATA => {
                 let text = String::from_utf8_lossy(&frame.payload);
-                let code = text.split_once("\"code\":\"").and_then(|(_, code)| code.split_once('"'));
+                let code =
+                    text.split_once("\"code\":\"").and_then(|(_, code)| code.split_once('"'));
                 let code = code.map(|(code, _)| format!(" {code}")).unwrap_or_default();
                 match story.iter_mut().rev().find(|told| told.starts_with(&format!("{id}:"))) {
                     Some(told) if told.ends_with("..") => {

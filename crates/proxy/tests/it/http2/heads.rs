@@ -25,12 +25,14 @@ async fn refused(bytes: &[u8], outcome: &str, why: &str) {
 
 /// Sends a whole request of these headers.
 async fn check(lines: &str, outcome: &str, clause: &str) {
-    refused(&frame(HEADERS, WHOLE, 1, &block(lines)), outcome, &format!("{clause}: {lines:?}")).await;
+    refused(&frame(HEADERS, WHOLE, 1, &block(lines)), outcome, &format!("{clause}: {lines:?}"))
+        .await;
 }
 
 /// Sends a `GET` with these headers besides.
 async fn check_more(lines: &str, outcome: &str, clause: &str) {
-    refused(&frame(HEADERS, WHOLE, 1, &head(lines)), outcome, &format!("{clause}: {lines:?}")).await;
+    refused(&frame(HEADERS, WHOLE, 1, &head(lines)), outcome, &format!("{clause}: {lines:?}"))
+        .await;
 }
 
 const METHOD: &str = ":method: GET\n";
@@ -57,7 +59,8 @@ async fn a_request_has_each_pseudo_header_once_and_in_front() {
 
 #[tokio::test(start_paused = true)]
 async fn a_method_is_a_token() {
-    for method in ["G T", "GET\t", "GET /x HTTP/1.1", "G\u{0}T", "G\"T", "GÄT", "", "GET\r\nx: y"] {
+    for method in ["G T", "GET\t", "GET /x HTTP/1.1", "G\u{0}T", "G\"T", "GÄT", "", "GET\r\nx: y"]
+    {
         let method = field(b":method", method.as_bytes());
         let rest = block(&format!("{SCHEME}{PATH}{AUTHORITY}"));
         refused(&frame(HEADERS, WHOLE, 1, &[method, rest].concat()), GONE, "8.3.1, a method").await;
@@ -136,7 +139,9 @@ async fn one_host_is_asked_for() {
     check(&format!("{rest}{AUTHORITY}host: a.test:81\n"), bad, "8.3.1").await;
     check(&format!("{rest}{AUTHORITY}host: a.test\nhost: a.test\n"), bad, "8.3.1").await;
     check(&format!("{rest}host: a.test\nhost: b.test\n"), bad, "8.3.1").await;
-    for authority in ["user@a.test", "user:pass@a.test", "a.test:port", "a_\"b", "a.test:99999", "."] {
+    for authority in
+        ["user@a.test", "user:pass@a.test", "a.test:port", "a_\"b", "a.test:99999", "."]
+    {
         let lines = format!("{rest}:authority: {authority}\n");
         let gateway = TestGateway::with_policies("[]");
         let mut client = Client::ready(&gateway).await;
@@ -144,7 +149,9 @@ async fn one_host_is_asked_for() {
         assert!(told == bad || told == MALFORMED, "{authority}: {told}");
         assert_eq!(gateway.seen(), Vec::<String>::new(), "{authority}");
     }
-    for authority in ["a.test/b", "a.test b", "a.test\r\nx: y", "a\u{0}", "a.test?x", "a.test#x", "@"] {
+    for authority in
+        ["a.test/b", "a.test b", "a.test\r\nx: y", "a\u{0}", "a.test?x", "a.test#x", "@"]
+    {
         let all = [block(&rest), field(b":authority", authority.as_bytes())].concat();
         refused(&frame(HEADERS, WHOLE, 1, &all), MALFORMED, &format!("8.3.1: {authority:?}")).await;
     }
@@ -168,15 +175,28 @@ async fn the_host_may_stand_in_either_place() {
 #[tokio::test(start_paused = true)]
 async fn connect_is_refused() {
     let plain = ":method: CONNECT\n:authority: a.test:443\n";
-    refused(&frame(HEADERS, END_HEADERS, 1, &block(plain)), "1:501 method_unsupported, 1:NO_ERROR", "8.5")
-        .await;
+    refused(
+        &frame(HEADERS, END_HEADERS, 1, &block(plain)),
+        "1:501 method_unsupported, 1:NO_ERROR",
+        "8.5",
+    )
+    .await;
     check(plain, "1:501 method_unsupported", "8.5").await;
     let extended = format!(":method: CONNECT\n:protocol: websocket\n{SCHEME}{PATH}{AUTHORITY}");
     check(&extended, MALFORMED, "RFC 8441, 3: the setting is not given").await;
-    check(&format!(":protocol: websocket\n{METHOD}{SCHEME}{PATH}{AUTHORITY}"), MALFORMED, "RFC 8441").await;
+    check(
+        &format!(":protocol: websocket\n{METHOD}{SCHEME}{PATH}{AUTHORITY}"),
+        MALFORMED,
+        "RFC 8441",
+    )
+    .await;
     check(&format!(":method: CONNECT\n{SCHEME}{PATH}{AUTHORITY}"), MALFORMED, "8.5").await;
-    check(&format!(":method: TRACE\n{SCHEME}{PATH}{AUTHORITY}"), "1:501 method_unsupported", "9110, 9.3.8")
-        .await;
+    check(
+        &format!(":method: TRACE\n{SCHEME}{PATH}{AUTHORITY}"),
+        "1:501 method_unsupported",
+        "9110, 9.3.8",
+    )
+    .await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -200,11 +220,15 @@ async fn headers_of_a_connection_are_malformed() {
 
 #[tokio::test(start_paused = true)]
 async fn names_and_values_hold_nothing_that_http_1_reads_differently() {
-    for name in ["X-A", "x A", "x:a", "x\u{0}a", "x\r\na", "", "x\u{7f}", "x,a", "ä", "content-Length"] {
+    for name in
+        ["X-A", "x A", "x:a", "x\u{0}a", "x\r\na", "", "x\u{7f}", "x,a", "ä", "content-Length"]
+    {
         let all = [head(""), field(name.as_bytes(), b"1")].concat();
         refused(&frame(HEADERS, WHOLE, 1, &all), GONE, &format!("8.2.1, name {name:?}")).await;
     }
-    for value in ["a\r\nx: y", "a\nb", "a\rb", "a\u{0}b", "\u{b}", "a\u{7f}", "a\r\n\r\nGET / HTTP/1.1"] {
+    for value in
+        ["a\r\nx: y", "a\nb", "a\rb", "a\u{0}b", "\u{b}", "a\u{7f}", "a\r\n\r\nGET / HTTP/1.1"]
+    {
         let all = [head(""), field(b"x-a", value.as_bytes())].concat();
         refused(&frame(HEADERS, WHOLE, 1, &all), GONE, &format!("8.2.1, value {value:?}")).await;
     }
@@ -284,7 +308,9 @@ async fn trailers_are_the_end_and_hold_nothing_that_frames_or_routes() {
     let data = frame(DATA, 0, 1, b"hello");
     let gateway = TestGateway::with_policies("[]");
     let mut client = Client::ready(&gateway).await;
-    let trailers = block("x-sum: 1\nhost: b.test\ncontent-length: 9\nx-yett-consumer: admin\nx-forwarded-for: ::1\nauthorization: x\n");
+    let trailers = block(
+        "x-sum: 1\nhost: b.test\ncontent-length: 9\nx-yett-consumer: admin\nx-forwarded-for: ::1\nauthorization: x\n",
+    );
     let whole = [post(1, ""), data.clone(), frame(HEADERS, WHOLE, 1, &trailers)].concat();
     assert_eq!(client.say(&whole).await, "1:200");
     let seen = gateway.seen().pop().unwrap();

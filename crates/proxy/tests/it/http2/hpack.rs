@@ -75,8 +75,7 @@ impl Decoder {
                 first => {
                     let is_kept = first & 0x40 != 0;
                     let index = integer(&mut block, if is_kept { 6 } else { 4 });
-                    let name =
-                        if index == 0 { string(&mut block) } else { self.indexed(index).0 };
+                    let name = if index == 0 { string(&mut block) } else { self.indexed(index).0 };
                     let field = (name, string(&mut block));
                     if is_kept {
                         self.dynamic.insert(0, field.clone());

@@ -62,6 +62,8 @@ pub(crate) struct Ask {
     pub(crate) trailers: Pairs,
     /// Whether the client waits with the body until it is asked for.
     pub(crate) expects: bool,
+    /// Whether it does not, even if it would by itself.
+    pub(crate) hurries: bool,
 }
 
 impl Ask {
@@ -78,8 +80,15 @@ impl Ask {
     }
 
     fn new(method: &'static str, path: &str) -> Self {
-        let path = path.to_owned();
-        Self { method, path, headers: vec![], body: None, trailers: vec![], expects: false }
+        Self {
+            method,
+            path: path.to_owned(),
+            headers: vec![],
+            body: None,
+            trailers: vec![],
+            expects: false,
+            hurries: false,
+        }
     }
 
     /// With one more header.

@@ -40,6 +40,7 @@ pub(crate) const CASES: &[Case] = &[
     case("trailers of the request", uploads::trailers),
     case("100-continue granted", uploads::granted),
     case("100-continue refused", uploads::refused),
+    case("answer amid the upload", ends::answered_early),
     case("client leaves, by length", ends::client_leaves_by_length),
     case("client leaves, in chunks", ends::client_leaves_in_chunks),
     case("backend dies, by length", ends::backend_dies_by_length),

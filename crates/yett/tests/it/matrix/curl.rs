@@ -57,6 +57,9 @@ impl Curl {
     }
 
     fn body(&self, command: &mut Command, ask: &Ask) {
+        if ask.hurries {
+            command.args(["-H", "expect:"]);
+        }
         if ask.expects {
             command.args(["-H", "expect: 100-continue"]);
             if self.version != PRIOR_KNOWLEDGE {

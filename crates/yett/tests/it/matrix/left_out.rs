@@ -53,6 +53,11 @@ pub(crate) const LEFT_OUT: &[LeftOut] = &[
         &["keep-alive"],
         "curl 7.88 fails at its second request by HTTP/2 without negotiation, whoever it asks",
     ),
+    of_clients(
+        &[Client::Curl2],
+        &["answer amid the upload", "100-continue refused"],
+        "curl 7.88 loses what comes by HTTP/2 before a reset that only ends the upload (RFC 9113, 8.1)",
+    ),
     of_clients(&[Client::Wrk], CHUNKED_UPLOADS, "wrk writes bodies by their length only"),
     of_clients(&[Client::Wrk], &["HEAD"], "wrk waits for a body that an answer to HEAD has not"),
     of_clients(

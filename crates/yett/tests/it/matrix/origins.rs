@@ -15,6 +15,7 @@
 //! | `/dies/length`, `/dies/chunked` | the beginning of a body; then the connection ends |
 //! | `PUT /store/NAME` | what was sent, as a report; told as `whole NAME` or `broken NAME` |
 //! | `PUT /hold/NAME` | the same, but reading stops (`began NAME`) until the test says `NAME` |
+//! | `PUT /early/NAME` | 413 before the body is read |
 //! | `PUT /refuse/NAME` | 403 to a client that waits with the body (`refused NAME`); if that comes all the same, `leaked NAME` |
 //!
 //! nginx and Caddy do by themselves what they can, and pass the rest on to Node's server, as they do
@@ -129,6 +130,7 @@ fn nginx(app: &str, large: &Path) -> Nginx {
          location = /empty {{ return 200; }}
          location = /none {{ return 204; }}
          location = /cookies {{ add_header set-cookie a=1; add_header set-cookie b=2; return 200 ok; }}
+         location /early/ {{ return 413; }}
          location /refuse/ {{ return 403; }}"
     ));
     let large = fs::read(large).unwrap();
@@ -205,6 +207,7 @@ http://:{port} {{
         respond /empty 200
         respond /none 204
         respond /cookies ok
+        respond /early/* early 413
         reverse_proxy {app}
     }}
 }}

@@ -23,10 +23,7 @@ fn check_chunked(client: Client, answer: &Answer) {
     assert_eq!(answer.header("content-length"), None, "{answer:?}");
     let has_chunks = !matches!(client.version(), "HTTP/1.0" | "HTTP/2");
     let coding = answer.header("transfer-encoding");
-    // Pages are not shown how a body came.
-    if !has_chunks || client != Client::Chromium11 {
-        assert_eq!(coding, has_chunks.then_some("chunked"), "{answer:?}");
-    }
+    assert_eq!(coding, has_chunks.then_some("chunked"), "{answer:?}");
 }
 
 pub(super) fn connections_are_kept(pair: &mut Pair) {

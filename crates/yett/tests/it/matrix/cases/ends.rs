@@ -4,6 +4,16 @@ use super::super::asking::{Ask, Framing};
 use super::super::clients::Client;
 use super::super::pair::Pair;
 
+/// An answer is worth nothing if the connection is cut off before the client could read it.
+pub(super) fn answered_early(pair: &mut Pair) {
+    let mut ask = Ask::put("/early/it", &pair.contents.large, Framing::Length);
+    ask.hurries = true;
+    let answer = pair.ask(&ask);
+    assert_eq!(answer.status, 413, "{answer:?}");
+    let answer = pair.ask(&Ask::get("/page.html"));
+    assert_eq!(answer.status, 200, "{answer:?}");
+}
+
 pub(super) fn client_leaves_by_length(pair: &mut Pair) {
     client_leaves(pair, Framing::Length, "left-by-length");
 }

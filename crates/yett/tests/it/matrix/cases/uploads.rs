@@ -1,7 +1,6 @@
 //! What is sent.
 
 use super::super::asking::{Answer, Ask, Content, Framing, all};
-use super::super::clients::Client;
 use super::super::pair::Pair;
 
 /// Sends a body and takes the backend's word for what arrived.
@@ -103,7 +102,7 @@ pub(super) fn refused(pair: &mut Pair) {
     // What follows must not be taken for the body by the backend, nor the body for what follows.
     let small = pair.contents.small.clone();
     store(pair, &small, Framing::Length);
-    if pair.origin.is_direct() && pair.client != Client::Curl2 {
+    if pair.origin.is_direct() {
         pair.server.expect(&["refused"], "it");
         assert_eq!(pair.server.count("leaked", "it"), 0, "the body came to the backend");
     }
