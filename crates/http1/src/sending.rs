@@ -22,6 +22,7 @@ pub struct Sending {
     takes_trailers: bool,
     /// Bytes still owed, if their number was announced.
     left: Option<u64>,
+    is_until_close: bool,
     is_touched: bool,
     state: State,
 }
@@ -45,6 +46,7 @@ impl Sending {
             is_chunked: framing == Framing::Chunked,
             takes_trailers,
             left,
+            is_until_close: framing == Framing::UntilClose,
             is_touched: false,
             state: if is_bodiless { State::Done } else { State::Going },
         }
@@ -60,6 +62,13 @@ impl Sending {
     #[must_use]
     pub const fn cut(&self) -> Option<&BoxError> {
         if let State::Cut(error) = &self.state { Some(error) } else { None }
+    }
+
+    /// Whether only the end of the connection tells where it ends, so that one that was cut off would
+    /// look whole.
+    #[must_use]
+    pub const fn ends_with_connection(&self) -> bool {
+        self.is_until_close
     }
 
     /// The body, if nothing was taken of it.

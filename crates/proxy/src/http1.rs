@@ -152,10 +152,10 @@ impl<I: Stream> Client<I> {
         facts.keeps_alive &= !is_draining.load(Ordering::Relaxed) && self.can_go_on(&facts);
         let (mut body, keeps_alive) = answer::begin(response, &facts, self.out.small());
         let sent = poll_fn(|cx| self.poll_send(&mut body, cx)).await;
-        drop(body);
-        if sent.is_err() {
+        if sent.is_err() && body.ends_with_connection() {
             lock(&self.wire).io.reset();
         }
+        drop(body);
         sent?;
         if !keeps_alive {
             return Ok(false);

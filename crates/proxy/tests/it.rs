@@ -12,6 +12,8 @@ mod it {
     mod headers;
     /// Requests that two programs may read differently.
     mod smuggling;
+    /// The hostile table.
+    mod hostile;
     /// Requests that are too large.
     mod sizes;
     /// From host, path and method to a route.

@@ -47,9 +47,10 @@ impl Http1 {
         }
     }
 
-    /// Whether it can be used: the target has neither closed it nor said anything unasked.
-    pub(crate) fn is_open(&mut self) -> bool {
-        let mut context = Context::from_waker(Waker::noop());
+    /// Whether it can be used: the target has neither closed it nor said anything unasked. If it can,
+    /// `waker` is told when that changes.
+    pub(crate) fn is_open(&mut self, waker: &Waker) -> bool {
+        let mut context = Context::from_waker(waker);
         poll_fill(&mut self.io, &mut self.input, 1, &mut context).is_pending()
     }
 }

@@ -3,16 +3,18 @@
 
 use crate::connect::{ConnectError, Http2, Link};
 use crate::http1::Http1;
+use crate::target::Task;
 use base::caps::STREAMS_PER_LINK;
 use http::Request;
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http2};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::task::{Wake, Waker};
 use std::time::{Duration, Instant};
 use telemetry::Sharded;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use traffic::Body;
 
 /// The connections to one target that were made in the same way.
@@ -22,12 +24,16 @@ pub(crate) struct Pool {
     prefers_http1: AtomicBool,
     idle_max: AtomicUsize,
     idle_timeout_ms: AtomicU64,
-    pub(crate) sweeping: Mutex<Option<crate::target::Task>>,
+    pub(crate) sweeping: Mutex<Option<Task>>,
 }
 
 /// The connections of one worker.
 pub(crate) struct Shelf {
     http1: Mutex<Vec<Idle>>,
+    /// Told when anything happens on an idle connection, which can only be its end.
+    ended: Waker,
+    ends: Arc<Ends>,
+    watching: OnceLock<Task>,
     http2: Mutex<Vec<Shared>>,
     /// Lets one request at a time open a connection that others will share.
     pub(crate) gate: Semaphore,
@@ -151,10 +157,19 @@ impl Pool {
         }
     }
 
-    /// Puts a connection back whose answer has ended.
-    pub(crate) fn put(&self, worker: usize, link: Http1, now: Instant) {
+    /// Puts a connection back whose answer has ended. From now on it is closed as soon as its target
+    /// does so, or says anything.
+    pub(crate) fn put(self: &Arc<Self>, worker: usize, mut link: Http1, now: Instant) {
         let idle_max = self.idle_max.load(Ordering::Relaxed);
-        let mut idle = lock(&self.shelf(worker).http1);
+        let shelf = self.shelf(worker);
+        if !link.is_open(&shelf.ended) {
+            return;
+        }
+        shelf.watching.get_or_init(|| {
+            let watch = watch(Arc::downgrade(self), worker, Arc::clone(&shelf.ends));
+            Task::of(tokio::spawn(watch).abort_handle())
+        });
+        let mut idle = lock(&shelf.http1);
         if idle.len() < idle_max {
             idle.push(Idle { link, since: now });
         }
@@ -165,10 +180,7 @@ impl Pool {
         let limit = self.idle_timeout();
         let is_fresh = |since: Instant| now.saturating_duration_since(since) < limit;
         for shelf in self.shelves.cells() {
-            let is_kept = |idle: &mut Idle| is_fresh(idle.since) && idle.link.is_open();
-            // Collected first: closing belongs after the lock.
-            let closed: Vec<_> = lock(&shelf.http1).extract_if(.., |idle| !is_kept(idle)).collect();
-            drop(closed);
+            shelf.keep_http1(|idle| is_fresh(idle.since));
             let is_kept = |shared: &mut Shared| {
                 let is_used = shared.link.open.load(Ordering::Relaxed) > 0;
                 is_used || (is_fresh(shared.used) && shared.link.is_usable())
@@ -182,8 +194,12 @@ impl Pool {
 
 impl Shelf {
     fn new() -> Self {
+        let ends = Arc::new(Ends::default());
         Self {
             http1: Mutex::default(),
+            ended: Waker::from(Arc::clone(&ends)),
+            ends,
+            watching: OnceLock::new(),
             http2: Mutex::default(),
             gate: Semaphore::new(1),
             failures: Mutex::default(),
@@ -199,11 +215,19 @@ impl Shelf {
         let mut idle = lock(&self.http1);
         while let Some(Idle { mut link, since }) = idle.pop() {
             let is_expired = now.saturating_duration_since(since) >= idle_timeout;
-            if !is_expired && may_use(link.address) && link.is_open() {
+            if !is_expired && may_use(link.address) && link.is_open(&self.ended) {
                 return Some(link);
             }
         }
         None
+    }
+
+    /// Closes the idle connections that are not wanted, and those that have ended.
+    fn keep_http1(&self, is_wanted: impl Fn(&Idle) -> bool) {
+        let is_over = |idle: &mut Idle| !is_wanted(idle) || !idle.link.is_open(&self.ended);
+        // Collected first: closing belongs after the lock.
+        let closed: Vec<_> = lock(&self.http1).extract_if(.., is_over).collect();
+        drop(closed);
     }
 
     fn join_http2(
@@ -242,6 +266,25 @@ impl Shelf {
     pub(crate) fn fail(&self, error: &ConnectError) {
         let mut failures = lock(&self.failures);
         *failures = (failures.0.wrapping_add(1), Some(error.clone()));
+    }
+}
+
+/// Ends of idle connections that nobody has looked at yet.
+#[derive(Default)]
+struct Ends(Notify);
+
+impl Wake for Ends {
+    fn wake(self: Arc<Self>) {
+        self.0.notify_one();
+    }
+}
+
+/// Closes connections of a worker's shelf as they end, for as long as there is the pool.
+async fn watch(pool: Weak<Pool>, worker: usize, ends: Arc<Ends>) {
+    loop {
+        ends.0.notified().await;
+        let Some(pool) = pool.upgrade() else { return };
+        pool.shelf(worker).keep_http1(|_| true);
     }
 }
 

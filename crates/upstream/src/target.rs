@@ -46,6 +46,11 @@ struct Known {
 pub(crate) struct Task(AbortHandle);
 
 impl Task {
+    /// One that was started elsewhere.
+    pub(crate) const fn of(handle: AbortHandle) -> Self {
+        Self(handle)
+    }
+
     /// Starts it where it cannot stall traffic.
     pub(crate) fn start(world: &World, task: impl Future<Output = ()> + Send + 'static) -> Self {
         Self(world.background.spawn(task).abort_handle())

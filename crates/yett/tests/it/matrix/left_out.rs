@@ -56,7 +56,13 @@ pub(crate) const LEFT_OUT: &[LeftOut] = &[
     of_clients(
         &[Client::Curl2],
         &["answer amid the upload", "100-continue refused"],
-        "curl 7.88 loses what comes by HTTP/2 before a reset that only ends the upload (RFC 9113, 8.1)",
+        "curl 7.88 loses an answer by HTTP/2 before a reset that only ends the upload (RFC 9113, 8.1), \
+         whoever it asks",
+    ),
+    of_clients(
+        &[Client::Httpx2],
+        &["answer amid the upload"],
+        "httpx looks for an answer by HTTP/2 only when all is sent, whoever it asks",
     ),
     of_clients(&[Client::Wrk], CHUNKED_UPLOADS, "wrk writes bodies by their length only"),
     of_clients(&[Client::Wrk], &["HEAD"], "wrk waits for a body that an answer to HEAD has not"),

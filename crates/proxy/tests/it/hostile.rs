@@ -1,0 +1,16 @@
+//! The hostile table: traffic that means harm. A row is raw bytes in, the promised outcome, the clause that
+//! it rests on, and the exact bytes that the other side saw. `docs/reference/hostile.md` is made of it.
+//!
+//! Each row is sent whole, behind a good message, byte by byte, and in two pieces cut at each place: the
+//! outcome is the same. For each row the growth of memory is measured and bounded.
+
+/// What a row is.
+mod row;
+/// Bytes as text.
+mod text;
+/// A backend that writes down what it sees.
+mod recorder;
+/// A client that sends pieces and listens, and what memory that takes.
+mod talk;
+/// Requests over HTTP/1.
+mod http1;
