@@ -214,7 +214,8 @@ fn hyper_response(bytes: &[u8], method: Method) -> Seen<String> {
         };
         let mut answer = pin!(answer);
         std::future::poll_fn(|cx| {
-            let _ = Pin::new(&mut connection).poll(cx);
+            // What breaks the connection is told by the answer as well.
+            drop(Pin::new(&mut connection).poll(cx));
             answer.as_mut().poll(cx)
         })
         .await
@@ -232,7 +233,7 @@ fn hyper_response(bytes: &[u8], method: Method) -> Seen<String> {
 
 async fn collect(start: String, headers: &HeaderMap, body: Incoming) -> Option<Message> {
     let body = body.collect().await.ok()?;
-    let trailers = body.trailers().map(|trailers| list(trailers)).unwrap_or_default();
+    let trailers = body.trailers().map(list).unwrap_or_default();
     Some(Message { start, fields: list(headers), body: body.to_bytes().to_vec(), trailers })
 }
 

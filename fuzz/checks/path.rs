@@ -33,8 +33,9 @@ fn decode(canonical: &str) -> Vec<u8> {
     let mut decoded = Vec::new();
     let mut bytes = canonical.bytes();
     while let Some(byte) = bytes.next() {
-        let mut digit = || char::from(bytes.next().unwrap()).to_digit(16).unwrap() as u8;
-        decoded.push(if byte == b'%' { digit() * 16 + digit() } else { byte });
+        let mut digit = || char::from(bytes.next().unwrap()).to_digit(16).unwrap();
+        let byte = if byte == b'%' { digit() * 16 + digit() } else { byte.into() };
+        decoded.push(u8::try_from(byte).unwrap());
     }
     decoded
 }

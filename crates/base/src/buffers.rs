@@ -39,7 +39,7 @@ pub fn release(buffer: &mut BytesMut) {
 }
 
 /// Reads once, behind what is in the buffer, with room for at least `room` bytes. Zero bytes are the end.
-/// A buffer that got nothing is not kept.
+/// A buffer that was lent for it and got nothing goes back.
 ///
 /// # Errors
 /// What the stream says.
@@ -49,14 +49,15 @@ pub fn poll_fill<I: AsyncRead + Unpin>(
     room: usize,
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<usize>> {
-    if buffer.capacity() == 0 {
+    let is_lent = buffer.capacity() == 0;
+    if is_lent {
         *buffer = lend();
     }
     if buffer.capacity() - buffer.len() < room.clamp(1, BUFFER_BYTES) {
         buffer.reserve(room.max(BUFFER_BYTES));
     }
     let read = pin!(io.read_buf(buffer)).poll(cx);
-    if read.is_pending() {
+    if is_lent && read.is_pending() {
         release(buffer);
     }
     read

@@ -86,9 +86,9 @@ pub struct BadHead {
     pub version: Option<Version>,
 }
 
-/// Takes the head of a request off the front of `buffer`; nothing if more bytes are needed. Bytes need
-/// not be more than [`HEAD_BYTES_MAX`] and one at a time for a verdict. `scan` is new with every
-/// connection, and remembers what was searched from one call to the next.
+/// Takes the head of a request off the front of `buffer`; nothing if more bytes are needed. With
+/// [`HEAD_BYTES_MAX`] bytes and two more there is a verdict at the latest. `scan` stays with the
+/// connection; it remembers what was searched, and starts anew behind every head.
 ///
 /// # Errors
 /// Why the request is refused; the connection is of no use then. What is certain before the head is
@@ -108,8 +108,9 @@ pub fn request(
     request.map(Some).map_err(|refusal| BadHead::read(refusal, &head))
 }
 
-/// Takes the head of an answer off the front of `buffer`; nothing if more bytes are needed. Answers
-/// of all kinds are handed out, informational ones (1xx) too.
+/// Takes the head of an answer off the front of `buffer`; nothing if more bytes are needed. With
+/// [`UPSTREAM_HEAD_BYTES_MAX`] bytes and two more there is a verdict at the latest. Answers of all
+/// kinds are handed out, informational ones (1xx) too. `scan` stays with the connection.
 ///
 /// # Errors
 /// Why the answer is refused; the connection is of no use then.

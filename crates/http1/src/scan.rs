@@ -7,7 +7,7 @@ use base::caps::{EMPTY_LINES_MAX, FIRST_LINE_BYTES_MAX};
 use bytes::{Buf as _, BytesMut};
 use memchr::memchr3;
 
-/// How far a buffer was searched. A new one is needed for every message.
+/// How far the head at the front of a connection's buffer was searched.
 #[derive(Clone, Debug, Default)]
 pub struct Scan {
     /// Bytes that were searched.

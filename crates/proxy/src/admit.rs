@@ -7,6 +7,7 @@ use http::header::{
 };
 use http::uri::PathAndQuery;
 use http::{Method, Version};
+use smallvec::SmallVec;
 use std::borrow::Cow;
 use std::sync::Arc;
 use traffic::exchange::{Attempts, Connection, Exchange, Notes, Record};
@@ -216,14 +217,18 @@ pub fn strip_hop_by_hop(headers: &mut Headers) {
     if !headers.names().any(is_hop_by_hop) {
         return;
     }
-    if headers.contains(CONNECTION) {
-        let named: Vec<HeaderName> = headers
-            .all(CONNECTION)
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
-            .filter(|name| *name != CONTENT_LENGTH && *name != HOST && *name != TE)
-            .collect();
+    // The usual options name no header.
+    let named: SmallVec<[HeaderName; 2]> = headers
+        .all(CONNECTION)
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .filter(|name| !name.eq_ignore_ascii_case("keep-alive"))
+        .filter(|name| !name.eq_ignore_ascii_case("close"))
+        .filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok())
+        .filter(|name| *name != CONTENT_LENGTH && *name != HOST && *name != TE)
+        .collect();
+    if !named.is_empty() {
         headers.retain(|name, _| !named.contains(name));
     }
     let wants_trailers = headers.all(TE).any(|value| {

@@ -8,6 +8,7 @@
 pub mod head;
 mod body;
 mod stream;
+mod wire;
 mod meter;
 mod pulse;
 
@@ -18,16 +19,18 @@ use base::caps;
 use base::shutdown::{Phase, Signal};
 use bytes::Bytes;
 use http::Request;
-use meter::{Breach, Meter, Metered};
+use meter::{Breach, Meter};
 use pulse::{Beat, Look, Pulse};
 use std::future::poll_fn;
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use traffic::exchange::Connection;
+use wire::{Ends, Tap};
 
 /// Bytes of a header list as `h2` counts them. More than [`caps::HEAD_BYTES_MAX`], so that a request that
 /// is somewhat too large gets an answer that explains itself and a line in the log; `h2` gives a bare 431.
@@ -37,7 +40,8 @@ const HEADER_LIST_BYTES: usize = 2 * caps::HEAD_BYTES_MAX;
 struct Session<I> {
     worker: Arc<Worker>,
     connection: Arc<Connection>,
-    h2: H2<Metered<I>, Bytes>,
+    h2: H2<Ends<I>, Bytes>,
+    tap: Tap<I>,
     pings: Option<PingPong>,
     meter: Arc<Meter>,
     pulse: Pulse,
@@ -59,7 +63,7 @@ where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let meter = Arc::new(Meter::default());
-    let io = Metered::new(io, &meter);
+    let (io, tap) = wire::split(io, &meter);
     let limit = Duration::from_secs(caps::HEAD_TIMEOUT_S);
     let shaken = tokio::select! {
         biased;
@@ -79,7 +83,8 @@ where
     };
     let pings = h2.ping_pong();
     let pulse = Pulse::new();
-    Session { worker, connection, h2, pings, meter, pulse, opened: 0 }.run(signal).await
+    tap.gather();
+    Session { worker, connection, h2, tap, pings, meter, pulse, opened: 0 }.run(signal).await
 }
 
 /// `h2`'s knobs; every bound is a cap of ours.
@@ -100,6 +105,29 @@ fn builder() -> Builder {
     builder
 }
 
+type Accepted = Option<Result<(Request<RecvStream>, SendResponse<Bytes>), ::h2::Error>>;
+
+/// The next stream. While there is none, what `h2` has written goes out.
+///
+/// # Errors
+/// What the client's stream of bytes says.
+async fn next<I>(h2: &mut H2<Ends<I>, Bytes>, tap: &Tap<I>) -> io::Result<Accepted>
+where
+    I: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut accepted = pin!(h2.accept());
+    poll_fn(|cx| {
+        if let Poll::Ready(accepted) = accepted.as_mut().poll(cx) {
+            return Poll::Ready(Ok(accepted));
+        }
+        match tap.poll_flush(cx) {
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            _ => Poll::Pending,
+        }
+    })
+    .await
+}
+
 impl<I> Session<I>
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -112,7 +140,7 @@ where
         loop {
             tokio::select! {
                 biased;
-                accepted = self.h2.accept() => match accepted {
+                accepted = next(&mut self.h2, &self.tap) => match accepted? {
                     Some(Ok((request, respond))) => self.open(request, respond),
                     Some(Err(error)) => return Err(self.failed(error)),
                     None => return Ok(()),
@@ -145,10 +173,12 @@ where
             request,
             respond,
         );
-        drop(tokio::spawn(served));
+        // Boxed, since the runtime moves what it runs several times.
+        drop(tokio::spawn(Box::pin(served)));
     }
 
     fn beat(&mut self) -> Beat {
+        self.tap.rest();
         let (seen, opened) = (self.meter.beat(), self.opened);
         self.pulse.beat(Look { seen, opened, has_streams: self.h2.has_streams() })
     }

@@ -35,7 +35,7 @@ struct Tls {
 /// A connection that speaks HTTP.
 pub(crate) enum Link {
     /// HTTP/1.1: one request at a time.
-    Http1(Http1),
+    Http1(Box<Http1>),
     /// HTTP/2: many.
     Http2(Http2),
 }

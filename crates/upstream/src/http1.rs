@@ -36,15 +36,21 @@ pub(crate) struct Http1 {
 
 impl Http1 {
     /// On a stream on which nothing was said yet.
-    pub(crate) fn new(io: Box<dyn Io>, address: SocketAddr) -> Self {
-        Self {
+    pub(crate) fn new(io: Box<dyn Io>, address: SocketAddr) -> Box<Self> {
+        Box::new(Self {
             address,
             io,
             input: BytesMut::new(),
             scan: Scan::default(),
             out: Outbox::default(),
             alarm: Alarm::default(),
-        }
+        })
+    }
+
+    /// Gives back what it does not need while nobody uses it.
+    pub(crate) fn rest(&mut self) {
+        release(&mut self.input);
+        self.out.clear();
     }
 
     /// Whether it can be used: the target has neither closed it nor said anything unasked. If it can,
@@ -57,7 +63,7 @@ impl Http1 {
 
 /// A request on its way over a connection, until the head of its answer has come.
 struct Asking<'a> {
-    link: Http1,
+    link: Box<Http1>,
     method: &'a Method,
     call: &'a Call,
     body: Sending,
@@ -96,7 +102,7 @@ enum Broken {
 /// The head of an answer, and the connection on which its body is still to come.
 pub(crate) struct Answered {
     pub(crate) head: ResponseHead,
-    link: Http1,
+    link: Box<Http1>,
     /// What is left of the request.
     upload: Option<Sending>,
     /// The connection cannot serve again.
@@ -106,7 +112,7 @@ pub(crate) struct Answered {
 /// Sends a request and waits for the head of its answer; the body of the answer holds the connection and
 /// the seat until it ends.
 pub(crate) async fn send(
-    link: Http1,
+    link: Box<Http1>,
     reach: &Arc<Reach>,
     seat: &mut Option<Seat>,
     call: &Call,
@@ -140,7 +146,7 @@ pub(crate) async fn send(
 
 /// Sends a request and waits for the head of its answer.
 pub(crate) async fn ask(
-    mut link: Http1,
+    mut link: Box<Http1>,
     call: &Call,
     request: Request,
 ) -> Result<Answered, Failed> {
@@ -205,7 +211,7 @@ impl Asking<'_> {
         };
         loop {
             if !self.link.input.is_empty() {
-                let Http1 { scan, input, .. } = &mut self.link;
+                let Http1 { scan, input, .. } = &mut *self.link;
                 match ::http1::response(scan, input, self.method) {
                     Ok(None) => {}
                     Ok(Some(head)) => match self.consider(head) {
@@ -320,7 +326,7 @@ fn fault_of(error: &(dyn std::error::Error + 'static)) -> Fault {
 /// The body of an answer. It drives what is left of the request as well: a target may answer before it
 /// has taken all of it.
 struct Answer {
-    link: Option<Http1>,
+    link: Option<Box<Http1>>,
     decoder: Decoder,
     upload: Option<Sending>,
     /// The connection cannot serve again.
@@ -341,7 +347,6 @@ impl Answer {
             && link.out.is_empty()
             && link.input.is_empty()
         {
-            release(&mut link.input);
             link.alarm.clear();
             self.reach.put_back(self.worker, link);
         }

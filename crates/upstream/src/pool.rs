@@ -41,7 +41,7 @@ pub(crate) struct Shelf {
 }
 
 struct Idle {
-    link: Http1,
+    link: Box<Http1>,
     since: Instant,
 }
 
@@ -61,7 +61,7 @@ struct Carrier {
 /// A connection held for one request.
 pub(crate) enum Held {
     /// An HTTP/1.1 connection to itself.
-    Http1(Http1),
+    Http1(Box<Http1>),
     /// A stream's place on an HTTP/2 connection.
     Http2(Stream),
 }
@@ -159,7 +159,7 @@ impl Pool {
 
     /// Puts a connection back whose answer has ended. From now on it is closed as soon as its target
     /// does so, or says anything.
-    pub(crate) fn put(self: &Arc<Self>, worker: usize, mut link: Http1, now: Instant) {
+    pub(crate) fn put(self: &Arc<Self>, worker: usize, mut link: Box<Http1>, now: Instant) {
         let idle_max = self.idle_max.load(Ordering::Relaxed);
         let shelf = self.shelf(worker);
         if !link.is_open(&shelf.ended) {
@@ -211,7 +211,7 @@ impl Shelf {
         now: Instant,
         idle_timeout: Duration,
         may_use: &dyn Fn(SocketAddr) -> bool,
-    ) -> Option<Http1> {
+    ) -> Option<Box<Http1>> {
         let mut idle = lock(&self.http1);
         while let Some(Idle { mut link, since }) = idle.pop() {
             let is_expired = now.saturating_duration_since(since) >= idle_timeout;
@@ -224,7 +224,10 @@ impl Shelf {
 
     /// Closes the idle connections that are not wanted, and those that have ended.
     fn keep_http1(&self, is_wanted: impl Fn(&Idle) -> bool) {
-        let is_over = |idle: &mut Idle| !is_wanted(idle) || !idle.link.is_open(&self.ended);
+        let is_over = |idle: &mut Idle| {
+            idle.link.rest();
+            !is_wanted(idle) || !idle.link.is_open(&self.ended)
+        };
         // Collected first: closing belongs after the lock.
         let closed: Vec<_> = lock(&self.http1).extract_if(.., is_over).collect();
         drop(closed);

@@ -136,7 +136,7 @@ impl Reach {
     }
 
     /// Puts a connection back whose answer has ended.
-    pub(crate) fn put_back(&self, worker: usize, link: Http1) {
+    pub(crate) fn put_back(&self, worker: usize, link: Box<Http1>) {
         self.pool.put(worker, link, self.clock.now());
     }
 

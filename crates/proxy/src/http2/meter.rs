@@ -8,11 +8,8 @@
 use base::caps;
 use h2::Reason;
 use std::future::poll_fn;
-use std::io::{self, IoSlice};
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 
 /// Why a connection is broken off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,6 +121,25 @@ impl Meter {
         Seen { head: tally.head(), ..tally.seen }
     }
 
+    /// Takes what was read.
+    pub(super) fn read(&self, bytes: &[u8]) {
+        self.lock().feed(bytes);
+    }
+
+    /// Whether the connection must be broken off.
+    pub(super) fn is_breached(&self) -> bool {
+        self.lock().breach.is_some()
+    }
+
+    /// So many bytes went out, or the client takes none.
+    pub(super) fn wrote(&self, written: Poll<usize>) {
+        let seen = &mut self.lock().seen;
+        seen.is_blocked = written.is_pending();
+        if let Poll::Ready(count) = written {
+            seen.written += count as u64;
+        }
+    }
+
     /// A stream was answered.
     pub(super) fn answered(&self) {
         self.lock().earn_resets(1);
@@ -202,12 +218,6 @@ impl Tally {
         }
     }
 
-    fn wrote(&mut self, written: &Poll<io::Result<usize>>) {
-        self.seen.is_blocked = written.is_pending();
-        if let Poll::Ready(Ok(count)) = written {
-            self.seen.written += *count as u64;
-        }
-    }
 }
 
 // Kinds of frames and their flags (RFC 9113, 6).
@@ -299,72 +309,5 @@ impl Scan {
         if self.payload == 0 && self.block == Block::Last {
             self.block = Block::Outside;
         }
-    }
-}
-
-/// A client's stream of bytes, counted.
-#[derive(Debug)]
-pub(super) struct Metered<I> {
-    io: I,
-    meter: Arc<Meter>,
-}
-
-impl<I> Metered<I> {
-    pub(super) fn new(io: I, meter: &Arc<Meter>) -> Self {
-        Self { io, meter: Arc::clone(meter) }
-    }
-}
-
-impl<I: AsyncRead + Unpin> AsyncRead for Metered<I> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.meter.lock().breach.is_some() {
-            // Nothing more is read; the connection's task ends it next.
-            return Poll::Pending;
-        }
-        let before = buffer.filled().len();
-        let read = Pin::new(&mut self.io).poll_read(cx, buffer);
-        let new = buffer.filled().get(before..).unwrap_or_default();
-        if !new.is_empty() {
-            self.meter.lock().feed(new);
-        }
-        read
-    }
-}
-
-impl<I: AsyncWrite + Unpin> AsyncWrite for Metered<I> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        data: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.io).poll_write(cx, data);
-        self.meter.lock().wrote(&written);
-        written
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        data: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.io).poll_write_vectored(cx, data);
-        self.meter.lock().wrote(&written);
-        written
     }
 }

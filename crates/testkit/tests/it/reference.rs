@@ -2,6 +2,7 @@
 //! code. `make bless` writes them anew.
 
 use super::tables::{Tables, choices, referred, text};
+use http1::REFUSALS;
 use policy::{KINDS, Kind, ORDER, policy_schema};
 use serde_json::{Map, Value};
 use std::fmt::Write as _;
@@ -35,6 +36,27 @@ passed on.
         writeln!(page, "| `{name}` | {status} | {blame} | {title} | {about} |").unwrap();
     }
     committed("docs/reference/faults.md", &page);
+}
+
+#[test]
+fn the_reference_of_refusals_is_fresh() {
+    let mut page = format!(
+        "{GENERATED}
+# Refusals
+
+What breaks the rules of HTTP/1 is refused, and its connection closed. The reason is the label of the metric
+`yett_protocol_errors_total`; a request also gets an answer with the [fault](faults.md), and the detail in it. [The HTTP engine](../http-engine.md)
+tells why the rules are what they are.
+
+| reason | fault | detail | clause |
+|---|---|---|---|
+"
+    );
+    for row in REFUSALS {
+        let fault = row.code.name();
+        writeln!(page, "| `{}` | `{fault}` | {} | {} |", row.name, row.detail, row.clause).unwrap();
+    }
+    committed("docs/reference/refusals.md", &page);
 }
 
 #[test]

@@ -19,7 +19,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("proxy", &["base", "telemetry", "traffic", "http1"]),
     (
         "testkit",
-        &["base", "telemetry", "model", "traffic", "upstream", "policy", "compile", "proxy"],
+        &["base", "telemetry", "model", "traffic", "upstream", "policy", "compile", "proxy", "http1"],
     ),
     ("yett", &["base", "telemetry", "model", "traffic", "upstream", "policy", "compile", "proxy"]),
 ];

@@ -43,7 +43,7 @@ fn wrk_and_all_backends_understand_each_other() {
 
 #[test]
 fn http_client_of_python_and_all_backends_understand_each_other() {
-    check(Client::HttpClient);
+    check(Client::PythonHttp);
 }
 
 #[test]
@@ -88,7 +88,8 @@ fn every_cell_that_is_left_out_is_of_the_table_and_is_left_out_once() {
         for origin in Origin::ALL {
             for case in CASES {
                 let is_it = |out: &&left_out::LeftOut| {
-                    out.clients.contains(&client) && out.cases.contains(&case.name)
+                    out.clients.contains(&client)
+                        && out.cases.contains(&case.name)
                         && out.origins.contains(&origin)
                 };
                 let of_clients = LEFT_OUT.iter().filter(is_it);

@@ -83,7 +83,7 @@ fn launch(folder: &Path, address: &str) -> Option<Child> {
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
-        .expect("nginx is installed");
+        .expect("nginx is there; `make needs` installs it");
     let told = Lines::of(child.stderr.take().unwrap());
     until("nginx serves", || match child.try_wait().unwrap() {
         Some(_) if told.text().contains("Address already in use") => Some(false),
@@ -120,7 +120,7 @@ impl Python {
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
-            .expect("python3 is installed");
+            .expect("python3 is there; `make needs` installs it");
         let told = Lines::of(child.stdout.take().unwrap());
         let port = told.find("the port", |line| {
             let (_, after) = line.split_once(" port ")?;

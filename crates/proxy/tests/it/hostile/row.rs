@@ -1,7 +1,9 @@
 //! What a row of the table is, and how tables write rows.
 
-/// The growth of memory that a row may cause in all: in the gateway, in the pipes and in the test itself.
-pub(crate) const GROWTH_BYTES_MAX: u64 = 512 << 10;
+/// Bytes by which memory may grow in all for a row: in the gateway, in the pipes and in the test itself.
+pub(crate) const GROWTH_MAX: u64 = 96 << 10;
+/// The same for rows that try to make it grow.
+pub(crate) const FLOOD_GROWTH_MAX: u64 = 512 << 10;
 
 /// Rows that belong together.
 #[derive(Clone, Copy)]
@@ -40,7 +42,7 @@ pub(crate) struct Row {
     pub(crate) then: Then,
     pub(crate) cut: Cut,
     /// Statuses and fault codes of all answers, and whether the connection is closed.
-    pub(crate) outcome: &'static str,
+    pub(crate) outcome: String,
     /// What the gateway counts; nothing if it is one word of `|`.
     pub(crate) reason: &'static str,
     /// Messages that the backend saw, `{added}` standing for the fields that the gateway adds.
@@ -55,7 +57,7 @@ impl Row {
         name: &'static str,
         clause: &'static str,
         bytes: impl Into<Vec<u8>>,
-        outcome: &'static str,
+        outcome: impl Into<String>,
     ) -> Self {
         Self {
             name,
@@ -63,10 +65,10 @@ impl Row {
             cases: vec![bytes.into()],
             then: Then::Asks,
             cut: Cut::Anywhere,
-            outcome,
+            outcome: outcome.into(),
             reason: "",
             saw: Vec::new(),
-            growth_max: GROWTH_BYTES_MAX,
+            growth_max: GROWTH_MAX,
             peers: None,
         }
     }
@@ -76,7 +78,7 @@ impl Row {
         name: &'static str,
         clause: &'static str,
         cases: impl IntoIterator<Item = impl Into<Vec<u8>>>,
-        outcome: &'static str,
+        outcome: impl Into<String>,
     ) -> Self {
         let cases = cases.into_iter().map(Into::into).collect();
         Self { cases, ..Self::new(name, clause, "", outcome) }

@@ -18,7 +18,7 @@ pub(crate) enum Client {
     /// Without negotiation.
     Curl2,
     Wrk,
-    HttpClient,
+    PythonHttp,
     Httpx11,
     /// Without negotiation.
     Httpx2,
@@ -50,7 +50,7 @@ impl Client {
         Self::Curl11,
         Self::Curl2,
         Self::Wrk,
-        Self::HttpClient,
+        Self::PythonHttp,
         Self::Httpx11,
         Self::Httpx2,
         Self::NodeHttp,
@@ -72,7 +72,7 @@ impl Client {
             Self::Curl11 => Box::new(Curl::new("--http1.1", &base)),
             Self::Curl2 => Box::new(Curl::new(PRIOR_KNOWLEDGE, &base)),
             Self::Wrk => Box::new(Wrk::new(&base)),
-            Self::HttpClient => scripted(script("client_http.py")),
+            Self::PythonHttp => scripted(script("client_http.py")),
             Self::Httpx11 => with("client_httpx.py", Path::new("1.1")),
             Self::Httpx2 => with("client_httpx.py", Path::new("2")),
             Self::NodeHttp => scripted(script("client_http.mjs")),
@@ -129,7 +129,7 @@ impl Client {
             Self::Curl2 | Self::Httpx2 | Self::Chromium2 => {
                 Err("the gateway's HTTP/2 has no way to send them")
             }
-            Self::Wrk | Self::HttpClient => Err("it takes the first head for the answer"),
+            Self::Wrk | Self::PythonHttp => Err("it takes the first head for the answer"),
             Self::Httpx11 | Self::NodeFetch | Self::Chromium11 => Err("it tells nobody of them"),
         }
     }

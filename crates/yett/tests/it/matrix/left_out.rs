@@ -72,14 +72,14 @@ pub(crate) const LEFT_OUT: &[LeftOut] = &[
         "wrk's scripts see and send one header of a name",
     ),
     of_clients(
-        &[Client::Wrk, Client::HttpClient],
+        &[Client::Wrk, Client::PythonHttp],
         &["103"],
         "the client takes the first head for the answer, whatever its status",
     ),
     of_clients(
         &[
             Client::Wrk,
-            Client::HttpClient,
+            Client::PythonHttp,
             Client::Httpx11,
             Client::Httpx2,
             Client::NodeFetch,
@@ -104,7 +104,7 @@ pub(crate) const LEFT_OUT: &[LeftOut] = &[
     of_clients(
         &[
             Client::Wrk,
-            Client::HttpClient,
+            Client::PythonHttp,
             Client::Httpx11,
             Client::Httpx2,
             Client::NodeFetch,
@@ -139,9 +139,7 @@ pub(crate) const LEFT_OUT: &[LeftOut] = &[
 /// Why there is no such cell; nothing if there is.
 pub(crate) fn reason(client: Client, origin: Origin, case: &str) -> Option<&'static str> {
     let is_it = |out: &&LeftOut| {
-        out.clients.contains(&client)
-            && out.origins.contains(&origin)
-            && out.cases.contains(&case)
+        out.clients.contains(&client) && out.origins.contains(&origin) && out.cases.contains(&case)
     };
     LEFT_OUT.iter().find(is_it).map(|out| out.reason)
 }

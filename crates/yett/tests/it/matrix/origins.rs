@@ -53,8 +53,7 @@ impl Origin {
         let mut command = script(name);
         command.arg(large);
         let mut app = Program::start(command);
-        let port: u16 =
-            app.find("its port", |line| line.strip_prefix("serving ")?.parse().ok());
+        let port: u16 = app.find("its port", |line| line.strip_prefix("serving ")?.parse().ok());
         let behind = format!("127.0.0.1:{port}");
         let (front, address) = match self {
             Self::Nginx => {

@@ -29,7 +29,8 @@ pub(crate) fn check(client: Client) {
     let contents = Contents::new(folder.path());
     let columns: Vec<Vec<Cell>> = thread::scope(|scope| {
         let contents = &contents;
-        let columns = Origin::ALL.map(|origin| scope.spawn(move || column(client, origin, contents)));
+        let columns =
+            Origin::ALL.map(|origin| scope.spawn(move || column(client, origin, contents)));
         columns.into_iter().map(|column| column.join().unwrap_or_else(|why| dead(&why))).collect()
     });
     let text = table(client, &columns);

@@ -58,7 +58,8 @@ impl Asker for Wrk {
 
 /// A line of the script's orders.
 fn order(ask: &Ask) -> String {
-    let body = ask.body.as_ref().map_or("-".into(), |(content, _)| content.file.to_string_lossy());
+    let file = ask.body.as_ref().map(|(content, _)| content.file.display().to_string());
+    let body = file.as_deref().unwrap_or("-");
     let mut line = format!("{}\t{}\t{body}", ask.method, ask.path);
     for (name, value) in &ask.headers {
         line.push_str(&format!("\t{name}\t{value}"));

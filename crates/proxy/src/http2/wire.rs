@@ -1,0 +1,188 @@
+//! The bytes of a connection: counted on their way in, gathered on their way out. `h2` flushes after every
+//! DATA frame; here flushing waits until the connection's task has nothing more to do, so that the answers of
+//! many streams go out in one write.
+
+use crate::http2::meter::Meter;
+use base::caps::{BUFFER_BYTES, COPY_BYTES_MAX};
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Pieces that are written with what was gathered, at most: the heads of frames and the payload of one.
+const PIECES: usize = 3;
+
+/// A client's stream, and what is to go out on it.
+#[derive(Debug)]
+struct Wire<I> {
+    io: I,
+    meter: Arc<Meter>,
+    out: Vec<u8>,
+    /// Bytes of it that are out.
+    sent: usize,
+    /// Somebody flushes when all is done.
+    is_gathering: bool,
+}
+
+/// The side of a connection's bytes that `h2` has.
+#[derive(Debug)]
+pub(super) struct Ends<I>(Arc<Mutex<Wire<I>>>);
+
+/// The side that the connection's task has. Both live on one thread, so the lock is never waited for.
+#[derive(Debug)]
+pub(super) struct Tap<I>(Arc<Mutex<Wire<I>>>);
+
+/// Both sides of a stream.
+pub(super) fn split<I>(io: I, meter: &Arc<Meter>) -> (Ends<I>, Tap<I>) {
+    let (out, meter) = (Vec::new(), Arc::clone(meter));
+    let wire = Arc::new(Mutex::new(Wire { io, meter, out, sent: 0, is_gathering: false }));
+    (Ends(Arc::clone(&wire)), Tap(wire))
+}
+
+fn lock<I>(wire: &Mutex<Wire<I>>) -> MutexGuard<'_, Wire<I>> {
+    wire.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl<I: AsyncWrite + Unpin> Tap<I> {
+    /// From now on what is written waits for [`Tap::poll_flush`].
+    pub(super) fn gather(&self) {
+        lock(&self.0).is_gathering = true;
+    }
+
+    /// Writes what was gathered.
+    ///
+    /// # Errors
+    /// What the stream says.
+    pub(super) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        lock(&self.0).poll_flush(cx)
+    }
+
+    /// Keeps no memory for what may come.
+    pub(super) fn rest(&self) {
+        let wire = &mut *lock(&self.0);
+        if wire.out.is_empty() {
+            wire.out = Vec::new();
+        }
+    }
+}
+
+impl<I: AsyncWrite + Unpin> Wire<I> {
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.out.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        while !self.out.is_empty() {
+            ready!(self.poll_write_with(&[], cx))?;
+        }
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    /// Writes once, first what was gathered, then pieces. Returns how many bytes of the pieces are out.
+    fn poll_write_with(
+        &mut self,
+        pieces: &[IoSlice<'_>],
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        let gathered = self.out.get(self.sent..).unwrap_or_default();
+        let mut all = [IoSlice::new(gathered), IoSlice::new(&[]), IoSlice::new(&[]), IoSlice::new(&[])];
+        let (_, rest) = all.split_at_mut(1);
+        rest.iter_mut().zip(pieces).take(PIECES).for_each(|(to, from)| *to = *from);
+        let first = usize::from(gathered.is_empty());
+        let all = all.get(first..=pieces.len().min(PIECES)).unwrap_or_default();
+        let io = Pin::new(&mut self.io);
+        let written = match all {
+            [one] => io.poll_write(cx, one),
+            several => io.poll_write_vectored(cx, several),
+        };
+        let Poll::Ready(count) = written else {
+            self.meter.wrote(Poll::Pending);
+            return Poll::Pending;
+        };
+        let count = count?;
+        self.meter.wrote(Poll::Ready(count));
+        let left = gathered.len();
+        if count == 0 {
+            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        }
+        if count < left {
+            self.sent += count;
+            return Poll::Ready(Ok(0));
+        }
+        self.out.clear();
+        self.sent = 0;
+        Poll::Ready(Ok(count - left))
+    }
+
+    fn poll_take(
+        &mut self,
+        pieces: &[IoSlice<'_>],
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        let length: usize = pieces.iter().map(|piece| piece.len()).sum();
+        loop {
+            if length <= COPY_BYTES_MAX && self.out.len() + length <= BUFFER_BYTES {
+                pieces.iter().for_each(|piece| self.out.extend_from_slice(piece));
+                return Poll::Ready(Ok(length));
+            }
+            let count = ready!(self.poll_write_with(pieces, cx))?;
+            if count > 0 {
+                return Poll::Ready(Ok(count));
+            }
+        }
+    }
+}
+
+impl<I: AsyncRead + Unpin> AsyncRead for Ends<I> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let wire = &mut *lock(&self.0);
+        if wire.meter.is_breached() {
+            // Nothing more is read; the connection's task ends it next.
+            return Poll::Pending;
+        }
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut wire.io).poll_read(cx, buffer);
+        let new = buffer.filled().get(before..).unwrap_or_default();
+        if !new.is_empty() {
+            wire.meter.read(new);
+        }
+        read
+    }
+}
+
+impl<I: AsyncWrite + Unpin> AsyncWrite for Ends<I> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        lock(&self.0).poll_take(&[IoSlice::new(data)], cx)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut wire = lock(&self.0);
+        if wire.is_gathering { Poll::Ready(Ok(())) } else { wire.poll_flush(cx) }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut wire = lock(&self.0);
+        ready!(wire.poll_flush(cx))?;
+        Pin::new(&mut wire.io).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        lock(&self.0).poll_take(data, cx)
+    }
+}
