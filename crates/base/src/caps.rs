@@ -152,10 +152,12 @@ pub const DATA_FRAME_BUDGET_BYTES: usize = 1 << 20;
 /// Streams of one HTTP/2 connection that were opened and reset before they were looked at.
 pub const PENDING_RESETS_MAX: usize = 100;
 /// Streams of one HTTP/2 connection that the gateway may reset for breaches of the protocol, in all.
-pub const STREAM_ERRORS_MAX: usize = 256;
-/// Closed streams that one HTTP/2 connection remembers for a moment, since frames for them may be on
-/// their way.
-pub const RESET_STREAMS_KEPT: usize = 50;
+pub const STREAM_ERRORS_MAX: usize = 1_000;
+/// Streams that one HTTP/2 connection remembers after the gateway has reset them, since frames for them may
+/// be on their way,
+pub const RESET_STREAMS_KEPT: usize = 128;
+/// and seconds for which it does.
+pub const RESET_STREAMS_KEPT_S: u64 = 10;
 /// Streams that one HTTP/2 client may reset at once before it was answered.
 pub const EARLY_RESETS_BURST: u32 = 200;
 /// Streams that one HTTP/2 client may reset per second before it was answered, beside one for each

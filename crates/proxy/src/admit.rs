@@ -3,7 +3,8 @@
 
 use crate::gateway::Worker;
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, LOCATION, PROXY_AUTHORIZATION, TE,
+    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, HeaderValue, LOCATION,
+    PROXY_AUTHORIZATION, TE,
 };
 use http::uri::PathAndQuery;
 use http::{Method, Version};
@@ -118,8 +119,11 @@ pub fn check<'a>(
     if exchange.request.headers.len() > base::caps::HEADERS_MAX {
         return Err(fault(FaultCode::HeadTooLarge).closing());
     }
-    if matches!(exchange.request.method, Method::CONNECT | Method::TRACE) {
-        return Err(fault(FaultCode::MethodUnsupported));
+    match exchange.request.method {
+        // What follows may be meant for whoever is at the other end of the tunnel (RFC 9931, 7).
+        Method::CONNECT => return Err(fault(FaultCode::MethodUnsupported).closing()),
+        Method::TRACE => return Err(fault(FaultCode::MethodUnsupported)),
+        _ => {}
     }
     check_host(exchange)?;
     check_target(exchange, listener)?;
@@ -127,6 +131,10 @@ pub fn check<'a>(
         return Err(to_https(exchange, port));
     }
     strip(&mut exchange.request.headers);
+    if exchange.body.is_empty() || exchange.request.version == Version::HTTP_10 {
+        // Without a body there is nothing to wait for, and HTTP/1.0 cannot mean it (RFC 9110, 10.1.1).
+        exchange.request.headers.remove(EXPECT);
+    }
     exchange.is_preflight = is_preflight(&exchange.request);
     Ok(listener)
 }

@@ -78,8 +78,10 @@ pub(crate) async fn serve_http1<I: Stream>(
         is_new: true,
     };
     while let Some(asked) = poll_fn(|cx| client.poll_head(is_draining, cx)).await? {
-        if !client.exchange(asked, is_draining).await? {
-            return client.close().await;
+        let goes_on = client.exchange(asked, is_draining).await;
+        client.count_refusal();
+        if !goes_on? {
+            break;
         }
     }
     client.close().await
@@ -166,13 +168,21 @@ impl<I: Stream> Client<I> {
         Ok(is_drained && wire.refusal.is_none())
     }
 
+    /// Counts a body that broke the rules.
+    fn count_refusal(&self) {
+        if let Some(refusal) = lock(&self.wire).refusal {
+            self.worker.gateway.metrics.refused(refusal.name());
+        }
+    }
+
     /// What the spine gets of a request.
     fn arrival(&self, asked: Asked) -> Arrival {
         let mut wire = lock(&self.wire);
         let (head, length, refusal) = match asked {
             Err(bad) => (self.refused(&bad), Length::None, Some(bad.refusal)),
             Ok(asked) => {
-                let is_rash = asked.upgrades && !wire.input.is_empty();
+                let has_body = !matches!(asked.length, Length::None | Length::Exact(0));
+                let is_rash = asked.upgrades && !has_body && !wire.input.is_empty();
                 let refusal = is_rash.then_some(Refusal::BytesAfterUpgrade);
                 let authority = asked.target.authority.or_else(|| asked.headers.get(HOST).cloned());
                 let head = Head {

@@ -47,6 +47,8 @@ struct Session<I> {
     pulse: Pulse,
     /// Streams that were opened, in all.
     opened: u64,
+    /// Streams that `h2` refused, in all, as far as they were counted.
+    refused: u64,
 }
 
 /// Serves the requests of a connection until either side ends it. `io` begins with the preface.
@@ -73,7 +75,9 @@ where
     let mut h2 = match shaken {
         Ok(Ok(h2)) => h2,
         Ok(Err(error)) => {
-            worker.gateway.metrics.refused(Breach::Preface.name());
+            if !error.is_io() {
+                worker.gateway.metrics.refused(Breach::Preface.name());
+            }
             return Err(io::Error::other(error));
         }
         Err(_) => {
@@ -84,7 +88,9 @@ where
     let pings = h2.ping_pong();
     let pulse = Pulse::new();
     tap.gather();
-    Session { worker, connection, h2, tap, pings, meter, pulse, opened: 0 }.run(signal).await
+    Session { worker, connection, h2, tap, pings, meter, pulse, opened: 0, refused: 0 }
+        .run(signal)
+        .await
 }
 
 /// `h2`'s knobs; every bound is a cap of ours.
@@ -100,6 +106,7 @@ fn builder() -> Builder {
         .max_send_buffer_size(caps::STREAM_SEND_BUFFER_BYTES)
         .data_frame_budget(caps::DATA_FRAME_BUDGET_BYTES)
         .max_concurrent_reset_streams(caps::RESET_STREAMS_KEPT)
+        .reset_stream_duration(Duration::from_secs(caps::RESET_STREAMS_KEPT_S))
         .max_pending_accept_reset_streams(caps::PENDING_RESETS_MAX)
         .max_local_error_reset_streams(Some(caps::STREAM_ERRORS_MAX));
     builder
@@ -179,6 +186,7 @@ where
 
     fn beat(&mut self) -> Beat {
         self.tap.rest();
+        self.count_refused();
         let (seen, opened) = (self.meter.beat(), self.opened);
         self.pulse.beat(Look { seen, opened, has_streams: self.h2.has_streams() })
     }
@@ -224,5 +232,23 @@ where
             });
         }
         io::Error::other(error)
+    }
+}
+
+impl<I> Session<I> {
+    /// Counts the streams whose head came and of which `h2` let nobody know: their heads were malformed or
+    /// much too large, or there were too many.
+    fn count_refused(&mut self) {
+        let refused = self.meter.streams().saturating_sub(self.opened);
+        for _ in self.refused..refused {
+            self.worker.gateway.metrics.refused("http2_stream");
+        }
+        self.refused = refused.max(self.refused);
+    }
+}
+
+impl<I> Drop for Session<I> {
+    fn drop(&mut self) {
+        self.count_refused();
     }
 }

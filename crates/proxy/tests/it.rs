@@ -22,6 +22,8 @@ mod it {
     mod streams;
     /// HTTP/2 in raw frames.
     mod http2;
+    /// What a request costs in allocations.
+    mod allocations;
     /// More than one attempt.
     mod retries;
     /// Whoever is too slow.

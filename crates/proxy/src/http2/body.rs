@@ -1,8 +1,12 @@
 //! The body of a request as the client sends it: the client may send more as the upstream takes what
 //! there is, and no sooner.
 
+use crate::http2::head::FIELD_OVERHEAD;
+use ::http1::Refusal;
+use base::caps::{HEAD_BYTES_MAX, HEADERS_MAX};
 use bytes::Bytes;
 use h2::RecvStream;
+use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -83,10 +87,20 @@ impl Intake {
             }
         }
         Poll::Ready(match ready!(recv.poll_trailers(cx)) {
+            Ok(Some(trailers)) if is_too_large(&trailers) => {
+                Some(Err(BodyError::Cut(Box::new(Refusal::TrailersTooLarge))))
+            }
             Ok(trailers) => trailers.map(|trailers| Ok(Frame::trailers(trailers))),
             Err(error) => Some(Err(BodyError::Cut(error.into()))),
         })
     }
+}
+
+/// Of trailers that are larger than the settings allow, `h2` gives what it has read until then.
+fn is_too_large(trailers: &HeaderMap) -> bool {
+    let bytes = trailers.iter().map(|(name, value)| name.as_str().len() + value.len());
+    trailers.len() > HEADERS_MAX
+        || bytes.sum::<usize>() + trailers.len() * FIELD_OVERHEAD > HEAD_BYTES_MAX
 }
 
 impl HttpBody for RequestBody {

@@ -32,7 +32,7 @@ impl Refused {
 }
 
 /// What HTTP/2 counts for a header besides its name and value (RFC 9113, 6.5.2).
-const FIELD_OVERHEAD: usize = 32;
+pub(super) const FIELD_OVERHEAD: usize = 32;
 
 /// Turns the head of a request into the form that the spine knows, and says why it must not be passed on,
 /// if so. `h2` has seen to it that names are lower case, that pseudo-headers are known, single and in front,

@@ -83,6 +83,9 @@ struct Tally {
     breach: Option<Breach>,
     /// The number of the last HEADERS among the frames.
     head_began: u64,
+    /// Streams that were begun, and the last of them.
+    streams: u64,
+    last_stream: u32,
     /// Frames that the client may still send.
     frames_left: u32,
     /// Streams that the client may still reset.
@@ -96,6 +99,8 @@ impl Default for Tally {
             seen: Seen::default(),
             breach: None,
             head_began: 0,
+            streams: 0,
+            last_stream: 0,
             frames_left: caps::CONTROL_FRAMES_BURST,
             resets_left: caps::EARLY_RESETS_BURST,
         }
@@ -129,6 +134,12 @@ impl Meter {
     /// Whether the connection must be broken off.
     pub(super) fn is_breached(&self) -> bool {
         self.lock().breach.is_some()
+    }
+
+    /// Streams whose head has come, in all.
+    pub(super) fn streams(&self) -> u64 {
+        let tally = self.lock();
+        tally.streams - u64::from(tally.scan.block != Block::Outside)
     }
 
     /// So many bytes went out, or the client takes none.
@@ -206,6 +217,10 @@ impl Tally {
         match frame.kind {
             HEADERS => {
                 self.head_began = self.seen.frames;
+                if frame.stream > self.last_stream {
+                    self.last_stream = frame.stream;
+                    self.streams += 1;
+                }
                 return self.earn_frames(caps::CONTROL_FRAMES_PER_MESSAGE);
             }
             DATA if frame.length > 0 || frame.flags & END_STREAM != 0 => return,
@@ -217,7 +232,6 @@ impl Tally {
             None => self.fail(Breach::Flood),
         }
     }
-
 }
 
 // Kinds of frames and their flags (RFC 9113, 6).
@@ -240,6 +254,7 @@ struct FrameHead {
     length: u32,
     kind: u8,
     flags: u8,
+    stream: u32,
 }
 
 /// Where in a connection's bytes the frames begin.
@@ -266,12 +281,7 @@ enum Block {
 
 impl Default for Scan {
     fn default() -> Self {
-        Self {
-            head: [0; HEAD_BYTES],
-            have: 0,
-            payload: PREFACE_BYTES,
-            block: Block::Outside,
-        }
+        Self { head: [0; HEAD_BYTES], have: 0, payload: PREFACE_BYTES, block: Block::Outside }
     }
 }
 
@@ -295,19 +305,91 @@ impl Scan {
             return None;
         }
         self.have = 0;
-        let [high, middle, low, kind, flags, ..] = self.head;
+        let [high, middle, low, kind, flags, stream @ ..] = self.head;
         let length = u32::from_be_bytes([0, high, middle, low]);
         self.payload = length;
         if matches!(kind, HEADERS | CONTINUATION) {
             self.block = if flags & END_HEADERS != 0 { Block::Last } else { Block::Open };
         }
         self.end_frame();
-        Some(FrameHead { length, kind, flags })
+        Some(FrameHead { length, kind, flags, stream: u32::from_be_bytes(stream) })
     }
 
     fn end_frame(&mut self) {
         if self.payload == 0 && self.block == Block::Last {
             self.block = Block::Outside;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Breach, Meter, Seen};
+    use base::caps::CONTROL_FRAMES_BURST;
+
+    fn frame(kind: u8, flags: u8, stream: u8, length: u8) -> Vec<u8> {
+        let mut bytes = vec![0, 0, length, kind, flags, 0, 0, 0, stream];
+        bytes.resize(9 + usize::from(length), 0xff);
+        bytes
+    }
+
+    fn begun() -> Vec<u8> {
+        [vec![b'x'; 24], frame(4, 0, 0, 6)].concat()
+    }
+
+    #[test]
+    fn frames_are_told_apart_however_their_bytes_come() {
+        let frames = [
+            begun(),
+            frame(1, 4, 1, 20),
+            frame(0, 1, 1, 200),
+            frame(6, 1, 0, 8),
+            frame(1, 0, 3, 5),
+            frame(9, 0, 3, 0),
+            frame(9, 4, 3, 7),
+            frame(1, 1, 5, 3),
+        ];
+        let bytes = frames.concat();
+        for size in [1, 2, 5, 9, 10, 33, 1_000] {
+            let meter = Meter::default();
+            bytes.chunks(size).for_each(|piece| meter.read(piece));
+            let seen = meter.beat();
+            let expected =
+                Seen { frames: 8, head: Some(8), pongs: 1, reads: seen.reads, ..Seen::default() };
+            assert_eq!((seen, meter.streams()), (expected, 2), "in pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn a_head_is_under_way_from_its_first_byte_to_its_last() {
+        let meter = Meter::default();
+        meter.read(&begun());
+        let head = [frame(1, 0, 1, 4), frame(9, 4, 1, 2)].concat();
+        let (last, others) = head.split_last().unwrap();
+        assert_eq!(meter.beat().head, None);
+        for byte in others {
+            meter.read(&[*byte]);
+            assert_eq!((meter.beat().head, meter.streams()), (Some(2), 0));
+        }
+        meter.read(&[*last]);
+        assert_eq!((meter.beat().head, meter.streams()), (None, 1));
+    }
+
+    #[test]
+    fn control_frames_are_earned_by_time_and_work() {
+        let meter = Meter::default();
+        meter.read(&begun());
+        let ping = frame(6, 0, 0, 8);
+        for _ in 1..CONTROL_FRAMES_BURST {
+            meter.read(&ping);
+        }
+        meter.sent(1);
+        (0..4).for_each(|_| meter.read(&ping));
+        assert!(!meter.is_breached());
+        meter.beat();
+        (0..500).for_each(|_| meter.read(&ping));
+        assert!(!meter.is_breached());
+        meter.read(&ping);
+        assert_eq!(meter.lock().breach, Some(Breach::Flood));
     }
 }

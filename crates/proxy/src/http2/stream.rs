@@ -2,6 +2,7 @@
 //! takes it. When the client resets the stream, everything here is dropped.
 
 use crate::admit::Arrival;
+use crate::forward::REQUEST_ID;
 use crate::gateway::Worker;
 use crate::http2::meter::Meter;
 use crate::http2::{body, head};
@@ -229,11 +230,16 @@ fn announce(
 /// Headers as `h2` wants them.
 fn fields(headers: Headers) -> HeaderMap {
     let mut map = HeaderMap::with_capacity(headers.len() + 1);
-    for (name, value) in headers {
-        if !is_of_connection(&name) {
-            // Beyond what a map can hold they are left out; caps keep messages far below it.
-            map.try_append(name, value).ok();
+    for (name, mut value) in headers {
+        if is_of_connection(&name) {
+            continue;
         }
+        if name == REQUEST_ID {
+            // It is never the same twice: in the table of the compression it would only push others out.
+            value.set_sensitive(true);
+        }
+        // Beyond what a map can hold they are left out; caps keep messages far below it.
+        map.try_append(name, value).ok();
     }
     map
 }

@@ -85,7 +85,8 @@ impl<I: AsyncWrite + Unpin> Wire<I> {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
         let gathered = self.out.get(self.sent..).unwrap_or_default();
-        let mut all = [IoSlice::new(gathered), IoSlice::new(&[]), IoSlice::new(&[]), IoSlice::new(&[])];
+        let mut all =
+            [IoSlice::new(gathered), IoSlice::new(&[]), IoSlice::new(&[]), IoSlice::new(&[])];
         let (_, rest) = all.split_at_mut(1);
         rest.iter_mut().zip(pieces).take(PIECES).for_each(|(to, from)| *to = *from);
         let first = usize::from(gathered.is_empty());
@@ -184,5 +185,75 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Ends<I> {
         data: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         lock(&self.0).poll_take(data, cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::split;
+    use crate::http2::meter::Meter;
+    use base::caps::{BUFFER_BYTES, COPY_BYTES_MAX};
+    use std::future::poll_fn;
+    use std::io::IoSlice;
+    use std::pin::Pin;
+    use std::sync::Arc;
+    use tokio::io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, duplex};
+
+    #[tokio::test]
+    async fn what_is_gathered_goes_out_in_order_through_any_pipe() {
+        for pipe in [1, 7, 1_000, 1 << 20] {
+            let (ours, mut theirs) = duplex(pipe);
+            let (mut ends, tap) = split(ours, &Arc::new(Meter::default()));
+            tap.gather();
+            let mut expected = Vec::new();
+            let mut sent = Vec::new();
+            for (n, length) in [1, 9, 300, COPY_BYTES_MAX + 1, 20, BUFFER_BYTES, 5]
+                .repeat(4)
+                .into_iter()
+                .enumerate()
+            {
+                let piece: Vec<u8> =
+                    (0..length).map(|at| u8::try_from((at + n) % 251).unwrap()).collect();
+                expected.extend_from_slice(&piece);
+                sent.push(piece);
+            }
+            let writer = async {
+                for pair in sent.chunks(2) {
+                    for piece in pair {
+                        let mut rest = &piece[..];
+                        while !rest.is_empty() {
+                            let (head, tail) = rest.split_at(rest.len().min(9));
+                            let pieces = [IoSlice::new(head), IoSlice::new(tail)];
+                            let count =
+                                poll_fn(|cx| Pin::new(&mut ends).poll_write_vectored(cx, &pieces));
+                            rest = &rest[count.await.unwrap()..];
+                        }
+                    }
+                    ends.flush().await.unwrap();
+                    poll_fn(|cx| tap.poll_flush(cx)).await.unwrap();
+                }
+                ends.shutdown().await.unwrap();
+            };
+            let mut received = Vec::new();
+            let (_, read) = tokio::join!(writer, theirs.read_to_end(&mut received));
+            read.unwrap();
+            assert_eq!(received, expected, "{pipe}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_goes_out_before_all_is_done() {
+        let (ours, mut theirs) = duplex(1_000);
+        let (mut ends, tap) = split(ours, &Arc::new(Meter::default()));
+        tap.gather();
+        for _ in 0..3 {
+            ends.write_all(b"frame").await.unwrap();
+            ends.flush().await.unwrap();
+        }
+        let mut read = [0; 100];
+        let early = std::time::Duration::from_millis(1);
+        assert!(tokio::time::timeout(early, theirs.read(&mut read)).await.is_err());
+        poll_fn(|cx| tap.poll_flush(cx)).await.unwrap();
+        assert_eq!(theirs.read(&mut read).await.unwrap(), 15);
     }
 }

@@ -5,7 +5,7 @@ use testkit::repository;
 
 /// Folders that hold nothing of ours.
 const FOREIGN: &[&str] =
-    &["target", ".git", "node_modules", "__pycache__", "out", "state", "certs", "artifacts"];
+    &["target", ".git", "node_modules", "__pycache__", "out", "state", "certs", "artifacts", "corpus"];
 
 /// A text file of the repository.
 pub(crate) struct Source {

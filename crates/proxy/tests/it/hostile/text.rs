@@ -22,9 +22,8 @@ pub(crate) fn shown(bytes: &[u8]) -> String {
 pub(crate) fn expected(message: &str) -> String {
     let host = message.split_once("\nhost: ").and_then(|(_, rest)| rest.split_once('\n'));
     let host = host.map_or("", |(host, _)| host);
-    let added = format!(
-        "x-forwarded-for: 192.0.2.7\nx-forwarded-proto: http\nx-forwarded-host: {host}\n"
-    );
+    let added =
+        format!("x-forwarded-for: 192.0.2.7\nx-forwarded-proto: http\nx-forwarded-host: {host}\n");
     message.replace(ADDED, &added).replace('\n', "\r\n")
 }
 
@@ -42,7 +41,9 @@ pub(crate) fn request(bytes: &[u8]) -> String {
 /// Whether a line is a request id or a `traceparent` as the gateway makes them.
 fn is_own(line: &str) -> bool {
     let line = line.trim_end();
-    let is_word = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    let is_word = |text: &str| {
+        !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+    };
     line.strip_prefix("x-request-id: ").is_some_and(is_word)
         || line.strip_prefix("traceparent: 00-").is_some_and(is_word)
 }

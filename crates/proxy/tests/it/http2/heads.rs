@@ -329,3 +329,15 @@ async fn trailers_are_the_end_and_hold_nothing_that_frames_or_routes() {
         assert!(!gateway.seen().iter().any(|seen| seen.ends_with("0\n\n")), "{why}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn pseudo_headers_in_trailers_go_no_further() {
+    // They make trailers malformed (8.1); `h2` drops them, which is as safe.
+    let gateway = TestGateway::with_policies("[]");
+    let mut client = Client::ready(&gateway).await;
+    let trailers = frame(HEADERS, WHOLE, 1, &block(":path: /admin\n:method: DELETE\nx-sum: 1\n"));
+    assert_eq!(client.say(&[post(1, ""), trailers].concat()).await, "1:200");
+    let seen = gateway.seen().pop().unwrap();
+    assert!(seen.starts_with("POST / HTTP/1.1\n") && !seen.contains("admin"), "{seen}");
+    assert!(seen.ends_with("\n\n0\nx-sum: 1\n\n"), "{seen}");
+}

@@ -7,8 +7,9 @@ use crate::it::http2::frames::{
 };
 use crate::it::kit::{CLOSED, accept, hear, hear_bytes, played, tell, tell_bytes};
 use base::caps::{
-    CONNECTION_AGE_MAX_S, CONNECTION_WINDOW_BYTES, FRAME_BYTES_MAX, HEAD_TIMEOUT_S, HPACK_TABLE_BYTES,
-    IDLE_TIMEOUT_S, PING_TIMEOUT_S, PULSE_S, STREAM_WINDOW_BYTES, STREAMS_MAX, WRITE_TIMEOUT_S,
+    CONNECTION_AGE_MAX_S, CONNECTION_WINDOW_BYTES, FRAME_BYTES_MAX, HEAD_TIMEOUT_S,
+    HPACK_TABLE_BYTES, IDLE_TIMEOUT_S, PING_TIMEOUT_S, PULSE_S, STREAM_WINDOW_BYTES, STREAMS_MAX,
+    WRITE_TIMEOUT_S,
 };
 use std::time::Duration;
 use testkit::gateway::BACKEND;
@@ -59,7 +60,10 @@ async fn the_settings_say_what_is_allowed() {
     ];
     assert_eq!(said, expected);
     let more = heard.iter().find(|frame| frame.kind == WINDOW_UPDATE).unwrap();
-    assert_eq!((more.stream, &more.payload[..]), (0, &(CONNECTION_WINDOW_BYTES - 65_535).to_be_bytes()[..]));
+    assert_eq!(
+        (more.stream, &more.payload[..]),
+        (0, &(CONNECTION_WINDOW_BYTES - 65_535).to_be_bytes()[..])
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -229,6 +233,22 @@ async fn a_window_that_stays_closed_ends_its_stream_and_no_other() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_client_that_never_opens_a_window_holds_nothing_for_ever() {
+    let gateway = TestGateway::with_policies("[]");
+    let mut client = Client::ready(&gateway).await;
+    client.tell(&setting(4, 0)).await;
+    let streams: Vec<u32> = (0..STREAMS_MAX).map(|n| 2 * n + 1).collect();
+    let gets: Vec<u8> = streams.iter().flat_map(|id| get(*id)).collect();
+    let told = client.say(&gets).await;
+    assert_eq!(told.matches(":200..").count(), streams.len(), "{told}");
+    assert_eq!(in_flight(&gateway), f64::from(STREAMS_MAX));
+    pass(WRITE_TIMEOUT_S).await;
+    let told = client.story().await;
+    assert_eq!(told.matches(":CANCEL").count(), streams.len(), "{told}");
+    assert_eq!(in_flight(&gateway), 0.0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_client_that_reads_nothing_is_not_waited_for() {
     let (gateway, mut connections) = played("retries: 0, timeouts: { idle: 1h }");
     let mut client = Client::ready(&gateway).await;
@@ -346,6 +366,30 @@ async fn a_head_has_so_many_bytes_and_no_more() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn trailers_have_so_many_bytes_and_no_more() {
+    let trailers = |bytes: usize| -> Vec<u8> {
+        let lines = (0..bytes / 1_000).map(|n| format!("x-{n}: {}\n", "y".repeat(1_000 - 36)));
+        let block = block(&lines.collect::<String>());
+        let mut pieces = block.chunks(16_384);
+        let mut frames = frame(HEADERS, END_STREAM, 1, pieces.next().unwrap());
+        pieces.for_each(|piece| frames.extend(frame(9, 0, 1, piece)));
+        frames.extend(frame(9, 4, 1, b""));
+        frames
+    };
+    for (bytes, is_whole) in [(60_000, true), (70_000, false), (140_000, false)] {
+        let (gateway, mut connections) = played("retries: 0");
+        let mut client = Client::ready(&gateway).await;
+        client.tell(&[post(1, ""), trailers(bytes)].concat()).await;
+        let mut backend = accept(&mut connections).await;
+        let request = hear(&mut backend).await;
+        assert_eq!(request.ends_with("\n\n"), is_whole, "{bytes}");
+        assert_eq!(request.ends_with(CLOSED), !is_whole, "{bytes}");
+        let told = client.story().await;
+        assert_eq!(told, if is_whole { "" } else { "1:400 body_cut" }, "{bytes}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_head_has_so_many_fields_and_no_more() {
     let gateway = TestGateway::with_policies("[]");
     let mut client = Client::ready(&gateway).await;
@@ -363,7 +407,9 @@ async fn a_target_has_so_many_bytes_and_no_more() {
     let gateway = TestGateway::with_policies("[]");
     gateway.put(BACKEND, Backend::answer("HTTP/1.1 204 No Content\n\n"));
     let mut client = Client::ready(&gateway).await;
-    for (stream, bytes, outcome) in [(1, 16 << 10, "1:204"), (3, (16 << 10) + 1, "3:414 target_too_long")] {
+    for (stream, bytes, outcome) in
+        [(1, 16 << 10, "1:204"), (3, (16 << 10) + 1, "3:414 target_too_long")]
+    {
         let path = format!("/{}", "a".repeat(bytes - 1));
         let lines = format!(":method: GET\n:scheme: http\n:path: {path}\n:authority: a.test\n");
         let block = block(&lines);

@@ -72,10 +72,13 @@ pub(crate) fn rows() -> Vec<Row> {
 }
 
 fn twice(name: &'static str, lines: &str) -> Row {
-    Row::new(name, "RFC 9112, 6.3", post(lines, CHUNKS), "400 bad_framing, closed").counted("bad_coding")
+    Row::new(name, "RFC 9112, 6.3", post(lines, CHUNKS), "400 bad_framing, closed")
+        .counted("bad_coding")
 }
 
 /// A request with the chunk `hello` as the backend sees it.
 fn chunked(line: &str, lines: &str) -> String {
-    format!("{line} HTTP/1.1\nhost: a.test\n{lines}{ADDED}transfer-encoding: chunked\n\n5\nhello\n0\n\n")
+    format!(
+        "{line} HTTP/1.1\nhost: a.test\n{lines}{ADDED}transfer-encoding: chunked\n\n5\nhello\n0\n\n"
+    )
 }

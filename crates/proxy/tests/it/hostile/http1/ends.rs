@@ -30,22 +30,58 @@ pub(crate) fn rows() -> Vec<Row> {
         silent("before anything", &[""]),
         silent("behind an empty line", &["\r\n", "\r"]),
         silent("in the request line", &["G", "GET /", "GET / HTTP/1.1", "GET / HTTP/1.1\r"]),
-        silent("in the fields", &["GET / HTTP/1.1\r\n", "GET / HTTP/1.1\r\nhost: a.test", "GET / HTTP/1.1\r\nhost: a.test\r\n"]),
+        silent(
+            "in the fields",
+            &[
+                "GET / HTTP/1.1\r\n",
+                "GET / HTTP/1.1\r\nhost: a.test",
+                "GET / HTTP/1.1\r\nhost: a.test\r\n",
+            ],
+        ),
         silent("before the last line end", &["GET / HTTP/1.1\r\nhost: a.test\r\n\r"]),
         cut("before the body", "content-length: 5\r\n", &[""], "content-length: 5\n", ""),
         cut("in the body", "content-length: 5\r\n", &["hell"], "content-length: 5\n", "hell"),
         chunked("before the first chunk", &["", "5", "5\r", "5;x", "5;x\r"], ""),
         chunked("in a chunk", &["5\r\nhel"], "3\nhel\n"),
-        chunked("behind a chunk's data", &["5\r\nhello", "5\r\nhello\r", "5\r\nhello\r\n"], "5\nhello\n"),
-        chunked("in the last chunk", &["5\r\nhello\r\n0", "5\r\nhello\r\n0\r", "5\r\nhello\r\n0\r\n", "5\r\nhello\r\n0\r\n\r"], "5\nhello\n"),
-        chunked("in the trailers", &["5\r\nhello\r\n0\r\nx", "5\r\nhello\r\n0\r\nx: y\r\n", "5\r\nhello\r\n0\r\nx: y\r\n\r"], "5\nhello\n"),
+        chunked(
+            "behind a chunk's data",
+            &["5\r\nhello", "5\r\nhello\r", "5\r\nhello\r\n"],
+            "5\nhello\n",
+        ),
+        chunked(
+            "in the last chunk",
+            &[
+                "5\r\nhello\r\n0",
+                "5\r\nhello\r\n0\r",
+                "5\r\nhello\r\n0\r\n",
+                "5\r\nhello\r\n0\r\n\r",
+            ],
+            "5\nhello\n",
+        ),
+        chunked(
+            "in the trailers",
+            &[
+                "5\r\nhello\r\n0\r\nx",
+                "5\r\nhello\r\n0\r\nx: y\r\n",
+                "5\r\nhello\r\n0\r\nx: y\r\n\r",
+            ],
+            "5\nhello\n",
+        ),
         whole("behind a request", get(""), "200, closed").saw(head("GET /", "", "")),
-        whole("behind a request with a body", post("content-length: 5\r\n", "hello"), "200, closed")
-            .saw(head("POST /", "", "content-length: 5\n") + "hello"),
+        whole(
+            "behind a request with a body",
+            post("content-length: 5\r\n", "hello"),
+            "200, closed",
+        )
+        .saw(head("POST /", "", "content-length: 5\n") + "hello"),
         whole("behind two requests", get("").repeat(2), "200, 200, closed")
             .saw(head("GET /", "", ""))
             .saw(head("GET /", "", "")),
-        whole("in the second request", [get(""), b"GET /b HTTP/1.1\r\n".to_vec()].concat(), "200, closed")
-            .saw(head("GET /", "", "")),
+        whole(
+            "in the second request",
+            [get(""), b"GET /b HTTP/1.1\r\n".to_vec()].concat(),
+            "200, closed",
+        )
+        .saw(head("GET /", "", "")),
     ]
 }

@@ -31,7 +31,8 @@ fn bad(name: &'static str, lines: &[&str]) -> Row {
 }
 
 pub(crate) fn rows() -> Vec<Row> {
-    let versions = |list: &[&str]| list.iter().map(|v| line(&format!("GET / {v}"))).collect::<Vec<_>>();
+    let versions =
+        |list: &[&str]| list.iter().map(|v| line(&format!("GET / {v}"))).collect::<Vec<_>>();
     vec![
         Row::each(
             "a version that is not spoken",
@@ -82,8 +83,11 @@ pub(crate) fn rows() -> Vec<Row> {
 
 pub(crate) fn methods() -> Vec<Row> {
     let any = |name, method: &str| {
-        Row::new(name, "RFC 9110, 9.1", line(&format!("{method} / HTTP/1.1")), "200")
-            .saw(head(&format!("{method} /"), "", ""))
+        Row::new(name, "RFC 9110, 9.1", line(&format!("{method} / HTTP/1.1")), "200").saw(head(
+            &format!("{method} /"),
+            "",
+            "",
+        ))
     };
     let delimiters = "(),/:;<=>?@[\\]{}\"".chars().map(|c| line(&format!("GE{c}T / HTTP/1.1")));
     vec![
@@ -102,14 +106,16 @@ pub(crate) fn methods() -> Vec<Row> {
 }
 
 pub(crate) fn others() -> Vec<Row> {
-    let row = |name, bytes: &[u8], reason| {
-        Row::new(name, "RFC 9112, 3", bytes, BAD).counted(reason)
-    };
-    let tls: &[u8] = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\x5a\xe0\x1b\x0d\x0a\x0d\x0a\x20\x00";
+    let row =
+        |name, bytes: &[u8], reason| Row::new(name, "RFC 9112, 3", bytes, BAD).counted(reason);
+    let tls: &[u8] =
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\x5a\xe0\x1b\x0d\x0a\x0d\x0a\x20\x00";
     vec![
         Row::new("a TLS ClientHello", "RFC 9110, 4.2.1", tls, BAD)
             .counted("tls_to_plain_port")
-            .peers("A client that speaks TLS to a plain port is told so in the log and by the metric."),
+            .peers(
+                "A client that speaks TLS to a plain port is told so in the log and by the metric.",
+            ),
         Row::new("one byte of TLS", "RFC 9110, 4.2.1", b"\x16", BAD)
             .counted("tls_to_plain_port")
             .then(Then::Waits),
@@ -119,14 +125,32 @@ pub(crate) fn others() -> Vec<Row> {
         row("FTP", b"USER anonymous\r\nPASS x\r\n", "bad_request_line"),
         row("Redis", b"*1\r\n$4\r\nPING\r\n", "bad_request_line"),
         row("memcached", b"set a 0 0 5\r\nhello\r\n", "bad_request_line"),
-        row("a PROXY line, version 1", b"PROXY TCP4 192.0.2.1 192.0.2.2 1 80\r\n", "bad_request_line"),
+        row(
+            "a PROXY line, version 1",
+            b"PROXY TCP4 192.0.2.1 192.0.2.2 1 80\r\n",
+            "bad_request_line",
+        ),
         row("a PROXY header, version 2", b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c", "nul_byte"),
         row("FastCGI", b"\x01\x01\0\x01\0\x08\0\0\0\x01\0\0\0\0\0\0", "bad_method"),
         row("SOCKS 5", b"\x05\x01\0", "bad_method"),
-        row("an answer", b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", "bad_request_line|bad_method"),
-        Row::new("the first half of HTTP/2's preface", "RFC 9113, 3.4", "PRI * HTTP/2.0\r\n\r\n", "505 version_unsupported, closed")
-            .counted("version_unsupported"),
-        Row::new("HTTP/2's preface with another end", "RFC 9113, 3.4", "PRI * HTTP/2.0\r\n\r\nSN\r\n\r\n", "505 version_unsupported, closed")
-            .counted("version_unsupported"),
+        row(
+            "an answer",
+            b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
+            "bad_request_line|bad_method",
+        ),
+        Row::new(
+            "the first half of HTTP/2's preface",
+            "RFC 9113, 3.4",
+            "PRI * HTTP/2.0\r\n\r\n",
+            "505 version_unsupported, closed",
+        )
+        .counted("version_unsupported"),
+        Row::new(
+            "HTTP/2's preface with another end",
+            "RFC 9113, 3.4",
+            "PRI * HTTP/2.0\r\n\r\nSN\r\n\r\n",
+            "505 version_unsupported, closed",
+        )
+        .counted("version_unsupported"),
     ]
 }

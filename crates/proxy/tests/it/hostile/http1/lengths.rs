@@ -56,7 +56,8 @@ pub(crate) fn alone() -> Vec<Row> {
         Row::new(name, "RFC 9112, 6.3", post(lines, "hello"), FRAMING).counted("several_lengths")
     };
     let bad = |name, values: &[&str]| {
-        let cases = values.iter().map(|value| post(&format!("content-length: {value}\r\n"), "hello"));
+        let cases =
+            values.iter().map(|value| post(&format!("content-length: {value}\r\n"), "hello"));
         Row::each(name, "RFC 9110, 8.6", cases, FRAMING).counted("bad_length")
     };
     let good = |name, line: &str| {
@@ -93,8 +94,11 @@ pub(crate) fn alone() -> Vec<Row> {
         good("leading zeros", "content-length: 0000000000000000000000005\r\n"),
         good("spaces and tabs around it", "content-length: \t 5 \t\r\n"),
         good("in any case", "CONTENT-length: 5\r\n"),
-        Row::new("zero", "RFC 9110, 8.6", post("content-length: 0\r\n", ""), "200")
-            .saw(head("POST /", "", "content-length: 0\n")),
+        Row::new("zero", "RFC 9110, 8.6", post("content-length: 0\r\n", ""), "200").saw(head(
+            "POST /",
+            "",
+            "content-length: 0\n",
+        )),
         Row::new(
             "with a `GET`",
             "RFC 9110, 9.3.1",
@@ -102,9 +106,17 @@ pub(crate) fn alone() -> Vec<Row> {
             "200",
         )
         .saw(head("GET /", "", "content-length: 5\n") + "hello"),
-        Row::new("none", "RFC 9112, 6.3", post("", ""), "200")
-            .saw(head("POST /", "", "content-length: 0\n")),
-        Row::new("an underscore in its name", "RFC 9110, 5.1", post("content_length: 5\r\n", ""), "200")
-            .saw(head("POST /", "content_length: 5\n", "content-length: 0\n")),
+        Row::new("none", "RFC 9112, 6.3", post("", ""), "200").saw(head(
+            "POST /",
+            "",
+            "content-length: 0\n",
+        )),
+        Row::new(
+            "an underscore in its name",
+            "RFC 9110, 5.1",
+            post("content_length: 5\r\n", ""),
+            "200",
+        )
+        .saw(head("POST /", "content_length: 5\n", "content-length: 0\n")),
     ]
 }

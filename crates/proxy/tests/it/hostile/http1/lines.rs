@@ -59,7 +59,8 @@ pub(crate) fn fields() -> Vec<Row> {
     let good = |name, clause, line: &str, kept: &str| {
         Row::new(name, clause, get(line), "200").saw(head("GET /", kept, ""))
     };
-    let odd_names: Vec<String> = "(),/;<=>?@[\\]{}\"".chars().map(|c| format!("x{c}y: z\r\n")).collect();
+    let odd_names: Vec<String> =
+        "(),/;<=>?@[\\]{}\"".chars().map(|c| format!("x{c}y: z\r\n")).collect();
     let odd_names: Vec<&str> = odd_names.iter().map(String::as_str).collect();
     vec![
         row("folded", "RFC 9112, 5.2", &["x: y\r\n z\r\n", "x: y\r\n\tz\r\n", "x:\r\n y\r\n", "x: y\r\n  z: w\r\n"], "folded")

@@ -13,7 +13,8 @@ fn only_100_continue_can_be_expected() {
     check(&expectations());
 }
 
-const WEBSOCKET: &str = "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n";
+const WEBSOCKET: &str =
+    "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n";
 
 pub(crate) fn rows() -> Vec<Row> {
     let clause = "RFC 9110, 7.8";
@@ -59,18 +60,45 @@ pub(crate) fn expectations() -> Vec<Row> {
     let body = "content-length: 5\r\n";
     let bad = |name, lines: &[&str]| {
         let cases = lines.iter().map(|line| post(&format!("{line}{body}"), "hello"));
-        Row::each(name, clause, cases, "417 expectation_failed, closed").counted("expectation_failed")
+        Row::each(name, clause, cases, "417 expectation_failed, closed")
+            .counted("expectation_failed")
     };
     vec![
-        bad("something else", &["expect: a-miracle\r\n", "expect: 200-ok\r\n", "expect: 100-continue; x\r\n", "expect: 100 continue\r\n", "expect: \"100-continue\"\r\n"]),
-        bad("a list", &["expect: 100-continue, 100-continue\r\n", "expect: 100-continue, x\r\n", "expect: , 100-continue\r\n"]),
+        bad(
+            "something else",
+            &[
+                "expect: a-miracle\r\n",
+                "expect: 200-ok\r\n",
+                "expect: 100-continue; x\r\n",
+                "expect: 100 continue\r\n",
+                "expect: \"100-continue\"\r\n",
+            ],
+        ),
+        bad(
+            "a list",
+            &[
+                "expect: 100-continue, 100-continue\r\n",
+                "expect: 100-continue, x\r\n",
+                "expect: , 100-continue\r\n",
+            ],
+        ),
         bad("empty", &["expect:\r\n", "expect: \t\r\n"]),
         bad("two, one of them something else", &["expect: 100-continue\r\nexpect: x\r\n"]),
-        Row::new("100-continue, and the body at once", clause, post(&format!("Expect: 100-Continue\r\n{body}"), "hello"), "200")
-            .saw(head("POST /", "expect: 100-Continue\n", "content-length: 5\n") + "hello"),
+        Row::new(
+            "100-continue, and the body at once",
+            clause,
+            post(&format!("Expect: 100-Continue\r\n{body}"), "hello"),
+            "200",
+        )
+        .saw(head("POST /", "expect: 100-Continue\n", "content-length: 5\n") + "hello"),
         Row::new("100-continue without a body", clause, get("expect: 100-continue\r\n"), "200")
             .saw(head("GET /", "", "")),
-        Row::new("100-continue in HTTP/1.0", clause, format!("POST / HTTP/1.0\r\nhost: a.test\r\nexpect: 100-continue\r\n{body}\r\nhello"), "200, closed")
-            .saw(head("POST /", "", "content-length: 5\n") + "hello"),
+        Row::new(
+            "100-continue in HTTP/1.0",
+            clause,
+            format!("POST / HTTP/1.0\r\nhost: a.test\r\nexpect: 100-continue\r\n{body}\r\nhello"),
+            "200, closed",
+        )
+        .saw(head("POST /", "", "content-length: 5\n") + "hello"),
     ]
 }
