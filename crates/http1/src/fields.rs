@@ -5,7 +5,9 @@ use crate::head::Version;
 use crate::names;
 use crate::refusal::Refusal;
 use bytes::Bytes;
-use http::header::{HeaderMap, HeaderValue};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, EXPECT, HeaderMap, HeaderValue, TRANSFER_ENCODING, UPGRADE,
+};
 use traffic::Headers;
 use traffic::headers::SPARE;
 
@@ -43,25 +45,25 @@ impl<'a> Fields<'a> {
         let mut fields = Self { headers, ..Self::default() };
         for field in written {
             let name = names::name(field.name).map_err(|_| Refusal::BadFieldName)?;
-            match name.as_str() {
-                "content-length" => {
-                    fields.length = Some(field.value);
-                    fields.lengths += 1;
-                    continue;
-                }
-                "transfer-encoding" => {
-                    fields.coding = Some(field.value);
-                    fields.codings += 1;
-                    continue;
-                }
-                "connection" => fields.read_connection(field.value),
-                "upgrade" => fields.names_protocol = true,
-                "expect" => {
-                    let is_continue = field.value.eq_ignore_ascii_case(b"100-continue");
-                    fields.expects_continue |= is_continue;
-                    fields.expects_more |= !is_continue;
-                }
-                _ => {}
+            // Known names are compared by number, not letter by letter.
+            if name == CONTENT_LENGTH {
+                fields.length = Some(field.value);
+                fields.lengths += 1;
+                continue;
+            }
+            if name == TRANSFER_ENCODING {
+                fields.coding = Some(field.value);
+                fields.codings += 1;
+                continue;
+            }
+            if name == CONNECTION {
+                fields.read_connection(field.value);
+            } else if name == UPGRADE {
+                fields.names_protocol = true;
+            } else if name == EXPECT {
+                let is_continue = field.value.eq_ignore_ascii_case(b"100-continue");
+                fields.expects_continue |= is_continue;
+                fields.expects_more |= !is_continue;
             }
             fields.headers.append(name, value(head, field.value)?);
         }

@@ -168,8 +168,8 @@ async fn an_old_connection_is_asked_to_go() {
             break heard;
         }
         assert_eq!(story, [format!("{id}:200")]);
-        pass(30).await;
-        (id, seconds) = (id + 2, seconds + 30);
+        pass(15).await;
+        (id, seconds) = (id + 2, seconds + 15);
     };
     let tenth = CONNECTION_AGE_MAX_S / 10;
     let range = CONNECTION_AGE_MAX_S - tenth..=CONNECTION_AGE_MAX_S + tenth + 60;

@@ -124,13 +124,12 @@ impl Client {
     /// Whether it tells of interim answers, or why not.
     pub(crate) fn hears_interim(self) -> Result<(), &'static str> {
         match self {
-            Self::Curl11 | Self::NodeHttp => Ok(()),
+            Self::Curl11 | Self::Curl2 | Self::NodeHttp => Ok(()),
             Self::Curl10 => Err("HTTP/1.0 has none, and none may be sent to it"),
-            Self::Curl2 | Self::Httpx2 | Self::Chromium2 => {
-                Err("the gateway's HTTP/2 has no way to send them")
-            }
             Self::Wrk | Self::PythonHttp => Err("it takes the first head for the answer"),
-            Self::Httpx11 | Self::NodeFetch | Self::Chromium11 => Err("it tells nobody of them"),
+            Self::Httpx11 | Self::Httpx2 | Self::NodeFetch | Self::Chromium11 | Self::Chromium2 => {
+                Err("it tells nobody of them")
+            }
         }
     }
 }

@@ -62,10 +62,8 @@ impl Curl {
         }
         if ask.expects {
             command.args(["-H", "expect: 100-continue"]);
-            if self.version != PRIOR_KNOWLEDGE {
-                // By itself curl waits no longer than a second. It has to where nobody asks for the body.
-                command.args(["--expect100-timeout", "30"]);
-            }
+            // By itself curl waits no longer than a second.
+            command.args(["--expect100-timeout", "30"]);
         }
         match &ask.body {
             None => {}
