@@ -318,10 +318,11 @@ impl<I: Stream> Client<I> {
         if wire.body.is_done() {
             return true;
         }
-        let is_wanted = Arc::strong_count(&self.wire) > 1;
+        // Who waits to be told to go on, and never is, may send its body or another request.
         let will_come = !facts.expects_continue || facts.has_continued;
+        let is_wanted = Arc::strong_count(&self.wire) > 1;
         let is_small = wire.body.hint().is_some_and(|left| left <= DRAIN_BYTES_MAX);
-        wire.refusal.is_none() && (is_wanted || (will_come && is_small))
+        wire.refusal.is_none() && will_come && (is_wanted || is_small)
     }
 
     /// Reads what is left of a body that nobody wants. Says whether it came to its end.

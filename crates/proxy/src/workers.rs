@@ -183,7 +183,10 @@ async fn run(worker: Arc<Worker>, mut commands: mpsc::Receiver<Open>) {
 
 /// Accepts clients of one listener until it is closed; those who are waiting by then are served still.
 async fn accept(worker: Arc<Worker>, open: Open) {
-    let Open { name, socket, mut signal } = open;
+    let Open { name, socket, signal } = open;
+    let (trigger, mut local) = shutdown::channel();
+    drop(tokio::spawn(relay(signal, trigger)));
+    let signal = &mut local;
     let socket = match tokio::net::TcpListener::from_std(socket) {
         Ok(socket) => socket,
         Err(error) => return tracing::error!(listener = %name, %error, "cannot serve a socket"),
@@ -195,7 +198,7 @@ async fn accept(worker: Arc<Worker>, open: Open) {
             accepted = socket.accept() => accepted,
         };
         match accepted {
-            Ok((stream, _)) => welcome(&worker, &name, stream, &signal),
+            Ok((stream, _)) => welcome(&worker, &name, stream, signal),
             Err(error) => {
                 tracing::warn!(listener = %name, %error, "cannot accept a connection");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -204,8 +207,20 @@ async fn accept(worker: Arc<Worker>, open: Open) {
     }
     let mut context = Context::from_waker(Waker::noop());
     while let Poll::Ready(Ok((stream, _))) = socket.poll_accept(&mut context) {
-        welcome(&worker, &name, stream, &signal);
+        welcome(&worker, &name, stream, signal);
     }
+}
+
+/// Passes a shutdown on to the connections of one worker: each looks at its signal often, and would meet
+/// those of other workers at a shared one. Obeys `signal` until the last of them is gone.
+async fn relay(mut signal: Signal, trigger: Trigger) {
+    for phase in [Phase::Draining, Phase::Stopping] {
+        tokio::select! {
+            () = signal.reached(phase) => trigger.advance(phase),
+            () = trigger.all_gone() => return,
+        }
+    }
+    trigger.all_gone().await;
 }
 
 /// Serves a client on a task of its own. A listener that the config no longer has takes none.

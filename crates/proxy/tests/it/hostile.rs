@@ -12,5 +12,9 @@ mod text;
 mod recorder;
 /// A client that sends pieces and listens, and what memory that takes.
 mod talk;
+/// How a row is tried.
+mod trial;
 /// Requests over HTTP/1.
 mod http1;
+/// Requests over HTTP/2.
+mod http2;

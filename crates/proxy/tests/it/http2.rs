@@ -1,9 +1,9 @@
 //! HTTP/2 in raw frames.
 
 /// Header compression.
-mod hpack;
+pub(crate) mod hpack;
 /// Frames as bytes and as text.
-mod frames;
+pub(crate) mod frames;
 /// Requests and answers, bodies, trailers, resets.
 mod exchanges;
 /// What a request may look like.

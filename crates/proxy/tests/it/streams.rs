@@ -185,7 +185,7 @@ async fn a_client_may_wait_for_a_hundred_before_it_sends_its_body() {
     // A backend that will not have it says so at once, and the body is never sent.
     tell(&mut client, head).await;
     hear(&mut backend).await;
-    tell(&mut backend, "HTTP/1.1 403 Forbidden\ncontent-length: 0\n\n").await;
+    tell(&mut backend, "HTTP/1.1 403 Forbidden\ncontent-length: 2\n\nno").await;
     assert_eq!(brief(&hear(&mut client).await), "403, closed");
 
     let gateway = TestGateway::with_policies("[{ body_limit: 4B }]");

@@ -47,6 +47,8 @@ pub(crate) struct Row {
     pub(crate) reason: &'static str,
     /// Messages that the backend saw, `{added}` standing for the fields that the gateway adds.
     pub(crate) saw: Vec<String>,
+    /// What it may see instead when the bytes come in pieces, so that the fault comes after the head.
+    pub(crate) late: Vec<String>,
     pub(crate) growth_max: u64,
     /// Compared with other servers, and why they differ or do not.
     pub(crate) peers: Option<&'static str>,
@@ -68,6 +70,7 @@ impl Row {
             outcome: outcome.into(),
             reason: "",
             saw: Vec::new(),
+            late: Vec::new(),
             growth_max: GROWTH_MAX,
             peers: None,
         }
@@ -84,7 +87,7 @@ impl Row {
         Self { cases, ..Self::new(name, clause, "", outcome) }
     }
 
-    /// The reason that is counted; `a|b` where spellings have one of several.
+    /// The reason that is counted; `a|b` where it is one of several, or more than one of them.
     pub(crate) fn counted(self, reason: &'static str) -> Self {
         Self { reason, ..self }
     }
@@ -92,6 +95,12 @@ impl Row {
     /// Another message that the backend saw.
     pub(crate) fn saw(mut self, message: impl Into<String>) -> Self {
         self.saw.push(message.into());
+        self
+    }
+
+    /// Another message that the backend may see when the bytes come in pieces.
+    pub(crate) fn late(mut self, message: impl Into<String>) -> Self {
+        self.late.push(message.into());
         self
     }
 

@@ -3,6 +3,7 @@
 use super::super::asking::{Ask, Framing};
 use super::super::clients::Client;
 use super::super::pair::Pair;
+use crate::it::wait::until_true;
 
 /// An answer is worth nothing if the connection is cut off before the client could read it.
 pub(super) fn answered_early(pair: &mut Pair) {
@@ -48,9 +49,7 @@ pub(super) fn backend_dies_in_chunks(pair: &mut Pair) {
 /// A client that took the beginning for the whole would keep it, show it, or store it in a cache.
 fn backend_dies(pair: &mut Pair, how: &str) {
     let server = &pair.server;
-    let died_twice = || {
-        super::super::super::wait::until_true("it died twice", || server.count("died", how) >= 2)
-    };
+    let died_twice = || until_true("it died twice", || server.count("died", how) >= 2);
     let answer = pair.asker.ask_broken(&Ask::get(&format!("/dies/{how}")), &died_twice);
     let error = answer.error.clone();
     let error = error.unwrap_or_else(|| panic!("what is broken looks whole: {answer:?}"));
