@@ -36,6 +36,9 @@ pub const BUFFERS_KEPT: usize = 64;
 pub const COPY_BYTES_MAX: usize = 4 << 10;
 /// Bytes that a client may send ahead of the answer it waits for.
 pub const PIPELINED_BYTES_MAX: usize = 16 << 10;
+/// Milliseconds for which a connection that a shutdown finds without a request may still bring one: what
+/// was sent before need not have been seen yet.
+pub const LAST_REQUEST_TIMEOUT_MS: u64 = 100;
 /// Seconds for which a client that has closed its sending side is still answered.
 pub const HALF_CLOSED_TIMEOUT_S: u64 = 5;
 /// Bytes of a request body nobody wants that are read so that the connection can serve on.

@@ -131,7 +131,7 @@ pub async fn serve_io<I: Stream>(
     let begins = tokio::select! {
         biased;
         begins = tokio::time::timeout(limit, begins_http2(&mut io, &mut input)) => begins,
-        () = signal.reached(Phase::Draining) => return Ok(()),
+        () = last_request(&mut signal) => return Ok(()),
     };
     match begins {
         Ok(Ok(true)) => {
@@ -147,6 +147,12 @@ pub async fn serve_io<I: Stream>(
             Ok(())
         }
     }
+}
+
+/// Waits until a shutdown has begun, and for as long as a request that was sent before may take to be seen.
+async fn last_request(signal: &mut Signal) {
+    signal.reached(Phase::Draining).await;
+    tokio::time::sleep(Duration::from_millis(caps::LAST_REQUEST_TIMEOUT_MS)).await;
 }
 
 /// Reads until it is certain whether the client speaks HTTP/2.

@@ -19,7 +19,7 @@ use base::Alarm;
 use base::buffers::{Outbox, poll_fill, release};
 use base::caps::{
     DRAIN_BYTES_MAX, DRAIN_TIMEOUT_S, HALF_CLOSED_TIMEOUT_S, HEAD_TIMEOUT_S, IDLE_TIMEOUT_S,
-    LINGER_TIMEOUT_S, WRITE_TIMEOUT_S,
+    LAST_REQUEST_TIMEOUT_MS, LINGER_TIMEOUT_S, WRITE_TIMEOUT_S,
 };
 use bytes::BytesMut;
 use http::StatusCode;
@@ -42,7 +42,7 @@ use wire::{RequestBody, Shared, Wire, lock};
 type Asked = Result<RequestHead, Box<BadHead>>;
 
 /// A client's connection.
-struct Client<I> {
+struct Client<I: Stream> {
     worker: Arc<Worker>,
     connection: Arc<Connection>,
     wire: Shared<I>,
@@ -103,8 +103,6 @@ impl<I: Stream> Client<I> {
                     self.is_new = false;
                     return Poll::Ready(Ok(Some(head)));
                 }
-            } else if is_draining.load(Ordering::Relaxed) {
-                return Poll::Ready(Ok(None));
             }
             if wire.is_eof {
                 return Poll::Ready(Ok(None));
@@ -118,6 +116,10 @@ impl<I: Stream> Client<I> {
                     }
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending if wire.input.is_empty() && is_draining.load(Ordering::Relaxed) => {
+                    self.gone.start(Duration::from_millis(LAST_REQUEST_TIMEOUT_MS));
+                    return self.gone.poll(cx).map(|()| Ok(None));
+                }
                 Poll::Pending => {
                     let limit_s = if was_idle { IDLE_TIMEOUT_S } else { HEAD_TIMEOUT_S };
                     self.alarm.start(Duration::from_secs(limit_s));
@@ -153,12 +155,11 @@ impl<I: Stream> Client<I> {
         let response = self.response(serving, &mut facts).await?;
         facts.keeps_alive &= !is_draining.load(Ordering::Relaxed) && self.can_go_on(&facts);
         let (mut body, keeps_alive) = answer::begin(response, &facts, self.out.small());
+        lock(&self.wire).ends_answer = body.ends_with_connection();
         let sent = poll_fn(|cx| self.poll_send(&mut body, cx)).await;
-        if sent.is_err() && body.ends_with_connection() {
-            lock(&self.wire).io.reset();
-        }
         drop(body);
         sent?;
+        lock(&self.wire).ends_answer = false;
         if !keeps_alive {
             return Ok(false);
         }

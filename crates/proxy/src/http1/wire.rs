@@ -16,7 +16,7 @@ use traffic::body::BodyError;
 
 /// What the connection and the body that is being read share. The body may be read by another task than
 /// the connection's, but both live on one thread, so the lock is never waited for.
-pub(super) struct Wire<I> {
+pub(super) struct Wire<I: Stream> {
     pub(super) io: I,
     pub(super) input: BytesMut,
     pub(super) scan: Scan,
@@ -25,17 +25,36 @@ pub(super) struct Wire<I> {
     pub(super) refusal: Option<Refusal>,
     /// The client sends nothing more.
     pub(super) is_eof: bool,
+    /// An answer is under way whose end only the end of the connection tells: if it is dropped now, the
+    /// client must not take it for whole.
+    pub(super) ends_answer: bool,
+}
+
+impl<I: Stream> Drop for Wire<I> {
+    fn drop(&mut self) {
+        if self.ends_answer {
+            self.io.reset();
+        }
+    }
 }
 
 pub(super) type Shared<I> = Arc<Mutex<Wire<I>>>;
 
-pub(super) fn lock<I>(wire: &Shared<I>) -> MutexGuard<'_, Wire<I>> {
+pub(super) fn lock<I: Stream>(wire: &Shared<I>) -> MutexGuard<'_, Wire<I>> {
     wire.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl<I: Stream> Wire<I> {
     pub(super) fn new(io: I, input: BytesMut) -> Self {
-        Self { io, input, scan: Scan::default(), body: Decoder::Done, refusal: None, is_eof: false }
+        Self {
+            io,
+            input,
+            scan: Scan::default(),
+            body: Decoder::Done,
+            refusal: None,
+            is_eof: false,
+            ends_answer: false,
+        }
     }
 
     /// The next piece of the body; nothing after the last.
@@ -86,12 +105,12 @@ impl<I: Stream> Wire<I> {
 }
 
 /// The body of a request.
-pub(super) struct RequestBody<I> {
+pub(super) struct RequestBody<I: Stream> {
     wire: Shared<I>,
     pace: Pace,
 }
 
-impl<I> RequestBody<I> {
+impl<I: Stream> RequestBody<I> {
     pub(super) fn new(wire: &Shared<I>) -> Self {
         Self { wire: Arc::clone(wire), pace: Pace::default() }
     }

@@ -1,4 +1,5 @@
 use crate::it::kit::{accept, brief, config, fetch, hear, played, tell};
+use base::caps::LAST_REQUEST_TIMEOUT_MS;
 use std::time::Duration;
 use testkit::gateway::BACKEND;
 use testkit::{Backend, TestGateway};
@@ -92,9 +93,20 @@ async fn draining_finishes_what_is_under_way_and_closes_what_is_idle() {
     tell(&mut busy, GET).await;
     hear(&mut backend).await;
     gateway.drain();
+    // What was sent before need not have been seen yet.
+    tokio::time::sleep(Duration::from_millis(LAST_REQUEST_TIMEOUT_MS)).await;
     assert_eq!(hear(&mut idle).await, "<closed>");
     assert_eq!(hear(&mut kept).await, "<closed>");
     tell(&mut backend, "HTTP/1.1 200 OK\ncontent-length: 2\n\nok").await;
     let heard = hear(&mut busy).await;
     assert_eq!(heard, "HTTP/1.1 200 OK\ncontent-length: 2\nconnection: close\n\nok<closed>");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_was_on_its_way_when_draining_began_is_served() {
+    let gateway = TestGateway::with_policies("[]");
+    let mut client = gateway.connect();
+    gateway.drain();
+    tell(&mut client, GET).await;
+    assert_eq!(brief(&hear(&mut client).await), "200, closed");
 }

@@ -46,6 +46,8 @@ const MALFORMED: &str = "3:PROTOCOL_ERROR";
 /// What a connection is told.
 const GONE: &str = "goaway PROTOCOL_ERROR, closed";
 
+/// What is counted for it, and for the stream if one had begun.
+const PROTOCOL: &str = "http2_protocol|http2_stream";
 /// What a client of the kit reads into.
 const ROOM: u64 = 64 << 10;
 

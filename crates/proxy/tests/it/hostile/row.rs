@@ -47,8 +47,9 @@ pub(crate) struct Row {
     pub(crate) reason: &'static str,
     /// Messages that the backend saw, `{added}` standing for the fields that the gateway adds.
     pub(crate) saw: Vec<String>,
-    /// What it may see instead when the bytes come in pieces, so that the fault comes after the head.
-    pub(crate) late: Vec<String>,
+    /// What it may see instead, this much or less of it and then the end of the connection, when the bytes
+    /// come in pieces: the head was passed on before the fault came.
+    pub(crate) late: Option<String>,
     pub(crate) growth_max: u64,
     /// Compared with other servers, and why they differ or do not.
     pub(crate) peers: Option<&'static str>,
@@ -70,7 +71,7 @@ impl Row {
             outcome: outcome.into(),
             reason: "",
             saw: Vec::new(),
-            late: Vec::new(),
+            late: None,
             growth_max: GROWTH_MAX,
             peers: None,
         }
@@ -98,10 +99,9 @@ impl Row {
         self
     }
 
-    /// Another message that the backend may see when the bytes come in pieces.
-    pub(crate) fn late(mut self, message: impl Into<String>) -> Self {
-        self.late.push(message.into());
-        self
+    /// The most that the backend may see of a message that is cut, when the bytes come in pieces.
+    pub(crate) fn late(self, message: impl Into<String>) -> Self {
+        Self { late: Some(message.into()), ..self }
     }
 
     pub(crate) fn then(self, then: Then) -> Self {

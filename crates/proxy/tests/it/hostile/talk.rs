@@ -61,6 +61,11 @@ impl Stage {
         self.runtime.block_on(future)
     }
 
+    /// Has all that is under way come to rest.
+    pub(crate) fn settle(&self) {
+        self.run(async { tokio::time::sleep(QUIET).await });
+    }
+
     /// What a client of its own hears for these pieces.
     pub(crate) fn says(&self, pieces: &[&[u8]], then: Then) -> String {
         self.run(async {
