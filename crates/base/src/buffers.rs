@@ -85,12 +85,17 @@ impl Outbox {
     /// Whether more may be put in before what is there is out.
     #[must_use]
     pub fn has_room(&self) -> bool {
-        self.large.is_empty() && self.small.len() - self.sent < BUFFER_BYTES
+        self.is_plain() && self.small.len() - self.sent < BUFFER_BYTES
+    }
+
+    /// Whether nothing stands behind the small things, so that more can be appended to them.
+    fn is_plain(&self) -> bool {
+        self.large.is_empty() && self.end.is_empty()
     }
 
     /// Where small things are appended; only while there is room.
     pub fn small(&mut self) -> &mut Vec<u8> {
-        debug_assert!(self.large.is_empty(), "something large is in front");
+        debug_assert!(self.is_plain(), "something large is in front");
         &mut self.small
     }
 
@@ -100,6 +105,7 @@ impl Outbox {
             self.small().extend_from_slice(&data);
             self.small().extend_from_slice(end);
         } else {
+            debug_assert!(self.is_plain(), "something large is in front");
             self.large = data;
             self.end = end;
         }
@@ -157,5 +163,89 @@ impl Outbox {
     /// Forgets everything, and gives memory back.
     pub fn clear(&mut self) {
         *self = Self::default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Outbox, poll_fill, release};
+    use bytes::{Bytes, BytesMut};
+    use std::io::{self, IoSlice};
+    use std::pin::Pin;
+    use std::task::{Context, Poll, Waker};
+    use tokio::io::AsyncWrite;
+
+    /// Takes so many bytes, then nothing until it is let go on.
+    struct Pausing {
+        taken: Vec<u8>,
+        left: usize,
+    }
+
+    impl AsyncWrite for Pausing {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            data: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            let count = data.len().min(self.left);
+            self.left -= count;
+            self.taken.extend_from_slice(data.get(..count).unwrap());
+            if count == 0 { Poll::Pending } else { Poll::Ready(Ok(count)) }
+        }
+        fn poll_write_vectored(
+            self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            pieces: &[IoSlice<'_>],
+        ) -> Poll<io::Result<usize>> {
+            let whole: Vec<u8> = pieces.iter().flat_map(|piece| piece.iter().copied()).collect();
+            self.poll_write(cx, &whole)
+        }
+        fn is_write_vectored(&self) -> bool {
+            true
+        }
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[test]
+    fn bytes_keep_their_order_wherever_the_receiver_pauses() {
+        let mut cx = Context::from_waker(Waker::noop());
+        let large = Bytes::from(vec![b'x'; 5_000]);
+        let parts =
+            [(b"one".as_slice(), large, b"\r\n".as_slice()), (b"two", Bytes::from("y"), b"\r\n")];
+        let whole: Vec<u8> = parts.iter().flat_map(|(a, b, c)| [a, &b[..], c].concat()).collect();
+        for pause in 0..whole.len() {
+            let mut io = Pausing { taken: Vec::new(), left: pause };
+            let (mut out, mut written) = (Outbox::default(), 0);
+            for (small, data, end) in &parts {
+                while !out.has_room() {
+                    if out.poll_write(&mut io, &mut written, &mut cx).is_pending() {
+                        io.left = usize::MAX;
+                    }
+                }
+                out.small().extend_from_slice(small);
+                out.push(data.clone(), end);
+                drop(out.poll_write(&mut io, &mut written, &mut cx));
+            }
+            io.left = usize::MAX;
+            assert!(out.poll_write(&mut io, &mut written, &mut cx).is_ready() && out.is_empty());
+            assert!(io.taken == whole && written == whole.len() as u64, "pause after {pause}");
+        }
+    }
+
+    #[test]
+    fn a_buffer_is_lent_while_there_are_bytes() {
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut buffer = BytesMut::new();
+        assert!(poll_fill(&mut b"hello".as_slice(), &mut buffer, 1, &mut cx).is_ready());
+        release(&mut buffer);
+        assert_eq!(&buffer[..], b"hello", "what is in it stays");
+        let kept = buffer.split().freeze();
+        release(&mut buffer);
+        assert_eq!((buffer.capacity(), &kept[..]), (0, &b"hello"[..]));
     }
 }

@@ -279,14 +279,15 @@ impl<I: Stream> Client<I> {
         polled
     }
 
-    /// Ready when the client is gone. One that has only closed its sending side cannot be told from
+    /// Ready when the client is gone, or sends what nobody will read. One that has only closed its sending side cannot be told from
     /// one that is gone, so it is waited for a little while.
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Infallible>> {
         let mut wire = lock(&self.wire);
         if let Err(error) = wire.poll_ahead(cx) {
             return Poll::Ready(Err(error));
         }
-        if !wire.is_eof || !wire.body.is_done() {
+        let can_come = !wire.is_eof || !wire.body.is_done();
+        if can_come && wire.refusal.is_none() {
             return Poll::Pending;
         }
         self.gone.start(Duration::from_secs(HALF_CLOSED_TIMEOUT_S));

@@ -36,6 +36,9 @@ use wire::{Ends, Tap};
 /// is somewhat too large gets an answer that explains itself and a line in the log; `h2` gives a bare 431.
 const HEADER_LIST_BYTES: usize = 2 * caps::HEAD_BYTES_MAX;
 
+/// The name, in metrics, of a stream that `h2` reset: malformed, much too large, or one too many.
+const REFUSED_STREAM: &str = "http2_stream";
+
 /// A client's connection.
 struct Session<I> {
     worker: Arc<Worker>,
@@ -241,7 +244,7 @@ impl<I> Session<I> {
     fn count_refused(&mut self) {
         let refused = self.meter.streams().saturating_sub(self.opened);
         for _ in self.refused..refused {
-            self.worker.gateway.metrics.refused("http2_stream");
+            self.worker.gateway.metrics.refused(REFUSED_STREAM);
         }
         self.refused = refused.max(self.refused);
     }

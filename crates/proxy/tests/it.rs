@@ -20,6 +20,10 @@ mod it {
     mod routing;
     /// Bodies, framing and connections.
     mod streams;
+    /// Heads of HTTP/2 that become heads of HTTP/1, as fuzzed.
+    mod conversion;
+    #[path = "../../../../fuzz/checks/http2_head.rs"]
+    mod http2_checks;
     /// HTTP/2 in raw frames.
     mod http2;
     /// What a request costs in allocations.

@@ -69,6 +69,8 @@ struct Asking<'a> {
     body: Sending,
     /// Bytes that were written.
     written: u64,
+    /// None of them is held back by TLS.
+    is_flushed: bool,
     /// Writing failed; what the target said before that may still be read.
     write_error: Option<io::Error>,
     informed: usize,
@@ -162,6 +164,7 @@ pub(crate) async fn ask(
         call,
         body: Sending::new(body, framing, true),
         written: 0,
+        is_flushed: true,
         write_error: None,
         informed: 0,
         wants_continue: headers.contains(EXPECT),
@@ -169,9 +172,10 @@ pub(crate) async fn ask(
     };
     let broken = match poll_fn(|cx| asking.poll_head(cx)).await {
         Ok(head) => {
-            let Asking { link, body, write_error, .. } = asking;
+            let Asking { link, body, write_error, is_flushed, .. } = asking;
             let is_spent = write_error.is_some();
-            let upload = (!body.is_done() && !is_spent).then_some(body);
+            let is_out = body.is_done() && link.out.is_empty() && is_flushed;
+            let upload = (!is_out && !is_spent).then_some(body);
             return Ok(Answered { head, link, upload, is_spent });
         }
         Err(broken) => broken,
@@ -241,6 +245,7 @@ impl Asking<'_> {
             let polled = self.link.out.poll_write(&mut self.link.io, &mut self.written, cx);
             if self.written > before {
                 self.link.alarm.clear();
+                self.is_flushed = false;
             }
             match polled {
                 Poll::Ready(Ok(())) => {}
@@ -251,8 +256,11 @@ impl Asking<'_> {
                 return Err(Broken::Body(fault_of(&**cut)));
             }
             if is_hungry || self.body.is_done() {
-                // What TLS holds back goes out now; how far it came shows in what is written next.
-                drop(Pin::new(&mut self.link.io).poll_flush(cx));
+                match Pin::new(&mut self.link.io).poll_flush(cx) {
+                    Poll::Ready(Ok(())) => self.is_flushed = true,
+                    Poll::Ready(Err(error)) => self.write_error = Some(error),
+                    Poll::Pending => {}
+                }
                 return Ok(is_hungry);
             }
         }
@@ -365,29 +373,41 @@ impl Answer {
     }
 
     /// Sends on what is left of the request.
-    fn send_on(&mut self, cx: &mut Context<'_>) {
-        let Some(link) = &mut self.link else { return };
+    ///
+    /// # Errors
+    /// When the client's body broke off: an answer to half a request is worth nothing, and the target
+    /// must learn of it.
+    fn send_on(&mut self, cx: &mut Context<'_>) -> Result<(), BodyError> {
+        let Some(link) = &mut self.link else { return Ok(()) };
         while let Some(upload) = &mut self.upload {
             let is_hungry = upload.gather(&mut link.out, cx);
             match link.out.poll_write(&mut link.io, &mut 0, cx) {
-                Poll::Pending => return,
-                Poll::Ready(Ok(())) if upload.cut().is_none() => {}
-                Poll::Ready(_) => {
+                Poll::Pending => return Ok(()),
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(_)) => {
                     // The answer may be whole all the same; the connection is of no use after it.
                     self.is_spent = true;
                     self.upload = None;
-                    return;
+                    return Ok(());
                 }
             }
-            let is_done = upload.is_done();
-            if is_done {
-                self.upload = None;
+            if let Some(cut) = upload.cut() {
+                return Err(BodyError::Cut(cut.to_string().into()));
             }
+            let is_done = upload.is_done();
             if is_done || is_hungry {
-                drop(Pin::new(&mut link.io).poll_flush(cx));
-                return;
+                match Pin::new(&mut link.io).poll_flush(cx) {
+                    Poll::Ready(Ok(())) if is_done => self.upload = None,
+                    Poll::Ready(Err(_)) => {
+                        self.is_spent = true;
+                        self.upload = None;
+                    }
+                    _ => {}
+                }
+                return Ok(());
             }
         }
+        Ok(())
     }
 }
 
@@ -400,8 +420,8 @@ impl HttpBody for Answer {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
-        if this.upload.is_some() {
-            this.send_on(cx);
+        if let Err(cut) = this.send_on(cx) {
+            return this.fail(cut);
         }
         loop {
             let Some(link) = &mut this.link else { return Poll::Ready(None) };

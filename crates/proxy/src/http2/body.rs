@@ -1,7 +1,7 @@
 //! The body of a request as the client sends it: the client may send more as the upstream takes what
 //! there is, and no sooner.
 
-use crate::http2::head::FIELD_OVERHEAD;
+use crate::http2::head::{FIELD_OVERHEAD, is_token};
 use ::http1::Refusal;
 use base::caps::{HEAD_BYTES_MAX, HEADERS_MAX};
 use bytes::Bytes;
@@ -49,6 +49,22 @@ pub(super) fn split(recv: RecvStream, left: Option<u64>) -> (Valve, RequestBody)
     (Valve(Arc::clone(&shared)), RequestBody(shared))
 }
 
+impl Valve {
+    /// Whether the stream was reset because its body broke a rule.
+    pub(super) fn is_malformed(&self) -> bool {
+        let mut intake = lock(&self.0);
+        let Some(recv) = &mut intake.recv else { return false };
+        let mut nobody = Context::from_waker(Waker::noop());
+        loop {
+            match recv.poll_data(&mut nobody) {
+                Poll::Ready(Some(Ok(_))) => {}
+                Poll::Ready(Some(Err(error))) => return error.is_library() && error.is_reset(),
+                _ => return false,
+            }
+        }
+    }
+}
+
 impl Drop for Valve {
     fn drop(&mut self) {
         let mut intake = lock(&self.0);
@@ -87,6 +103,9 @@ impl Intake {
             }
         }
         Poll::Ready(match ready!(recv.poll_trailers(cx)) {
+            Ok(Some(trailers)) if !trailers.keys().all(is_token) => {
+                Some(Err(BodyError::Cut(Box::new(Refusal::BadFieldName))))
+            }
             Ok(Some(trailers)) if is_too_large(&trailers) => {
                 Some(Err(BodyError::Cut(Box::new(Refusal::TrailersTooLarge))))
             }

@@ -95,9 +95,9 @@ fn fields(map: HeaderMap, mut size: usize) -> (Headers, Option<Refused>) {
         if let Some(reason) = check(&name, &value, is_repeated) {
             refused.get_or_insert(reason);
         }
-        if is_repeated && name == COOKIE {
+        if name == COOKIE && is_repeated && list.contains(COOKIE) {
             join(&mut crumbs, list.get(COOKIE), &value);
-        } else {
+        } else if name != COOKIE || !value.is_empty() {
             list.append(name.clone(), value);
         }
         last = Some(name);
@@ -113,7 +113,11 @@ fn fields(map: HeaderMap, mut size: usize) -> (Headers, Option<Refused>) {
     (list, refused)
 }
 
+/// Adds a piece. An empty one would leave a semicolon with nothing behind it.
 fn join(crumbs: &mut Vec<u8>, first: Option<&HeaderValue>, next: &HeaderValue) {
+    if next.is_empty() {
+        return;
+    }
     if crumbs.is_empty() {
         crumbs.extend_from_slice(first.map_or(b"", HeaderValue::as_bytes));
     }
@@ -123,6 +127,9 @@ fn join(crumbs: &mut Vec<u8>, first: Option<&HeaderValue>, next: &HeaderValue) {
 
 /// What is wrong with a header, if anything.
 fn check(name: &HeaderName, value: &HeaderValue, is_repeated: bool) -> Option<Refused> {
+    if !is_token(name) {
+        return Some(Refusal::BadFieldName.into());
+    }
     let bytes = value.as_bytes();
     let is_space = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
     if is_space(bytes.first()) || is_space(bytes.last()) {
@@ -143,4 +150,9 @@ fn check(name: &HeaderName, value: &HeaderValue, is_repeated: bool) -> Option<Re
         return Some(Refusal::ExpectationFailed.into());
     }
     None
+}
+
+/// Whether a name may stand in HTTP/1 (RFC 9110, 5.6.2): of what `http` lets pass, all but one character.
+pub(super) fn is_token(name: &HeaderName) -> bool {
+    !name.as_str().contains('"')
 }

@@ -4,8 +4,9 @@
 use crate::admit::Arrival;
 use crate::forward::REQUEST_ID;
 use crate::gateway::Worker;
+use crate::http2::body::Valve;
 use crate::http2::meter::Meter;
-use crate::http2::{body, head};
+use crate::http2::{REFUSED_STREAM, body, head};
 use crate::serve;
 use base::caps;
 use bytes::Bytes;
@@ -57,12 +58,16 @@ pub(super) async fn serve(
         refused: refused.map(|refused| Box::new(refused.fault)),
     };
     let answering = serve::serve(Arc::clone(&worker), &connection, arrival);
-    let Some(response) = answer(answering, &interim, &mut respond).await else {
+    let sent = if let Some(response) = answer(answering, &interim, &mut respond).await {
+        meter.answered();
+        send(response, is_head, &mut respond, &meter).await
+    } else {
         meter.reset_early();
-        return;
+        None
     };
-    meter.answered();
-    send(response, is_head, &mut respond, &meter).await;
+    if sent.is_none() && valve.as_ref().is_some_and(Valve::is_malformed) {
+        worker.gateway.metrics.refused(REFUSED_STREAM);
+    }
     // Only now may the client be told that nobody reads on.
     drop(valve);
 }

@@ -1,5 +1,6 @@
 use crate::it::kit::{
-    accept, brief, fetch, first_lines, hear, hear_bytes, played, say, say_bytes, tell, tell_bytes,
+    CLOSED, accept, brief, fetch, first_lines, hear, hear_bytes, played, say, say_bytes, tell,
+    tell_bytes,
 };
 use std::time::Duration;
 use testkit::gateway::BACKEND;
@@ -272,4 +273,30 @@ async fn a_backend_of_http_1_0_does_not_make_the_client_s_connection_one() {
     let answer = gateway.ask_on(&mut io, "GET / HTTP/1.1\n").await;
     assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
     assert!(answer.contains("transfer-encoding: chunked"), "{answer}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_breaks_off_after_its_answer_has_begun_is_told_to_everybody() {
+    let head = "POST / HTTP/1.1\nhost: a.test\n";
+    for (framing, rest) in [
+        ("content-length: 1000\n\nhello", None),
+        ("transfer-encoding: chunked\n\n5\nhello\n", None),
+        ("transfer-encoding: chunked\n\n5\nhello\n", Some("zz\n")),
+    ] {
+        let (gateway, mut connections) = played("");
+        let mut client = gateway.connect();
+        tell(&mut client, &format!("{head}{framing}")).await;
+        let mut backend = accept(&mut connections).await;
+        hear(&mut backend).await;
+        tell(&mut backend, "HTTP/1.1 200 OK\ntransfer-encoding: chunked\n\n2\nok\n").await;
+        assert_eq!(brief(&hear(&mut client).await), "200");
+        match rest {
+            Some(rest) => {
+                tell(&mut client, rest).await;
+                assert_eq!(hear(&mut client).await, CLOSED, "{framing}");
+            }
+            None => drop(client),
+        }
+        assert_eq!(hear(&mut backend).await, CLOSED, "{framing}");
+    }
 }

@@ -232,6 +232,8 @@ async fn names_and_values_hold_nothing_that_http_1_reads_differently() {
         let all = [head(""), field(b"x-a", value.as_bytes())].concat();
         refused(&frame(HEADERS, WHOLE, 1, &all), GONE, &format!("8.2.1, value {value:?}")).await;
     }
+    let quoted = frame(HEADERS, WHOLE, 1, &[head(""), field(b"x\"a", b"1")].concat());
+    refused(&quoted, "1:400 bad_request", "8.2.1, a quote in a name").await;
     for value in [" a", "a ", "\ta", "a\t", " "] {
         check_more(&format!("x-a: {value}\n"), "1:400 bad_request", "8.2.1").await;
     }
@@ -263,6 +265,8 @@ async fn cut(frames: &[Vec<u8>], why: &str) {
     let told = client.say(&[post(1, "content-length: 5\n"), frames.concat()].concat()).await;
     assert_eq!(told, MALFORMED, "{why}");
     assert!(!gateway.seen().iter().any(|seen| seen.contains("\n\nhello")), "{why}");
+    let counted = gateway.metric("yett_protocol_errors_total{reason=\"http2_stream\"}");
+    assert_eq!(counted, 1.0, "{why}");
     assert_eq!(client.say(&get(3)).await, "3:200", "{why}");
 }
 
@@ -301,6 +305,16 @@ async fn pieces_of_cookies_are_joined() {
     let seen = gateway.seen().pop().unwrap();
     assert_eq!(seen.matches("cookie").count(), 1, "{seen}");
     assert!(seen.contains("\ncookie: a=1; b=2; c=3\n"), "{seen}");
+    for (lines, joined) in [
+        ("cookie: \ncookie: a=1\n", "\ncookie: a=1\n"),
+        ("cookie: \ncookie: \ncookie: a=1\ncookie: \ncookie: b=2\n", "\ncookie: a=1; b=2\n"),
+        ("cookie: a=1; b=2\n", "\ncookie: a=1; b=2\n"),
+    ] {
+        let mut client = Client::ready(&gateway).await;
+        assert_eq!(client.say(&frame(HEADERS, WHOLE, 1, &head(lines))).await, "1:200");
+        let seen = gateway.seen().pop().unwrap();
+        assert!(seen.contains(joined), "{lines}: {seen}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -320,6 +334,7 @@ async fn trailers_are_the_end_and_hold_nothing_that_frames_or_routes() {
         ("connection: close\n", WHOLE, MALFORMED, "8.2.2"),
         ("transfer-encoding: chunked\n", WHOLE, MALFORMED, "8.2.2"),
         ("X-Sum: 1\n", WHOLE, GONE, "8.2.1"),
+        ("x\"sum: 1\n", WHOLE, "1:400 body_cut", "8.2.1"),
     ] {
         let gateway = TestGateway::with_policies("[]");
         let mut client = Client::ready(&gateway).await;

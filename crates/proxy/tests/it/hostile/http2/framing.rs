@@ -1,6 +1,7 @@
 //! Frames that may not stand where they do, and connections that end within them.
 
 use crate::it::hostile::http2::{GONE, PROTOCOL, check, get, post};
+use crate::it::hostile::recorder::CUT;
 use crate::it::hostile::row::{Row, Then, head};
 use crate::it::http2::frames::{
     CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, PRIORITY, PUSH_PROMISE, RST_STREAM,
@@ -168,7 +169,7 @@ pub(crate) fn ends() -> Vec<Row> {
             "closed",
         )
         .then(Then::Ends)
-        .late(head(five) + "hel"),
+        .saw(head(five) + "hel" + CUT),
         Row::new(
             "in a frame of the body",
             "RFC 9113, 5.1",
@@ -176,6 +177,6 @@ pub(crate) fn ends() -> Vec<Row> {
             "closed",
         )
         .then(Then::Ends)
-        .late(head(five)),
+        .saw(head(five) + CUT),
     ]
 }

@@ -68,7 +68,7 @@ pub(crate) fn rows() -> Vec<Row> {
         bad(
             "two, equal",
             &["content-length: 5\ncontent-length: 5\n"],
-            "3:400 bad_framing",
+            "3:400 bad_framing, 3:NO_ERROR",
             "several_lengths",
         ),
         bad(

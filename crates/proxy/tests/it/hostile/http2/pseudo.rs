@@ -111,7 +111,7 @@ pub(crate) fn values() -> Vec<Row> {
             ":method",
             &[b"G T", b"GET\t", b"G\"T", b"G/T", b"", b"G\xc3\x84T", b"GET:"],
             GONE,
-            "http2_protocol",
+            PROTOCOL,
         ),
         raw(
             "a method that holds a request line",
@@ -119,7 +119,7 @@ pub(crate) fn values() -> Vec<Row> {
             ":method",
             &[b"GET /x HTTP/1.1\r\nhost: b.test\r\n\r\nGET", b"GET\r\n", b"GET /admin"],
             GONE,
-            "http2_protocol",
+            PROTOCOL,
         ),
         raw(
             "a method with control characters",
@@ -127,7 +127,7 @@ pub(crate) fn values() -> Vec<Row> {
             ":method",
             &[b"G\0T", b"GET\n", b"GET\x7f", b"\x0bGET"],
             GONE,
-            "http2_protocol",
+            PROTOCOL,
         ),
         Row::new(
             "a method in small letters is another one",
@@ -209,14 +209,7 @@ pub(crate) fn values() -> Vec<Row> {
             "3:400 bad_path",
             "",
         ),
-        raw(
-            "bytes that are no UTF-8",
-            "RFC 3986, 2",
-            ":path",
-            &[b"/\xff\xfe"],
-            GONE,
-            "http2_protocol",
-        ),
+        raw("bytes that are no UTF-8", "RFC 3986, 2", ":path", &[b"/\xff\xfe"], GONE, PROTOCOL),
         Row::each(
             "a fragment goes no further",
             "RFC 9113, 8.3.1",
