@@ -153,6 +153,10 @@ impl Outbox {
         if self.sent == self.small.len() {
             self.small.clear();
             self.sent = 0;
+        } else if self.sent >= BUFFER_BYTES {
+            // A receiver that takes little at a time must not make it grow.
+            self.small.drain(..self.sent);
+            self.sent = 0;
         }
         if self.large.is_empty() {
             // Frees what it was a part of.

@@ -228,25 +228,30 @@ pub fn strip_hop_by_hop(headers: &mut Headers) {
     // The usual options name no header.
     let named: SmallVec<[HeaderName; 2]> = headers
         .all(CONNECTION)
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(str::trim)
-        .filter(|name| !name.eq_ignore_ascii_case("keep-alive"))
-        .filter(|name| !name.eq_ignore_ascii_case("close"))
-        .filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok())
+        .flat_map(members)
+        .filter(|name| !name.eq_ignore_ascii_case(b"keep-alive"))
+        .filter(|name| !name.eq_ignore_ascii_case(b"close"))
+        .filter_map(|name| HeaderName::from_bytes(name).ok())
         .filter(|name| *name != CONTENT_LENGTH && *name != HOST && *name != TE)
         .collect();
     if !named.is_empty() {
         headers.retain(|name, _| !named.contains(name));
     }
-    let wants_trailers = headers.all(TE).any(|value| {
-        let value = value.to_str().unwrap_or_default();
-        value.split(',').any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
-    });
+    let wants_trailers = takes_trailers(headers);
     headers.retain(|name, _| !is_hop_by_hop(name));
     if wants_trailers {
         headers.append(TE, HeaderValue::from_static("trailers"));
     }
+}
+
+/// Whether whoever sent these headers takes trailers (RFC 9110, 10.1.4).
+pub(crate) fn takes_trailers(headers: &Headers) -> bool {
+    headers.all(TE).flat_map(members).any(|coding| coding.eq_ignore_ascii_case(b"trailers"))
+}
+
+/// The members of a list, whatever bytes they are made of.
+fn members(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
+    value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
 }
 
 /// Whether a header concerns one connection only.

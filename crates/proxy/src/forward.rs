@@ -143,10 +143,10 @@ fn outgoing(exchange: &Exchange, body: Body) -> Request {
     Request { method: head.method.clone(), target: head.target.clone(), headers, body }
 }
 
-/// Removes from trailers what has no place there, and what only the gateway may say: many backends put
-/// trailers to the headers.
-fn strip_trailers(trailers: &mut HeaderMap) {
-    let is_bad = |name: &&HeaderName| !may_trail(name.as_str()) || admit::is_identity(name);
+/// Removes from trailers what has no place there, and what `is_lie`: many programs put trailers to the
+/// headers.
+pub(crate) fn strip_trailers(trailers: &mut HeaderMap, is_lie: impl Fn(&HeaderName) -> bool) {
+    let is_bad = |name: &&HeaderName| !may_trail(name.as_str()) || is_lie(name);
     let bad: Vec<HeaderName> = trailers.keys().filter(is_bad).cloned().collect();
     for name in bad {
         trailers.remove(name);
@@ -176,7 +176,7 @@ impl HttpBody for ClientBody {
                 if let Some(data) = frame.data_ref() {
                     self.bytes.fetch_add(data.len() as u64, Ordering::Relaxed);
                 } else if let Some(trailers) = frame.trailers_mut() {
-                    strip_trailers(trailers);
+                    strip_trailers(trailers, admit::is_identity);
                 }
             }
             return Poll::Ready(frame);

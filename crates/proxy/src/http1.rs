@@ -47,6 +47,8 @@ struct Client<I: Stream> {
     connection: Arc<Connection>,
     wire: Shared<I>,
     out: Outbox,
+    /// Nothing that was written is held back by TLS.
+    is_flushed: bool,
     interim: Interim,
     /// Set while a head, a write or the end of the connection is waited for.
     alarm: Alarm,
@@ -72,6 +74,7 @@ pub(crate) async fn serve_http1<I: Stream>(
         connection,
         wire: Arc::new(Mutex::new(Wire::new(io, input))),
         out: Outbox::default(),
+        is_flushed: true,
         interim: Interim::open(),
         alarm: Alarm::default(),
         gone: Alarm::default(),
@@ -258,16 +261,21 @@ impl<I: Stream> Client<I> {
         }
     }
 
-    /// Writes what there is.
+    /// Writes what there is, to its last byte.
     ///
     /// # Errors
     /// When the client takes nothing for too long.
     fn poll_out(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.out.is_empty() {
+        if self.out.is_empty() && self.is_flushed {
             return Poll::Ready(Ok(()));
         }
-        let mut written = 0;
-        let polled = self.out.poll_write(&mut lock(&self.wire).io, &mut written, cx);
+        let (mut wire, mut written) = (lock(&self.wire), 0);
+        let polled = match self.out.poll_write(&mut wire.io, &mut written, cx) {
+            Poll::Ready(Ok(())) => Pin::new(&mut wire.io).poll_flush(cx),
+            unfinished => unfinished,
+        };
+        drop(wire);
+        self.is_flushed = polled.is_ready();
         if written > 0 || polled.is_ready() {
             self.alarm.clear();
         }
@@ -301,9 +309,6 @@ impl<I: Stream> Client<I> {
             ready!(self.poll_out(cx))?;
             if let Some(cut) = body.cut() {
                 return Poll::Ready(Err(io::Error::other(cut.to_string())));
-            }
-            if body.is_done() || is_waiting {
-                ready!(Pin::new(&mut lock(&self.wire).io).poll_flush(cx))?;
             }
             if body.is_done() {
                 return Poll::Ready(Ok(()));

@@ -1,5 +1,6 @@
 //! Stage seven: write down what happened, once, after the last byte: hooks, metrics, access line.
 
+use crate::forward;
 use crate::gateway::Worker;
 use bytes::Bytes;
 use http::Version;
@@ -184,9 +185,11 @@ impl HttpBody for Recorded {
             ready!(Pin::new(&mut self.inner).poll_frame(cx))
         };
         Poll::Ready(match frame {
-            Some(Ok(frame)) => {
+            Some(Ok(mut frame)) => {
                 if let Some(data) = frame.data_ref() {
                     self.count(data);
+                } else if let Some(trailers) = frame.trailers_mut() {
+                    forward::strip_trailers(trailers, |_| false);
                 }
                 let is_last = frame.is_trailers() || self.inner.is_end_stream();
                 if let Some(underway) = self.underway.as_mut().filter(|_| is_last) {

@@ -24,6 +24,8 @@ pub async fn finish(worker: &Arc<Worker>, mut underway: Underway, answer: Respon
     if !answer.headers.contains(DATE) {
         answer.headers.append(DATE, date::now(worker));
     }
+    // Of a request that was not forwarded: nobody will read it, which its connection must know.
+    underway.body = Body::empty();
     answer.headers.insert(REQUEST_ID, underway.id.header());
     underway.record.status = answer.status.as_u16();
     let is_bodiless = underway.request.method == Method::HEAD

@@ -15,11 +15,12 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::io::AsyncWrite as _;
+use tokio::task::coop::unconstrained;
 use traffic::body::BodyError;
 use traffic::upstream::{Call, Failed};
 use traffic::{Body, Fault, FaultCode, Informational, Request, Response, Stage};
@@ -56,8 +57,10 @@ impl Http1 {
     /// Whether it can be used: the target has neither closed it nor said anything unasked. If it can,
     /// `waker` is told when that changes.
     pub(crate) fn is_open(&mut self, waker: &Waker) -> bool {
-        let mut context = Context::from_waker(waker);
-        poll_fill(&mut self.io, &mut self.input, 1, &mut context).is_pending()
+        let look = poll_fn(|cx| poll_fill(&mut self.io, &mut self.input, 1, cx));
+        // A task that has used up its turn would be told "nothing there" whatever is.
+        let look = pin!(unconstrained(look));
+        look.poll(&mut Context::from_waker(waker)).is_pending()
     }
 }
 
@@ -214,6 +217,10 @@ impl Asking<'_> {
             Err(broken) => return Poll::Ready(Err(broken)),
         };
         loop {
+            if !self.link.input.is_empty() && self.written == 0 {
+                let why = "the target spoke before it was asked";
+                return Poll::Ready(Err(Broken::Reset(why.to_owned())));
+            }
             if !self.link.input.is_empty() {
                 let Http1 { scan, input, .. } = &mut *self.link;
                 match ::http1::response(scan, input, self.method) {

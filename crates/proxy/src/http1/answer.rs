@@ -1,8 +1,9 @@
 //! How an answer is framed and announced, from scratch.
 
+use crate::admit::takes_trailers;
 use crate::http1::Asked;
 use ::http1::{Framing, Sending, Version, write};
-use http::header::{CONNECTION, CONTENT_LENGTH, TE};
+use http::header::{CONNECTION, CONTENT_LENGTH};
 use http::{Method, StatusCode};
 use http_body::Body as _;
 use traffic::{Body, Headers, Response};
@@ -37,7 +38,7 @@ impl Facts {
                 keeps_alive: head.keeps_alive && !head.upgrades,
                 expects_continue: head.expects_continue,
                 has_continued: false,
-                takes_trailers: head.headers.contains(TE),
+                takes_trailers: takes_trailers(&head.headers),
             },
         }
     }

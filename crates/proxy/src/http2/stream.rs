@@ -1,7 +1,7 @@
 //! One stream: a request, the spine's answer to it, and the answer on its way out, as fast as the client
 //! takes it. When the client resets the stream, everything here is dropped.
 
-use crate::admit::Arrival;
+use crate::admit::{Arrival, strip_hop_by_hop};
 use crate::forward::REQUEST_ID;
 use crate::gateway::Worker;
 use crate::http2::body::Valve;
@@ -94,7 +94,8 @@ async fn answer(
 
 /// Passes an informational answer on (RFC 9110, 15.2). HTTP/2 has no 101 (RFC 9113, 8.6).
 fn inform(respond: &mut SendResponse<Bytes>, informational: Informational) {
-    let Informational { status, headers } = informational;
+    let Informational { status, mut headers } = informational;
+    strip_hop_by_hop(&mut headers);
     if status == StatusCode::SWITCHING_PROTOCOLS {
         return;
     }

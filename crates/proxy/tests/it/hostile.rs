@@ -18,3 +18,5 @@ mod trial;
 mod http1;
 /// Requests over HTTP/2.
 mod http2;
+/// Answers of backends.
+mod answers;

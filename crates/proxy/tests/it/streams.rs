@@ -300,3 +300,25 @@ async fn a_request_that_breaks_off_after_its_answer_has_begun_is_told_to_everybo
         assert_eq!(hear(&mut backend).await, CLOSED, "{framing}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_nobody_wants_is_read_away_only_if_it_is_small_and_comes() {
+    let gateway = TestGateway::with_policies("[{ respond: 404 }]");
+    let next = "GET /next HTTP/1.1\nhost: a.test\n\n";
+    for (framing, expected) in [
+        ("content-length: 5\n\nhello", "404, 404"),
+        ("content-length: 5\n\n", "404"),
+        ("content-length: 300000\n\n", "404, closed"),
+        ("transfer-encoding: chunked\n\n5\nhello\n0\n\n", "404, closed"),
+        ("expect: 100-continue\ncontent-length: 5\n\n", "404, closed"),
+    ] {
+        let mut client = gateway.connect();
+        tell(&mut client, &format!("POST / HTTP/1.1\nhost: a.test\n{framing}")).await;
+        if expected == "404, 404" {
+            tell(&mut client, next).await;
+        }
+        let heard = hear(&mut client).await;
+        assert_eq!(brief(&heard), expected, "{framing}");
+        assert_eq!(heard.contains("connection: close"), expected.ends_with("closed"), "{heard}");
+    }
+}

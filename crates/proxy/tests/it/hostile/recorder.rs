@@ -92,7 +92,7 @@ async fn record(mut io: DuplexStream, number: usize, log: Arc<Mutex<Log>>) {
 
 /// How long the first message is, if it is whole. What two readers could take for two things has no length
 /// at all, and so never ends.
-fn length(bytes: &[u8]) -> Option<usize> {
+pub(crate) fn length(bytes: &[u8]) -> Option<usize> {
     let head = bytes.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
     let text = text::latin(bytes.get(..head)?);
     let values = |name: &str| {

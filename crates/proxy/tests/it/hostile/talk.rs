@@ -18,11 +18,10 @@ const QUIET: Duration = Duration::from_millis(1);
 /// Bytes kept of what is heard.
 const KEPT_BYTES: usize = 16 << 10;
 
-/// A gateway before a backend that writes down what it sees. Nothing below `/admin` is for clients.
+/// A gateway and the thread that it lives on. Nothing below `/admin` is for clients.
 pub(crate) struct Stage {
     runtime: Runtime,
     pub(crate) gateway: TestGateway,
-    pub(crate) recorder: Recorder,
 }
 
 const CONFIG: &str = "version: 1
@@ -41,19 +40,22 @@ apis:
 pub(crate) const GOOD: &[u8] = b"GET /good HTTP/1.1\r\nhost: a.test\r\n\r\n";
 
 impl Stage {
+    /// A gateway that has no backend yet.
     pub(crate) fn new() -> Self {
         let builder = &mut Builder::new_current_thread();
         let runtime = builder.enable_all().start_paused(true).build().unwrap();
-        let (gateway, recorder) = runtime.block_on(async {
-            let gateway = TestGateway::new(CONFIG);
-            let recorder = Recorder::behind(&gateway);
-            (gateway, recorder)
-        });
-        let stage = Self { runtime, gateway, recorder };
+        let gateway = runtime.block_on(async { TestGateway::new(CONFIG) });
+        Self { runtime, gateway }
+    }
+
+    /// A gateway before a backend that writes down what it sees.
+    pub(crate) fn recorded() -> (Self, Recorder) {
+        let stage = Self::new();
+        let recorder = stage.run(async { Recorder::behind(&stage.gateway) });
         // What a thread keeps for ever is no growth.
         stage.says(&[GOOD], Then::Waits);
-        stage.recorder.take();
-        stage
+        recorder.take();
+        (stage, recorder)
     }
 
     /// Runs something on the gateway's thread.
@@ -138,6 +140,11 @@ impl Client {
             }
         }
         tokio::time::sleep(QUIET).await;
+    }
+
+    /// Forgets what was heard.
+    pub(crate) fn forget(&mut self) {
+        self.heard.clear();
     }
 
     /// What was heard, and whether the other side closed.

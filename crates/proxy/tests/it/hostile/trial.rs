@@ -1,7 +1,7 @@
 //! How a row is tried: whole, behind a good request, byte by byte, and cut in two at each place. Whatever the
 //! cut, the client hears the same and the backend sees the same.
 
-use crate::it::hostile::recorder::CUT;
+use crate::it::hostile::recorder::{CUT, Recorder};
 use crate::it::hostile::row::{Cut, Row, Then, head};
 use crate::it::hostile::talk::{GOOD, Stage, growth};
 use crate::it::hostile::text::{expected, merged, shown};
@@ -65,7 +65,8 @@ pub(crate) fn check(rows: &[Row], protocol: Protocol) {
 fn check_row(row: &Row, protocol: Protocol) -> Vec<String> {
     let mut failures = Vec::new();
     for case in &row.cases {
-        let found = Trial { row, case, protocol, stage: Stage::new() }.run().err();
+        let (stage, recorder) = Stage::recorded();
+        let found = Trial { row, case, protocol, stage, recorder }.run().err();
         failures.extend(found.into_iter().map(|what| {
             format!("{} ({})\n  bytes: {}\n  {what}", row.name, row.clause, shown(case))
         }));
@@ -79,6 +80,7 @@ struct Trial<'a> {
     case: &'a [u8],
     protocol: Protocol,
     stage: Stage,
+    recorder: Recorder,
 }
 
 impl Trial<'_> {
@@ -122,7 +124,7 @@ impl Trial<'_> {
 
     /// Compares what came of it with what was promised.
     fn judge(&self, heard: Result<String, String>, plan: Plan) -> Result<(), String> {
-        let saw = self.stage.recorder.take();
+        let saw = self.recorder.take();
         let found = heard.map_err(|what| format!("{plan:?}: {what}"))?;
         let outcome = self.outcome(plan);
         if found != outcome {
@@ -171,7 +173,7 @@ impl Trial<'_> {
     /// Another client is served as if nothing had been.
     fn check_next(&self) -> Result<(), String> {
         let heard = self.stage.says(&[GOOD], Then::Waits);
-        let saw = self.stage.recorder.take();
+        let saw = self.recorder.take();
         if brief(&heard) != "200" || saw != [expected(&head("GET /good", "", ""))] {
             return Err(format!("the next client heard {heard}\n  and the backend saw {saw:#?}"));
         }
