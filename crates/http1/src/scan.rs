@@ -67,6 +67,7 @@ impl Scan {
         };
         let end = self.at + found;
         match (bytes.get(end), bytes.get(end + 1)) {
+            (Some(b'\r'), Some(b'\n')) if end + 2 > limit.bytes => Err(limit.excess),
             (Some(b'\r'), Some(b'\n')) => {
                 self.at = end + 2;
                 self.line = self.at;
@@ -109,8 +110,9 @@ mod tests {
             ("aaaa", Ok(None)),
             ("aaaaa", Err(Refusal::HeadTooLarge)),
             ("aaaa\n", Err(Refusal::HeadTooLarge)),
-            ("a\r\n\r\n", Ok(Some(5))),
-            ("aa\r\n\r\n", Err(Refusal::HeadTooLarge)),
+            ("\r\n", Ok(Some(2))),
+            ("aa\r\n", Ok(None)),
+            ("a\r\n\r\n", Err(Refusal::HeadTooLarge)),
             ("\r\naaaa\0", Ok(Some(2))),
         ] {
             assert_eq!(Scan::default().lines(text.as_bytes(), limit), expected, "{text:?}");

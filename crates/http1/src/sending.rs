@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::header::HeaderMap;
 use http_body::{Body as HttpBody, Frame};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use traffic::Body;
 
 /// The last chunk, behind the end of the one before.
@@ -62,6 +62,14 @@ impl Sending {
     #[must_use]
     pub const fn cut(&self) -> Option<&BoxError> {
         if let State::Cut(error) = &self.state { Some(error) } else { None }
+    }
+
+    /// All of it was written: the body learns of it by being asked for what comes after the end.
+    pub fn finish(&mut self) {
+        if self.is_done() && self.is_touched {
+            let mut nobody = Context::from_waker(Waker::noop());
+            drop(Pin::new(&mut self.body).poll_frame(&mut nobody));
+        }
     }
 
     /// Whether only the end of the connection tells where it ends, so that one that was cut off would

@@ -160,6 +160,9 @@ impl<I: Stream> Client<I> {
         let (mut body, keeps_alive) = answer::begin(response, &facts, self.out.small());
         lock(&self.wire).ends_answer = body.ends_with_connection();
         let sent = poll_fn(|cx| self.poll_send(&mut body, cx)).await;
+        if sent.is_ok() {
+            body.finish();
+        }
         drop(body);
         sent?;
         lock(&self.wire).ends_answer = false;

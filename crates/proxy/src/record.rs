@@ -132,19 +132,18 @@ fn protocol(version: Version) -> &'static str {
     }
 }
 
-/// The answer's body on its way to the client, with the exchange inside until the last byte.
+/// The answer's body on its way to the client, with the exchange inside until the last byte. Whoever sends
+/// it asks for what comes after its end once all of it was written: only then is it complete.
 pub(crate) struct Recorded {
     inner: Body,
     underway: Option<Underway>,
-    expected: Option<u64>,
     deadline: Option<Pin<Box<Sleep>>>,
 }
 
 impl Recorded {
     pub(crate) fn new(inner: Body, underway: Underway, time_left: Option<Duration>) -> Self {
-        let expected = inner.size_hint().exact();
         let deadline = time_left.map(|left| Box::pin(tokio::time::sleep(left)));
-        Self { inner, underway: Some(underway), expected, deadline }
+        Self { inner, underway: Some(underway), deadline }
     }
 
     /// Ends in failure: what was sent so far is all there is.
@@ -161,10 +160,6 @@ impl Recorded {
     fn count(&mut self, data: &Bytes) {
         if let Some(underway) = &mut self.underway {
             underway.record.bytes_out += data.len() as u64;
-            // The server may not ask again once the announced length was handed over.
-            if self.expected == Some(underway.record.bytes_out) {
-                underway.record.complete = true;
-            }
         }
     }
 }
@@ -190,11 +185,6 @@ impl HttpBody for Recorded {
                     self.count(data);
                 } else if let Some(trailers) = frame.trailers_mut() {
                     forward::strip_trailers(trailers, |_| false);
-                }
-                let is_last = frame.is_trailers() || self.inner.is_end_stream();
-                if let Some(underway) = self.underway.as_mut().filter(|_| is_last) {
-                    // The server does not ask again after these either.
-                    underway.record.complete = true;
                 }
                 Some(Ok(frame))
             }

@@ -18,7 +18,7 @@ use http_body::{Body as HttpBody, Frame};
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::time::timeout;
 use traffic::body::BodyError;
@@ -143,7 +143,7 @@ async fn send(
                     }
                     push(data, is_last, &mut stream, meter).await?;
                     if is_last {
-                        return Some(());
+                        return finish(&mut body);
                     }
                 }
                 Err(frame) => {
@@ -151,7 +151,12 @@ async fn send(
                     if left.is_some_and(|left| left > 0) {
                         return cut(&mut stream);
                     }
-                    return stream.send_trailers(without_connection(trailers)).ok();
+                    let trailers = without_connection(trailers);
+                    if trailers.is_empty() {
+                        return stream.send_data(Bytes::new(), true).ok();
+                    }
+                    stream.send_trailers(trailers).ok()?;
+                    return finish(&mut body);
                 }
             },
             Some(Err(_)) => return cut(&mut stream),
@@ -159,6 +164,13 @@ async fn send(
             None => return stream.send_data(Bytes::new(), true).ok(),
         }
     }
+}
+
+/// All of the answer was handed over: its body learns of it by being asked for what comes after the end.
+fn finish(body: &mut Body) -> Sent {
+    let mut nobody = Context::from_waker(Waker::noop());
+    drop(Pin::new(body).poll_frame(&mut nobody));
+    Some(())
 }
 
 /// The answer breaks off: the client must not take what it has for all of it.

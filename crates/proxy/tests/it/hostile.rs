@@ -20,3 +20,5 @@ mod http1;
 mod http2;
 /// Answers of backends.
 mod answers;
+/// Whoever is slow.
+mod slow;

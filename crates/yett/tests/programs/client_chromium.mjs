@@ -61,13 +61,24 @@ function command(method, params = {}) {
   last += 1;
   const id = last;
   browser.stdio[3].write(`${JSON.stringify({ id, method, params, sessionId: session })}\0`);
-  return new Promise((resolve, reject) => {
+  const done = new Promise((resolve, reject) => {
     waiting.set(id, ({ result, error }) => {
       waiting.delete(id);
       if (error) reject(new Error(`${method}: ${error.message}`));
       else resolve(result);
     });
   });
+  return soon(done, `${method} ${params.url ?? ""}`);
+}
+
+/** What comes of a promise, unless that takes too long. */
+function soon(promise, what) {
+  let late;
+  const limit = new Promise((_, reject) => {
+    // A little later than the page itself gives up, which knows more.
+    late = setTimeout(() => reject(new Error(`${what}: timed out`)), PATIENCE_MS + 5_000);
+  });
+  return Promise.race([promise, limit]).finally(() => clearTimeout(late));
 }
 
 async function open(page) {
@@ -80,7 +91,7 @@ async function open(page) {
   const loaded = new Promise((resolve) => events.set("Page.loadEventFired", resolve));
   const { errorText } = await command("Page.navigate", { url: page });
   if (errorText) throw new Error(`${page}: ${errorText}`);
-  await loaded;
+  await soon(loaded, `the load of ${page}`);
 }
 
 /** Runs a function within the page, and returns what it does. */
