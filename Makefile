@@ -2,7 +2,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint bless bench needs clean
+.PHONY: help run build dist test lint bless bench needs clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,7 +27,10 @@ lint: ## format check, clippy, and dependency rules if cargo-deny is there
 bless: ## write generated files anew: schema, reference, golden reports
 	YETT_BLESS=1 $(CARGO) test --locked --workspace
 
-bench: needs build ## measure against nginx, HAProxy and Envoy in one run; results in bench/results/
+dist: ## build the binary as it is shipped: slower to build, faster to run
+	$(CARGO) build --profile dist --locked -p yett
+
+bench: needs dist ## measure against nginx, HAProxy and Envoy in one run; results in bench/results/
 	@sh scripts/bench-needs.sh
 	python3 bench/run.py
 

@@ -29,7 +29,7 @@ def arguments():
     parser.add_argument("--peer", action="append", choices=[name for name in PEERS if name != SUBJECT],
                         help="only this peer besides nginx, which always takes part; may be given several times")
     parser.add_argument("--quick", action="store_true", help="one round of two seconds, as a trial")
-    parser.add_argument("--binary", type=Path, help="the yett to measure (target/release/yett)")
+    parser.add_argument("--binary", type=Path, help="the yett to measure (target/dist/yett)")
     parser.add_argument("--profile", action="store_true",
                         help="record yett with perf in one more round, which does not count")
     parser.add_argument("--save", action="store_true",
@@ -43,9 +43,9 @@ def arguments():
         parser.error("rounds and seconds are at least 1")
     options.peer_rounds = min(options.peer_rounds, options.rounds)
     target = Path(os.environ.get("CARGO_TARGET_DIR", BENCH.parent / "target"))
-    options.binary = (options.binary or target / "release" / "yett").resolve()
+    options.binary = (options.binary or target / "dist" / "yett").resolve()
     if not options.binary.exists():
-        parser.error("there is no yett binary to measure: run `make build`, or name one with --binary")
+        parser.error("there is no yett binary to measure: run `make dist`, or name one with --binary")
     return options
 
 

@@ -61,7 +61,7 @@ pub const STREAM_WINDOW_BYTES: u32 = 256 << 10;
 /// Bytes of one HTTP/2 connection's receive window.
 pub const CONNECTION_WINDOW_BYTES: u32 = 1 << 20;
 /// Bytes buffered for writing on one HTTP/2 stream.
-pub const STREAM_SEND_BUFFER_BYTES: usize = 256 << 10;
+pub const STREAM_SEND_BUFFER_BYTES: usize = 64 << 10;
 /// Bytes hyper may buffer for one HTTP/1 connection and direction.
 pub const CONNECTION_BUFFER_BYTES: usize = 128 << 10;
 /// Client connections one listener holds open.

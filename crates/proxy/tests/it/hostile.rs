@@ -22,3 +22,5 @@ mod http2;
 mod answers;
 /// Whoever is slow.
 mod slow;
+/// The table as data.
+mod reference;

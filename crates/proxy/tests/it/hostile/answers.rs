@@ -159,6 +159,11 @@ impl Answer {
     }
 }
 
+/// Whether an answer breaks off.
+pub(crate) fn is_broken(gets: &str) -> bool {
+    streams::over_http2(gets).ends_with(streams::BROKEN)
+}
+
 /// Tries all rows, and tells of all that do not keep their promise.
 fn check(rows: &[Answer]) {
     let failures: Vec<String> = rows.iter().flat_map(trial::check).collect();

@@ -6,7 +6,6 @@ mod rows;
 
 use crate::it::hostile::recorder;
 use crate::it::hostile::talk::{Client, Stage, growth};
-use crate::it::hostile::text;
 use crate::it::http2::frames::Client as Client2;
 use crate::it::kit::brief;
 pub(crate) use rows::rows;
@@ -55,7 +54,7 @@ pub(crate) struct Slow {
     pub(crate) reads: bool,
     pub(crate) backend: Backend,
     /// What the client has heard in the end.
-    pub(crate) outcome: &'static str,
+    pub(crate) outcome: String,
     /// The end comes after so many seconds and before so many.
     pub(crate) within_s: (u64, u64),
     pub(crate) growth_max: u64,
@@ -218,9 +217,18 @@ async fn flood(io: &mut DuplexStream) -> bool {
     false
 }
 
-/// What a row comes to, for the reference.
-pub(crate) fn outcome(row: &Slow) -> String {
-    let (from_s, to_s) = row.within_s;
-    let outcome = text::latin(row.outcome.as_bytes());
-    if from_s == to_s { format!("{outcome} after {to_s} s") } else { format!("{outcome} after {from_s} to {to_s} s") }
+impl Slow {
+    /// Its name, for the reference.
+    pub(crate) fn title(&self) -> String {
+        match self.speaks {
+            Speaks::Http1 => self.name.to_owned(),
+            Speaks::Http2 => format!("{}, over HTTP/2", self.name),
+        }
+    }
+
+    /// When its end comes, for the reference.
+    pub(crate) fn time(&self) -> String {
+        let (from_s, to_s) = self.within_s;
+        format!("{from_s} to {to_s} s")
+    }
 }

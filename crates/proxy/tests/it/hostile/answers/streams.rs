@@ -7,7 +7,7 @@ use crate::it::kit::CLOSED;
 /// How an answer ends.
 const END: &str = "<end>";
 /// How one ends that breaks off (RFC 9113, 8.1).
-const BROKEN: &str = "<INTERNAL_ERROR>";
+pub(crate) const BROKEN: &str = "<INTERNAL_ERROR>";
 
 /// All answers on a stream: status, sorted fields, data, trailers, and the end. Of faults, status and code.
 pub(crate) fn told(frames: &[Heard], stream: u32) -> String {

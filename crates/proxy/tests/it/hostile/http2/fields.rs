@@ -38,7 +38,7 @@ pub(crate) fn rows() -> Vec<Row> {
         names("an empty name", &[""]),
         names(
             "delimiters in a name",
-            &["x a", "x:a", "x,a", "x/a", "x\"a", "x(a)", "x[a]", "x@a", "transfer-encoding:"],
+            &["x a", "x:a", "x,a", "x/a", "x(a)", "x[a]", "x@a", "transfer-encoding:"],
         ),
         names("letters beyond ASCII in a name", &["\u{e4}", "x\u{a0}", "content\u{2010}length"]),
         names("line ends in a name", &["x\r\na", "x: y\r\na", "x\na", "x\ra"]),

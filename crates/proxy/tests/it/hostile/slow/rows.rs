@@ -30,7 +30,7 @@ fn row(name: &'static str, clause: &'static str, first: impl Into<Vec<u8>>, agai
         says: Say { first: first.into(), then: again.0.into(), every_s: again.1 },
         reads: true,
         backend: Backend::Answers,
-        outcome: "closed",
+        outcome: "closed".to_owned(),
         within_s: (HEAD_TIMEOUT_S, HEAD_TIMEOUT_S + 1),
         growth_max: 256 << 10,
     }
@@ -41,8 +41,8 @@ impl Slow {
         Self { speaks: Speaks::Http2, ..self }
     }
 
-    fn until(self, outcome: &'static str, from_s: u64, to_s: u64) -> Self {
-        Self { outcome, within_s: (from_s, to_s), ..self }
+    fn until(self, outcome: impl Into<String>, from_s: u64, to_s: u64) -> Self {
+        Self { outcome: outcome.into(), within_s: (from_s, to_s), ..self }
     }
 
     fn before(self, backend: Backend) -> Self {
@@ -126,13 +126,14 @@ fn readers() -> Vec<Slow> {
             .http2()
             .before(Backend::Floods)
             .reads_nothing()
+            .grows_to(768 << 10)
             .until("1:200.., 1:CANCEL", WRITE_TIMEOUT_S, WRITE_TIMEOUT_S + 2),
         row("reads nothing on all streams, its windows wide open", "RFC 9113, 10.5", wide_open(), ONCE)
             .http2()
             .before(Backend::Floods)
             .reads_nothing()
-            .grows_to(2 << 20)
-            .until("1:200.., closed", WRITE_TIMEOUT_S, WRITE_TIMEOUT_S + 2 * PULSE_S),
+            .grows_to(32 << 20)
+            .until(all_cut(), WRITE_TIMEOUT_S, WRITE_TIMEOUT_S + 2 * PULSE_S),
         row("opens no window", "RFC 9113, 10.5", [setting(4, 0), ask].concat(), ONCE)
             .http2()
             .before(Backend::Floods)
@@ -177,4 +178,11 @@ fn wide_open() -> Vec<u8> {
     let open = [setting(4, 1 << 30), window(0, 1 << 30)].concat();
     let streams = (0..STREAMS_MAX).map(|number| get2(2 * number + 1));
     streams.fold(open, |all, one| [all, one].concat())
+}
+
+fn all_cut() -> String {
+    let streams = |end: &str| -> String {
+        (0..STREAMS_MAX).map(|number| format!("{}:{end}, ", 2 * number + 1)).collect()
+    };
+    format!("{}{}", streams("200.."), streams("CANCEL").trim_end_matches(", "))
 }
