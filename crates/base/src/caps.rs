@@ -45,9 +45,11 @@ pub const HALF_CLOSED_TIMEOUT_S: u64 = 5;
 pub const DRAIN_BYTES_MAX: u64 = 256 << 10;
 /// Seconds in which a request body nobody wants must have come.
 pub const DRAIN_TIMEOUT_S: u64 = 5;
-/// Seconds for which a closed connection still takes what the client sends, so that it can read the last
-/// answer.
+/// Seconds of silence for which a closed connection still takes what the client sends, so that it can read
+/// the last answer.
 pub const LINGER_TIMEOUT_S: u64 = 2;
+/// Seconds for which it does so in all.
+pub const LINGER_TOTAL_S: u64 = 15;
 /// Seconds for which a client may send its body as slowly as it likes.
 pub const BODY_GRACE_S: u64 = 30;
 /// Bytes a second that a client must send of its body on average after that, while it is waited for.

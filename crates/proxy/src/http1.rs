@@ -19,7 +19,7 @@ use base::Alarm;
 use base::buffers::{Outbox, poll_fill, release};
 use base::caps::{
     DRAIN_BYTES_MAX, DRAIN_TIMEOUT_S, HALF_CLOSED_TIMEOUT_S, HEAD_TIMEOUT_S, IDLE_TIMEOUT_S,
-    LAST_REQUEST_TIMEOUT_MS, LINGER_TIMEOUT_S, WRITE_TIMEOUT_S,
+    LAST_REQUEST_TIMEOUT_MS, LINGER_TIMEOUT_S, LINGER_TOTAL_S, WRITE_TIMEOUT_S,
 };
 use bytes::BytesMut;
 use http::StatusCode;
@@ -330,9 +330,8 @@ impl<I: Stream> Client<I> {
         }
         // Who waits to be told to go on, and never is, may send its body or another request.
         let will_come = !facts.expects_continue || facts.has_continued;
-        let is_wanted = Arc::strong_count(&self.wire) > 1;
         let is_small = wire.body.hint().is_some_and(|left| left <= DRAIN_BYTES_MAX);
-        wire.refusal.is_none() && will_come && (is_wanted || is_small)
+        wire.refusal.is_none() && will_come && is_small
     }
 
     /// Reads what is left of a body that nobody wants. Says whether it came to its end.
@@ -376,15 +375,15 @@ impl<I: Stream> Client<I> {
             }
         })
         .await?;
-        let mut left = DRAIN_BYTES_MAX;
+        self.gone.set(Duration::from_secs(LINGER_TOTAL_S));
         poll_fn(|cx| {
             let wire = &mut *lock(&self.wire);
-            while !wire.is_eof && left > 0 {
+            while !wire.is_eof && self.gone.poll(cx).is_pending() {
                 wire.input.clear();
                 match poll_fill(&mut wire.io, &mut wire.input, 1, cx) {
                     Poll::Ready(Ok(count)) => {
                         wire.is_eof = count == 0;
-                        left = left.saturating_sub(count as u64);
+                        self.alarm.set(Duration::from_secs(LINGER_TIMEOUT_S));
                     }
                     Poll::Ready(Err(_)) => break,
                     Poll::Pending => return self.alarm.poll(cx),

@@ -17,6 +17,7 @@ mod it {
     mod leaving;
     mod matrix;
     mod messages;
+    mod peers;
     mod reload;
     mod secrets;
     mod serving;

@@ -105,7 +105,11 @@ async function within(run, ...values) {
 
 // Runs in the page.
 async function exchange(order, { patienceMs, textMax }) {
-  const fetched = async (path) => new Uint8Array(await (await fetch(path)).arrayBuffer());
+  const leaving = new AbortController();
+  window.leaving = leaving;
+  const late = setTimeout(() => leaving.abort(new Error("timed out")), patienceMs);
+  const { signal } = leaving;
+  const fetched = async (path) => new Uint8Array(await (await fetch(path, { signal })).arrayBuffer());
   const sent = async () => {
     if (!order.body) return {};
     const { from, length, chunked } = order.body;
@@ -113,11 +117,9 @@ async function exchange(order, { patienceMs, textMax }) {
     const content = from ? (await fetched(from)).slice(0, length) : new Uint8Array(length);
     return chunked ? { body: new Blob([content]).stream(), duplex: "half" } : { body: content };
   };
-  window.leaving = new AbortController();
-  const late = setTimeout(() => window.leaving.abort(new Error("timed out")), patienceMs);
   try {
     const { method, headers } = order;
-    const common = { method, headers, signal: window.leaving.signal, cache: "no-store", redirect: "manual" };
+    const common = { method, headers, signal, cache: "no-store", redirect: "manual" };
     const answer = await fetch(order.url, { ...common, ...(await sent()) });
     const content = await answer.arrayBuffer();
     const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", content));

@@ -62,7 +62,7 @@ const TAIL: &[u8] = b"GET /tail HTTP/1.1\r\nhost: a.test\r\n\r\n";
 
 /// Tries rows of this protocol.
 fn check(rows: &[Row]) {
-    trial::check(rows, Protocol { bytes, speak, ahead: "200", tail: "200", room: 0 });
+    trial::check(rows, Protocol { bytes, speak, ahead: "200", tail: "200", step: 1, room: 0 });
 }
 
 /// All of it on one connection, and in one write unless it is cut.

@@ -54,7 +54,10 @@ const ROOM: u64 = 64 << 10;
 /// Tries rows of this protocol.
 fn check(rows: &[Row]) {
     let bytes = |_: &Row, case: &[u8], _| case.to_vec();
-    trial::check(rows, Protocol { bytes, speak, ahead: "1:200", tail: "101:200", room: ROOM });
+    trial::check(
+        rows,
+        Protocol { bytes, speak, ahead: "1:200", tail: "101:200", step: 5, room: ROOM },
+    );
 }
 
 /// A whole `GET` of this path.

@@ -89,7 +89,9 @@ fn seen(row: &Row) -> String {
     match (row.saw.as_slice(), &row.late) {
         ([], None) => "nothing".to_owned(),
         ([], Some(most)) => format!("nothing, or a part of {}", line(most)),
-        ([first, rest @ ..], _) if rest.len() > 2 => format!("{} {} times", line(first), rest.len() + 1),
+        ([first, rest @ ..], _) if rest.len() > 2 => {
+            format!("{} {} times", line(first), rest.len() + 1)
+        }
         (messages, _) => messages.iter().map(line).collect::<Vec<_>>().join(", "),
     }
 }
@@ -102,7 +104,11 @@ fn short(outcome: &str) -> String {
         let rest = parts[count..].iter().map(|part| format!(", {part}")).collect::<String>();
         return format!("{} {count} times{rest}", parts[0]);
     }
-    if parts.len() > 6 { format!("{}, …, {}", parts[0], parts[parts.len() - 1]) } else { outcome.to_owned() }
+    if parts.len() > 6 {
+        format!("{}, …, {}", parts[0], parts[parts.len() - 1])
+    } else {
+        outcome.to_owned()
+    }
 }
 
 fn answers() -> Vec<Value> {

@@ -1,7 +1,7 @@
 //! What a row of the table is, and how tables write rows.
 
 /// Bytes by which memory may grow in all for a row: in the gateway, in the pipes and in the test itself.
-pub(crate) const GROWTH_MAX: u64 = 96 << 10;
+pub(crate) const GROWTH_MAX: u64 = 128 << 10;
 /// The same for rows that try to make it grow.
 pub(crate) const FLOOD_GROWTH_MAX: u64 = 512 << 10;
 

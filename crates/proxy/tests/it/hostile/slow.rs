@@ -86,7 +86,10 @@ fn check(row: &Slow) -> Result<(), String> {
     let (story, seconds) = found;
     let (from_s, to_s) = row.within_s;
     if story != row.outcome || !(from_s..=to_s).contains(&seconds) {
-        return Err(format!("`{story}` after {seconds} s, not `{}` within {:?} s", row.outcome, row.within_s));
+        return Err(format!(
+            "`{story}` after {seconds} s, not `{}` within {:?} s",
+            row.outcome, row.within_s
+        ));
     }
     if growth > row.growth_max {
         return Err(format!("memory grew by {growth} bytes"));

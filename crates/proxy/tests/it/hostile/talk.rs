@@ -43,7 +43,7 @@ impl Stage {
     /// A gateway that has no backend yet.
     pub(crate) fn new() -> Self {
         let builder = &mut Builder::new_current_thread();
-        let runtime = builder.enable_all().start_paused(true).build().unwrap();
+        let runtime = builder.enable_time().start_paused(true).build().unwrap();
         let gateway = runtime.block_on(async { TestGateway::new(CONFIG) });
         Self { runtime, gateway }
     }

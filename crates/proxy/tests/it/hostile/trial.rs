@@ -1,4 +1,4 @@
-//! How a row is tried: whole, behind a good request, byte by byte, and cut in two at each place. Whatever the
+//! How a row is tried: whole, behind a good request, byte by byte, and cut in two at many places. Whatever the
 //! cut, the client hears the same and the backend sees the same.
 
 use crate::it::hostile::recorder::{CUT, Recorder};
@@ -23,6 +23,8 @@ pub(crate) struct Protocol {
     pub(crate) ahead: &'static str,
     /// What it hears for the one behind it.
     pub(crate) tail: &'static str,
+    /// Rows are cut in two behind every so many bytes.
+    pub(crate) step: usize,
     /// Bytes of memory that the client itself takes.
     pub(crate) room: u64,
 }
@@ -64,8 +66,8 @@ pub(crate) fn check(rows: &[Row], protocol: Protocol) {
 
 fn check_row(row: &Row, protocol: Protocol) -> Vec<String> {
     let mut failures = Vec::new();
+    let (stage, recorder) = &Stage::recorded();
     for case in &row.cases {
-        let (stage, recorder) = Stage::recorded();
         let found = Trial { row, case, protocol, stage, recorder }.run().err();
         failures.extend(found.into_iter().map(|what| {
             format!("{} ({})\n  bytes: {}\n  {what}", row.name, row.clause, shown(case))
@@ -79,15 +81,15 @@ struct Trial<'a> {
     row: &'a Row,
     case: &'a [u8],
     protocol: Protocol,
-    stage: Stage,
-    recorder: Recorder,
+    stage: &'a Stage,
+    recorder: &'a Recorder,
 }
 
 impl Trial<'_> {
     fn run(&self) -> Result<(), String> {
         let before = self.counted();
         let bytes = (self.protocol.bytes)(self.row, self.case, Plan::Whole);
-        let speak = || (self.protocol.speak)(&self.stage, self.row, &bytes, Plan::Whole);
+        let speak = || (self.protocol.speak)(self.stage, self.row, &bytes, Plan::Whole);
         let (heard, growth) = growth(speak);
         // What a connection counts at its end is counted now.
         self.stage.settle();
@@ -110,7 +112,7 @@ impl Trial<'_> {
         }
         let is_first = self.row.cases.first().is_some_and(|first| first == self.case);
         if is_first && self.case.len() <= CUT_BYTES {
-            for at in 1..=self.case.len() {
+            for at in (1..=self.case.len()).step_by(self.protocol.step) {
                 self.try_plan(Plan::At(at))?;
             }
         }
@@ -119,7 +121,7 @@ impl Trial<'_> {
 
     fn try_plan(&self, plan: Plan) -> Result<(), String> {
         let bytes = (self.protocol.bytes)(self.row, self.case, plan);
-        self.judge((self.protocol.speak)(&self.stage, self.row, &bytes, plan), plan)
+        self.judge((self.protocol.speak)(self.stage, self.row, &bytes, plan), plan)
     }
 
     /// Compares what came of it with what was promised.
