@@ -18,6 +18,10 @@ const browser = spawn(
     "--disable-background-networking",
     "--disable-component-update",
     "--no-first-run",
+    // Nobody looks at the page; even so it is not to wait until nothing else wants the processor.
+    "--disable-renderer-backgrounding",
+    "--disable-backgrounding-occluded-windows",
+    "--disable-background-timer-throttling",
     "--no-proxy-server",
     // The test's own authority is in no store, and its names are in no zone.
     "--ignore-certificate-errors",

@@ -148,7 +148,7 @@ impl Trial<'_> {
             return false;
         };
         let most = merged(&expected(most));
-        let start = first.strip_suffix(CUT).map(|start| merged(start));
+        let start = first.strip_suffix(CUT).map(merged);
         let start = start.as_deref().map(|start| start.strip_suffix('>').unwrap_or(start));
         rest == should && start.is_some_and(|start| most.starts_with(start))
     }

@@ -32,7 +32,8 @@ impl Haproxy {
     pub(crate) fn version() -> String {
         let output = Command::new(PROGRAM).arg("-v").output().expect("HAProxy is installed");
         let told = String::from_utf8_lossy(&output.stdout).into_owned();
-        let version = told.split("version ").nth(1).and_then(|rest| rest.split([' ', '-', '+']).next());
+        let version =
+            told.split("version ").nth(1).and_then(|rest| rest.split([' ', '-', '+']).next());
         version.expect("a version").to_owned()
     }
 }

@@ -38,7 +38,9 @@ pub(crate) fn page(table: &Value, record: &Value) -> String {
         }
     }
     let version = |name: &str| text(&record[name]);
-    page.push_str(&COMPARED.replace("NGINX", version("nginx")).replace("HAPROXY", version("haproxy")));
+    page.push_str(
+        &COMPARED.replace("NGINX", version("nginx")).replace("HAPROXY", version("haproxy")),
+    );
     for (row, told) in list(&table["compared"]).iter().zip(list(&record["rows"])) {
         let cell = |name: &str| code(text(&told[name]));
         let title = format!("{}: {}", text(&row["class"]), text(&row["name"]));
@@ -63,7 +65,8 @@ fn section(class: &Value) -> String {
         head.push("counted");
     }
     let lines = "---|".repeat(head.len() + usize::from(has_other));
-    let mut section = format!("### {}\n\n| {} |{other}\n|{lines}\n", text(&class["title"]), head.join(" | "));
+    let mut section =
+        format!("### {}\n\n| {} |{other}\n|{lines}\n", text(&class["title"]), head.join(" | "));
     for row in rows {
         let count = row["cases"].as_u64().unwrap_or(1);
         let times = if count > 1 { format!(" (×{count})") } else { String::new() };

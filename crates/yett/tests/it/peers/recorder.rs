@@ -65,7 +65,13 @@ fn whole(bytes: &[u8]) -> Option<(usize, String)> {
     };
     let line = text.lines().next().unwrap_or_default();
     let line = line.rsplit_once(" HTTP/").map_or(line, |(line, _)| line);
-    let shown: String = line.chars().flat_map(char::escape_default).collect();
+    let is_seen = |c: char| c.is_ascii_graphic() || c == ' ';
+    let shown: String = line
+        .chars()
+        .map(|c| if is_seen(c) { c.to_string() } else { c.escape_default().to_string() })
+        .collect();
+    let shown =
+        if value("upgrade").is_some() { format!("{shown} with a wish to upgrade") } else { shown };
     if value("transfer-encoding").is_some() {
         return chunks(bytes, head).map(|end| (end, format!("{shown} with chunks")));
     }

@@ -30,14 +30,14 @@ pub(crate) fn rows() -> Vec<Row> {
         good("spaces and tabs around it", "transfer-encoding: \t chunked \t\r\n"),
         Row::new("with a `GET`", "RFC 9112, 6.3", [get("transfer-encoding: chunked\r\n"), CHUNKS.into()].concat(), "200")
             .saw(chunked("GET /", ""))
-            .peers("All three pass the body on; none of them takes it for the next request."),
+            .peers("All three read a body; nginx gives it a length in place of the chunks."),
         bad("`identity`", &["identity", "chunked, identity", "identity, chunked, identity"])
-            .peers("A coding that RFC 9112 no longer has: whoever ignores it reads no body where another reads one."),
+            .peers("All three refuse a coding that RFC 9112 no longer has: whoever ignores it reads no body where another reads one."),
         bad("`chunked` is not the last", &["chunked, gzip", "chunked,gzip", "chunked, chunked, x"]),
         bad("`chunked` twice", &["chunked, chunked", "chunked,chunked", "chunked, gzip, chunked"]),
         bad("no `chunked` at all", &["gzip", "deflate", "cow", "compress, gzip"]),
         bad("almost `chunked`", &["xchunked", "chunkedx", "chunk", "chunked1", "chu nked", "ch\tunked"])
-            .peers("`xchunked` is refused by all three."),
+            .peers("All three refuse; a reader that looks for the word anywhere would read chunks."),
         bad("a parameter", &["chunked;q=1", "chunked; foo=bar", "chunked;"]),
         bad("quoted", &["\"chunked\"", "'chunked'", "<chunked>", "chunked\""]),
         bad("empty", &["", " ", "\t"]),
@@ -49,7 +49,7 @@ pub(crate) fn rows() -> Vec<Row> {
         twice("twice, equal", "transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n"),
         twice("twice, `identity` first", "transfer-encoding: identity\r\ntransfer-encoding: chunked\r\n"),
         twice("twice, `identity` last", "transfer-encoding: chunked\r\ntransfer-encoding: identity\r\n")
-            .peers("The classic TE.TE trick: a second field that one reader honours and another ignores."),
+            .peers("All three refuse: a second field that one reader honours and another ignores is the classic TE.TE trick."),
         twice("twice, in different case", "Transfer-Encoding: chunked\r\ntransfer-encoding: cow\r\n"),
         twice("twice, one empty", "transfer-encoding: chunked\r\ntransfer-encoding:\r\n"),
         Row::each(
@@ -61,7 +61,7 @@ pub(crate) fn rows() -> Vec<Row> {
             "400 bad_framing, closed",
         )
         .counted("coding_in_http10")
-        .peers("HTTP/1.0 has no chunks: a reader of HTTP/1.0 takes them for the next request."),
+        .peers("HAProxy believes the coding, though HTTP/1.0 has none: a reader of HTTP/1.0 takes the chunks for the next request."),
         Row::new("an underscore in its name", "RFC 9110, 5.1", post("transfer_encoding: chunked\r\n", ""), "200")
             .saw(head("POST /", "transfer_encoding: chunked\n", "content-length: 0\n")),
         Row::new("`TE: chunked` is no coding", "RFC 9110, 10.1.4", post("te: chunked\r\n", ""), "200")

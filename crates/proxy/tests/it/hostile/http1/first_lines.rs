@@ -41,7 +41,7 @@ pub(crate) fn rows() -> Vec<Row> {
             "505 version_unsupported, closed",
         )
         .counted("version_unsupported")
-        .peers("`HTTP/1.2` could be read as 1.1 (RFC 9110, 2.5), but nobody sends it in earnest."),
+        .peers("Both read `HTTP/1.2` as 1.1, as RFC 9110, 2.5 suggests; nobody sends it in earnest, so we say what we speak."),
         Row::each(
             "a version that is none",
             "RFC 9112, 2.3",
@@ -53,16 +53,16 @@ pub(crate) fn rows() -> Vec<Row> {
             BAD,
         )
         .counted("bad_request_line")
-        .peers("`HTTP/1.10` is not 1.1, nor is `http/1.1`: the version is case-sensitive and has two digits."),
+        .peers("nginx reads `HTTP/1.10` as one of 1.x; the grammar has one digit."),
         bad("no version (HTTP/0.9)", &["GET /", "GET /x", "GET / "])
-            .peers("HTTP/0.9 has no status and no fields: an answer to it would be taken for anything."),
+            .peers("nginx serves HTTP/0.9 and answers without status and fields; such an answer can be taken for anything."),
         bad("no target", &["GET HTTP/1.1", "GET  HTTP/1.1"]),
         bad("a method alone", &["GET", "GET "]),
         bad("two spaces", &["GET  / HTTP/1.1", "GET /  HTTP/1.1", "GET  /  HTTP/1.1"])
-            .peers("RFC 9112 lets a recipient split at white space; one that does not sees an empty target."),
+            .peers("Both skip the second space, which RFC 9112 allows; a reader that splits at single spaces sees an empty target."),
         bad("a space at the end", &["GET / HTTP/1.1 ", "GET / HTTP/1.1  "]),
         bad("more words", &["GET / HTTP/1.1 x", "GET /a b HTTP/1.1", "GET / HTTP/1.1 HTTP/1.1", "GET /a HTTP/1.0 /b HTTP/1.1"])
-            .peers("A space in the target is a request line that ends in two places."),
+            .peers("All three refuse: the request line would end in two places."),
         Row::each("a space first", "RFC 9112, 3", [line(" GET / HTTP/1.1"), line("\tGET / HTTP/1.1")], BAD)
             .counted("bad_method"),
         Row::each("tabs for spaces", "RFC 9112, 3", [line("GET\t/\tHTTP/1.1"), line("GET\t/ HTTP/1.1")], BAD)
@@ -92,7 +92,7 @@ pub(crate) fn methods() -> Vec<Row> {
     let delimiters = "(),/:;<=>?@[\\]{}\"".chars().map(|c| line(&format!("GE{c}T / HTTP/1.1")));
     vec![
         any("in small letters it is another one", "get")
-            .peers("Methods are case-sensitive: who takes `get` for `GET` routes by one and serves the other."),
+            .peers("nginx knows methods in capitals only; HAProxy and we pass `get` on as what it is, another method than `GET`."),
         any("one that nobody knows", "PURGE"),
         any("each character of a token", "!#$%&'*+-.^_`|~09aZ"),
         any("a long one", &"M".repeat(1_000)),
@@ -101,7 +101,7 @@ pub(crate) fn methods() -> Vec<Row> {
             .counted("bad_method"),
         Row::each("none", "RFC 9112, 3", [line(" / HTTP/1.1"), line(" ")], BAD).counted("bad_method"),
         Row::new("`TRACE`", "RFC 9110, 9.3.8", line("TRACE / HTTP/1.1"), "501 method_unsupported")
-            .peers("An echo of a request shows a script what it must not see."),
+            .peers("HAProxy passes it on: an echo of a request shows a script what it must not see."),
     ]
 }
 
@@ -114,7 +114,7 @@ pub(crate) fn others() -> Vec<Row> {
         Row::new("a TLS ClientHello", "RFC 9110, 4.2.1", tls, BAD)
             .counted("tls_to_plain_port")
             .peers(
-                "A client that speaks TLS to a plain port is told so in the log and by the metric.",
+                "All three refuse; we count it under a reason of its own, since it is mostly a mistake in somebody's config.",
             ),
         Row::new("one byte of TLS", "RFC 9110, 4.2.1", b"\x16", BAD)
             .counted("tls_to_plain_port")

@@ -28,13 +28,13 @@ pub(crate) fn rows() -> Vec<Row> {
     let several = |name, lines: &str| Row::new(name, "RFC 9112, 3.2", with(lines), BAD);
     vec![
         several("none", "")
-            .peers("RFC 9112 has a server refuse it; a virtual host by default is a guess."),
+            .peers("HAProxy passes it on without a host, though RFC 9112 has a server refuse it."),
         several(
             "none, but fields that are like it",
             "x-host: a.test\r\nhosts: a.test\r\nforwarded: host=a.test\r\n",
         ),
         several("two, different", "host: a.test\r\nhost: b.test\r\n").peers(
-            "Who takes the first and who takes the last would route and serve two different hosts.",
+            "All three refuse: who takes the first and who takes the last would route and serve two different hosts.",
         ),
         several("two, equal", "host: a.test\r\nhost: a.test\r\n"),
         several(
@@ -44,12 +44,12 @@ pub(crate) fn rows() -> Vec<Row> {
         several("two, one empty", "host: a.test\r\nhost:\r\n"),
         bad("empty", &["", " ", "\t"]),
         bad("two in one", &["a.test, b.test", "a.test b.test", "a.test,b.test", "a.test;b.test"])
-            .peers("A list is no host; what each server makes of it is its own."),
+            .peers("HAProxy does not look into Host; what a backend makes of a list is its own."),
         bad(
             "user information",
             &["u@a.test", "u:p@a.test", "@a.test", "a.test@b.test", "a.test:80@b.test"],
         )
-        .peers("`a.test@b.test` is b.test to whoever reads it as a URI."),
+        .peers("Both pass it on; to whoever reads it as a URI the host is what follows the `@`."),
         bad(
             "more of a URI",
             &[
@@ -63,7 +63,7 @@ pub(crate) fn rows() -> Vec<Row> {
                 "a.test\\b.test",
             ],
         )
-        .peers("`a.test/x` becomes a path where a host is put into a URI."),
+        .peers("HAProxy passes it on; where a host is put into a URI, this one brings a scheme of its own."),
         bad(
             "no port",
             &["a.test:", "a.test:x", "a.test:80:80", "a.test:-1", "a.test: 80", "a.test:80x"],

@@ -23,7 +23,7 @@ pub(crate) fn beside() -> Vec<Row> {
     let (length, coding) = ("content-length: 5\r\n", "transfer-encoding: chunked\r\n");
     vec![
         row("the length first", &format!("{length}{coding}"))
-            .peers("Both take the chunks and drop the length; we refuse, since a client that sends both is broken or lies."),
+            .peers("nginx refuses as we do; HAProxy passes the chunks on without the length and closes, which RFC 9112 allows too."),
         row("the coding first", &format!("{coding}{length}")),
         row("other fields between them", &format!("{length}x: y\r\naccept: */*\r\n{coding}")),
         row("a length of zero", &format!("content-length: 0\r\n{coding}")),

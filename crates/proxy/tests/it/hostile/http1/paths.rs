@@ -49,7 +49,22 @@ pub(crate) fn guarded() -> Vec<Row> {
         let cases = paths.iter().map(|path| get(path));
         Row::each(name, "RFC 3986, 6.2.2", cases, "403 access_denied")
     };
-    GUARDED.iter().map(row).collect()
+    let mut rows: Vec<Row> = GUARDED.iter().map(row).collect();
+    for row in &mut rows {
+        row.peers = match row.name {
+            "encoded letters" => Some(
+                "HAProxy compares paths as they are written, so `/%61dmin` passes its rule; nginx decodes for its own rules.",
+            ),
+            "two dots" => Some(
+                "HAProxy does not resolve dots: its rule is passed, and the backend resolves them.",
+            ),
+            "more slashes" => Some(
+                "HAProxy does not merge slashes: its rule is passed, and many backends merge them.",
+            ),
+            _ => None,
+        };
+    }
+    rows
 }
 
 /// Paths, and how the backend sees each.
@@ -174,15 +189,13 @@ pub(crate) fn refused() -> Vec<Row> {
     let mut rows: Vec<Row> = REFUSED.iter().map(row).collect();
     for row in &mut rows {
         row.peers = match row.name {
-            "an encoded slash" => {
-                Some("Who decodes it first sees a deeper path than who routes first.")
-            }
-            "a backslash" => Some("Some backends take it for a slash."),
-            "NUL" => {
-                Some("Where a path becomes a C string it ends at NUL: `/admin%00.jpg` is `/admin`.")
-            }
+            "an encoded slash" => Some(
+                "Both pass it on: a backend that decodes it sees a deeper path than was routed. A listener can be told to keep it.",
+            ),
+            "a backslash" => Some("Both pass it on; some backends take it for a slash."),
+            "NUL" => Some("HAProxy passes it on: where a path becomes a C string, it ends there."),
             "dots behind which parameters stand" => Some(
-                "Servlet containers strip `;…` before they resolve dots: `/a/..;/admin` climbs there.",
+                "Both pass it on: servlet containers strip `;…` before they resolve dots, and this path climbs into `/admin`.",
             ),
             _ => None,
         };

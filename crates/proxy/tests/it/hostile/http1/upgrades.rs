@@ -23,7 +23,7 @@ pub(crate) fn rows() -> Vec<Row> {
         Row::new("bytes after it, ahead of the answer", "RFC 9931, 3.1", get(WEBSOCKET), "400 bad_request, closed")
             .counted("bytes_after_upgrade")
             .uncut()
-            .peers("Bytes for a protocol that was not agreed on: taken for HTTP, they are a smuggled request."),
+            .peers("nginx upgrades nothing here and takes the bytes for the next request; meant for another protocol, they are a smuggled one."),
         Row::new("nothing after it", clause, get(WEBSOCKET), "200, closed")
             .then(Then::Waits)
             .saw(kept),
@@ -42,7 +42,7 @@ pub(crate) fn rows() -> Vec<Row> {
         )
         .then(Then::Waits)
         .saw(head("GET /", "", ""))
-        .peers("The wish goes no further (\"h2c smuggling\"): a backend that granted it would take frames that nobody looks into."),
+        .peers("HAProxy passes the wish on: if the backend grants it, frames pass that nobody looks into (\"h2c smuggling\")."),
         Row::new("with a body", clause, post("connection: upgrade\r\nupgrade: h2c\r\ncontent-length: 5\r\n", "hello"), "200, closed")
             .then(Then::Waits)
             .saw(head("POST /", "", "content-length: 5\n") + "hello"),
