@@ -24,7 +24,7 @@ fn the_table_is_fresh() {
         ],
         "compared": http1::CLASSES.iter().flat_map(compared).collect::<Vec<_>>(),
     });
-    committed(PATH, &lines(&table, 3));
+    committed(PATH, &format!("{}\n", lines(&table, 3)));
 }
 
 /// JSON with its outer lists and objects on lines of their own.

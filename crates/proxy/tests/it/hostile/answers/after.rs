@@ -67,7 +67,7 @@ pub(crate) fn early() -> Vec<Answer> {
             "while the request is still coming",
             clause,
             "HTTP/1.1 413 Content Too Large\r\ncontent-length: 2\r\n\r\nno",
-            "HTTP/1.1 413 Payload Too Large\ncontent-length: 2\n\nno<closed>",
+            "HTTP/1.1 413 Payload Too Large\ncontent-length: 2\nconnection: close\n\nno<closed>",
         )
         .asked(upload)
         .at_once()
@@ -76,7 +76,7 @@ pub(crate) fn early() -> Vec<Answer> {
             "two, while the request is still coming",
             clause,
             format!("HTTP/1.1 413 Content Too Large\r\ncontent-length: 2\r\n\r\nno{POISON}"),
-            "HTTP/1.1 413 Payload Too Large\ncontent-length: 2\n\nno<closed>",
+            "HTTP/1.1 413 Payload Too Large\ncontent-length: 2\nconnection: close\n\nno<closed>",
         )
         .asked(upload)
         .at_once()
