@@ -4,7 +4,7 @@ set -eu
 cd "$(dirname "$0")/.."
 
 missing=
-for pair in curl:curl nginx:nginx-light wrk:wrk openssl:openssl python3:python3 node:nodejs chromium:chromium; do
+for pair in curl:curl nginx:nginx-light wrk:wrk openssl:openssl python3:python3 node:nodejs chromium:chromium haproxy:haproxy; do
     command -v "${pair%%:*}" >/dev/null 2>&1 || [ -x "/usr/sbin/${pair%%:*}" ] || missing="$missing ${pair#*:}"
 done
 # Debian's Python comes without what makes virtual environments.
