@@ -62,6 +62,7 @@ pub(crate) fn exchange(text: &str) -> Exchange {
             headers,
         },
         body: Body::empty(),
+        upgrade: None,
         interim: Interim::default(),
         matched: None,
         consumer: None,

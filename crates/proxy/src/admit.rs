@@ -89,6 +89,7 @@ pub fn arrive(
         connection: Arc::clone(connection),
         request: head,
         body,
+        upgrade: None,
         interim,
         matched: None,
         consumer: None,

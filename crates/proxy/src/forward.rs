@@ -140,7 +140,13 @@ fn outgoing(exchange: &Exchange, body: Body) -> Request {
     {
         headers.insert(CONSUMER, name);
     }
-    Request { method: head.method.clone(), target: head.target.clone(), headers, body }
+    Request {
+        method: head.method.clone(),
+        target: head.target.clone(),
+        headers,
+        body,
+        protocol: None,
+    }
 }
 
 /// Removes from trailers what has no place there, and what `is_lie`: many programs put trailers to the

@@ -19,6 +19,19 @@ enum Kind {
     Empty,
     Full(Option<Bytes>),
     Stream(Pin<Box<dyn HttpBody<Data = Bytes, Error = BodyError> + Send>>),
+    Duplex(Pin<Box<dyn Duplex + Send>>),
+    Tunnel(Pin<Box<dyn Duplex + Send>>),
+}
+
+/// A body whose other direction moves only while somebody asks for it: the answer to a request that is
+/// still being sent. Whoever wraps such a body passes [`Duplex::poll_drive`] on.
+pub trait Duplex: HttpBody<Data = Bytes, Error = BodyError> {
+    /// Moves the other direction on. It is called while nobody can take more of this one, and after the
+    /// end of a tunnel's; asking for frames does the same beside. Ready when nothing is left to be moved.
+    ///
+    /// # Errors
+    /// Why the exchange broke off: there will be no more of this direction either.
+    fn poll_drive(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>>;
 }
 
 /// Why a body ended before its end.
@@ -82,6 +95,37 @@ impl Body {
         Self(Kind::Stream(Box::pin(body)))
     }
 
+    /// An answer that comes piece by piece, and moves the rest of its request on.
+    #[must_use]
+    pub fn duplex(body: impl Duplex + Send + 'static) -> Self {
+        Self(Kind::Duplex(Box::pin(body)))
+    }
+
+    /// One direction of a tunnel: the raw bytes of one side after both have agreed on another protocol
+    /// (RFC 9110, 7.8). They are no content, so filters do not see them. What comes from the target moves
+    /// what comes from the client, also after its own end; what comes from the client moves nothing.
+    #[must_use]
+    pub fn tunnel(body: impl Duplex + Send + 'static) -> Self {
+        Self(Kind::Tunnel(Box::pin(body)))
+    }
+
+    /// Whether this is one direction of a tunnel.
+    #[must_use]
+    pub const fn is_tunnel(&self) -> bool {
+        matches!(self.0, Kind::Tunnel(_))
+    }
+
+    /// Moves the other direction on, as [`Duplex::poll_drive`] says.
+    ///
+    /// # Errors
+    /// Why the exchange broke off.
+    pub fn poll_drive(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
+        match &mut self.0 {
+            Kind::Empty | Kind::Full(_) | Kind::Stream(_) => Poll::Ready(Ok(())),
+            Kind::Duplex(body) | Kind::Tunnel(body) => body.as_mut().poll_drive(cx),
+        }
+    }
+
     /// Whether there is certainly nothing in it.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -89,6 +133,8 @@ impl Body {
             Kind::Empty => true,
             Kind::Full(data) => data.is_none(),
             Kind::Stream(body) => body.is_end_stream(),
+            Kind::Duplex(body) => body.is_end_stream(),
+            Kind::Tunnel(_) => false,
         }
     }
 
@@ -99,13 +145,18 @@ impl Body {
             Kind::Empty => Some(Self::empty()),
             Kind::Full(data) => data.clone().map(Self::full),
             Kind::Stream(body) => body.is_end_stream().then(Self::empty),
+            Kind::Duplex(body) => body.is_end_stream().then(Self::empty),
+            Kind::Tunnel(_) => None,
         }
     }
 
-    /// Lets a filter see this body from now on.
+    /// Lets a filter see this body from now on, unless it is a tunnel's.
     pub fn filter(&mut self, filter: Box<dyn BodyFilter>) {
+        if self.is_tunnel() {
+            return;
+        }
         let inner = std::mem::take(self);
-        *self = Self::stream(Filtered { inner, filter, ended: false, trailers: None });
+        *self = Self::duplex(Filtered { inner, filter, ended: false, trailers: None });
     }
 }
 
@@ -114,7 +165,8 @@ impl fmt::Debug for Body {
         f.write_str(match self.0 {
             Kind::Empty => "Body(empty)",
             Kind::Full(_) => "Body(full)",
-            Kind::Stream(_) => "Body(stream)",
+            Kind::Stream(_) | Kind::Duplex(_) => "Body(stream)",
+            Kind::Tunnel(_) => "Body(tunnel)",
         })
     }
 }
@@ -137,6 +189,7 @@ impl HttpBody for Body {
             Kind::Empty => Poll::Ready(None),
             Kind::Full(data) => Poll::Ready(data.take().map(|data| Ok(Frame::data(data)))),
             Kind::Stream(body) => body.as_mut().poll_frame(cx),
+            Kind::Duplex(body) | Kind::Tunnel(body) => body.as_mut().poll_frame(cx),
         }
     }
 
@@ -151,6 +204,8 @@ impl HttpBody for Body {
                 SizeHint::with_exact(data.as_ref().map_or(0, |data| data.len() as u64))
             }
             Kind::Stream(body) => body.size_hint(),
+            Kind::Duplex(body) => body.size_hint(),
+            Kind::Tunnel(_) => SizeHint::new(),
         }
     }
 }
@@ -218,6 +273,16 @@ impl HttpBody for Filtered {
 
     fn size_hint(&self) -> SizeHint {
         if self.filter.keeps_length() { self.inner.size_hint() } else { SizeHint::new() }
+    }
+}
+
+impl Duplex for Filtered {
+    fn poll_drive(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
+        let driven = self.inner.poll_drive(cx);
+        if let Poll::Ready(Err(_)) = driven {
+            self.ended = true;
+        }
+        driven
     }
 }
 

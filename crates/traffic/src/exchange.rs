@@ -8,6 +8,7 @@ use crate::head::{RequestHead, Scheme};
 use crate::id::{RequestId, Trace};
 use crate::message::Interim;
 use crate::tree::Matched;
+use crate::upgrade::Upgrade;
 use crate::upstream::Timeouts;
 use http::HeaderValue;
 use smallvec::SmallVec;
@@ -36,6 +37,8 @@ pub struct Exchange {
     pub request: RequestHead,
     /// Its body.
     pub body: Body,
+    /// The other protocol that the client wants to go on in, if it does.
+    pub upgrade: Option<Box<Upgrade>>,
     /// The way of informational answers to the client.
     pub interim: Interim,
     /// The route and what the path gave; set by `route`.

@@ -97,6 +97,8 @@ fault_codes! {
     AccessDenied "access_denied" 403 Client "Access is denied" "An `allow` or `deny` policy refused the request.";
     AccessUndecided "access_undecided" 403 Gateway "Access is denied" "An expression of an `allow` or `deny` policy could not be evaluated, which counts as a refusal.";
     CorsRefused "cors_refused" 403 Client "The origin is not allowed" "A cross-origin preflight came from an origin, or for a method or header, that the `cors` policy does not list.";
+    OriginRefused "origin_refused" 403 Client "The origin is not allowed" "A page of an origin that the `websocket` policy does not list asked for a WebSocket.";
+    WebsocketVersion "websocket_version" 426 Client "The version of WebSocket is not supported" "`Sec-WebSocket-Version` is not 13, the only version there is (RFC 6455, 4.4).";
     RateLimited "rate_limited" 429 Client "Too many requests" "A `rate_limit` is used up; `Retry-After` says when to come back.";
     BodyTooLarge "body_too_large" 413 Client "The body is too large" "The request body exceeds the route's `body_limit`.";
     BodyTimeout "body_timeout" 408 Client "The body came too slowly" "The client sent no piece of its body within the idle time-out.";
@@ -108,6 +110,7 @@ fault_codes! {
     FirstByteTimeout "first_byte_timeout" 504 Upstream "The service did not answer in time" "The target sent no response head within `timeouts.first_byte`.";
     TotalTimeout "total_timeout" 504 Gateway "The request took too long" "The exchange took longer than `timeouts.total`.";
     UpstreamReset "upstream_reset" 502 Upstream "The service broke off" "The target closed or reset the connection before it had answered.";
+    SwitchRefused "switch_refused" 502 Upstream "The service does not speak the protocol" "A client asked for a WebSocket over HTTP/2, and the answer was a success that does not switch to it; or no connection to the target can carry a tunnel.";
     UpstreamInvalid "upstream_invalid" 502 Upstream "The service gave an invalid answer" "The target's answer breaks HTTP's rules.";
     Draining "draining" 503 Gateway "The service is restarting" "The gateway is shutting down and takes no new requests on this connection.";
     Internal "internal" 500 Gateway "Something went wrong" "A defect of the gateway; please report it with the request id.";

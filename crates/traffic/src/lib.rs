@@ -15,6 +15,8 @@ pub mod headers;
 pub mod body;
 /// Requests towards an upstream, and answers.
 pub mod message;
+/// Going on in another protocol.
+pub mod upgrade;
 /// Identifiers of requests and traces.
 pub mod id;
 /// Failed requests: one table of codes.

@@ -4,7 +4,7 @@ use crate::body::Body;
 use crate::headers::Headers;
 use base::caps::INFORMATIONAL_MAX;
 use http::uri::PathAndQuery;
-use http::{Method, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A request as an upstream gets it: `Host` is among its headers, framing is not.
@@ -16,12 +16,21 @@ pub struct Request {
     pub target: PathAndQuery,
     /// The headers, without those of a connection.
     pub headers: Headers,
-    /// The body.
+    /// The body. Beside a `protocol` it is the client's raw bytes, of which none come before the answer
+    /// that switches was passed on.
     pub body: Body,
+    /// The protocol that the target is asked to go on in, such as `websocket`: by an `Upgrade` over HTTP/1.1
+    /// (RFC 9110, 7.8), by an extended CONNECT over HTTP/2 (RFC 8441). The method is GET either way, and each
+    /// connection has a handshake of its own: the headers that prove it (`Sec-WebSocket-Key`,
+    /// `Sec-WebSocket-Accept`) are added and looked at by the engine that speaks to the target. What has
+    /// switched answers 101 with the target's raw bytes, whatever its version of HTTP says; no time limit of
+    /// bodies holds for them, since whoever asked keeps those of the tunnel. Any other answer is a usual one.
+    pub protocol: Option<HeaderValue>,
 }
 
 /// An answer. Framing follows from the body; a `Connection` among its headers is an order to the
-/// engine that writes it, and goes no further.
+/// engine that writes it, and goes no further. The status 101 says that the target has switched to the
+/// protocol that the request asked for, and that the body is a tunnel's ([`Body::tunnel`]).
 #[derive(Debug)]
 pub struct Response {
     /// The status.

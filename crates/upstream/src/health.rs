@@ -187,6 +187,7 @@ impl Probe {
             target: self.target.clone(),
             headers: Headers::from_iter([(HOST, self.host.clone()), (USER_AGENT, agent)]),
             body: Body::empty(),
+            protocol: None,
         }
     }
 }

@@ -155,7 +155,7 @@ pub(crate) async fn ask(
     call: &Call,
     request: Request,
 ) -> Result<Answered, Failed> {
-    let Request { method, target, headers, body } = request;
+    let Request { method, target, headers, body, protocol } = request;
     let copy = body.copy();
     let framing = framing(&method, &body);
     // `TE` holds for one connection only, which must be said (RFC 9110, 10.1.4).
@@ -186,7 +186,7 @@ pub(crate) async fn ask(
     let may_go_elsewhere = asking.written == 0 && !matches!(broken, Broken::Body(_));
     let body = may_go_elsewhere.then(|| copy.or_else(|| asking.body.untouched())).flatten();
     let fault = fault(broken);
-    let unsent = body.map(|body| Request { method, target, headers, body });
+    let unsent = body.map(|body| Request { method, target, headers, body, protocol });
     Err(Failed { fault, unsent })
 }
 

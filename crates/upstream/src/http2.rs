@@ -30,6 +30,11 @@ pub(crate) async fn send(
     call: &Call,
     mut request: Request,
 ) -> Result<Response, Failed> {
+    if request.protocol.is_some() {
+        let fault = Fault::new(Stage::Forward, FaultCode::SwitchRefused)
+            .cause("tunnels to targets that speak HTTP/2 are not supported; set `protocol: http1`");
+        return Err(Failed { fault, unsent: None });
+    }
     let host = request.headers.get(HOST).cloned();
     if request.headers.remove(EXPECT).is_some() {
         // Whoever waits for it gets it from us: what this side's library reads of informational
@@ -108,7 +113,7 @@ fn plain(request: http::Request<Body>, host: Option<HeaderValue>) -> Request {
     }
     let target = parts.uri.into_parts().path_and_query;
     let target = target.unwrap_or_else(|| PathAndQuery::from_static("/"));
-    Request { method: parts.method, target, headers, body }
+    Request { method: parts.method, target, headers, body, protocol: None }
 }
 
 type Sent = Result<http::Response<Incoming>, TrySendError<http::Request<Body>>>;

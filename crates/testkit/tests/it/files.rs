@@ -4,8 +4,17 @@ use std::path::Path;
 use testkit::repository;
 
 /// Folders that hold nothing of ours.
-const FOREIGN: &[&str] =
-    &["target", ".git", "node_modules", "__pycache__", "out", "state", "certs", "artifacts", "corpus"];
+const FOREIGN: &[&str] = &[
+    "target",
+    ".git",
+    "node_modules",
+    "__pycache__",
+    "out",
+    "state",
+    "certs",
+    "artifacts",
+    "corpus",
+];
 
 /// A text file of the repository.
 pub(crate) struct Source {

@@ -19,7 +19,17 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("proxy", &["base", "telemetry", "traffic", "http1"]),
     (
         "testkit",
-        &["base", "telemetry", "model", "traffic", "upstream", "policy", "compile", "proxy", "http1"],
+        &[
+            "base",
+            "telemetry",
+            "model",
+            "traffic",
+            "upstream",
+            "policy",
+            "compile",
+            "proxy",
+            "http1",
+        ],
     ),
     ("yett", &["base", "telemetry", "model", "traffic", "upstream", "policy", "compile", "proxy"]),
 ];
@@ -184,7 +194,9 @@ fn names_say_what_things_are() {
 #[test]
 fn no_space_ends_a_line_and_no_tab_begins_one() {
     // Makefiles need tabs, golden files show what becomes of them, and hostile messages are made of them.
-    let is_exempt = |path: &str| path.ends_with("Makefile") || path.contains("/golden/") || path.starts_with("fuzz/corpus/");
+    let is_exempt = |path: &str| {
+        path.ends_with("Makefile") || path.contains("/golden/") || path.starts_with("fuzz/corpus/")
+    };
     let sources: Vec<_> = files::all().into_iter().filter(|s| !is_exempt(&s.path)).collect();
     none("spaces and tabs", &search(&sources, r"[ \t]$|^\t|\r"));
     let is_open = |source: &&Source| !source.text.is_empty() && !source.text.ends_with('\n');

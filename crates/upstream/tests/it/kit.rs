@@ -248,6 +248,7 @@ pub(crate) fn exchange() -> Exchange {
         connection: Arc::new(connection),
         request,
         body: Body::empty(),
+        upgrade: None,
         interim: traffic::Interim::default(),
         matched: None,
         consumer: None,
@@ -271,7 +272,13 @@ pub(crate) fn post(body: Body) -> traffic::Request {
 fn request(method: Method, target: &'static str, body: Body) -> traffic::Request {
     let mut headers = traffic::Headers::new();
     headers.append(http::header::HOST, HeaderValue::from_static("api.test"));
-    traffic::Request { method, target: PathAndQuery::from_static(target), headers, body }
+    traffic::Request {
+        method,
+        target: PathAndQuery::from_static(target),
+        headers,
+        body,
+        protocol: None,
+    }
 }
 
 /// Sends a request on worker 0 to whatever target is next.
