@@ -102,7 +102,7 @@ impl Sending {
     fn take(&mut self, frame: Frame<Bytes>, out: &mut Outbox) {
         let data = match frame.into_data() {
             Ok(data) => data,
-            Err(frame) => return self.end(frame.into_trailers().ok(), out),
+            Err(frame) => return self.end(frame.into_trailers().ok().as_ref(), out),
         };
         if data.is_empty() {
             return;
@@ -130,13 +130,13 @@ impl Sending {
         }
     }
 
-    fn end(&mut self, trailers: Option<HeaderMap>, out: &mut Outbox) {
+    fn end(&mut self, trailers: Option<&HeaderMap>, out: &mut Outbox) {
         if self.left.is_some_and(|left| left > 0) {
             self.state = State::Cut("the body is shorter than it said".into());
             return;
         }
         if self.is_chunked {
-            write::last_chunk(out.small(), trailers.as_ref().filter(|_| self.takes_trailers));
+            write::last_chunk(out.small(), trailers.filter(|_| self.takes_trailers));
         }
         self.state = State::Done;
     }

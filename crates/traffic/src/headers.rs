@@ -46,6 +46,7 @@ impl Headers {
 
     /// The first value of a name.
     #[must_use]
+    #[expect(clippy::needless_pass_by_value, reason = "names are given as constants and texts")]
     pub fn get<N>(&self, name: N) -> Option<&HeaderValue>
     where
         HeaderName: PartialEq<N>,
@@ -63,6 +64,7 @@ impl Headers {
 
     /// Whether a name is there.
     #[must_use]
+    #[expect(clippy::needless_pass_by_value, reason = "names are given as constants and texts")]
     pub fn contains<N>(&self, name: N) -> bool
     where
         HeaderName: PartialEq<N>,
@@ -88,6 +90,7 @@ impl Headers {
     }
 
     /// Removes all values of a name; returns the first.
+    #[expect(clippy::needless_pass_by_value, reason = "names are given as constants and texts")]
     pub fn remove<N>(&mut self, name: N) -> Option<HeaderValue>
     where
         HeaderName: PartialEq<N>,
