@@ -3,7 +3,7 @@
 use std::path::Path;
 use testkit::repository;
 
-/// Folders that hold nothing of ours.
+/// Folders that hold nothing of ours; in a second working tree `.git` is a file.
 const FOREIGN: &[&str] = &[
     "target",
     ".git",
@@ -59,10 +59,11 @@ fn walk(folder: &Path, prefix: &str, found: &mut Vec<Source>) {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap();
         let named = format!("{prefix}{name}");
+        if FOREIGN.contains(&name) {
+            continue;
+        }
         if path.is_dir() {
-            if !FOREIGN.contains(&name) {
-                walk(&path, &format!("{named}/"), found);
-            }
+            walk(&path, &format!("{named}/"), found);
         } else if let Ok(text) = std::fs::read_to_string(&path) {
             found.push(Source { path: named, text });
         }
