@@ -11,6 +11,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use traffic::chain::{Chain, Entry};
 use traffic::exchange::Slot;
+use upstream::EgressSpec;
 
 /// The policies of one owner, built once for all routes that inherit them.
 #[derive(Default)]
@@ -48,6 +49,8 @@ pub(crate) fn build(
     report: &mut Report,
 ) -> Owned {
     let mut owned = Owned::default();
+    let closed = upstream::outbound(EgressSpec::default(), None);
+    let outbound = inputs.outbound.unwrap_or(&closed);
     let mut ids = HashSet::new();
     for (index, config) in written.iter().enumerate() {
         let Some(kind) = known(config, report) else {
@@ -77,6 +80,7 @@ pub(crate) fn build(
             secrets: &secrets,
             clock: inputs.clock,
             params: owner.params,
+            outbound: &**outbound,
         };
         let Some(policy) = (kind.build)(&config.settings, &ctx, report) else {
             owned.is_broken = true;

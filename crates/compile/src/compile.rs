@@ -1,12 +1,13 @@
 //! The whole, top to bottom.
 
 use crate::inputs::{Inputs, SecretsAt};
-use crate::{consumers, routes, tls, upstreams};
+use crate::{consumers, egress, routes, tls, upstreams};
 use base::{Placed, Report, Text};
 use model::Config;
 use model::listener::{DoubleSlash, EncodedSlash};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use traffic::Outbound;
 use traffic::canonical::{self, PathRules};
 use traffic::directory::{Credential, CredentialHash};
 use traffic::snapshot::{ListenerPart, Snapshot};
@@ -20,6 +21,8 @@ pub struct Compiled {
     pub credentials: Vec<(CredentialHash, Arc<Credential>)>,
     /// Where the admin listener goes, unless it is off.
     pub admin: Option<SocketAddr>,
+    /// The way out for the program's own requests, as the config says.
+    pub outbound: Arc<dyn Outbound>,
     /// All problems.
     pub report: Report,
 }
@@ -29,6 +32,8 @@ pub struct Compiled {
 #[must_use]
 pub fn compile(config: &Config, inputs: Inputs<'_>) -> Compiled {
     let mut report = Report::new();
+    let outbound = egress::compile(config, inputs, &mut report);
+    let inputs = Inputs { outbound: Some(&outbound), ..inputs };
     let upstreams = upstreams::compile(config, inputs, &mut report);
     let credentials = consumers::compile(config);
     let routes = routes::compile(config, &upstreams, inputs, &mut report);
@@ -55,7 +60,7 @@ pub fn compile(config: &Config, inputs: Inputs<'_>) -> Compiled {
     let upstreams = upstreams.into_values().flatten().collect();
     let revision = Arc::clone(inputs.revision);
     let snapshot = Snapshot { revision, listeners, routes, upstreams };
-    Compiled { snapshot, credentials, admin, report }
+    Compiled { snapshot, credentials, admin, outbound, report }
 }
 
 /// Where operators are served.

@@ -6,10 +6,10 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use telemetry::Metrics;
-use traffic::State;
 use traffic::directory::Directory;
 use traffic::upstream::Upstream;
-use upstream::UpstreamSpec;
+use traffic::{Outbound, State};
+use upstream::{UpstreamSpec, World};
 
 /// What lies outside the config: files and environment variables.
 pub trait Outside {
@@ -41,6 +41,10 @@ pub struct Inputs<'a> {
     pub metrics: &'a Metrics,
     /// Time.
     pub clock: &'a Clock,
+    /// Where the way out for policies begins; without one they get a way on which nothing is sent.
+    pub world: Option<&'a World>,
+    /// That way, once [`crate::compile()`] has made it as the config says; leave it empty.
+    pub outbound: Option<&'a Arc<dyn Outbound>>,
     /// Identifies the config in logs and metrics.
     pub revision: &'a Arc<str>,
 }

@@ -11,6 +11,8 @@ mod inputs;
 mod compile;
 /// Upstreams.
 mod upstreams;
+/// How the gateway's own requests leave.
+mod egress;
 /// Who calls.
 mod consumers;
 /// Certificates and TLS of listeners.

@@ -156,6 +156,16 @@ impl Secrets for Fixed {
     }
 }
 
+/// Leads nowhere.
+#[derive(Debug)]
+struct Nobody;
+
+impl traffic::Outbound for Nobody {
+    fn open(&self, to: traffic::Destination) -> Result<Arc<dyn traffic::Remote>, String> {
+        Err(format!("there is no way to {}", to.url))
+    }
+}
+
 impl World {
     pub(crate) fn with_params(params: &[&str]) -> Self {
         Self { params: params.iter().map(|name| (*name).into()).collect(), ..Self::default() }
@@ -177,6 +187,7 @@ impl World {
             secrets: &Fixed,
             clock: self.clock(),
             params: &self.params,
+            outbound: &Nobody,
         };
         let mut report = Report::new();
         let policy = (kind.build)(&Node::from_json(settings), &ctx, &mut report);

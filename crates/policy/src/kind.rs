@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 use traffic::directory::Directory;
 use traffic::policy::Phases;
-use traffic::{Policy, State};
+use traffic::{Outbound, Policy, State};
 
 /// What a policy is built with, besides its settings.
 pub struct BuildCtx<'a> {
@@ -26,6 +26,8 @@ pub struct BuildCtx<'a> {
     pub clock: &'a Clock,
     /// Names captured by the route's path, in order.
     pub params: &'a [Box<str>],
+    /// The way out for policies that must ask somebody.
+    pub outbound: &'a dyn Outbound,
 }
 
 /// What kinds of policies are for; a chain runs the groups roughly in this order.

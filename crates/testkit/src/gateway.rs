@@ -294,6 +294,8 @@ fn compile_within(
         Inputs {
             outside: surroundings,
             upstream: &|spec| upstream::build(spec, world),
+            world: Some(world),
+            outbound: None,
             state: &world.state,
             directory,
             metrics: &world.metrics,
@@ -339,6 +341,8 @@ pub fn report(surroundings: &Surroundings) -> Report {
             Inputs {
                 outside: surroundings,
                 upstream: &compile::inert,
+                world: None,
+                outbound: None,
                 state: &State::new(),
                 directory: &Arc::default(),
                 metrics: &Metrics::new(1, FAULT_NAMES),

@@ -35,6 +35,8 @@ pub mod predicate;
 pub mod tree;
 /// Where requests go.
 pub mod upstream;
+/// The way out for whoever is not a client's request.
+pub mod outbound;
 /// The compiled config.
 pub mod snapshot;
 /// What outlives a snapshot.
@@ -48,6 +50,7 @@ pub use exchange::Exchange;
 pub use fault::{Blame, Fault, FaultCode, Stage};
 pub use headers::Headers;
 pub use message::{Informational, Interim, Request, Response};
+pub use outbound::{Destination, Outbound, Remote};
 pub use policy::{Flow, Outcome, Policy};
 pub use snapshot::{Route, Snapshot};
 pub use state::State;

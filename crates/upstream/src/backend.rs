@@ -27,7 +27,7 @@ pub fn build(spec: UpstreamSpec, world: &World) -> Result<Arc<dyn Upstream>, Str
         targets.push(Arc::new(reach));
     }
     let id = format!("upstream/{}/turns", spec.name);
-    let turns = world.state.cell(&id, || Turns::new(world.workers));
+    let turns = world.state.cell(&id, || Turns::new(world.shelves()));
     let weights: Vec<_> = spec.targets.iter().map(|target| target.weight).collect();
     Ok(Arc::new(Backend {
         balancer: Balancer::new(spec.balance, &weights, turns),

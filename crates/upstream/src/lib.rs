@@ -41,10 +41,14 @@ mod tls;
 mod names;
 /// Asks targets how they are.
 mod health;
+/// The way out for whoever is not a client's request.
+mod outbound;
 
 pub use backend::{build, check};
+pub use outbound::outbound;
 pub use resolve::{Resolve, Resolved, SystemResolve};
 pub use spec::{
-    Balance, HealthSpec, HostHeader, Protocol, TargetHost, TargetSpec, TlsSpec, UpstreamSpec,
+    Balance, EgressSpec, HealthSpec, HostHeader, Protocol, TargetHost, TargetSpec, TlsSpec,
+    UpstreamSpec,
 };
 pub use world::{Dial, Io, TcpDial, World};

@@ -196,7 +196,7 @@ fn pool(target: &TargetSpec, spec: &UpstreamSpec, world: &World) -> Arc<Pool> {
     let print = tls::fingerprint(spec.tls.as_ref());
     let id =
         format!("upstream/{}/target/{}/pool/{:?}/{print}", spec.name, target.text, spec.protocol);
-    let pool = world.state.cell(&id, || Pool::new(world.workers));
+    let pool = world.state.cell(&id, || Pool::new(world.shelves()));
     pool.limit(spec.idle_max, spec.idle_timeout);
     let mut sweeping = pool.sweeping.lock().unwrap_or_else(PoisonError::into_inner);
     sweeping.get_or_insert_with(|| {

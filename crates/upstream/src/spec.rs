@@ -86,6 +86,13 @@ pub struct TlsSpec {
     pub server_name: Option<String>,
 }
 
+/// How the gateway's own requests leave ([`crate::outbound`]).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EgressSpec {
+    /// Certificates, as PEM, that are trusted instead of the system's.
+    pub ca_pem: Option<Vec<u8>>,
+}
+
 /// Which `Host` (RFC 9110, 7.2) a target sees.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum HostHeader {

@@ -37,6 +37,11 @@ pub struct World {
 }
 
 impl World {
+    /// How many sets of connections there are: one per worker, and one for whoever is on none.
+    pub(crate) const fn shelves(&self) -> usize {
+        self.workers + 1
+    }
+
     /// The real one: the system's clock, TCP, and the system's resolver settings.
     #[must_use]
     pub fn system(

@@ -6,6 +6,7 @@ mod it {
     mod health;
     mod kit;
     mod names;
+    mod outbound;
     mod pooling;
     mod streams;
     mod timeouts;

@@ -2,7 +2,7 @@
 
 use crate::disk::{Disk, digest};
 use base::{Clock, Place, Report};
-use compile::{BuildUpstream, Compiled, Inputs};
+use compile::{Compiled, Inputs};
 use model::Config;
 use model::load::{Loaded, load};
 use std::fmt::Write as _;
@@ -11,6 +11,7 @@ use telemetry::Metrics;
 use traffic::directory::Directory;
 use traffic::fault::FAULT_NAMES;
 use traffic::{Snapshot, State};
+use upstream::World;
 
 /// Names and texts of the files a config was read from.
 pub(crate) type Sources = Vec<(Arc<str>, Arc<str>)>;
@@ -47,8 +48,7 @@ impl Read {
         let mut report = self.report;
         let snapshot = self.config.map(|config| {
             let still = Still::default();
-            let compiled =
-                compile_with(&config, &self.disk, &still, &compile::inert, &self.revision);
+            let compiled = compile_with(&config, &self.disk, &still, None, &self.revision);
             // What the model says of a place need not be said in other words.
             let told: Vec<Place> = report.problems().iter().map(|p| p.place.clone()).collect();
             for problem in compiled.report.problems() {
@@ -113,19 +113,25 @@ impl Still {
     }
 }
 
-/// Compiles a config as it was read.
+/// Compiles a config as it was read; without a world nothing comes alive.
 pub(crate) fn compile_with(
     config: &Config,
     disk: &Disk,
     still: &Still,
-    upstream: BuildUpstream<'_>,
+    world: Option<&World>,
     revision: &Arc<str>,
 ) -> Compiled {
+    let upstream = |spec| match world {
+        Some(world) => upstream::build(spec, world),
+        None => compile::inert(spec),
+    };
     compile::compile(
         config,
         Inputs {
             outside: disk,
-            upstream,
+            upstream: &upstream,
+            world,
+            outbound: None,
             state: &still.state,
             directory: &still.directory,
             metrics: &still.metrics,

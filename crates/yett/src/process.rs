@@ -125,8 +125,7 @@ impl Process {
         let handle = background.handle().clone();
         let world =
             World::system(workers, Arc::clone(&still.metrics), Arc::clone(&still.state), handle);
-        let build = |spec| upstream::build(spec, &world);
-        let compiled = compile_with(&config, &read.disk, &still, &build, &read.revision);
+        let compiled = compile_with(&config, &read.disk, &still, Some(&world), &read.revision);
         let mut report = read.report;
         report.absorb(compiled.report);
         render::text(&report, &read.sources);
@@ -238,8 +237,7 @@ impl Process {
         let prepare::Read { config, mut report, disk, revision, .. } = read;
         let mut compiled = None;
         if let Some(config) = config.filter(|_| is_usable) {
-            let build = |spec| upstream::build(spec, &self.world);
-            let new = compile_with(&config, &disk, &self.still, &build, &revision);
+            let new = compile_with(&config, &disk, &self.still, Some(&self.world), &revision);
             report.absorb(new.report.clone());
             compiled = Some((config, new));
         }

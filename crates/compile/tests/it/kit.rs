@@ -32,6 +32,8 @@ impl Outer {
         let inputs = Inputs {
             outside: around,
             upstream: &compile::inert,
+            world: None,
+            outbound: None,
             state: &self.state,
             directory: &Arc::default(),
             metrics: &self.metrics,
