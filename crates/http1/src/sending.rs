@@ -10,6 +10,7 @@ use http_body::{Body as HttpBody, Frame};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use traffic::Body;
+use traffic::body::BodyError;
 
 /// The last chunk, behind the end of the one before.
 const CRLF_LAST_CHUNK: &[u8] = b"\r\n0\r\n\r\n";
@@ -83,6 +84,14 @@ impl Sending {
     #[must_use]
     pub fn untouched(self) -> Option<Body> {
         if self.is_touched { None } else { Some(self.body) }
+    }
+
+    /// Moves the other direction on, as [`traffic::body::Duplex::poll_drive`] says.
+    ///
+    /// # Errors
+    /// Why the exchange broke off.
+    pub fn poll_drive(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
+        self.body.poll_drive(cx)
     }
 
     /// Takes of the body what is there, while there is room for it. Says whether there is nothing yet.

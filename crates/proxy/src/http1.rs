@@ -309,7 +309,9 @@ impl<I: Stream> Client<I> {
     fn poll_send(&mut self, body: &mut Sending, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             let is_waiting = body.gather(&mut self.out, cx);
-            ready!(self.poll_out(cx))?;
+            if self.poll_out(cx)?.is_pending() {
+                return self.poll_blocked(body, cx);
+            }
             if let Some(cut) = body.cut() {
                 return Poll::Ready(Err(io::Error::other(cut.to_string())));
             }
@@ -320,6 +322,19 @@ impl<I: Stream> Client<I> {
                 return self.poll_gone(cx).map(|gone| gone.map(|never| match never {}));
             }
         }
+    }
+
+    /// While the client takes nothing the request goes on, and as long as it does the client is not given up: it may
+    /// be one that reads when all is sent.
+    fn poll_blocked(&mut self, body: &mut Sending, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let before = lock(&self.wire).taken;
+        if let Poll::Ready(Err(error)) = body.poll_drive(cx) {
+            return Poll::Ready(Err(io::Error::other(error)));
+        }
+        if lock(&self.wire).taken != before {
+            self.alarm.set(Duration::from_secs(WRITE_TIMEOUT_S));
+        }
+        Poll::Pending
     }
 
     /// Whether the rest of the request is worth reading, so that the connection can serve on.

@@ -16,7 +16,7 @@ use std::time::Duration;
 use telemetry::access::AccessLine;
 use tokio::time::Sleep;
 use traffic::Body;
-use traffic::body::BodyError;
+use traffic::body::{BodyError, Duplex};
 use traffic::exchange::Exchange;
 use traffic::fault::FaultCode;
 
@@ -138,12 +138,25 @@ pub(crate) struct Recorded {
     inner: Body,
     underway: Option<Underway>,
     deadline: Option<Pin<Box<Sleep>>>,
+    /// It came to its end. That of a tunnel is not the end of the exchange.
+    has_ended: bool,
 }
 
 impl Recorded {
     pub(crate) fn new(inner: Body, underway: Underway, time_left: Option<Duration>) -> Self {
         let deadline = time_left.map(|left| Box::pin(tokio::time::sleep(left)));
-        Self { inner, underway: Some(underway), deadline }
+        Self { inner, underway: Some(underway), deadline, has_ended: false }
+    }
+
+    /// Whether the time for it is over.
+    fn is_late(&mut self, cx: &mut Context<'_>) -> bool {
+        self.deadline.as_mut().is_some_and(|late| late.as_mut().poll(cx).is_ready())
+    }
+
+    fn complete(&mut self) {
+        if let Some(underway) = self.underway.take() {
+            underway.complete();
+        }
     }
 
     /// Ends in failure: what was sent so far is all there is.
@@ -172,8 +185,7 @@ impl HttpBody for Recorded {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let is_late = self.deadline.as_mut().is_some_and(|late| late.as_mut().poll(cx).is_ready());
-        let frame = if is_late {
+        let frame = if self.is_late(cx) {
             self.inner = Body::empty();
             Some(Err(BodyError::Idle))
         } else {
@@ -190,8 +202,9 @@ impl HttpBody for Recorded {
             }
             Some(Err(error)) => Some(Err(self.cut(error))),
             None => {
-                if let Some(underway) = self.underway.take() {
-                    underway.complete();
+                self.has_ended = true;
+                if !self.inner.is_tunnel() {
+                    self.complete();
                 }
                 None
             }
@@ -204,5 +217,18 @@ impl HttpBody for Recorded {
 
     fn size_hint(&self) -> SizeHint {
         self.inner.size_hint()
+    }
+}
+
+impl Duplex for Recorded {
+    fn poll_drive(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
+        if self.is_late(cx) {
+            return Poll::Ready(Err(self.cut(BodyError::Idle)));
+        }
+        let driven = ready!(self.inner.poll_drive(cx));
+        if driven.is_ok() && self.has_ended {
+            self.complete();
+        }
+        Poll::Ready(driven.map_err(|error| self.cut(error)))
     }
 }

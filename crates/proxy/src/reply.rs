@@ -34,7 +34,7 @@ pub async fn finish(worker: &Arc<Worker>, mut underway: Underway, answer: Respon
     if is_bodiless || answer.body.is_empty() {
         underway.complete();
     } else {
-        answer.body = Body::stream(Recorded::new(answer.body, underway, time_left));
+        answer.body = Body::duplex(Recorded::new(answer.body, underway, time_left));
     }
     answer
 }

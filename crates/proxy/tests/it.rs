@@ -20,6 +20,8 @@ mod it {
     mod routing;
     /// Bodies, framing and connections.
     mod streams;
+    /// Requests go on while nobody reads.
+    mod driving;
     /// Heads of HTTP/2 that become heads of HTTP/1, as fuzzed.
     mod conversion;
     #[path = "../../../../fuzz/checks/http2_head.rs"]

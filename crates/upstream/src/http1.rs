@@ -21,7 +21,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::io::AsyncWrite as _;
 use tokio::task::coop::unconstrained;
-use traffic::body::BodyError;
+use traffic::body::{BodyError, Duplex};
 use traffic::upstream::{Call, Failed};
 use traffic::{Body, Fault, FaultCode, Informational, Request, Response, Stage};
 
@@ -144,7 +144,7 @@ pub(crate) async fn send(
         body.finish();
         Body::empty()
     } else {
-        Body::stream(body)
+        Body::duplex(body)
     };
     Ok(Response { status, headers, body })
 }
@@ -370,12 +370,16 @@ impl Answer {
     }
 
     /// Gives the connection up.
-    fn fail(&mut self, error: BodyError) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn give_up(&mut self) {
         self.link = None;
         self.upload = None;
         if self.seat.take().is_some() {
             self.reach.cell.metrics.failures.add(self.worker, 1);
         }
+    }
+
+    fn fail(&mut self, error: BodyError) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.give_up();
         Poll::Ready(Some(Err(error)))
     }
 
@@ -415,6 +419,20 @@ impl Answer {
             }
         }
         Ok(())
+    }
+}
+
+impl Duplex for Answer {
+    fn poll_drive(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
+        let this = &mut *self;
+        match this.send_on(cx) {
+            Err(cut) => {
+                this.give_up();
+                Poll::Ready(Err(cut))
+            }
+            Ok(()) if this.upload.is_some() => Poll::Pending,
+            Ok(()) => Poll::Ready(Ok(())),
+        }
     }
 }
 

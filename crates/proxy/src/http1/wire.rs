@@ -21,6 +21,8 @@ pub(super) struct Wire<I: Stream> {
     pub(super) input: BytesMut,
     pub(super) scan: Scan,
     pub(super) body: Decoder,
+    /// Bytes of bodies that were read, in all.
+    pub(super) taken: u64,
     /// What is wrong with the body, once something is.
     pub(super) refusal: Option<Refusal>,
     /// The client sends nothing more.
@@ -51,6 +53,7 @@ impl<I: Stream> Wire<I> {
             input,
             scan: Scan::default(),
             body: Decoder::Done,
+            taken: 0,
             refusal: None,
             is_eof: false,
             ends_answer: false,
@@ -75,7 +78,10 @@ impl<I: Stream> Wire<I> {
                 Ok(Piece::More) if self.is_eof => self.refusal = Some(Refusal::BodyCut),
                 Ok(Piece::More) => {
                     match ready!(poll_fill(&mut self.io, &mut self.input, self.body.wants(), cx)) {
-                        Ok(count) => self.is_eof = count == 0,
+                        Ok(count) => {
+                            self.is_eof = count == 0;
+                            self.taken += count as u64;
+                        }
                         Err(error) => {
                             self.refusal = Some(Refusal::BodyCut);
                             return Poll::Ready(Some(Err(BodyError::Cut(error.into()))));

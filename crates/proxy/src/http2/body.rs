@@ -22,6 +22,8 @@ struct Intake {
     reader: Option<Waker>,
     /// Bytes that were handed out and are not known to have been taken.
     owed: usize,
+    /// Bytes that were handed out, in all.
+    taken: u64,
     /// Bytes that are to come, if they were announced.
     left: Option<u64>,
     is_in_trailers: bool,
@@ -50,6 +52,11 @@ pub(super) fn split(recv: RecvStream, left: Option<u64>) -> (Valve, RequestBody)
 }
 
 impl Valve {
+    /// Bytes that were handed out, in all.
+    pub(super) fn taken(&self) -> u64 {
+        lock(&self.0).taken
+    }
+
     /// Whether the stream was reset because its body broke a rule.
     pub(super) fn is_malformed(&self) -> bool {
         let mut intake = lock(&self.0);
@@ -95,6 +102,7 @@ impl Intake {
             match ready!(recv.poll_data(cx)) {
                 Some(Ok(data)) => {
                     self.owed = data.len();
+                    self.taken += data.len() as u64;
                     self.left = self.left.map(|left| left.saturating_sub(data.len() as u64));
                     return Poll::Ready(Some(Ok(Frame::data(data))));
                 }

@@ -8,7 +8,7 @@ use crate::http2::body::Valve;
 use crate::http2::meter::Meter;
 use crate::http2::{REFUSED_STREAM, body, head};
 use crate::serve;
-use base::caps;
+use base::{Alarm, caps};
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
@@ -20,7 +20,6 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
-use tokio::time::timeout;
 use traffic::body::BodyError;
 use traffic::exchange::Connection;
 use traffic::{Body, Headers, Informational, Interim, Response};
@@ -60,7 +59,7 @@ pub(super) async fn serve(
     let answering = serve::serve(Arc::clone(&worker), &connection, arrival);
     let sent = if let Some(response) = answer(answering, &interim, &mut respond).await {
         meter.answered();
-        send(response, is_head, &mut respond, &meter).await
+        send(response, is_head, &mut respond, &meter, valve.as_ref()).await
     } else {
         meter.reset_early();
         None
@@ -113,55 +112,131 @@ async fn send(
     is_head: bool,
     respond: &mut SendResponse<Bytes>,
     meter: &Meter,
+    valve: Option<&Valve>,
 ) -> Sent {
-    let Response { status, headers, mut body } = response;
+    let Response { status, headers, body } = response;
     let has_body = !is_head
         && !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
         && !body.is_empty();
     let mut headers = fields(headers);
-    let length = announce(&mut headers, status, is_head, &body);
+    let left = announce(&mut headers, status, is_head, &body);
     let mut answer = http::Response::new(());
     *answer.status_mut() = status;
     *answer.headers_mut() = headers;
-    let mut stream = respond.send_response(answer, !has_body).ok()?;
-    if !has_body {
-        return Some(());
+    let stream = respond.send_response(answer, !has_body).ok()?;
+    if has_body { Outgoing { stream, body, meter, valve }.send(left).await } else { Some(()) }
+}
+
+/// The body of an answer on its way.
+struct Outgoing<'a> {
+    stream: SendStream<Bytes>,
+    body: Body,
+    meter: &'a Meter,
+    /// The client's side of the request's body, if it has one.
+    valve: Option<&'a Valve>,
+}
+
+impl Outgoing<'_> {
+    /// Sends all of it, `left` bytes if their number was announced.
+    async fn send(&mut self, mut left: Option<u64>) -> Sent {
+        loop {
+            match self.next().await? {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => {
+                        let is_last = left == Some(data.len() as u64) || self.body.is_end_stream();
+                        left = match left.map(|left| left.checked_sub(data.len() as u64)) {
+                            Some(None) => return self.cut(),
+                            Some(left) => left,
+                            None => None,
+                        };
+                        if is_last && left.is_some_and(|left| left > 0) {
+                            return self.cut();
+                        }
+                        self.push(data, is_last).await?;
+                        if is_last {
+                            return finish(&mut self.body);
+                        }
+                    }
+                    Err(frame) => {
+                        let trailers = frame.into_trailers().unwrap_or_default();
+                        if left.is_some_and(|left| left > 0) {
+                            return self.cut();
+                        }
+                        let trailers = without_connection(trailers);
+                        if trailers.is_empty() {
+                            return self.stream.send_data(Bytes::new(), true).ok();
+                        }
+                        self.stream.send_trailers(trailers).ok()?;
+                        return finish(&mut self.body);
+                    }
+                },
+                Some(Err(_)) => return self.cut(),
+                None if left.is_some_and(|left| left > 0) => return self.cut(),
+                None => return self.stream.send_data(Bytes::new(), true).ok(),
+            }
+        }
     }
-    let mut left = length;
-    loop {
-        match next(&mut body, &mut stream).await? {
-            Some(Ok(frame)) => match frame.into_data() {
-                Ok(data) => {
-                    let is_last = left == Some(data.len() as u64) || body.is_end_stream();
-                    left = match left.map(|left| left.checked_sub(data.len() as u64)) {
-                        Some(None) => return cut(&mut stream),
-                        Some(left) => left,
-                        None => None,
-                    };
-                    if is_last && left.is_some_and(|left| left > 0) {
-                        return cut(&mut stream);
-                    }
-                    push(data, is_last, &mut stream, meter).await?;
-                    if is_last {
-                        return finish(&mut body);
-                    }
-                }
-                Err(frame) => {
-                    let trailers = frame.into_trailers().unwrap_or_default();
-                    if left.is_some_and(|left| left > 0) {
-                        return cut(&mut stream);
-                    }
-                    let trailers = without_connection(trailers);
-                    if trailers.is_empty() {
-                        return stream.send_data(Bytes::new(), true).ok();
-                    }
-                    stream.send_trailers(trailers).ok()?;
-                    return finish(&mut body);
-                }
-            },
-            Some(Err(_)) => return cut(&mut stream),
-            None if left.is_some_and(|left| left > 0) => return cut(&mut stream),
-            None => return stream.send_data(Bytes::new(), true).ok(),
+
+    /// The answer breaks off: the client must not take what it has for all of it.
+    fn cut(&mut self) -> Sent {
+        self.stream.send_reset(Reason::INTERNAL_ERROR);
+        None
+    }
+
+    /// The next piece.
+    async fn next(&mut self) -> Option<Piece> {
+        poll_fn(|cx| {
+            if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
+                return Poll::Ready(Some(frame));
+            }
+            self.stream.poll_reset(cx).map(|_| None)
+        })
+        .await
+    }
+
+    /// Sends data as the client's windows open.
+    async fn push(&mut self, mut data: Bytes, is_last: bool) -> Sent {
+        if data.is_empty() {
+            return if is_last { self.stream.send_data(data, true).ok() } else { Some(()) };
+        }
+        while !data.is_empty() {
+            self.stream.reserve_capacity(data.len().min(caps::STREAM_SEND_BUFFER_BYTES));
+            let mut room = self.stream.capacity();
+            if room == 0 {
+                room = self.room().await?;
+            }
+            let piece = data.split_to(room.min(data.len()));
+            self.meter.sent(piece.len());
+            self.stream.send_data(piece, is_last && data.is_empty()).ok()?;
+        }
+        Some(())
+    }
+
+    /// Waits until the client's windows open, and moves the request on meanwhile. A client that opens none for too long
+    /// is given up, unless it sends: it may be one that reads when all is sent.
+    async fn room(&mut self) -> Option<usize> {
+        let limit = Duration::from_secs(caps::WRITE_TIMEOUT_S);
+        let mut alarm = Alarm::default();
+        let mut before = None;
+        let room = poll_fn(|cx| {
+            if let Poll::Ready(room) = self.stream.poll_capacity(cx) {
+                return Poll::Ready(Ok(room));
+            }
+            if let Poll::Ready(Err(_)) = self.body.poll_drive(cx) {
+                return Poll::Ready(Err(Reason::INTERNAL_ERROR));
+            }
+            let taken = self.valve.map_or(0, Valve::taken);
+            if before.replace(taken) != Some(taken) {
+                alarm.set(limit);
+            }
+            alarm.poll(cx).map(|()| Err(Reason::CANCEL))
+        });
+        match room.await {
+            Ok(room) => room?.ok(),
+            Err(reason) => {
+                self.stream.send_reset(reason);
+                None
+            }
         }
     }
 }
@@ -173,52 +248,7 @@ fn finish(body: &mut Body) -> Sent {
     Some(())
 }
 
-/// The answer breaks off: the client must not take what it has for all of it.
-fn cut(stream: &mut SendStream<Bytes>) -> Sent {
-    stream.send_reset(Reason::INTERNAL_ERROR);
-    None
-}
-
 type Piece = Option<Result<Frame<Bytes>, BodyError>>;
-
-/// The next piece of an answer.
-async fn next(body: &mut Body, stream: &mut SendStream<Bytes>) -> Option<Piece> {
-    poll_fn(|cx| {
-        if let Poll::Ready(frame) = Pin::new(&mut *body).poll_frame(cx) {
-            return Poll::Ready(Some(frame));
-        }
-        stream.poll_reset(cx).map(|_| None)
-    })
-    .await
-}
-
-/// Sends data as the client's windows open. A client that opens none for too long is given up.
-async fn push(
-    mut data: Bytes,
-    is_last: bool,
-    stream: &mut SendStream<Bytes>,
-    meter: &Meter,
-) -> Sent {
-    if data.is_empty() {
-        return if is_last { stream.send_data(data, true).ok() } else { Some(()) };
-    }
-    while !data.is_empty() {
-        stream.reserve_capacity(data.len().min(caps::STREAM_SEND_BUFFER_BYTES));
-        let mut room = stream.capacity();
-        if room == 0 {
-            let limit = Duration::from_secs(caps::WRITE_TIMEOUT_S);
-            let Ok(polled) = timeout(limit, poll_fn(|cx| stream.poll_capacity(cx))).await else {
-                stream.send_reset(Reason::CANCEL);
-                return None;
-            };
-            room = polled?.ok()?;
-        }
-        let piece = data.split_to(room.min(data.len()));
-        meter.sent(piece.len());
-        stream.send_data(piece, is_last && data.is_empty()).ok()?;
-    }
-    Some(())
-}
 
 /// Says how long an answer is, if it is known. What the backend said of it does not matter, except where
 /// there is no body to measure. Returns the length of the body.
