@@ -2,6 +2,7 @@
 //! an `exempt` with a reason.
 
 use crate::inputs::{Inputs, SecretsAt};
+use crate::upstreams::Upstreams;
 use base::report::did_you_mean;
 use base::units::Size;
 use base::{Node, Placed, Report, Value};
@@ -45,6 +46,7 @@ pub(crate) struct Owner<'a> {
 pub(crate) fn build(
     owner: &Owner<'_>,
     written: &[PolicyConfig],
+    upstreams: &Upstreams,
     inputs: Inputs<'_>,
     report: &mut Report,
 ) -> Owned {
@@ -81,6 +83,7 @@ pub(crate) fn build(
             clock: inputs.clock,
             params: owner.params,
             outbound: &**outbound,
+            upstreams,
         };
         let Some(policy) = (kind.build)(&config.settings, &ctx, report) else {
             owned.is_broken = true;
@@ -107,7 +110,8 @@ pub(crate) fn defaults(inputs: Inputs<'_>, report: &mut Report) -> Owned {
         id: None,
         settings: Node::unplaced(Value::Text(size)),
     };
-    build(&Owner { id: "default", path: String::new(), params: &[] }, &[body_limit], inputs, report)
+    let owner = Owner { id: "default", path: String::new(), params: &[] };
+    build(&owner, &[body_limit], &Upstreams::new(), inputs, report)
 }
 
 fn known(config: &PolicyConfig, report: &mut Report) -> Option<&'static Kind> {
@@ -131,6 +135,8 @@ pub(crate) struct Effective {
     pub(crate) identity: Option<&'static str>,
     /// Whether a policy answers every request.
     pub(crate) answers: bool,
+    /// Whether a policy chooses an upstream for every request.
+    pub(crate) steers: bool,
     /// What does not apply, each with the reason.
     pub(crate) exempt: Vec<(Box<str>, Box<str>)>,
 }
@@ -185,6 +191,7 @@ pub(crate) fn join(
     Effective {
         identity: kept.iter().find(|built| built.kind.identifies()).map(|built| built.kind.name),
         answers: answers.is_some(),
+        steers: kept.iter().any(|built| built.entry.policy.steers()),
         chain: Chain::new(kept.into_iter().map(|built| built.entry.clone()).collect()),
         exempt,
     }

@@ -59,9 +59,24 @@ pub struct Taken {
     pub chain: Vec<Step>,
     /// Inherited policies that do not apply, with the reasons.
     pub exempt: Vec<(String, String)>,
-    /// Where the request goes.
+    /// Where the request goes, unless a policy chooses otherwise.
     pub upstream: Option<String>,
     /// The upstream's targets.
+    pub targets: Vec<String>,
+    /// Where policies may send it besides.
+    pub destinations: Vec<Steered>,
+}
+
+/// An upstream to which a policy may send the request.
+#[derive(Debug, Serialize)]
+pub struct Steered {
+    /// The policy's kind.
+    pub kind: String,
+    /// Which requests go there.
+    pub which: String,
+    /// The upstream.
+    pub upstream: String,
+    /// Its targets.
     pub targets: Vec<String>,
 }
 
@@ -171,7 +186,17 @@ fn taken(matched: &Matched) -> Taken {
         exempt: route.exempt.iter().map(|(k, why)| (k.to_string(), why.to_string())).collect(),
         upstream: upstream.map(|upstream| upstream.name().to_string()),
         targets: targets.into_iter().map(|target| target.address.to_string()).collect(),
+        destinations: route.chain.entries().iter().flat_map(steered).collect(),
     }
+}
+
+fn steered(entry: &traffic::chain::Entry) -> impl Iterator<Item = Steered> {
+    entry.policy.destinations().into_iter().map(|destination| Steered {
+        kind: entry.kind.to_owned(),
+        which: destination.which,
+        upstream: destination.upstream.name().to_string(),
+        targets: destination.upstream.status().iter().map(|t| t.address.to_string()).collect(),
+    })
 }
 
 fn why(route: &Route) -> String {
@@ -233,7 +258,16 @@ impl fmt::Display for Taken {
         }
         match &self.upstream {
             Some(upstream) => writeln!(f, "upstream  {upstream} → {}", self.targets.join(", ")),
-            None => writeln!(f, "upstream  none: a policy answers"),
+            None if self.destinations.is_empty() => {
+                writeln!(f, "upstream  none: a policy answers")
+            }
+            None => writeln!(f, "upstream  none but those that policies choose"),
+        }?;
+        for (index, to) in self.destinations.iter().enumerate() {
+            let label = if index == 0 { "steered" } else { "" };
+            let Steered { kind, which, upstream, targets } = to;
+            writeln!(f, "{label:<9} {kind} {which} → {upstream} → {}", targets.join(", "))?;
         }
+        Ok(())
     }
 }

@@ -30,7 +30,7 @@ pub(crate) fn compile(
     report: &mut Report,
 ) -> Vec<PlacedRule> {
     let owner = Owner { id: chains::GATEWAY, path: String::new(), params: &[] };
-    let gateway = chains::build(&owner, &config.policies, inputs, report);
+    let gateway = chains::build(&owner, &config.policies, upstreams, inputs, report);
     let defaults = chains::defaults(inputs, report);
     let mut rules = Vec::new();
     for (name, api) in config.apis.iter() {
@@ -38,7 +38,7 @@ pub(crate) fn compile(
         let params = names(&PathPattern::Template { segments: base.clone(), tail: Tail::End });
         let path = format!("/apis/{}", name.value);
         let owner = Owner { id: &name.value, path, params: &params };
-        let owned = chains::build(&owner, &api.policies, inputs, report);
+        let owned = chains::build(&owner, &api.policies, upstreams, inputs, report);
         let mut whole = Whole {
             name,
             api,
@@ -109,7 +109,8 @@ impl Whole<'_> {
         let id = format!("{}/{name}", self.name.value);
         let path = format!("/apis/{}/routes/{index}", self.name.value);
         let owner = Owner { id: &id, path, params: &params };
-        let owned = chains::build(&owner, &written.settings.policies, self.inputs, report);
+        let policies = &written.settings.policies;
+        let owned = chains::build(&owner, policies, self.upstreams, self.inputs, report);
         let none = Map::default();
         let layers = [
             (self.gateway, &none),
@@ -121,7 +122,8 @@ impl Whole<'_> {
         let is_closed = check_identity(public, effective.identity, place, report);
         let is_broken = self.gateway.is_broken || self.owned.is_broken || owned.is_broken;
         // A broken policy may be the one that would have answered.
-        let upstream = self.upstream(written, effective.answers || is_broken, place, report);
+        let needs_none = effective.answers || effective.steers || is_broken;
+        let upstream = self.upstream(written, needs_none, place, report);
         let predicates = predicates(&written.settings);
         let broken = (is_broken || !is_closed || upstream.is_err() || predicates.is_none())
             .then(|| Arc::from(format!("the config of this route has a problem, see {place}")));
@@ -156,17 +158,17 @@ impl Whole<'_> {
     fn upstream(
         &self,
         written: &Route,
-        answers: bool,
+        needs_none: bool,
         place: &Place,
         report: &mut Report,
     ) -> Result<Option<Arc<dyn Upstream>>, ()> {
         let named = written.settings.upstream.as_ref().or(self.api.upstream.as_ref());
         match named {
-            None if answers => Ok(None),
+            None if needs_none => Ok(None),
             None => {
                 report
                     .error("no_upstream", place, "this route goes nowhere")
-                    .help("give it or its API an `upstream`, or a policy that answers: `respond`, `redirect`");
+                    .help("give it or its API an `upstream`, or a policy that answers or chooses one: `respond`, `redirect`, `steer`, `split`");
                 Err(())
             }
             // An unknown name was reported by the model.

@@ -53,6 +53,18 @@ impl Expression {
     /// # Errors
     /// What is wrong with the text, and in which column.
     pub fn compile(text: &str, params: &[Box<str>]) -> Result<Self, String> {
+        Self::compile_as(text, params, check::Wanted::Condition)
+    }
+
+    /// Compiles an expression that gives a text or a number, by which requests can be told apart.
+    ///
+    /// # Errors
+    /// What is wrong with the text, and in which column.
+    pub fn compile_key(text: &str, params: &[Box<str>]) -> Result<Self, String> {
+        Self::compile_as(text, params, check::Wanted::Key)
+    }
+
+    fn compile_as(text: &str, params: &[Box<str>], wanted: check::Wanted) -> Result<Self, String> {
         if text.len() > EXPRESSION_BYTES_MAX {
             let length = text.len();
             return Err(format!("the expression has {length} bytes; {EXPRESSION_BYTES_MAX} fit"));
@@ -60,13 +72,13 @@ impl Expression {
         // The parser takes so much stack per bracket that a config could end the process.
         std::thread::scope(|scope| {
             let thread = std::thread::Builder::new().stack_size(PARSER_STACK_BYTES);
-            let parsed = thread.spawn_scoped(scope, || Self::parse(text, params));
+            let parsed = thread.spawn_scoped(scope, || Self::parse(text, params, wanted));
             let parsed = parsed.map_err(|error| format!("no thread to read it with: {error}"))?;
             parsed.join().unwrap_or_else(|_| Err("the expression cannot be read".to_owned()))
         })
     }
 
-    fn parse(text: &str, params: &[Box<str>]) -> Result<Self, String> {
+    fn parse(text: &str, params: &[Box<str>], wanted: check::Wanted) -> Result<Self, String> {
         let parsed = Parser::new().parse_with_source_info(text);
         let (mut expr, source) = parsed.map_err(|errors| {
             errors.errors.first().map_or_else(
@@ -82,7 +94,7 @@ impl Expression {
                 },
             )
         })?;
-        let patterns = check::check(&mut expr, &source, params)?;
+        let patterns = check::check(&mut expr, &source, params, wanted)?;
         let patterns = patterns.into_iter().map(view::Pattern).collect();
         Ok(Self { text: text.into(), expr, patterns })
     }
@@ -92,15 +104,39 @@ impl Expression {
     /// # Errors
     /// Why there is no answer, such as a header that is absent: for the log, never for the client.
     pub fn eval_bool(&self, exchange: &Exchange) -> Result<bool, String> {
+        match self.eval(exchange)? {
+            Value::Bool(flag) => Ok(flag),
+            _ => Err(format!("`{}` is neither true nor false", self.text)),
+        }
+    }
+
+    /// Evaluates the expression to a text, a number as its digits.
+    ///
+    /// # Errors
+    /// Why there is none, such as a header that is absent.
+    pub fn eval_key(&self, exchange: &Exchange) -> Result<String, String> {
+        match self.eval(exchange)? {
+            Value::String(text) => Ok(text.to_string()),
+            Value::Int(number) => Ok(number.to_string()),
+            Value::UInt(number) => Ok(number.to_string()),
+            Value::Bool(flag) => Ok(flag.to_string()),
+            _ => Err(format!("`{}` is neither a text nor a number", self.text)),
+        }
+    }
+
+    /// Whether it asks for `root`, such as `consumer`.
+    #[must_use]
+    pub fn reads(&self, root: &str) -> bool {
+        self.expr.references().has_variable(root)
+    }
+
+    fn eval(&self, exchange: &Exchange) -> Result<Value, String> {
         let view = view::View::new(exchange, &self.patterns);
         let mut context = Context::with_env(Arc::clone(environment()));
         context.set_variable_resolver(&view);
         // Not `resolve_val`: inlined into a caller that is not optimised, it takes 40 KiB of stack per level.
-        match Value::resolve(&self.expr, &context) {
-            Ok(Value::Bool(flag)) => Ok(flag),
-            Ok(_) => Err(format!("`{}` is neither true nor false", self.text)),
-            Err(error) => Err(format!("`{}` has no answer: {error}", self.text)),
-        }
+        Value::resolve(&self.expr, &context)
+            .map_err(|error| format!("`{}` has no answer: {error}", self.text))
     }
 }
 

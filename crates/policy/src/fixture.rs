@@ -6,6 +6,7 @@ use base::{Clock, Node, Place, Report, Secret, Secrets};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, StatusCode, Version};
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use traffic::id::{RequestId, Trace};
 use traffic::method::MethodSet;
 use traffic::snapshot::Route;
 use traffic::tree::{HostPattern, Lookup, Paths, RouteTree, Rule, Segment};
-use traffic::upstream::Timeouts;
+use traffic::upstream::{Picked, TargetStatus, Timeouts, Upstream};
 use traffic::{Body, Exchange, Flow, Headers, Interim, Outcome, Policy, Response, State};
 
 /// A request: `METHOD target`, then one header per line.
@@ -67,6 +68,7 @@ pub(crate) fn exchange(text: &str) -> Exchange {
         matched: None,
         consumer: None,
         credential: None,
+        upstream: None,
         timeouts: Timeouts::default(),
         notes: Notes::default(),
         attempts: Attempts::default(),
@@ -134,6 +136,7 @@ pub(crate) struct World {
     pub(crate) state: State,
     pub(crate) directory: Arc<Directory>,
     pub(crate) params: Vec<Box<str>>,
+    pub(crate) upstreams: BTreeMap<String, Option<Arc<dyn Upstream>>>,
     clock: OneClock,
 }
 
@@ -171,6 +174,15 @@ impl World {
         Self { params: params.iter().map(|name| (*name).into()).collect(), ..Self::default() }
     }
 
+    /// A world with these upstreams, which can be chosen but take no request.
+    pub(crate) fn with_upstreams(names: &[&str]) -> Self {
+        let named = |name: &&str| {
+            let upstream: Arc<dyn Upstream> = Arc::new(Named((*name).into()));
+            ((*name).to_owned(), Some(upstream))
+        };
+        Self { upstreams: names.iter().map(named).collect(), ..Self::default() }
+    }
+
     pub(crate) fn clock(&self) -> &Clock {
         &self.clock.0
     }
@@ -188,11 +200,39 @@ impl World {
             clock: self.clock(),
             params: &self.params,
             outbound: &Nobody,
+            upstreams: &self.upstreams,
         };
         let mut report = Report::new();
         let policy = (kind.build)(&Node::from_json(settings), &ctx, &mut report);
         assert_eq!(policy.is_none(), report.has_errors(), "{settings}: {report}");
         policy.map(Built).ok_or_else(|| report.to_string())
+    }
+}
+
+#[derive(Debug)]
+struct Named(Arc<str>);
+
+impl Upstream for Named {
+    fn name(&self) -> &Arc<str> {
+        &self.0
+    }
+
+    fn timeouts(&self) -> Timeouts {
+        Timeouts::default()
+    }
+
+    fn retries_max(&self) -> u32 {
+        0
+    }
+
+    fn count_retry(&self, _: usize) {}
+
+    fn pick(&self, _: &Exchange) -> Result<Picked, traffic::Fault> {
+        Err(traffic::Fault::new(traffic::Stage::Forward, traffic::FaultCode::NoTarget))
+    }
+
+    fn status(&self) -> Vec<TargetStatus> {
+        Vec::new()
     }
 }
 

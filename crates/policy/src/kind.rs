@@ -1,11 +1,14 @@
 //! What the table says of a kind of policy, and what a policy is built with.
 
+use base::report::did_you_mean;
 use base::{Clock, Node, Place, Problem, Report, Secrets, Value};
 use schemars::{Schema, SchemaGenerator};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use traffic::directory::Directory;
 use traffic::policy::Phases;
+use traffic::upstream::Upstream;
 use traffic::{Outbound, Policy, State};
 
 /// What a policy is built with, besides its settings.
@@ -28,6 +31,8 @@ pub struct BuildCtx<'a> {
     pub params: &'a [Box<str>],
     /// The way out for policies that must ask somebody.
     pub outbound: &'a dyn Outbound,
+    /// All upstreams by name; one that could not be built is there without a value.
+    pub upstreams: &'a BTreeMap<String, Option<Arc<dyn Upstream>>>,
 }
 
 /// What kinds of policies are for; a chain runs the groups roughly in this order.
@@ -91,6 +96,30 @@ impl fmt::Debug for BuildCtx<'_> {
 }
 
 impl BuildCtx<'_> {
+    /// The upstream `name`, which stands in the setting `below`. An unknown one is told to the report;
+    /// what is wrong with one that could not be built was told there already.
+    pub(crate) fn upstream(
+        &self,
+        report: &mut Report,
+        settings: &Node,
+        below: &str,
+        name: &str,
+    ) -> Option<Arc<dyn Upstream>> {
+        if let Some(known) = self.upstreams.get(name) {
+            return known.clone();
+        }
+        let names = self.upstreams.keys().map(String::as_str);
+        let help = match did_you_mean(name, names.clone()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None if self.upstreams.is_empty() => "define it under `upstreams:`".to_owned(),
+            None => format!("known here: {}", names.take(10).collect::<Vec<_>>().join(", ")),
+        };
+        let (place, path) = self.find(settings, below);
+        let message = format!("there is no upstream `{name}`");
+        report.error("unknown_name", &place, message).at(path).help(help);
+        None
+    }
+
     /// Adds an error about the setting `below`, a JSON pointer within `settings` (empty for the whole).
     /// It is placed at the setting, or at what holds it if it was not written, as in a short form.
     pub(crate) fn error<'r>(

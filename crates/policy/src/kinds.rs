@@ -16,6 +16,10 @@ pub mod rate_limit;
 pub mod body_limit;
 /// Time limits of the exchange.
 pub mod timeouts;
+/// Divides requests between upstreams.
+pub mod split;
+/// Sends requests to another upstream.
+pub mod steer;
 /// Sends the client elsewhere.
 pub mod redirect;
 /// Changes the path that is forwarded.
@@ -34,6 +38,8 @@ pub const KINDS: &[&Kind] = &[
     &rate_limit::KIND,
     &body_limit::KIND,
     &timeouts::KIND,
+    &split::KIND,
+    &steer::KIND,
     &redirect::KIND,
     &rewrite::KIND,
     &headers::KIND,

@@ -14,12 +14,18 @@ pub mod order;
 pub mod schema;
 /// Conditions on a request, as users write them.
 pub mod expression;
+/// What requests are told apart by.
+pub mod by;
 /// API keys: how they are made, recognised and hashed.
 pub mod key;
 /// Queries as pairs.
 mod query;
 /// Settings with a short form.
 mod written;
+/// Parts of a whole.
+mod share;
+/// Rules that send requests to an upstream.
+mod rule;
 /// Texts with parts of the request's path in them.
 mod template;
 /// Header names and values as users write them.

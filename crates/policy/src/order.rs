@@ -19,6 +19,12 @@ pub const ORDER: &[(&str, &str)] = &[
     ),
     ("body_limit", "after the limit on requests: a request that is refused has no body to bound"),
     ("timeouts", "the first that only concerns requests which will be served"),
+    (
+        "split",
+        "after identity, since it keeps consumers together; before `rewrite`, so that its expressions \
+         read the path that was routed",
+    ),
+    ("steer", "after `split`: a rule that names an upstream is stronger than a share of all"),
     ("redirect", "before `rewrite`: it sends the client by the path the client knows"),
     ("rewrite", "after access and limits, which judge the path that was routed"),
     (

@@ -13,6 +13,8 @@ mod it {
     mod rate_limit;
     mod body_limit;
     mod timeouts;
+    mod split;
+    mod steer;
     mod redirect;
     mod rewrite;
     mod headers;

@@ -94,6 +94,7 @@ pub fn arrive(
         matched: None,
         consumer: None,
         credential: None,
+        upstream: None,
         timeouts: Timeouts::default(),
         notes: Notes::default(),
         attempts: Attempts::default(),

@@ -37,7 +37,8 @@ const ADDED: usize = 8;
 /// # Errors
 /// The last attempt's fault, or `total_timeout`.
 pub async fn send(worker: &Arc<Worker>, exchange: &mut Exchange) -> Result<Response, Fault> {
-    let upstream = exchange.matched.as_ref().and_then(|matched| matched.route.upstream.clone());
+    let own = || exchange.matched.as_ref().and_then(|matched| matched.route.upstream.clone());
+    let upstream = exchange.upstream.clone().or_else(own);
     let Some(upstream) = upstream else {
         let fault = Fault::new(Stage::Forward, FaultCode::RouteBroken);
         return Err(fault.cause("the route has no upstream and no policy answered"));

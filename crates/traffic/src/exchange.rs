@@ -9,7 +9,7 @@ use crate::id::{RequestId, Trace};
 use crate::message::Interim;
 use crate::tree::Matched;
 use crate::upgrade::Upgrade;
-use crate::upstream::Timeouts;
+use crate::upstream::{Timeouts, Upstream};
 use http::HeaderValue;
 use smallvec::SmallVec;
 use std::any::Any;
@@ -47,6 +47,8 @@ pub struct Exchange {
     pub consumer: Option<Arc<Consumer>>,
     /// What the caller showed; set by identity policies.
     pub credential: Option<Arc<Credential>>,
+    /// Where it goes in place of the route's upstream; set by policies.
+    pub upstream: Option<Arc<dyn Upstream>>,
     /// Time limits that override those of the upstream; set by policies.
     pub timeouts: Timeouts,
     /// The policies' own notes.

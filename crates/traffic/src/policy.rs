@@ -2,6 +2,7 @@
 
 use crate::exchange::{Exchange, Slot};
 use crate::fault::Fault;
+use crate::upstream::Destination;
 use crate::{BoxFuture, Response};
 use std::fmt;
 
@@ -89,6 +90,16 @@ pub trait Policy: Send + Sync {
     ) -> Outcome<'a, ()> {
         let _ = (exchange, reply, slot);
         Outcome::Now(Ok(()))
+    }
+
+    /// The upstreams to which it may send requests besides the route's own, for those who read a config.
+    fn destinations(&self) -> Vec<Destination> {
+        Vec::new()
+    }
+
+    /// Whether it chooses an upstream for every request that passes it, so that its route needs none.
+    fn steers(&self) -> bool {
+        false
     }
 
     /// Runs in `record`, after the last byte.

@@ -58,6 +58,15 @@ pub trait Upstream: Send + Sync + fmt::Debug {
     fn status(&self) -> Vec<TargetStatus>;
 }
 
+/// An upstream to which a policy may send requests.
+#[derive(Clone, Debug)]
+pub struct Destination {
+    /// The upstream.
+    pub upstream: Arc<dyn Upstream>,
+    /// Which requests it gets, in words: `10%`, `when request.method == "GET"`.
+    pub which: String,
+}
+
 /// A chosen target. Dropping it gives its place among the target's requests under way back.
 pub struct Picked {
     /// Its position in the upstream.

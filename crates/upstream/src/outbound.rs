@@ -228,6 +228,7 @@ fn exchange(world: &World, worker: usize, method: &Method, target: &PathAndQuery
         matched: None,
         consumer: None,
         credential: None,
+        upstream: None,
         timeouts: Timeouts::default(),
         notes: Notes::default(),
         attempts: Attempts::default(),

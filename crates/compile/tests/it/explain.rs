@@ -19,6 +19,7 @@ const QUESTIONS: &[(&str, &str, &str)] = &[
     ("GET", "http://x.test/status/deep", ""),
     ("GET", "https://x.test/status", ""),
     ("GET", "https://api.example.com/a%2fb", ""),
+    ("GET", "https://api.example.com/orders/new/1", ""),
 ];
 
 #[test]

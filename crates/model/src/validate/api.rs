@@ -181,7 +181,7 @@ impl Known<'_> {
 }
 
 /// Warns of upstreams that nothing refers to. What policies refer to is not known here, so that any
-/// text in their settings counts.
+/// text in their settings counts, keys included, and every word of it: `10% to orders`.
 fn unused_upstreams(config: &Config, report: &mut Report) {
     let mut used = HashSet::new();
     policies(&config.policies, &mut used);
@@ -218,9 +218,13 @@ fn texts<'a>(node: &'a Node, found: &mut HashSet<&'a str>) {
     match &node.value {
         Value::Text(text) => {
             found.insert(text);
+            found.extend(text.split_whitespace());
         }
         Value::List(items) => items.iter().for_each(|item| texts(item, found)),
-        Value::Map(fields) => fields.iter().for_each(|(_, node)| texts(node, found)),
+        Value::Map(fields) => fields.iter().for_each(|(name, node)| {
+            found.insert(name);
+            texts(node, found);
+        }),
         _ => {}
     }
 }

@@ -70,6 +70,15 @@ const FUNCTIONS: &[(&str, Type)] = &[
 
 const MACROS: &[&str] = &["has", "all", "exists", "exists_one", "map", "filter"];
 
+/// What an expression must give.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// True or false.
+    Condition,
+    /// A text or a number, by which requests are told apart.
+    Key,
+}
+
 /// Checks an expression, and prepares it: patterns are compiled and replaced by their names.
 ///
 /// # Errors
@@ -78,12 +87,19 @@ pub(super) fn check(
     expr: &mut IdedExpr,
     source: &SourceInfo,
     params: &[Box<str>],
+    wanted: Wanted,
 ) -> Result<Patterns, String> {
     let mut checker =
         Checker { source, params, variables: Vec::new(), patterns: Vec::new(), depth: 0 };
     let kind = checker.expr(expr)?;
-    if !matches!(kind, Type::Any | Type::Bool) {
-        let message = format!("the expression gives {}, not true or false", kind.name());
+    let (fits, what) = match wanted {
+        Wanted::Condition => (matches!(kind, Type::Any | Type::Bool), "true or false"),
+        Wanted::Key => {
+            (matches!(kind, Type::Any | Type::Text | Type::Int | Type::Uint), "a text or a number")
+        }
+    };
+    if !fits {
+        let message = format!("the expression gives {}, not {what}", kind.name());
         return Err(checker.problem(expr.id, message));
     }
     Ok(checker.patterns)

@@ -9,6 +9,7 @@
 //!
 //! Limitation: where a request passes one limit and is refused by a later one, the first has counted it.
 
+use crate::by::client;
 use crate::kind::{BuildCtx, Group, Kind};
 use crate::written::{Short, Written};
 use base::units::Rate;
@@ -17,7 +18,6 @@ use http::header::RETRY_AFTER;
 use http::{HeaderName, HeaderValue};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use traffic::exchange::Slot;
@@ -161,15 +161,6 @@ impl RateLimit {
                 self.cell.take(&("address", address), self.gcra, now_ns)
             }
         }
-    }
-}
-
-/// What one client owns: an IPv4 address, or 64 bits of an IPv6 network.
-fn client(address: IpAddr) -> u64 {
-    match address.to_canonical() {
-        IpAddr::V4(address) => u64::from(address.to_bits()),
-        // No IPv6 network in use begins with 32 zero bits, so the two never meet.
-        IpAddr::V6(address) => u64::try_from(address.to_bits() >> 64).unwrap_or(u64::MAX),
     }
 }
 

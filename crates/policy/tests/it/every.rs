@@ -1,7 +1,7 @@
 use crate::it::kit::{Case, difference};
 use crate::it::{
-    allow, api_key, body_limit, cors, deny, headers, rate_limit, redirect, respond, rewrite,
-    timeouts,
+    allow, api_key, body_limit, cors, deny, headers, rate_limit, redirect, respond, rewrite, split,
+    steer, timeouts,
 };
 
 const TABLE: &[(&str, &[Case])] = &[
@@ -12,6 +12,8 @@ const TABLE: &[(&str, &[Case])] = &[
     ("rate_limit", rate_limit::CASES),
     ("body_limit", body_limit::CASES),
     ("timeouts", timeouts::CASES),
+    ("split", split::CASES),
+    ("steer", steer::CASES),
     ("redirect", redirect::CASES),
     ("rewrite", rewrite::CASES),
     ("headers", headers::CASES),
@@ -38,13 +40,25 @@ async fn every_case_has_its_answer() {
     assert!(differing.is_empty(), "{}", differing.join("\n"));
 }
 
+/// The upstreams that an example names, and one for its route.
+fn upstreams(example: &str) -> String {
+    let mut upstreams = "{ one: { targets: ['10.0.0.1:80'] }".to_owned();
+    for name in ["orders", "orders-v2", "shadow"] {
+        let is_named = |word: &str| word == name;
+        if example.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').any(is_named) {
+            upstreams.push_str(&format!(", {name}: {{ targets: ['10.0.0.2:80'] }}"));
+        }
+    }
+    upstreams + " }"
+}
+
 #[test]
 fn every_example_loads() {
     for kind in policy::KINDS {
         let config = format!(
             "version: 1
 listeners: {{ public: {{ bind: '127.0.0.1:8080' }} }}
-upstreams: {{ one: {{ targets: ['10.0.0.1:80'] }} }}
+upstreams: {}
 apis:
   test:
     upstream: one
@@ -52,6 +66,7 @@ apis:
     policies:
       - {}
 ",
+            upstreams(kind.example),
             if kind.identifies() { "" } else { "public: a test" },
             kind.example
         );

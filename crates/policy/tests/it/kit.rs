@@ -8,6 +8,9 @@ use testkit::{Backend, TestGateway};
 /// A key of `alice` that was made elsewhere; in requests `KEY` stands for one of our own making.
 pub(crate) const FOREIGN_KEY: &str = "alice-has-had-this-for-years";
 
+/// Where the upstream `two` is, which no route has for its own.
+pub(crate) const OTHER: &str = "10.0.0.2:80";
+
 /// One request to a gateway with one route.
 pub(crate) struct Case {
     /// The route's path.
@@ -30,7 +33,7 @@ pub(crate) fn gateway(path: &str, policies: &str) -> (TestGateway, Secret) {
     let config = format!(
         "version: 1
 listeners: {{ public: {{ bind: '127.0.0.1:8080' }} }}
-upstreams: {{ one: {{ targets: ['{BACKEND}'], retries: 0 }} }}
+upstreams: {{ one: {{ targets: ['{BACKEND}'], retries: 0 }}, two: {{ targets: ['{OTHER}'], retries: 0 }} }}
 apis: {{ test: {{ upstream: one, {public}routes: [{{ path: '{path}', policies: {policies} }}] }} }}
 consumers: {{ alice: {{ groups: [admin], keys: ['{}', '{}'] }} }}
 ",
@@ -39,6 +42,7 @@ consumers: {{ alice: {{ groups: [admin], keys: ['{}', '{}'] }} }}
     );
     let gateway = TestGateway::new(&config);
     gateway.put(BACKEND, Backend::answer("HTTP/1.1 200 OK\nserver: one\ncontent-length: 2\n\nok"));
+    gateway.put(OTHER, Backend::answer("HTTP/1.1 200 OK\nserver: two\ncontent-length: 2\n\nok"));
     (gateway, key)
 }
 

@@ -132,6 +132,9 @@ fn surroundings(config: &str) -> Surroundings {
     all
 }
 
+/// The upstream of the routes of short examples, and those that policies name in them.
+const UPSTREAMS: &str = "{ echo: { targets: ['10.0.0.1:80'] }, orders: { targets: ['10.0.0.1:80'] }, orders-v2: { targets: ['10.0.0.1:80'] }, shadow: { targets: ['10.0.0.1:80'] } }";
+
 /// A whole config, or the policies of a gateway made into one.
 fn whole(text: &str) -> Option<String> {
     if text.contains("version: 1\n") {
@@ -140,7 +143,7 @@ fn whole(text: &str) -> Option<String> {
     text.starts_with("policies:\n").then(|| {
         let public = if text.contains("api_key") { "" } else { "    public: a test\n" };
         format!(
-            "version: 1\nlisteners: {{ public: {{ bind: '127.0.0.1:8080' }} }}\nupstreams: {{ echo: {{ targets: ['10.0.0.1:80'] }} }}\napis:\n  test:\n    upstream: echo\n{public}{text}"
+            "version: 1\nlisteners: {{ public: {{ bind: '127.0.0.1:8080' }} }}\nupstreams: {UPSTREAMS}\napis:\n  test:\n    upstream: echo\n{public}{text}"
         )
     })
 }
@@ -169,7 +172,7 @@ async fn the_example_of_every_policy_serves() {
     for kind in KINDS {
         let public = if kind.identifies() { "" } else { "public: a test, " };
         let config = format!(
-            "version: 1\nlisteners: {{ public: {{ bind: '127.0.0.1:8080' }} }}\nupstreams: {{ echo: {{ targets: ['10.0.0.1:80'] }} }}\napis:\n  test: {{ {public}upstream: echo, policies: [{{ {} }}] }}\n",
+            "version: 1\nlisteners: {{ public: {{ bind: '127.0.0.1:8080' }} }}\nupstreams: {UPSTREAMS}\napis:\n  test: {{ {public}upstream: echo, policies: [{{ {} }}] }}\n",
             kind.example
         );
         let answer = TestGateway::new(&config).ask("GET /").await;

@@ -253,6 +253,7 @@ pub(crate) fn exchange() -> Exchange {
         matched: None,
         consumer: None,
         credential: None,
+        upstream: None,
         timeouts: Timeouts::default(),
         notes: Notes::default(),
         attempts: Attempts { tried: SmallVec::new(), count: 0 },
