@@ -174,3 +174,9 @@ pub const CONTROL_FRAMES_BURST: u32 = 1_000;
 pub const CONTROL_FRAMES_PER_S: u32 = 100;
 /// Such frames for each HEADERS from the client and each piece of data to it: priorities, windows, pings.
 pub const CONTROL_FRAMES_PER_MESSAGE: u32 = 4;
+/// Seconds that a gRPC caller may say it waits; more counts as this.
+pub const GRPC_TIMEOUT_MAX_S: u64 = 30 * 24 * 3_600;
+/// Answers that are compressed at a time; beyond it answers go out as they are.
+pub const COMPRESSIONS_MAX: usize = 1_024;
+/// Bytes that are compressed in one go.
+pub const COMPRESS_PIECE_BYTES: usize = 8 << 10;

@@ -74,6 +74,7 @@ pub(crate) fn exchange(text: &str) -> Exchange {
         attempts: Attempts::default(),
         record: Record::default(),
         is_preflight,
+        rpc: None,
     }
 }
 

@@ -12,6 +12,7 @@ use smallvec::SmallVec;
 use std::borrow::Cow;
 use std::sync::Arc;
 use traffic::exchange::{Attempts, Connection, Exchange, Notes, Record};
+use traffic::grpc::Rpc;
 use traffic::head::{RequestHead, Scheme};
 use traffic::id::{RequestId, Trace};
 use traffic::snapshot::{ListenerPart, Snapshot};
@@ -80,6 +81,7 @@ pub fn arrive(
     interim: Interim,
 ) -> Exchange {
     let gateway = &worker.gateway;
+    let rpc = Rpc::of(&head);
     Exchange {
         id: RequestId::new(&gateway.clock),
         trace: Trace::follow(head.headers.get(TRACEPARENT)),
@@ -100,6 +102,7 @@ pub fn arrive(
         attempts: Attempts::default(),
         record: Record::default(),
         is_preflight: false,
+        rpc,
     }
 }
 

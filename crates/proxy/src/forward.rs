@@ -2,8 +2,8 @@
 //! request of which nothing was sent always is; one that was sent only if its method is idempotent
 //! (RFC 9110, 9.2.2) and its body can be sent once more.
 
-use crate::admit;
 use crate::gateway::Worker;
+use crate::{admit, grpc};
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HOST, HeaderName};
 use http::{HeaderMap, HeaderValue};
@@ -45,6 +45,7 @@ pub async fn send(worker: &Arc<Worker>, exchange: &mut Exchange) -> Result<Respo
     };
     exchange.record.upstream = Some(Arc::clone(upstream.name()));
     exchange.timeouts = exchange.timeouts.or(upstream.timeouts());
+    grpc::take_timeout(worker, exchange)?;
     watch_body(exchange);
     let began = worker.gateway.clock.now();
     let answer = match time_left(worker, exchange) {
@@ -56,7 +57,7 @@ pub async fn send(worker: &Arc<Worker>, exchange: &mut Exchange) -> Result<Respo
     };
     let now = worker.gateway.clock.now();
     exchange.record.upstream_duration = now.saturating_duration_since(began);
-    answer
+    answer.map(|answer| grpc::watch(worker, exchange, answer))
 }
 
 /// Counts and times the request body from here on, if there is one.
@@ -140,6 +141,9 @@ fn outgoing(exchange: &Exchange, body: Body) -> Request {
         && let Ok(name) = HeaderValue::from_str(&consumer.name)
     {
         headers.insert(CONSUMER, name);
+    }
+    if let Some(rpc) = &exchange.rpc {
+        rpc.tell_timeout(&mut headers);
     }
     Request {
         method: head.method.clone(),

@@ -21,6 +21,8 @@ pub mod forward;
 pub mod reply;
 /// Stage seven: write down what happened.
 pub mod record;
+/// Calls of gRPC, wherever stages treat them in a way of their own.
+mod grpc;
 /// From bytes to requests and back.
 pub mod connection;
 /// HTTP/1, one request after the other.

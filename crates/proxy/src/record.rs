@@ -1,7 +1,7 @@
 //! Stage seven: write down what happened, once, after the last byte: hooks, metrics, access line.
 
-use crate::forward;
 use crate::gateway::Worker;
+use crate::{forward, grpc};
 use bytes::Bytes;
 use http::Version;
 use http_body::{Body as HttpBody, Frame, SizeHint};
@@ -19,6 +19,7 @@ use traffic::Body;
 use traffic::body::{BodyError, Duplex};
 use traffic::exchange::Exchange;
 use traffic::fault::FaultCode;
+use traffic::grpc::Status;
 
 /// Status written down when the client left before there was an answer.
 const CLIENT_LEFT: u16 = 499;
@@ -88,8 +89,12 @@ fn write(worker: &Worker, exchange: &mut Exchange) {
     let duration = gateway.clock.now().saturating_duration_since(exchange.arrived);
     let bytes_in = exchange.record.bytes_in.as_ref().map_or(0, |n| n.load(Ordering::Relaxed));
     let metrics = route.as_ref().map_or(&gateway.unmatched, |route| &route.metrics);
+    let rpc_status = grpc::ended(exchange);
     let record = &exchange.record;
     metrics.record(worker.index, record.status, duration, bytes_in, record.bytes_out);
+    if let Some(status) = rpc_status {
+        metrics.record_rpc(worker.index, status.number());
+    }
     worker.log(|lines| {
         lines.write(&AccessLine {
             time: gateway.clock.wall(),
@@ -106,6 +111,7 @@ fn write(worker: &Worker, exchange: &mut Exchange) {
                 .as_ref()
                 .map_or_else(|| exchange.request.path(), |m| m.target.path()),
             status: record.status,
+            grpc_status: rpc_status.map(Status::number),
             fault: record.fault.map(FaultCode::name),
             cause: record.cause.as_deref(),
             api: route.as_ref().map_or("", |route| &route.api),

@@ -4,6 +4,7 @@
 use crate::date;
 use crate::forward::{self, REQUEST_ID};
 use crate::gateway::Worker;
+use crate::grpc;
 use crate::record::{Recorded, Underway};
 use http::header::{CONNECTION, CONTENT_TYPE, DATE};
 use http::{HeaderValue, Method, StatusCode, Version};
@@ -30,7 +31,9 @@ pub async fn finish(worker: &Arc<Worker>, mut underway: Underway, answer: Respon
     underway.record.status = answer.status.as_u16();
     let is_bodiless = underway.request.method == Method::HEAD
         || matches!(answer.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    let time_left = forward::time_left(worker, &underway);
+    // A call of gRPC keeps its own time, to end with a status.
+    let time_left =
+        if underway.rpc.is_some() { None } else { forward::time_left(worker, &underway) };
     if is_bodiless || answer.body.is_empty() {
         underway.complete();
     } else {
@@ -63,6 +66,9 @@ pub fn to_fault(worker: &Worker, exchange: &mut Exchange, fault: Fault) -> Respo
             cause = exchange.record.cause.as_deref().unwrap_or("none"),
             "a request failed through no fault of the client or the backend"
         );
+    }
+    if let Some(rpc) = &exchange.rpc {
+        return grpc::to_fault(rpc, fault);
     }
     let mut problem = json!({
         "type": format!("urn:yett:fault:{}", row.name),

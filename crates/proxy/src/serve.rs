@@ -4,7 +4,7 @@
 use crate::admit::Arrival;
 use crate::gateway::Worker;
 use crate::record::Underway;
-use crate::{admit, forward, guard, reply, route};
+use crate::{admit, forward, grpc, guard, reply, route};
 use std::sync::Arc;
 use traffic::exchange::{Connection, Exchange};
 use traffic::{Fault, Flow, Response};
@@ -44,7 +44,7 @@ async fn ask(
     route::find(listener, exchange)?;
     drop(snapshot);
     if let Flow::Answer(response) = guard::run(exchange).await? {
-        return Ok(*response);
+        return Ok(grpc::suit(exchange, *response));
     }
     forward::send(worker, exchange).await
 }

@@ -38,6 +38,8 @@ mod it {
     mod liars;
     /// What a client is told when a request fails.
     mod faults;
+    /// Calls of gRPC.
+    mod grpc;
     /// Every request is written down exactly once.
     mod recording;
     /// Another config while requests are under way, and the end.

@@ -75,6 +75,8 @@ pub struct AccessLine<'a> {
     pub path: &'a str,
     /// The status sent to the client.
     pub status: u16,
+    /// How a call of gRPC ended, if it was one and that is known.
+    pub grpc_status: Option<u8>,
     /// The code of the fault, if the gateway answered in place of an upstream.
     pub fault: Option<&'static str>,
     /// What the client is not told of the fault. It must not hold a secret.

@@ -53,6 +53,15 @@ pub trait BodyFilter: Send {
     /// The fault that ends the body.
     fn on_data(&mut self, data: Bytes) -> Result<Bytes, Fault>;
 
+    /// Whoever sends the body has nothing for now; what was held back goes out, so that no stream waits
+    /// for its next piece to show the last. It may be called again before anything else came.
+    ///
+    /// # Errors
+    /// The fault that ends the body.
+    fn on_pause(&mut self) -> Result<Bytes, Fault> {
+        Ok(Bytes::new())
+    }
+
     /// The data ended; what was held back goes out now.
     ///
     /// # Errors
@@ -67,6 +76,12 @@ pub trait BodyFilter: Send {
     /// The fault that ends the body.
     fn on_trailers(&mut self, trailers: HeaderMap) -> Result<HeaderMap, Fault> {
         Ok(trailers)
+    }
+
+    /// Bytes that it takes at once. Larger pieces are cut, and after some that brought forth nothing the
+    /// thread serves others first: what costs time does not hold them up.
+    fn piece_max(&self) -> usize {
+        usize::MAX
     }
 
     /// Whether the length of the data stays what it was.
@@ -156,7 +171,13 @@ impl Body {
             return;
         }
         let inner = std::mem::take(self);
-        *self = Self::duplex(Filtered { inner, filter, ended: false, trailers: None });
+        *self = Self::duplex(Filtered {
+            inner,
+            filter,
+            uncut: Bytes::new(),
+            ended: false,
+            trailers: None,
+        });
     }
 }
 
@@ -210,10 +231,15 @@ impl HttpBody for Body {
     }
 }
 
+/// Pieces in a row that a filter may swallow before the thread serves others.
+const SILENT_PIECES_MAX: u32 = 16;
+
 /// A body under the eyes of a filter.
 struct Filtered {
     inner: Body,
     filter: Box<dyn BodyFilter>,
+    /// What is left of a piece that was too large for the filter.
+    uncut: Bytes,
     ended: bool,
     trailers: Option<HeaderMap>,
 }
@@ -230,6 +256,24 @@ impl Filtered {
         self.trailers = trailers;
         Ok(Some(Frame::data(held)))
     }
+
+    /// What comes next, no larger than the filter takes at once.
+    fn poll_piece(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if self.uncut.is_empty() {
+            match ready!(Pin::new(&mut self.inner).poll_frame(cx)) {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => self.uncut = data,
+                    Err(frame) => return Poll::Ready(Some(Ok(frame))),
+                },
+                other => return Poll::Ready(other),
+            }
+        }
+        let piece = self.uncut.len().min(self.filter.piece_max().max(1));
+        Poll::Ready(Some(Ok(Frame::data(self.uncut.split_to(piece)))))
+    }
 }
 
 impl HttpBody for Filtered {
@@ -240,23 +284,32 @@ impl HttpBody for Filtered {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let mut silent = 0;
         loop {
             if self.ended {
                 return Poll::Ready(self.trailers.take().map(|t| Ok(Frame::trailers(t))));
             }
-            let frame = match ready!(Pin::new(&mut self.inner).poll_frame(cx)) {
-                Some(Err(error)) => {
+            if silent == SILENT_PIECES_MAX {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            let frame = match self.poll_piece(cx) {
+                Poll::Pending => match self.filter.on_pause() {
+                    Ok(held) if held.is_empty() => return Poll::Pending,
+                    held => held.map(|held| Some(Frame::data(held))),
+                },
+                Poll::Ready(Some(Err(error))) => {
                     self.ended = true;
                     return Poll::Ready(Some(Err(error)));
                 }
-                Some(Ok(frame)) => match frame.into_data() {
+                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
                     Ok(data) => self.filter.on_data(data).map(|data| Some(Frame::data(data))),
                     Err(frame) => self.end(frame.into_trailers().ok()),
                 },
-                None => self.end(None),
+                Poll::Ready(None) => self.end(None),
             };
             match frame {
-                Ok(Some(frame)) if frame.data_ref().is_some_and(Bytes::is_empty) => {}
+                Ok(Some(frame)) if frame.data_ref().is_some_and(Bytes::is_empty) => silent += 1,
                 Ok(frame) => return Poll::Ready(frame.map(Ok)),
                 Err(fault) => {
                     self.ended = true;
@@ -334,3 +387,6 @@ impl BodyError {
         None
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,7 @@
 use crate::body::Body;
 use crate::directory::{Consumer, Credential};
 use crate::fault::FaultCode;
+use crate::grpc::Rpc;
 use crate::head::{RequestHead, Scheme};
 use crate::id::{RequestId, Trace};
 use crate::message::Interim;
@@ -59,6 +60,8 @@ pub struct Exchange {
     pub record: Record,
     /// Whether this is a cross-origin preflight, routed by the method it asks about.
     pub is_preflight: bool,
+    /// What is known of it as a call of gRPC, if it is one.
+    pub rpc: Option<Box<Rpc>>,
 }
 
 /// A client's connection.

@@ -71,6 +71,9 @@ macro_rules! fault_codes {
             },)*
         ];
 
+        /// All codes, in their order.
+        pub const FAULT_CODES: &[FaultCode] = &[$(FaultCode::$code,)*];
+
         /// The names of all codes, in the order of [`FaultCode`].
         pub const FAULT_NAMES: &[&str] = &[$($name,)*];
     };

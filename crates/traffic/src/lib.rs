@@ -21,6 +21,8 @@ pub mod upgrade;
 pub mod id;
 /// Failed requests: one table of codes.
 pub mod fault;
+/// Calls of gRPC: how they are told from other requests, and how they fail.
+pub mod grpc;
 /// Canonical paths and hosts: what is routed is what is forwarded.
 pub mod canonical;
 /// One kind of treatment.

@@ -234,5 +234,6 @@ fn exchange(world: &World, worker: usize, method: &Method, target: &PathAndQuery
         attempts: Attempts::default(),
         record: Record::default(),
         is_preflight: false,
+        rpc: None,
     }
 }

@@ -30,6 +30,9 @@ pub(super) fn json(out: &mut Vec<u8>, stamp: &mut Stamp, line: &AccessLine<'_>) 
     text_field(out, b",\"host\":", line.host);
     text_field(out, b",\"path\":", without_query(line.path));
     number_field(out, b",\"status\":", u64::from(line.status));
+    if let Some(status) = line.grpc_status {
+        number_field(out, b",\"grpc_status\":", u64::from(status));
+    }
     text_field(out, b",\"fault\":", line.fault.unwrap_or_default());
     text_field(out, b",\"cause\":", line.cause.unwrap_or_default());
     text_field(out, b",\"api\":", line.api);
@@ -79,6 +82,9 @@ pub(super) fn text(out: &mut Vec<u8>, stamp: &mut Stamp, line: &AccessLine<'_>) 
     word_field(out, b" target=", line.target);
     out.extend_from_slice(b" client=");
     address(out, line.client);
+    if let Some(status) = line.grpc_status {
+        number_field(out, b" grpc=", u64::from(status));
+    }
     word_field(out, b" fault=", line.fault.unwrap_or_default());
     // A sentence: in quotes, where it cannot end either its field or the line.
     text_field(out, b" cause=", line.cause.unwrap_or_default());

@@ -46,6 +46,15 @@ impl Exposition {
                 }
             }
         }
+        let mut family = page.counters("yett_grpc_calls", "Calls of gRPC that ended, by status")?;
+        for ([api, route], metrics) in &routes {
+            let counts = metrics.rpc_totals().into_iter().enumerate();
+            for (status, count) in counts.filter(|(_, count)| *count > 0) {
+                let status = status.to_string();
+                let labels = [("api", &**api), ("route", route), ("grpc_status", &status)];
+                counter(&mut family, &labels, count)?;
+            }
+        }
         let mut family = page.gauges("yett_requests_in_flight", "Requests under way")?;
         for (values, metrics) in &routes {
             let count = metrics.in_flight().sum().max(0);

@@ -3,7 +3,7 @@
 use crate::shards::{Gauge, Sharded, ShardedCounter, sum};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 /// Upper bounds of the duration buckets in microseconds, both ends of what a gateway sees: half a
@@ -80,12 +80,19 @@ pub struct RouteMetrics {
     api: Arc<ApiMetrics>,
     classes: Sharded<[AtomicU64; CLASSES.len()]>,
     in_flight: Gauge,
+    /// Calls of gRPC by how they ended: routes without any have none.
+    rpcs: OnceLock<Sharded<[AtomicU64; RPC_STATUSES]>>,
+    shards: usize,
 }
+
+/// Statuses that a call of gRPC can end with.
+pub(super) const RPC_STATUSES: usize = 17;
 
 impl RouteMetrics {
     pub(super) fn new(shards: usize, api: Arc<ApiMetrics>) -> Self {
         let classes = Sharded::new(shards, <[AtomicU64; CLASSES.len()]>::default);
-        Self { api, classes, in_flight: Gauge::new(shards) }
+        let in_flight = Gauge::new(shards);
+        Self { api, classes, in_flight, rpcs: OnceLock::new(), shards }
     }
 
     /// Counts a request that ended, here and at its API, on behalf of the worker `shard`.
@@ -101,6 +108,20 @@ impl RouteMetrics {
         let class = classes.get(usize::from(status / 100)).unwrap_or(&classes[0]);
         class.fetch_add(1, Ordering::Relaxed);
         self.api.record(shard, duration, bytes_in, bytes_out);
+    }
+
+    /// Counts a call of gRPC that ended with the status of this number.
+    pub fn record_rpc(&self, shard: usize, status: u8) {
+        let cells = self.rpcs.get_or_init(|| Sharded::new(self.shards, Default::default));
+        if let Some(count) = cells.cell(shard).get(usize::from(status)) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Calls of gRPC by the number of their status.
+    pub(super) fn rpc_totals(&self) -> [u64; RPC_STATUSES] {
+        let cells = || self.rpcs.get().into_iter().flat_map(Sharded::cells);
+        std::array::from_fn(|i| sum(cells().map(|statuses| &statuses[i])))
     }
 
     /// Requests under way.

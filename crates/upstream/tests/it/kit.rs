@@ -259,6 +259,7 @@ pub(crate) fn exchange() -> Exchange {
         attempts: Attempts { tried: SmallVec::new(), count: 0 },
         record: Record::default(),
         is_preflight: false,
+        rpc: None,
     }
 }
 
