@@ -7,6 +7,8 @@ use tokio::sync::watch;
 pub enum Phase {
     /// Serving.
     Running,
+    /// Others take the new work: what has begun goes on, and says that it is the last.
+    Leaving,
     /// No new work; what is under way is finished.
     Draining,
     /// Whatever is still under way is dropped.

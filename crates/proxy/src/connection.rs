@@ -168,6 +168,30 @@ async fn begins_http2<I: Stream>(io: &mut I, input: &mut BytesMut) -> io::Result
     }
 }
 
+/// How far the end of a connection has come.
+#[derive(Debug, Default)]
+pub(crate) struct Ending {
+    is_leaving: AtomicBool,
+    is_draining: AtomicBool,
+}
+
+impl Ending {
+    fn advance(&self, phase: Phase) {
+        self.is_leaving.fetch_or(phase >= Phase::Leaving, Ordering::Relaxed);
+        self.is_draining.fetch_or(phase >= Phase::Draining, Ordering::Relaxed);
+    }
+
+    /// Whether the next answer is the last.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.is_leaving.load(Ordering::Relaxed)
+    }
+
+    /// Whether a connection without a request ends at once.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.is_draining.load(Ordering::Relaxed)
+    }
+}
+
 /// Serves HTTP/1 until a shutdown ends it: at once where nothing is under way, otherwise after that.
 async fn until_stopped<I: Stream>(
     worker: Arc<Worker>,
@@ -176,18 +200,18 @@ async fn until_stopped<I: Stream>(
     input: BytesMut,
     mut signal: Signal,
 ) -> io::Result<()> {
-    let is_draining = AtomicBool::new(signal.phase() > Phase::Running);
-    let mut served = boxed(http1::serve_http1(worker, connection, io, input, &is_draining));
-    tokio::select! {
-        biased;
-        ended = served.as_mut() => return ended,
-        () = signal.reached(Phase::Draining) => is_draining.store(true, Ordering::Relaxed),
+    let ending = Ending::default();
+    ending.advance(signal.phase());
+    let mut served = boxed(http1::serve_http1(worker, connection, io, input, &ending));
+    for phase in [Phase::Leaving, Phase::Draining, Phase::Stopping] {
+        tokio::select! {
+            biased;
+            ended = served.as_mut() => return ended,
+            () = signal.reached(phase) => {}
+        }
+        ending.advance(phase);
     }
-    tokio::select! {
-        biased;
-        ended = served.as_mut() => ended,
-        () = signal.reached(Phase::Stopping) => Ok(()),
-    }
+    Ok(())
 }
 
 /// A stream whose first bytes were read already.

@@ -10,7 +10,7 @@ mod pace;
 mod wire;
 
 use crate::admit::{Arrival, strip_hop_by_hop};
-use crate::connection::Stream;
+use crate::connection::{Ending, Stream};
 use crate::gateway::Worker;
 use crate::serve::serve;
 use ::http1::{BadHead, Decoder, Length, Refusal, RequestHead, Sending, Version};
@@ -29,7 +29,6 @@ use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -67,7 +66,7 @@ pub(crate) async fn serve_http1<I: Stream>(
     connection: Arc<Connection>,
     io: I,
     input: BytesMut,
-    is_draining: &AtomicBool,
+    ending: &Ending,
 ) -> io::Result<()> {
     let mut client = Client {
         worker,
@@ -80,8 +79,8 @@ pub(crate) async fn serve_http1<I: Stream>(
         gone: Alarm::default(),
         is_new: true,
     };
-    while let Some(asked) = poll_fn(|cx| client.poll_head(is_draining, cx)).await? {
-        let goes_on = client.exchange(asked, is_draining).await;
+    while let Some(asked) = poll_fn(|cx| client.poll_head(ending, cx)).await? {
+        let goes_on = client.exchange(asked, ending).await;
         client.count_refusal();
         if !goes_on? {
             break;
@@ -94,7 +93,7 @@ impl<I: Stream> Client<I> {
     /// The head of the next request; nothing when there is none to come.
     fn poll_head(
         &mut self,
-        is_draining: &AtomicBool,
+        ending: &Ending,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<Option<Asked>>> {
         let wire = &mut *lock(&self.wire);
@@ -119,7 +118,7 @@ impl<I: Stream> Client<I> {
                     }
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending if wire.input.is_empty() && is_draining.load(Ordering::Relaxed) => {
+                Poll::Pending if wire.input.is_empty() && ending.is_draining() => {
                     self.gone.start(Duration::from_millis(LAST_REQUEST_TIMEOUT_MS));
                     return self.gone.poll(cx).map(|()| Ok(None));
                 }
@@ -141,22 +140,22 @@ impl<I: Stream> Client<I> {
     fn exchange<'a>(
         &'a mut self,
         asked: Asked,
-        is_draining: &'a AtomicBool,
+        ending: &'a Ending,
     ) -> BoxFuture<'a, io::Result<bool>> {
         let facts = Facts::of(&asked);
         let arrival = self.arrival(asked);
         let serving = serve(Arc::clone(&self.worker), &self.connection, arrival);
-        Box::pin(self.answer(serving, facts, is_draining))
+        Box::pin(self.answer(serving, facts, ending))
     }
 
     async fn answer(
         &mut self,
         serving: impl Future<Output = Response> + Send,
         mut facts: Facts,
-        is_draining: &AtomicBool,
+        ending: &Ending,
     ) -> io::Result<bool> {
         let response = self.response(serving, &mut facts).await?;
-        facts.keeps_alive &= !is_draining.load(Ordering::Relaxed) && self.can_go_on(&facts);
+        facts.keeps_alive &= !ending.is_leaving() && self.can_go_on(&facts);
         let (mut body, keeps_alive) = answer::begin(response, &facts, self.out.small());
         lock(&self.wire).ends_answer = body.ends_with_connection();
         let sent = poll_fn(|cx| self.poll_send(&mut body, cx)).await;

@@ -146,7 +146,7 @@ where
         let mut beat = interval(Duration::from_secs(caps::PULSE_S));
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         beat.reset();
-        let mut awaited = Phase::Draining;
+        let mut awaited = Phase::Leaving;
         loop {
             tokio::select! {
                 biased;

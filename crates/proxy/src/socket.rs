@@ -26,7 +26,40 @@ pub struct Bound {
 /// when the process ends, however it ends.
 #[derive(Debug)]
 pub struct Claim {
-    _name: UnixListener,
+    name: UnixListener,
+}
+
+impl Bound {
+    /// Takes up an address that another process of ours serves: its sockets, on which clients may be waiting
+    /// already, and its claim. More sockets are bound if there are fewer than workers.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn inherit(
+        mut sockets: Vec<TcpListener>,
+        claim: UnixListener,
+        workers: usize,
+    ) -> io::Result<Self> {
+        let first = sockets.first().ok_or_else(|| io::Error::other("no socket was handed over"))?;
+        let address = first.local_addr()?;
+        while sockets.len() < workers {
+            sockets.push(listening(address)?);
+        }
+        for socket in &sockets {
+            socket.set_nonblocking(true)?;
+        }
+        Ok(Self { address, sockets, claim: Claim { name: claim } })
+    }
+}
+
+impl Claim {
+    /// The same claim once more, for another process.
+    ///
+    /// # Errors
+    /// When there are no file descriptors left.
+    pub fn share(&self) -> io::Result<UnixListener> {
+        self.name.try_clone()
+    }
 }
 
 /// Binds an address for a number of workers.
@@ -39,13 +72,15 @@ pub fn bind(address: SocketAddr, workers: usize) -> io::Result<Bound> {
     drop(probe);
     let claim = claim(address)?;
     let sockets = (0..workers.max(1))
-        .map(|_| {
-            let socket = socket(address, true)?;
-            socket.listen(BACKLOG)?;
-            Ok(TcpListener::from(socket))
-        })
+        .map(|_| listening(address))
         .collect::<io::Result<Vec<_>>>()?;
     Ok(Bound { address, sockets, claim })
+}
+
+fn listening(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = socket(address, true)?;
+    socket.listen(BACKLOG)?;
+    Ok(TcpListener::from(socket))
 }
 
 fn socket(address: SocketAddr, is_shared: bool) -> io::Result<Socket> {
@@ -72,7 +107,7 @@ fn local(socket: &Socket) -> io::Result<SocketAddr> {
 fn claim(address: SocketAddr) -> io::Result<Claim> {
     let name = format!("yett/listen/{address}");
     let name = std::os::unix::net::SocketAddr::from_abstract_name(name)?;
-    Ok(Claim { _name: UnixListener::bind_addr(&name)? })
+    Ok(Claim { name: UnixListener::bind_addr(&name)? })
 }
 
 #[cfg(test)]

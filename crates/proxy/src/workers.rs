@@ -11,6 +11,7 @@ use std::fmt;
 use std::future::Future as _;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::net::UnixListener;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -40,7 +41,20 @@ pub struct Workers {
 struct Held {
     address: SocketAddr,
     trigger: Trigger,
-    _claim: Claim,
+    claim: Claim,
+    /// Once more the sockets that the workers have, for a process that takes over.
+    sockets: Vec<TcpListener>,
+}
+
+/// What another process needs to go on serving an address.
+#[derive(Debug)]
+pub struct Legacy {
+    /// The listener's name.
+    pub name: Arc<str>,
+    /// Its sockets, with the clients that wait on them.
+    pub sockets: Vec<TcpListener>,
+    /// The claim on its address.
+    pub claim: UnixListener,
 }
 
 /// An order to serve on a socket.
@@ -91,12 +105,14 @@ impl Workers {
     /// When a worker is gone.
     pub fn open(&mut self, name: &Arc<str>, bound: Bound) -> io::Result<SocketAddr> {
         let (trigger, signal) = shutdown::channel();
-        for (commands, socket) in self.commands.iter().zip(bound.sockets) {
+        let sockets = bound.sockets.iter().map(TcpListener::try_clone);
+        let sockets = sockets.collect::<io::Result<Vec<_>>>()?;
+        for (commands, socket) in self.commands.iter().cycle().zip(bound.sockets) {
             let open = Open { name: Arc::clone(name), socket, signal: signal.clone() };
             commands.try_send(open).map_err(|_| io::Error::other("a worker is gone"))?;
         }
         let address = bound.address;
-        let held = Held { address, trigger, _claim: bound.claim };
+        let held = Held { address, trigger, claim: bound.claim, sockets };
         if let Some(old) = self.listeners.insert(Arc::clone(name), held) {
             self.leave(old);
         }
@@ -127,19 +143,57 @@ impl Workers {
         self.listeners.iter().map(|(name, held)| (name, held.address))
     }
 
+    /// What another process needs to go on where this one is.
+    ///
+    /// # Errors
+    /// When there are no file descriptors left.
+    pub fn legacy(&self) -> io::Result<Vec<Legacy>> {
+        let legacy = |(name, held): (&Arc<str>, &Held)| {
+            let sockets = held.sockets.iter().map(TcpListener::try_clone);
+            let sockets = sockets.collect::<io::Result<_>>()?;
+            Ok(Legacy { name: Arc::clone(name), sockets, claim: held.claim.share()? })
+        };
+        self.listeners.iter().map(legacy).collect()
+    }
+
+    /// Leaves new connections to the process that took over, and waits until those that are open have ended,
+    /// at most for `limit`: each is told with its next answer to come back elsewhere, so that no request
+    /// meets a connection that is being closed. Returns whether all ended.
+    pub async fn retire(&mut self, limit: Duration) -> bool {
+        let is_over = self.end(Phase::Leaving, limit).await;
+        if !is_over {
+            self.end(Phase::Draining, Duration::from_millis(2 * caps::LAST_REQUEST_TIMEOUT_MS)).await;
+        }
+        self.triggers().for_each(|trigger| trigger.advance(Phase::Stopping));
+        is_over
+    }
+
     /// Takes no new connections and requests, and waits for those under way, at most for `limit`.
     /// Returns whether all finished.
-    pub async fn drain(&self, limit: Duration) -> bool {
-        let triggers = || self.listeners.values().map(|held| &held.trigger).chain(&self.leaving);
-        triggers().for_each(|trigger| trigger.advance(Phase::Draining));
+    pub async fn drain(&mut self, limit: Duration) -> bool {
+        let finished = self.end(Phase::Draining, limit).await;
+        self.triggers().for_each(|trigger| trigger.advance(Phase::Stopping));
+        finished
+    }
+
+    /// Advances to a phase in which nobody is accepted any more, and waits for the last connection. Returns
+    /// whether it came to that in time.
+    async fn end(&mut self, phase: Phase, limit: Duration) -> bool {
+        for held in self.listeners.values_mut() {
+            // As long as any of them is open, the system takes clients that nobody would serve.
+            held.sockets.clear();
+        }
+        self.triggers().for_each(|trigger| trigger.advance(phase));
         let all_gone = async {
-            for trigger in triggers() {
+            for trigger in self.triggers() {
                 trigger.all_gone().await;
             }
         };
-        let finished = tokio::time::timeout(limit, all_gone).await.is_ok();
-        triggers().for_each(|trigger| trigger.advance(Phase::Stopping));
-        finished
+        tokio::time::timeout(limit, all_gone).await.is_ok()
+    }
+
+    fn triggers(&self) -> impl Iterator<Item = &Trigger> {
+        self.listeners.values().map(|held| &held.trigger).chain(&self.leaving)
     }
 
     /// Ends the threads.
@@ -194,7 +248,7 @@ async fn accept(worker: Arc<Worker>, open: Open) {
     loop {
         let accepted = tokio::select! {
             biased;
-            () = signal.reached(Phase::Draining) => break,
+            () = signal.reached(Phase::Leaving) => break,
             accepted = socket.accept() => accepted,
         };
         match accepted {
@@ -214,7 +268,7 @@ async fn accept(worker: Arc<Worker>, open: Open) {
 /// Passes a shutdown on to the connections of one worker: each looks at its signal often, and would meet
 /// those of other workers at a shared one. Obeys `signal` until the last of them is gone.
 async fn relay(mut signal: Signal, trigger: Trigger) {
-    for phase in [Phase::Draining, Phase::Stopping] {
+    for phase in [Phase::Leaving, Phase::Draining, Phase::Stopping] {
         tokio::select! {
             () = signal.reached(phase) => trigger.advance(phase),
             () = trigger.all_gone() => return,

@@ -81,6 +81,7 @@ impl Board {
     fn state(&self) -> &'static str {
         match self.signal.phase() {
             Phase::Running => "serving",
+            Phase::Leaving => "leaving",
             Phase::Draining => "draining",
             Phase::Stopping => "stopping",
         }
