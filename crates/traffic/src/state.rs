@@ -4,12 +4,23 @@
 use std::any::Any;
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// Live state by id. It is looked up when a config is compiled, never by a request.
 #[derive(Default)]
 pub struct State {
     cells: Mutex<HashMap<String, Weak<dyn Any + Send + Sync>>>,
+    portable: Mutex<HashMap<String, Weak<dyn Portable>>>,
+}
+
+/// Live state that can go on in another process of the same machine.
+pub trait Portable: Any + Send + Sync {
+    /// All of it, in a form that only [`Portable::import`] of the same type reads.
+    fn export(&self) -> Vec<u8>;
+
+    /// Goes on from what another process exported. What cannot be read is ignored, since state may be lost
+    /// but never wrong.
+    fn import(&self, bytes: &[u8]);
 }
 
 impl State {
@@ -32,10 +43,44 @@ impl State {
         cell
     }
 
+    /// Like [`State::cell`], for state that [`State::export`] is to find.
+    pub fn portable<T: Portable>(&self, id: &str, make: impl FnOnce() -> T) -> Arc<T> {
+        let cell = self.cell(id, make);
+        let erased: Arc<dyn Portable> = Arc::clone(&cell) as _;
+        self.portables().insert(id.to_owned(), Arc::downgrade(&erased));
+        cell
+    }
+
+    /// All portable state, by id.
+    #[must_use]
+    pub fn export(&self) -> Vec<(String, Vec<u8>)> {
+        let living: Vec<(String, Arc<dyn Portable>)> = self
+            .portables()
+            .iter()
+            .filter_map(|(id, cell)| Some((id.clone(), cell.upgrade()?)))
+            .collect();
+        living.into_iter().map(|(id, cell)| (id, cell.export())).collect()
+    }
+
+    /// Goes on from what was exported elsewhere, where an id is in use here.
+    pub fn import(&self, exported: &[(String, Vec<u8>)]) {
+        for (id, bytes) in exported {
+            let cell = self.portables().get(id).and_then(Weak::upgrade);
+            if let Some(cell) = cell {
+                cell.import(bytes);
+            }
+        }
+    }
+
+    fn portables(&self) -> MutexGuard<'_, HashMap<String, Weak<dyn Portable>>> {
+        self.portable.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Forgets the ids that no snapshot uses any more.
     pub fn sweep(&self) {
         let mut cells = self.cells.lock().unwrap_or_else(PoisonError::into_inner);
         cells.retain(|_, cell| cell.strong_count() > 0);
+        self.portables().retain(|_, cell| cell.strong_count() > 0);
     }
 
     /// How many ids are known.
@@ -59,7 +104,7 @@ impl fmt::Debug for State {
 
 #[cfg(test)]
 mod tests {
-    use super::State;
+    use super::{Portable, State};
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -74,5 +119,31 @@ mod tests {
         assert!(state.is_empty());
         let fresh = state.cell("orders/rate_limit", || AtomicU32::new(0));
         assert_eq!(fresh.load(Ordering::Relaxed), 0);
+    }
+
+    impl Portable for AtomicU32 {
+        fn export(&self) -> Vec<u8> {
+            self.load(Ordering::Relaxed).to_be_bytes().to_vec()
+        }
+
+        fn import(&self, bytes: &[u8]) {
+            if let Ok(bytes) = bytes.try_into() {
+                self.store(u32::from_be_bytes(bytes), Ordering::Relaxed);
+            }
+        }
+    }
+
+    #[test]
+    fn portable_state_goes_on_elsewhere() {
+        let (here, there) = (State::new(), State::new());
+        let old = here.portable("a", || AtomicU32::new(7));
+        drop(here.portable("gone", || AtomicU32::new(1)));
+        let _unportable = here.cell("b", || AtomicU32::new(8));
+        let exported = here.export();
+        assert_eq!(exported.len(), 1);
+        let new = there.portable("a", || AtomicU32::new(0));
+        there.import(&exported);
+        there.import(&[("unknown".to_owned(), Vec::new()), ("a".to_owned(), vec![1])]);
+        assert_eq!(new.load(Ordering::Relaxed), old.load(Ordering::Relaxed));
     }
 }

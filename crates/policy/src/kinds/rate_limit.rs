@@ -107,11 +107,10 @@ fn build(node: &Node, ctx: &BuildCtx<'_>, report: &mut Report) -> Option<Arc<dyn
         );
         return None;
     };
-    let now = ctx.clock.now();
     let name = own_name(ctx.id);
     let (quota, window_s) = quota(settings.limit);
     let policy = HeaderValue::try_from(format!("\"{name}\";q={quota};w={window_s}")).ok()?;
-    let cell = ctx.state.cell(ctx.id, || Cell::new(now));
+    let cell = ctx.state.portable(ctx.id, || Cell::new(ctx.clock));
     Some(Arc::new(RateLimit { gcra, per: settings.per, cell, name, policy }))
 }
 

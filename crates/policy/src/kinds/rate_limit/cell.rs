@@ -1,12 +1,15 @@
 //! Arrival times by key: live state of one rate limit, shared by all workers.
 
 use base::caps::LIMITER_KEYS_MAX;
+use base::Clock;
 use base::units::Rate;
 use std::collections::HashMap;
-use std::hash::{BuildHasher, Hash, RandomState};
+use siphasher::sip128::{Hasher128 as _, SipHasher13};
+use std::hash::{BuildHasher as _, Hash, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
+use traffic::state::Portable;
 
 /// So many that two workers seldom want the same one.
 const SHARDS: usize = 64;
@@ -14,6 +17,10 @@ const SHARDS: usize = 64;
 const SHARD_KEYS_MAX: usize = LIMITER_KEYS_MAX / SHARDS;
 /// Entries looked at for one to reuse when a key is new: bounds the work of one request.
 const SWEEP: usize = 8;
+/// Bytes of the secret with which keys are hashed.
+const SECRET_BYTES: usize = 16;
+/// Bytes of an exported entry.
+const ENTRY_BYTES: usize = 24;
 /// Beyond it, sums of nanoseconds could overflow within the age of a machine.
 const SPAN_NS_MAX: u64 = 366 * 86_400 * 1_000_000_000;
 
@@ -72,17 +79,19 @@ pub(super) struct Cell {
     base: Instant,
     /// The one arrival time of a limit that all share.
     shared_ns: AtomicU64,
-    /// Two independent hashes make a key: outsiders cannot find two keys that meet.
-    hashers: (RandomState, RandomState),
+    clock: Clock,
+    /// Keys are hashed with a secret: outsiders cannot find two that meet.
+    secret: OnceLock<[u8; SECRET_BYTES]>,
     shards: Box<[Mutex<Shard>]>,
 }
 
 impl Cell {
-    pub(super) fn new(base: Instant) -> Self {
+    pub(super) fn new(clock: &Clock) -> Self {
         Self {
-            base,
+            base: clock.now(),
             shared_ns: AtomicU64::new(0),
-            hashers: (RandomState::new(), RandomState::new()),
+            clock: clock.clone(),
+            secret: OnceLock::new(),
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
         }
     }
@@ -112,17 +121,65 @@ impl Cell {
 
     /// Judges a request of one key.
     pub(super) fn take(&self, key: &impl Hash, gcra: Gcra, now_ns: u64) -> Verdict {
-        let low = self.hashers.0.hash_one(key);
-        let high = self.hashers.1.hash_one(key);
-        let shard = usize::try_from(low % SHARDS as u64).unwrap_or(0);
-        let mut shard = self.shards[shard].lock().unwrap_or_else(PoisonError::into_inner);
-        shard.take((u128::from(high) << 64) | u128::from(low), gcra, now_ns)
+        let mut hasher = SipHasher13::new_with_key(self.secret.get_or_init(secret));
+        key.hash(&mut hasher);
+        let key = hasher.finish128().as_u128();
+        self.shard(key).take(key, gcra, now_ns)
+    }
+
+    fn shard(&self, key: u128) -> MutexGuard<'_, Shard> {
+        let shard = usize::try_from(key % SHARDS as u128).unwrap_or(0);
+        self.shards[shard].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How many keys are remembered.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.shards.iter().map(|shard| shard.lock().unwrap().entries.len()).sum()
+    }
+}
+
+fn secret() -> [u8; SECRET_BYTES] {
+    let random = RandomState::new();
+    let halves = [random.hash_one(0), random.hash_one(1)].map(u128::from);
+    (halves[0] << 64 | halves[1]).to_be_bytes()
+}
+
+/// The secret, the shared arrival time, then a key and its arrival time each; times as nanoseconds from now.
+impl Portable for Cell {
+    fn export(&self) -> Vec<u8> {
+        let now_ns = self.nanoseconds(self.clock.now());
+        let ahead_ns = |arrival_ns: u64| arrival_ns.saturating_sub(now_ns);
+        let mut bytes = self.secret.get_or_init(secret).to_vec();
+        bytes.extend(ahead_ns(self.shared_ns.load(Ordering::Relaxed)).to_be_bytes());
+        for shard in &self.shards {
+            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            for entry in shard.entries.iter().filter(|entry| entry.arrival_ns > now_ns) {
+                bytes.extend(entry.key.to_be_bytes());
+                bytes.extend(ahead_ns(entry.arrival_ns).to_be_bytes());
+            }
+        }
+        bytes
+    }
+
+    fn import(&self, bytes: &[u8]) {
+        let Some((secret, rest)) = bytes.split_first_chunk() else { return };
+        let Some((shared, rest)) = rest.split_first_chunk() else { return };
+        // Once a key was hashed here, those from elsewhere mean nothing.
+        if self.secret.set(*secret).is_err() {
+            return;
+        }
+        let now_ns = self.nanoseconds(self.clock.now());
+        let arrival_ns =
+            |ahead: [u8; 8]| now_ns.saturating_add(u64::from_be_bytes(ahead).min(SPAN_NS_MAX));
+        self.shared_ns.fetch_max(arrival_ns(*shared), Ordering::Relaxed);
+        let (entries, _) = rest.as_chunks::<ENTRY_BYTES>();
+        for entry in entries {
+            let Some((key, ahead)) = entry.split_first_chunk() else { return };
+            let key = u128::from_be_bytes(*key);
+            let Ok(ahead) = <[u8; 8]>::try_from(ahead) else { return };
+            self.shard(key).insert(Entry { key, arrival_ns: arrival_ns(ahead) }, now_ns);
+        }
     }
 }
 

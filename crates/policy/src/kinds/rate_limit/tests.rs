@@ -141,7 +141,7 @@ fn wrong_settings_are_refused() {
 #[test]
 fn a_flood_of_keys_is_bounded_and_expired_ones_make_room() {
     let clock = base::Clock::manual();
-    let cell = Cell::new(clock.now());
+    let cell = Cell::new(&clock);
     let gcra = Gcra::new(Rate::parse("1/s").unwrap(), 1).unwrap();
     for key in 0..10_000_u32 {
         cell.take(&key, gcra, 0);
@@ -174,7 +174,7 @@ proptest! {
         let limit = Rate { count, period: Duration::from_millis(period_ms) };
         let cost_ns = u128::from(period_ms) * 1_000_000 / u128::from(count);
         let gcra = Gcra::new(limit, burst).unwrap();
-        let cell = Cell::new(base::Clock::manual().now());
+        let cell = Cell::new(&base::Clock::manual());
         let mut bucket = Bucket { level_ns: 0, at_ns: 0 };
         let mut now_ns = 0_u64;
         for pause_us in pauses_us {
@@ -196,5 +196,27 @@ proptest! {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn a_limit_goes_on_in_the_process_that_takes_over() {
+    let (here, there) = (World::default(), World::default());
+    for settings in [json!("6/min per consumer"), json!("6/min")] {
+        let old = here.build(&KIND, &settings).unwrap();
+        assert_eq!(passing(&old, &here, Some("alice"), "192.0.2.1", 4), 4);
+        here.clock().advance(Duration::from_secs(5));
+        there.clock().advance(Duration::from_secs(77));
+        let new = there.build(&KIND, &settings).unwrap();
+        there.state.import(&here.state.export());
+        assert_eq!(passing(&new, &there, Some("alice"), "192.0.2.1", 9), 2);
+        there.clock().advance(Duration::from_secs(10));
+        assert_eq!(passing(&new, &there, Some("alice"), "192.0.2.1", 9), 1, "five seconds were over");
+    }
+    for bytes in [&b""[..], b"short", &[7; 24], &[7; 47]] {
+        let world = World::default();
+        let policy = world.build(&KIND, &json!("6/min per consumer")).unwrap();
+        world.state.import(&[("test/rate_limit".to_owned(), bytes.to_vec())]);
+        assert_eq!(passing(&policy, &world, Some("bob"), "192.0.2.1", 9), 6);
     }
 }
