@@ -71,9 +71,8 @@ pub fn bind(address: SocketAddr, workers: usize) -> io::Result<Bound> {
     let address = local(&probe)?;
     drop(probe);
     let claim = claim(address)?;
-    let sockets = (0..workers.max(1))
-        .map(|_| listening(address))
-        .collect::<io::Result<Vec<_>>>()?;
+    let sockets =
+        (0..workers.max(1)).map(|_| listening(address)).collect::<io::Result<Vec<_>>>()?;
     Ok(Bound { address, sockets, claim })
 }
 

@@ -98,6 +98,14 @@ impl Workers {
         if is_held { Ok(None) } else { socket::bind(address, self.commands.len()).map(Some) }
     }
 
+    /// Takes up an address that another process serves, without serving on it yet.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn inherit(&self, legacy: Legacy) -> io::Result<Bound> {
+        Bound::inherit(legacy.sockets, legacy.claim, self.commands.len())
+    }
+
     /// Serves a listener on a bound address, in place of the address it had before. Returns the
     /// address with its port known.
     ///
@@ -162,7 +170,8 @@ impl Workers {
     pub async fn retire(&mut self, limit: Duration) -> bool {
         let is_over = self.end(Phase::Leaving, limit).await;
         if !is_over {
-            self.end(Phase::Draining, Duration::from_millis(2 * caps::LAST_REQUEST_TIMEOUT_MS)).await;
+            self.end(Phase::Draining, Duration::from_millis(2 * caps::LAST_REQUEST_TIMEOUT_MS))
+                .await;
         }
         self.triggers().for_each(|trigger| trigger.advance(Phase::Stopping));
         is_over

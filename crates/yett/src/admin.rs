@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 use telemetry::Diagnostics;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
 /// Operators served at a time.
 const CONNECTIONS_MAX: usize = 64;
@@ -39,8 +39,11 @@ pub(crate) struct Board {
     signal: Signal,
     started: SystemTime,
     last_reload: Mutex<Option<Value>>,
+    last_upgrade: Mutex<Option<Value>>,
     /// Where the listeners are really bound: a config may leave the port to the system.
     addresses: Mutex<HashMap<Arc<str>, SocketAddr>>,
+    /// Told once when operators are served by another process.
+    is_replaced: Notify,
 }
 
 impl Board {
@@ -57,7 +60,9 @@ impl Board {
             signal,
             started,
             last_reload: Mutex::default(),
+            last_upgrade: Mutex::default(),
             addresses: Mutex::default(),
+            is_replaced: Notify::new(),
         })
     }
 
@@ -70,6 +75,19 @@ impl Board {
             "problems": report.problems(),
         });
         *self.last_reload.lock().unwrap_or_else(PoisonError::into_inner) = Some(reload);
+    }
+
+    /// Notes how an upgrade went: the process that took over, or why none did.
+    pub(crate) fn upgraded(&self, at: SystemTime, outcome: &Result<u32, String>) {
+        if outcome.is_ok() {
+            self.is_replaced.notify_one();
+        }
+        let upgrade = json!({
+            "at_ms": base::clock::unix_ms(at),
+            "process": outcome.as_ref().ok(),
+            "reason": outcome.as_ref().err(),
+        });
+        *self.last_upgrade.lock().unwrap_or_else(PoisonError::into_inner) = Some(upgrade);
     }
 
     /// Notes where the listeners are bound.
@@ -119,6 +137,8 @@ impl Board {
             "broken_routes": broken,
             "listeners": listeners,
             "upstreams": upstreams,
+            "process": std::process::id(),
+            "last_upgrade": *self.last_upgrade.lock().unwrap_or_else(PoisonError::into_inner),
             "last_reload": *self.last_reload.lock().unwrap_or_else(PoisonError::into_inner),
         })
     }
@@ -137,12 +157,14 @@ fn targets(upstream: &dyn traffic::upstream::Upstream) -> Vec<Value> {
     upstream.status().into_iter().map(target).collect()
 }
 
-/// Binds the address and serves operators from now on, on the runtime that is entered.
+/// Serves operators from now on, on the runtime that is entered.
 ///
 /// # Errors
-/// When the address cannot be had.
-pub(crate) fn serve(address: SocketAddr, board: Arc<Board>) -> std::io::Result<SocketAddr> {
-    let socket = std::net::TcpListener::bind(address)?;
+/// What the system says of the socket.
+pub(crate) fn serve(
+    socket: std::net::TcpListener,
+    board: Arc<Board>,
+) -> std::io::Result<SocketAddr> {
     socket.set_nonblocking(true)?;
     let socket = TcpListener::from_std(socket)?;
     let address = socket.local_addr()?;
@@ -150,11 +172,17 @@ pub(crate) fn serve(address: SocketAddr, board: Arc<Board>) -> std::io::Result<S
     Ok(address)
 }
 
+/// Serves until another process does.
 async fn accept(socket: TcpListener, board: Arc<Board>) {
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
-        let Ok((stream, _)) = socket.accept().await else {
+        let accepted = tokio::select! {
+            biased;
+            () = board.is_replaced.notified() => return,
+            accepted = socket.accept() => accepted,
+        };
+        let Ok((stream, _)) = accepted else {
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };

@@ -1,5 +1,6 @@
 //! Files and environment variables. What was read is remembered, so that it can be watched.
 
+use crate::handover::Heir;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashSet};
 use std::ffi::{OsStr, OsString};
@@ -127,7 +128,8 @@ impl compile::Outside for Disk {
 /// The folder for what must outlive a restart, held by one process at a time.
 #[derive(Debug)]
 pub(crate) struct StateDir {
-    _lock: File,
+    path: PathBuf,
+    lock: File,
 }
 
 impl StateDir {
@@ -135,13 +137,20 @@ impl StateDir {
     /// is told and done without: traffic flows all the same.
     ///
     /// # Errors
-    /// When another process holds the folder, or its name refers to nothing.
-    pub(crate) fn claim(config: &model::Config, disk: &Disk) -> Result<Option<Self>, String> {
+    /// When a process other than the one that hands over holds the folder, or its name refers to nothing.
+    pub(crate) fn claim(
+        config: &model::Config,
+        disk: &Disk,
+        heir: Option<&mut Heir>,
+    ) -> Result<Option<Self>, String> {
         let Some(written) = &config.state_dir else { return Ok(None) };
         let place = &written.place;
         let path =
             written.value.resolve(&References(disk)).map_err(|why| format!("{place}: {why}"))?;
         let path = compile::resolve_path(path.reveal(), place);
+        if let Some(lock) = heir.and_then(|heir| heir.state_dir(&path)) {
+            return Ok(Some(Self { path, lock }));
+        }
         let shown = path.display();
         let opened = std::fs::create_dir_all(&path)
             .and_then(|()| File::options().create(true).append(true).open(path.join("lock")));
@@ -155,7 +164,7 @@ impl StateDir {
             }
         };
         match lock.try_lock() {
-            Ok(()) => Ok(Some(Self { _lock: lock })),
+            Ok(()) => Ok(Some(Self { path, lock })),
             Err(std::fs::TryLockError::WouldBlock) => {
                 Err(format!("{place}: state_dir `{shown}` is in use by another gateway"))
             }
@@ -166,6 +175,16 @@ impl StateDir {
                 Ok(None)
             }
         }
+    }
+}
+
+impl StateDir {
+    /// The folder, and the hold on it once more for another process.
+    ///
+    /// # Errors
+    /// When there are no file descriptors left.
+    pub(crate) fn share(&self) -> std::io::Result<(PathBuf, File)> {
+        Ok((self.path.clone(), self.lock.try_clone()?))
     }
 }
 

@@ -6,6 +6,10 @@
 mod command;
 /// The process around the data plane: start, reload, drain.
 mod process;
+/// Upgrading in place.
+mod handover;
+/// What a service manager is told.
+mod notify;
 /// The listener for operators.
 mod admin;
 /// Files and environment variables.

@@ -2,6 +2,9 @@
 //! compile, bind, swap.
 
 use crate::admin::{self, Board};
+use crate::disk::StateDir;
+use crate::handover::{self, Estate, Heir};
+use crate::notify;
 use crate::prepare::{self, Still, compile_with};
 use crate::render;
 use crate::watch::Watch;
@@ -14,7 +17,7 @@ use proxy::socket::Bound;
 use proxy::{Gateway, Workers};
 use std::collections::HashSet;
 use std::ffi::OsString;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -58,7 +61,7 @@ enum Stop {
 pub(crate) fn serve(settings: &Settings, ready: impl FnOnce(&Ready)) -> ExitCode {
     match Process::start(settings) {
         Ok(process) => {
-            ready(&Ready { admin: process.admin });
+            ready(&Ready { admin: process.admin.as_ref().map(|(address, _)| *address) });
             process.run();
             ExitCode::SUCCESS
         }
@@ -77,6 +80,7 @@ struct Signals {
     interrupt: Signal,
     hang_up: Signal,
     rotate: Signal,
+    upgrade: Signal,
 }
 
 impl Signals {
@@ -87,6 +91,7 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             hang_up: signal(SignalKind::hangup())?,
             rotate: signal(SignalKind::user_defined1())?,
+            upgrade: signal(SignalKind::user_defined2())?,
         })
     }
 }
@@ -101,18 +106,21 @@ struct Process {
     workers: Workers,
     board: Arc<Board>,
     trigger: Trigger,
-    admin: Option<SocketAddr>,
+    /// Where operators are served, and the socket once more for a process that takes over.
+    admin: Option<(SocketAddr, TcpListener)>,
     drain: Duration,
     fingerprint: [u8; 32],
     folders: Vec<PathBuf>,
     files: HashSet<OsString>,
-    _state: Option<crate::disk::StateDir>,
+    state_dir: Option<StateDir>,
+    program: PathBuf,
 }
 
 impl Process {
     fn start(settings: &Settings) -> Result<Self, Stop> {
         let diagnostics =
             telemetry::diagnostics::init(&settings.log, settings.log_json).map_err(Stop::Failed)?;
+        let mut heir = Heir::find().map_err(Stop::Failed)?;
         let read = prepare::read(&settings.config);
         let Some(config) = read.config.clone().filter(|_| read.is_usable()) else {
             let checked = read.check();
@@ -132,26 +140,39 @@ impl Process {
         if report.has_errors() {
             return Err(Stop::BadConfig);
         }
-        let state = crate::disk::StateDir::claim(&config, &read.disk).map_err(Stop::Failed)?;
+        let state_dir =
+            StateDir::claim(&config, &read.disk, heir.as_mut()).map_err(Stop::Failed)?;
         let access_log = open_log(&config, &still).map_err(failed("cannot open the access log"))?;
-        let clock = still.clock.clone();
-        let snapshot = compiled.snapshot;
-        let parts = snapshot.listeners.clone();
+        let parts = compiled.snapshot.listeners.clone();
         still.directory.replace(compiled.credentials);
-        let gateway = Gateway::new(snapshot, clock, Arc::clone(&still.metrics), access_log);
+        let gateway = Gateway::new(
+            compiled.snapshot,
+            still.clock.clone(),
+            Arc::clone(&still.metrics),
+            access_log,
+        );
         let mut workers =
             Workers::start(&gateway, workers).map_err(failed("cannot start workers"))?;
-        let bound = bind(&workers, &parts, &config).map_err(Stop::Failed)?;
+        let bound = bind(&workers, &parts, &config, heir.as_mut()).map_err(Stop::Failed)?;
         let signals = Signals::listen(&background).map_err(failed("cannot listen to signals"))?;
         let (trigger, signal) = shutdown::channel();
         let board = Board::new(&gateway, diagnostics, signal);
-        let admin = serve_admin(compiled.admin, &board, &background).map_err(Stop::Failed)?;
+        let admin = bind_admin(compiled.admin, heir.as_mut()).map_err(Stop::Failed)?;
+        if let Some(heir) = &mut heir {
+            still.state.import(&heir.prepared().map_err(Stop::Failed)?);
+        }
         for (part, bound) in bound {
             let address =
                 workers.open(&part.name, bound).map_err(failed("cannot serve a listener"))?;
             told_listener(&part, address);
         }
         board.serving(workers.addresses());
+        let admin = admin.map(|socket| serve_admin(socket, &board, &background));
+        let admin = admin.transpose().map_err(failed("cannot serve operators"))?;
+        if let Some(heir) = heir {
+            heir.serving();
+        }
+        notify::ready();
         still.metrics.reload(true, &read.revision, still.clock.wall());
         Ok(Self {
             settings: settings.clone(),
@@ -167,7 +188,8 @@ impl Process {
             folders: read.disk.folders(),
             files: read.disk.file_names(),
             still,
-            _state: state,
+            state_dir,
+            program: std::env::current_exe().map_err(failed("cannot find this program"))?,
         })
     }
 
@@ -185,7 +207,8 @@ impl Process {
     }
 
     async fn until_stopped(&mut self, signals: Signals) {
-        let Signals { mut terminate, mut interrupt, mut hang_up, mut rotate } = signals;
+        let Signals { mut terminate, mut interrupt, mut hang_up, mut rotate, mut upgrade } =
+            signals;
         let (mut watch, mut changes) = match Watch::new() {
             Ok((watch, changes)) => (Some(watch), changes),
             Err(error) => {
@@ -204,6 +227,17 @@ impl Process {
             tokio::select! {
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
+                _ = upgrade.recv() => {
+                    let handed = tokio::select! {
+                        handed = self.hand_over() => handed,
+                        // The new process finds nobody to take over from, and ends.
+                        _ = terminate.recv() => break,
+                        _ = interrupt.recv() => break,
+                    };
+                    if handed {
+                        return self.retire([terminate, interrupt]).await;
+                    }
+                }
                 _ = rotate.recv() => self.gateway.access_log.reopen(),
                 _ = hang_up.recv() => {
                     self.gateway.access_log.reopen();
@@ -217,6 +251,7 @@ impl Process {
                 }
             }
         }
+        notify::stopping();
         self.trigger.advance(Phase::Draining);
         tracing::info!(limit_s = self.drain.as_secs(), "draining; a second signal stops at once");
         let finished = tokio::select! {
@@ -226,6 +261,51 @@ impl Process {
         };
         if !finished {
             tracing::warn!("stopping with requests under way");
+        }
+        self.trigger.advance(Phase::Stopping);
+    }
+
+    /// Has a new process take over. Says whether one did; otherwise this one goes on.
+    async fn hand_over(&self) -> bool {
+        let estate = self.estate().map_err(|error| format!("no file descriptor is left: {error}"));
+        let (program, state) = (self.program.clone(), Arc::clone(&self.still.state));
+        tracing::info!(program = %program.display(), "upgrading");
+        let outcome = match estate {
+            Err(why) => Err(why),
+            Ok(estate) => tokio::task::spawn_blocking(move || {
+                let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+                handover::pass_on(&program, &arguments, &estate, &state)
+            })
+            .await
+            .unwrap_or_else(|error| Err(error.to_string())),
+        };
+        self.board.upgraded(self.still.clock.wall(), &outcome);
+        match &outcome {
+            Ok(process) => tracing::info!(process, "another process serves now"),
+            Err(why) => tracing::error!(why, "no upgrade; this process goes on serving"),
+        }
+        outcome.is_ok()
+    }
+
+    fn estate(&self) -> std::io::Result<Estate> {
+        Ok(Estate {
+            listeners: self.workers.legacy()?,
+            admin: self.admin.as_ref().map(|(_, socket)| socket.try_clone()).transpose()?,
+            state_dir: self.state_dir.as_ref().map(StateDir::share).transpose()?,
+        })
+    }
+
+    /// Ends after another process took over.
+    async fn retire(&mut self, [mut terminate, mut interrupt]: [Signal; 2]) {
+        self.trigger.advance(Phase::Leaving);
+        tracing::info!(limit_s = self.drain.as_secs(), "finishing what is under way");
+        let finished = tokio::select! {
+            finished = self.workers.retire(self.drain) => finished,
+            _ = terminate.recv() => false,
+            _ = interrupt.recv() => false,
+        };
+        if !finished {
+            tracing::warn!("stopping with connections open");
         }
         self.trigger.advance(Phase::Stopping);
     }
@@ -276,7 +356,7 @@ impl Process {
     fn adopt(&mut self, config: &Config, compiled: Compiled) -> Result<(), String> {
         let parts = compiled.snapshot.listeners.clone();
         let moved = self.moved(&parts);
-        let bound = bind(&self.workers, &moved, config)?;
+        let bound = bind(&self.workers, &moved, config, None)?;
         let (format, target) = log_settings(config);
         let log = self.gateway.access_log.reconfigure(format, target);
         log.map_err(|error| format!("cannot open the access log: {error}"))?;
@@ -300,7 +380,7 @@ impl Process {
 
     /// Whether the admin listener is wanted elsewhere than it is; port 0 is any port.
     fn has_other_admin(&self, wanted: Option<SocketAddr>) -> bool {
-        match (wanted, self.admin) {
+        match (wanted, self.admin.as_ref().map(|(address, _)| *address)) {
             (Some(wanted), Some(now)) if wanted.port() == 0 => wanted.ip() != now.ip(),
             (wanted, now) => wanted != now,
         }
@@ -356,12 +436,18 @@ fn bind(
     workers: &Workers,
     parts: &[Arc<ListenerPart>],
     config: &Config,
+    mut heir: Option<&mut Heir>,
 ) -> Result<Vec<(Arc<ListenerPart>, Bound)>, String> {
     let mut all = Vec::new();
     for part in parts {
         let place = config.listeners.iter().find(|(name, _)| *name.value == *part.name);
         let place = place.map(|(_, listener)| listener.bind.place.to_string()).unwrap_or_default();
-        let bound = workers.bind(part.bind).map_err(|error| {
+        let legacy = heir.as_mut().and_then(|heir| heir.listener(&part.name, part.bind));
+        let bound = match legacy {
+            Some(legacy) => workers.inherit(legacy).map(Some),
+            None => workers.bind(part.bind),
+        };
+        let bound = bound.map_err(|error| {
             let hint = match error.kind() {
                 std::io::ErrorKind::AddrInUse => {
                     "; another program holds it (`ss -ltnp` shows which), or another listener does"
@@ -386,17 +472,29 @@ fn told_listener(part: &ListenerPart, address: SocketAddr) {
     tracing::info!(listener = %part.name, "serving {scheme}://{address}");
 }
 
-fn serve_admin(
+fn bind_admin(
     address: Option<SocketAddr>,
+    heir: Option<&mut Heir>,
+) -> Result<Option<TcpListener>, String> {
+    let Some(address) = address else { return Ok(None) };
+    if let Some(socket) = heir.and_then(|heir| heir.admin(address)) {
+        return Ok(Some(socket));
+    }
+    TcpListener::bind(address)
+        .map(Some)
+        .map_err(|error| format!("the admin listener cannot have {address}: {error}; set `admin: {{ bind: … }}` to another, or `off: true`"))
+}
+
+fn serve_admin(
+    socket: TcpListener,
     board: &Arc<Board>,
     background: &Runtime,
-) -> Result<Option<SocketAddr>, String> {
-    let Some(address) = address else { return Ok(None) };
+) -> std::io::Result<(SocketAddr, TcpListener)> {
     let _inside = background.enter();
-    let bound = admin::serve(address, Arc::clone(board))
-        .map_err(|error| format!("the admin listener cannot have {address}: {error}; set `admin: {{ bind: … }}` to another, or `off: true`"))?;
+    let kept = socket.try_clone()?;
+    let bound = admin::serve(socket, Arc::clone(board))?;
     tracing::info!("admin on http://{bound} (/metrics, /status, /livez, /readyz, /log)");
-    Ok(Some(bound))
+    Ok((bound, kept))
 }
 
 fn open_log(config: &Config, still: &Still) -> std::io::Result<AccessLog> {

@@ -25,4 +25,5 @@ mod it {
     mod swaps;
     mod tls;
     mod transfer;
+    mod upgrade;
 }

@@ -1,10 +1,10 @@
 //! Arrival times by key: live state of one rate limit, shared by all workers.
 
-use base::caps::LIMITER_KEYS_MAX;
 use base::Clock;
+use base::caps::LIMITER_KEYS_MAX;
 use base::units::Rate;
-use std::collections::HashMap;
 use siphasher::sip128::{Hasher128 as _, SipHasher13};
+use std::collections::HashMap;
 use std::hash::{BuildHasher as _, Hash, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};

@@ -211,7 +211,11 @@ fn a_limit_goes_on_in_the_process_that_takes_over() {
         there.state.import(&here.state.export());
         assert_eq!(passing(&new, &there, Some("alice"), "192.0.2.1", 9), 2);
         there.clock().advance(Duration::from_secs(10));
-        assert_eq!(passing(&new, &there, Some("alice"), "192.0.2.1", 9), 1, "five seconds were over");
+        assert_eq!(
+            passing(&new, &there, Some("alice"), "192.0.2.1", 9),
+            1,
+            "five seconds were over"
+        );
     }
     for bytes in [&b""[..], b"short", &[7; 24], &[7; 47]] {
         let world = World::default();
