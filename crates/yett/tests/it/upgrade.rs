@@ -116,7 +116,7 @@ fn limits_and_the_state_folder_move() {
     let _heir = upgrade(&yett, yett.pid());
     assert!(yett.ended().success());
     assert_eq!([ask(), ask(), ask()], [200, 200, 429]);
-    let folder = yett.path("").parent().unwrap().to_owned();
+    let folder = yett.path("yett.yaml").parent().unwrap().to_owned();
     let other = format!("{TOP}{PUBLIC}apis: {{}}\nstate_dir: state\n");
     std::fs::write(folder.join("other.yaml"), other).unwrap();
     let other = run(&folder, &["run", "other.yaml"]);
