@@ -161,11 +161,7 @@ impl Process {
         if let Some(heir) = &mut heir {
             still.state.import(&heir.prepared().map_err(Stop::Failed)?);
         }
-        for (part, bound) in bound {
-            let address =
-                workers.open(&part.name, bound).map_err(failed("cannot serve a listener"))?;
-            told_listener(&part, address);
-        }
+        open(&mut workers, bound).map_err(failed("cannot serve a listener"))?;
         board.serving(workers.addresses());
         let admin = admin.map(|socket| serve_admin(socket, &board, &background));
         let admin = admin.transpose().map_err(failed("cannot serve operators"))?;
@@ -366,11 +362,8 @@ impl Process {
         self.drain = config.drain.timeout.map_or(DRAIN, |limit| limit.0);
         self.still.directory.replace(compiled.credentials);
         self.gateway.swap(compiled.snapshot);
-        for (part, bound) in bound {
-            let opened = self.workers.open(&part.name, bound);
-            let failed = |error| format!("cannot serve listener `{}`: {error}", part.name);
-            told_listener(&part, opened.map_err(failed)?);
-        }
+        open(&mut self.workers, bound)
+            .map_err(|error| format!("cannot serve a listener: {error}"))?;
         let names: Vec<Arc<str>> = parts.iter().map(|part| Arc::clone(&part.name)).collect();
         self.workers.keep_only(&names);
         self.board.serving(self.workers.addresses());
@@ -465,6 +458,14 @@ fn bind(
         all.push((Arc::clone(part), bound));
     }
     Ok(all)
+}
+
+/// Serves on what was bound.
+fn open(workers: &mut Workers, bound: Vec<(Arc<ListenerPart>, Bound)>) -> std::io::Result<()> {
+    for (part, bound) in bound {
+        told_listener(&part, workers.open(&part.name, bound)?);
+    }
+    Ok(())
 }
 
 fn told_listener(part: &ListenerPart, address: SocketAddr) {
