@@ -180,3 +180,5 @@ pub const GRPC_TIMEOUT_MAX_S: u64 = 30 * 24 * 3_600;
 pub const COMPRESSIONS_MAX: usize = 1_024;
 /// Bytes that are compressed in one go.
 pub const COMPRESS_PIECE_BYTES: usize = 8 << 10;
+/// Bytes a file of the access log must be allowed before it is moved away: several batches of lines.
+pub const LOG_FILE_BYTES_MIN: u64 = 1 << 20;

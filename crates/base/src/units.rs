@@ -22,6 +22,10 @@ pub struct Rate {
     pub period: Duration,
 }
 
+/// A share of a whole: `10%`, `0.5%`, `all`, `none`. In millionths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Share(u32);
+
 const PERIODS: &[(&str, u64)] = &[
     ("ms", 1),
     ("s", 1_000),
@@ -112,6 +116,55 @@ impl Rate {
     }
 }
 
+impl Share {
+    /// All of it.
+    pub const ALL: Self = Self(MILLION);
+    /// Nothing of it.
+    pub const NONE: Self = Self(0);
+
+    /// Reads a share. Without `%` a number is refused, since `1` could be one in a hundred or all.
+    ///
+    /// # Errors
+    /// A sentence that says what is expected.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let wrong = || format!("`{text}` is not a share such as `10%`, `0.5%`, `all` or `none`");
+        let number = match text.trim() {
+            "all" => return Ok(Self::ALL),
+            "none" => return Ok(Self::NONE),
+            text => text.strip_suffix('%').ok_or_else(wrong)?.trim_end(),
+        };
+        let (whole, part) = number.split_once('.').unwrap_or((number, "0"));
+        let is_number = |digits: &str, max| {
+            (1..=max).contains(&digits.len()) && digits.bytes().all(|digit| digit.is_ascii_digit())
+        };
+        if !is_number(whole, 3) || !is_number(part, 4) {
+            return Err(wrong());
+        }
+        let whole: u32 = whole.parse().map_err(|_| wrong())?;
+        let part: u32 = format!("{part:0<4}").parse().map_err(|_| wrong())?;
+        let millionths = whole * (MILLION / 100) + part;
+        if millionths > MILLION {
+            return Err(format!("`{text}` is more than all of it"));
+        }
+        Ok(Self(millionths))
+    }
+
+    /// From 0 to 1.
+    #[must_use]
+    pub fn fraction(self) -> f64 {
+        f64::from(self.0) / f64::from(MILLION)
+    }
+
+    /// Whether a number drawn at random from all of `u64` belongs to this share. One that belongs to a
+    /// share belongs to every larger one.
+    #[must_use]
+    pub fn takes(self, drawn: u64) -> bool {
+        self == Self::ALL || drawn < u64::from(self.0) * (u64::MAX / u64::from(MILLION))
+    }
+}
+
+const MILLION: u32 = 1_000_000;
+
 /// `12min rest` → 12, `min`, ` rest`.
 fn number_and_unit(text: &str) -> Option<(u64, &str, &str)> {
     let digits = text.find(|c: char| !c.is_ascii_digit())?;
@@ -164,6 +217,16 @@ impl fmt::Display for Rate {
     }
 }
 
+impl fmt::Display for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (whole, part) = (self.0 / (MILLION / 100), self.0 % (MILLION / 100));
+        match part {
+            0 => write!(f, "{whole}%"),
+            _ => write!(f, "{whole}.{}%", format!("{part:04}").trim_end_matches('0')),
+        }
+    }
+}
+
 /// Deserialization from text (and plain numbers where the parser takes them), and the schema.
 macro_rules! word {
     ($type:ident, $expecting:literal, $pattern:literal) => {
@@ -209,10 +272,15 @@ macro_rules! word {
 word!(Period, "a duration such as `250ms`, `30s`, `5min` or `1h`", "^([0-9]+ ?[a-z]+ ?)+$");
 word!(Size, "a size such as `64KiB`, `10MiB` or `1GiB`", "^[0-9]+ ?([kKMG]i?)?B?$");
 word!(Rate, "a rate such as `100/min`, `5/s` or `10/30s`", "^[0-9]+ ?/ ?[0-9]* ?[a-z]+$");
+word!(
+    Share,
+    "a share such as `10%`, `0.5%`, `all` or `none`",
+    "^(all|none|[0-9]{1,3}(\\.[0-9]{1,4})? ?%)$"
+);
 
 #[cfg(test)]
 mod tests {
-    use super::{Period, Rate, Size};
+    use super::{Period, Rate, Share, Size};
 
     fn period(text: &str) -> String {
         Period::parse(text).map_or_else(|e| e, |p| format!("{}ms = {p}", p.0.as_millis()))
@@ -247,5 +315,30 @@ mod tests {
         assert!(Rate::parse("0/min").unwrap_err().contains("allows nothing"));
         assert!(Rate::parse("100").is_err());
         assert!(Rate::parse("100/fortnight").is_err());
+    }
+
+    #[test]
+    fn shares() {
+        for (text, shown) in [
+            ("all", "100%"),
+            ("none", "0%"),
+            ("10%", "10%"),
+            ("0.5 %", "0.5%"),
+            ("100.0%", "100%"),
+            ("0.0001%", "0.0001%"),
+        ] {
+            assert_eq!(Share::parse(text).unwrap().to_string(), shown, "{text}");
+        }
+        for wrong in ["", "%", "10", "0.1", "-1%", "1.%", ".5%", "1e1%", "0.00001%", "1000%"] {
+            assert!(Share::parse(wrong).unwrap_err().contains("is not a share"), "{wrong}");
+        }
+        assert!(Share::parse("101%").unwrap_err().contains("more than all"));
+    }
+
+    #[test]
+    fn a_share_takes_its_part_of_all_numbers() {
+        let tenth = Share::parse("10%").unwrap();
+        assert!(tenth.takes(0) && tenth.takes(u64::MAX / 11) && !tenth.takes(u64::MAX / 9));
+        assert!(Share::ALL.takes(u64::MAX) && !Share::NONE.takes(0));
     }
 }

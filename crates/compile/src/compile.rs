@@ -1,12 +1,13 @@
 //! The whole, top to bottom.
 
 use crate::inputs::{Inputs, SecretsAt};
-use crate::{consumers, egress, routes, tls, upstreams};
+use crate::{access_log, consumers, egress, observe, routes, tls, upstreams};
 use base::{Placed, Report, Text};
 use model::Config;
 use model::listener::{DoubleSlash, EncodedSlash};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use telemetry::AccessSettings;
 use traffic::Outbound;
 use traffic::canonical::{self, PathRules};
 use traffic::directory::{Credential, CredentialHash};
@@ -23,6 +24,8 @@ pub struct Compiled {
     pub admin: Option<SocketAddr>,
     /// The way out for the program's own requests, as the config says.
     pub outbound: Arc<dyn Outbound>,
+    /// How the access log is written.
+    pub access_log: AccessSettings,
     /// All problems.
     pub report: Report,
 }
@@ -55,12 +58,14 @@ pub fn compile(config: &Config, inputs: Inputs<'_>) -> Compiled {
         }));
     }
     let admin = admin(config, inputs, &mut report);
+    let access_log = access_log::compile(config, &mut report);
+    let observe = observe::compile(config, &access_log);
     report.sort();
     let routes = routes.into_iter().map(|placed| placed.rule.route).collect();
     let upstreams = upstreams.into_values().flatten().collect();
     let revision = Arc::clone(inputs.revision);
-    let snapshot = Snapshot { revision, listeners, routes, upstreams };
-    Compiled { snapshot, credentials, admin, outbound, report }
+    let snapshot = Snapshot { revision, listeners, routes, upstreams, observe };
+    Compiled { snapshot, credentials, admin, outbound, access_log, report }
 }
 
 /// Where operators are served.

@@ -23,6 +23,10 @@ mod chains;
 mod routes;
 /// Upstreams that are only looked at.
 mod inert;
+/// The access log.
+mod access_log;
+/// What is written down of a request besides.
+mod observe;
 /// Which route a request takes, and what happens to it there.
 pub mod explain;
 

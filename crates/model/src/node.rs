@@ -1,9 +1,10 @@
 //! How the program itself runs: admin listener, access log, draining.
 
-use base::units::Period;
+use base::decode::short_or_long;
+use base::units::{Period, Share, Size};
 use base::{Placed, Text};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 /// Port of the admin listener on loopback, unless said otherwise.
 pub const ADMIN_PORT: u16 = 9901;
@@ -20,26 +21,80 @@ pub struct Admin {
     pub off: bool,
 }
 
-/// Where one line per request goes.
+/// The access log: one line per request.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AccessLog {
-    /// How a line is written.
-    #[serde(default)]
-    pub format: LogFormat,
+    /// How a line is written: `json` (one object per line, unless said otherwise), `text` (for people), or a
+    /// template with fields in braces: `'{client} {method} {path} {status} {duration_ms}ms'`. The fields are
+    /// those of `json`, and `{request.header.NAME}`, `{response.header.NAME}`, `{timings.guard_us}`.
+    pub format: Option<Placed<String>>,
     /// `stdout`, `stderr`, `off`, or a file relative to the config file.
     pub to: Option<Placed<String>>,
+    /// Which requests get a line; all unless said otherwise. Metrics count every request.
+    #[serde(default)]
+    pub sample: LogSample,
+    /// Move the file away when it is full, if nobody else does.
+    pub rotate: Option<LogRotation>,
+    /// Measure the stages of every request, and write it down as `timings`.
+    #[serde(default)]
+    pub timings: bool,
 }
 
-/// How an access line is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum LogFormat {
-    /// One JSON object per line.
-    #[default]
-    Json,
-    /// For people: the main fields in one line of text.
-    Text,
+/// Which requests get a line: a share of those that went well, or `{ success, errors, slower_than }`.
+#[derive(Clone, Debug, Default)]
+pub struct LogSample(pub LogSampleLong);
+
+/// Which requests get a line, in full.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LogSampleLong {
+    /// The share of requests that went well: a status below 400, and the answer sent whole.
+    pub success: Option<Share>,
+    /// The share of all others.
+    pub errors: Option<Share>,
+    /// Requests that took at least so long get a line in any case.
+    pub slower_than: Option<Period>,
+}
+
+impl<'de> Deserialize<'de> for LogSample {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        short_or_long::<D, LogSampleLong, Self>(
+            deserializer,
+            "a share such as `10%`, or `{ success: 10%, errors: all, slower_than: 1s }`",
+            |text| {
+                let success = Some(Share::parse(text)?);
+                Ok(Self(LogSampleLong { success, ..LogSampleLong::default() }))
+            },
+        )
+    }
+}
+
+impl From<LogSampleLong> for LogSample {
+    fn from(long: LogSampleLong) -> Self {
+        Self(long)
+    }
+}
+
+impl JsonSchema for LogSample {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "LogSample".into()
+    }
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let short = generator.subschema_for::<Share>();
+        let long = generator.subschema_for::<LogSampleLong>();
+        schemars::json_schema!({ "oneOf": [short, long] })
+    }
+}
+
+/// When a log file is moved away.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LogRotation {
+    /// A file that would become larger is moved to `NAME.1`, which was moved to `NAME.2` before, and so on.
+    pub size: Placed<Size>,
+    /// How many old files are kept; 5 unless said otherwise.
+    pub keep: Option<u8>,
 }
 
 /// How the program ends.

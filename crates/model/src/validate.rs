@@ -1,7 +1,10 @@
 //! What can be said about a config without knowing policies, and without input or output.
 
+use crate::node::LogRotation;
 use crate::{Config, Map};
+use base::caps::LOG_FILE_BYTES_MIN;
 use base::report::did_you_mean;
+use base::units::Size;
 use base::{Placed, Report};
 
 mod api;
@@ -59,6 +62,27 @@ fn node(config: &Config, report: &mut Report) {
             .error("invalid_value", &to.place, "the access log has no destination")
             .at("/access_log/to")
             .help("write `stdout`, `stderr`, `off` or the name of a file");
+    }
+    if let Some(rotate) = &config.access_log.rotate {
+        rotation(rotate, config, report);
+    }
+}
+
+/// Only a file of our own can be moved away.
+fn rotation(rotate: &LogRotation, config: &Config, report: &mut Report) {
+    let to = config.access_log.to.as_ref().map_or("stdout", |to| to.value.as_str());
+    if matches!(to, "stdout" | "stderr" | "off") {
+        report
+            .error("invalid_value", &rotate.size.place, format!("`{to}` cannot be moved away"))
+            .at("/access_log/rotate")
+            .help("name a file: `to: /var/log/yett/access.log`, or leave `rotate` out");
+    }
+    if rotate.size.value.0 < LOG_FILE_BYTES_MIN {
+        let message = format!("`{}` is too little for a file", rotate.size.value);
+        report
+            .error("invalid_value", &rotate.size.place, message)
+            .at("/access_log/rotate/size")
+            .help(format!("allow at least {}", Size(LOG_FILE_BYTES_MIN)));
     }
 }
 

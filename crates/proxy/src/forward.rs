@@ -3,7 +3,7 @@
 //! (RFC 9110, 9.2.2) and its body can be sent once more.
 
 use crate::gateway::Worker;
-use crate::{admit, grpc};
+use crate::{admit, grpc, observe};
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HOST, HeaderName};
 use http::{HeaderMap, HeaderValue};
@@ -49,11 +49,13 @@ pub async fn send(worker: &Arc<Worker>, exchange: &mut Exchange) -> Result<Respo
     watch_body(exchange);
     let began = worker.gateway.clock.now();
     let answer = match time_left(worker, exchange) {
-        None => attempts(&*upstream, exchange).await,
-        Some(left) => match tokio::time::timeout(left, attempts(&*upstream, exchange)).await {
-            Ok(answer) => answer,
-            Err(_) => Err(Fault::new(Stage::Forward, FaultCode::TotalTimeout)),
-        },
+        None => attempts(worker, &*upstream, exchange).await,
+        Some(left) => {
+            match tokio::time::timeout(left, attempts(worker, &*upstream, exchange)).await {
+                Ok(answer) => answer,
+                Err(_) => Err(Fault::new(Stage::Forward, FaultCode::TotalTimeout)),
+            }
+        }
     };
     let now = worker.gateway.clock.now();
     exchange.record.upstream_duration = now.saturating_duration_since(began);
@@ -79,7 +81,11 @@ pub(crate) fn time_left(worker: &Worker, exchange: &Exchange) -> Option<Duration
     Some(total.saturating_sub(spent))
 }
 
-async fn attempts(upstream: &dyn Upstream, exchange: &mut Exchange) -> Result<Response, Fault> {
+async fn attempts(
+    worker: &Worker,
+    upstream: &dyn Upstream,
+    exchange: &mut Exchange,
+) -> Result<Response, Fault> {
     let mut body = std::mem::take(&mut exchange.body);
     loop {
         run_policies(exchange).await?;
@@ -88,13 +94,17 @@ async fn attempts(upstream: &dyn Upstream, exchange: &mut Exchange) -> Result<Re
         exchange.attempts.tried.push(picked.index);
         exchange.record.target = Some(Arc::clone(&picked.address));
         let again = exchange.request.method.is_idempotent().then(|| body.copy()).flatten();
+        let connected = observe::attempt(worker, exchange);
         let request = outgoing(exchange, body);
         let call = Call {
             worker: exchange.worker,
             timeouts: exchange.timeouts,
             interim: exchange.interim.clone(),
+            connected,
         };
-        let failed = match picked.target.send(call, request).await {
+        let outcome = picked.target.send(call, request).await;
+        observe::attempted(worker, exchange, &outcome);
+        let failed = match outcome {
             Ok(mut response) => {
                 admit::strip_hop_by_hop(&mut response.headers);
                 return Ok(response);

@@ -17,6 +17,8 @@ pub mod route;
 pub mod guard;
 /// Stage five: ask an upstream.
 pub mod forward;
+/// When the stages of a request ended.
+mod observe;
 /// Stage six: run the response phase of the chain.
 pub mod reply;
 /// Stage seven: write down what happened.

@@ -1,7 +1,7 @@
 //! Stage seven: write down what happened, once, after the last byte: hooks, metrics, access line.
 
 use crate::gateway::Worker;
-use crate::{forward, grpc};
+use crate::{forward, grpc, observe};
 use bytes::Bytes;
 use http::Version;
 use http_body::{Body as HttpBody, Frame, SizeHint};
@@ -15,11 +15,11 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use telemetry::access::AccessLine;
 use tokio::time::Sleep;
-use traffic::Body;
 use traffic::body::{BodyError, Duplex};
 use traffic::exchange::Exchange;
 use traffic::fault::FaultCode;
 use traffic::grpc::Status;
+use traffic::{Body, Stage};
 
 /// Status written down when the client left before there was an answer.
 const CLIENT_LEFT: u16 = 499;
@@ -86,11 +86,17 @@ fn write(worker: &Worker, exchange: &mut Exchange) {
         route.metrics.in_flight().add(worker.index, -1);
     }
     let gateway = &worker.gateway;
-    let duration = gateway.clock.now().saturating_duration_since(exchange.arrived);
+    let now = gateway.clock.now();
+    let duration = now.saturating_duration_since(exchange.arrived);
+    if let Some(marks) = &mut exchange.record.marks {
+        marks.end(Stage::Record, now);
+    }
     let bytes_in = exchange.record.bytes_in.as_ref().map_or(0, |n| n.load(Ordering::Relaxed));
     let metrics = route.as_ref().map_or(&gateway.unmatched, |route| &route.metrics);
     let rpc_status = grpc::ended(exchange);
+    let exchange = &*exchange;
     let record = &exchange.record;
+    let timed = record.marks.as_ref().filter(|marks| marks.observe.is_timed);
     metrics.record(worker.index, record.status, duration, bytes_in, record.bytes_out);
     if let Some(status) = rpc_status {
         metrics.record_rpc(worker.index, status.number());
@@ -126,6 +132,8 @@ fn write(worker: &Worker, exchange: &mut Exchange) {
             upstream_duration: record.upstream_duration,
             user_agent: exchange.request.header("user-agent").unwrap_or(""),
             complete: record.complete,
+            stages: timed.map(|marks| marks.times(exchange.arrived)),
+            headers: &observe::Shown(exchange),
         });
     });
 }

@@ -5,6 +5,7 @@ use crate::date;
 use crate::forward::{self, REQUEST_ID};
 use crate::gateway::Worker;
 use crate::grpc;
+use crate::observe;
 use crate::record::{Recorded, Underway};
 use http::header::{CONNECTION, CONTENT_TYPE, DATE};
 use http::{HeaderValue, Method, StatusCode, Version};
@@ -29,6 +30,7 @@ pub async fn finish(worker: &Arc<Worker>, mut underway: Underway, answer: Respon
     underway.body = Body::empty();
     answer.headers.insert(REQUEST_ID, underway.id.header());
     underway.record.status = answer.status.as_u16();
+    observe::replied(worker, &mut underway, &answer);
     let is_bodiless = underway.request.method == Method::HEAD
         || matches!(answer.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     // A call of gRPC keeps its own time, to end with a status.

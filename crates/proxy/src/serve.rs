@@ -4,10 +4,10 @@
 use crate::admit::Arrival;
 use crate::gateway::Worker;
 use crate::record::Underway;
-use crate::{admit, forward, grpc, guard, reply, route};
+use crate::{admit, forward, grpc, guard, observe, reply, route};
 use std::sync::Arc;
 use traffic::exchange::{Connection, Exchange};
-use traffic::{Fault, Flow, Response};
+use traffic::{Fault, Flow, Response, Stage};
 
 /// Serves one request. The answer's body runs `record` when its last byte was handed over.
 pub fn serve(
@@ -28,7 +28,10 @@ async fn answer(
 ) -> Response {
     let answer = match ask(&worker, &mut underway, refused).await {
         Ok(response) => response,
-        Err(fault) => reply::to_fault(&worker, &mut underway, fault),
+        Err(fault) => {
+            observe::end(&worker, &mut underway, fault.at);
+            reply::to_fault(&worker, &mut underway, fault)
+        }
     };
     reply::finish(&worker, underway, answer).await
 }
@@ -40,11 +43,18 @@ async fn ask(
     refused: Option<Box<Fault>>,
 ) -> Result<Response, Fault> {
     let snapshot = worker.gateway.snapshot.load_full();
+    observe::begin(&snapshot.observe, exchange);
     let listener = admit::check(&snapshot, exchange, refused)?;
+    observe::end(worker, exchange, Stage::Admit);
     route::find(listener, exchange)?;
+    observe::end(worker, exchange, Stage::Route);
     drop(snapshot);
-    if let Flow::Answer(response) = guard::run(exchange).await? {
+    let flow = guard::run(exchange).await?;
+    observe::end(worker, exchange, Stage::Guard);
+    if let Flow::Answer(response) = flow {
         return Ok(grpc::suit(exchange, *response));
     }
-    forward::send(worker, exchange).await
+    let answer = forward::send(worker, exchange).await?;
+    observe::end(worker, exchange, Stage::Forward);
+    Ok(answer)
 }

@@ -3,50 +3,34 @@
 //! A worker writes lines into a buffer of its own ([`AccessWriter::write`]), hands the buffer over when
 //! it is full or at [`AccessWriter::flush`], and never waits: where the queue to the one writing thread
 //! is full, the lines are dropped and counted. Buffers come back and are used again.
+//!
+//! Which requests get a line is drawn here as well ([`Sample`]); metrics count all of them.
 
-mod escape;
+mod settings;
+mod template;
 mod line;
+mod escape;
 mod sink;
+mod rotation;
 mod stamp;
+
+pub use settings::{AccessFormat, AccessSettings, AccessTarget, Rotation, Sample};
+pub use template::{Template, TemplateError};
 
 use crate::metrics::Metrics;
 use base::{Clock, caps};
 use sink::{Change, Drain, Failures, Sink};
 use stamp::Stamp;
 use std::collections::VecDeque;
+use std::fmt;
 use std::io;
 use std::mem;
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
-
-/// How a line is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum AccessFormat {
-    /// One JSON object per line.
-    #[default]
-    Json,
-    /// For people: the main fields in one line of text.
-    Text,
-}
-
-/// Where the lines go.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum AccessTarget {
-    /// Standard output.
-    #[default]
-    Stdout,
-    /// Standard error.
-    Stderr,
-    /// A file, appended to, and created with mode 0640 less the process's umask.
-    File(PathBuf),
-    /// Nowhere: no line is even formatted.
-    Off,
-}
 
 /// What is said of one request. Texts may come from the client as they are: they are escaped, and cut at
 /// [`caps::LOG_FIELD_BYTES_MAX`]. Empty texts are left out.
@@ -105,6 +89,69 @@ pub struct AccessLine<'a> {
     pub user_agent: &'a str,
     /// Whether the whole answer was sent; not so if the client left, or the answer was cut.
     pub complete: bool,
+    /// What each stage took, where that was measured.
+    pub stages: Option<StageTimes>,
+    /// The headers that a template may ask for.
+    pub headers: &'a dyn Headers,
+}
+
+/// Headers of a request and of its answer, by their names in lower case.
+pub trait Headers: fmt::Debug {
+    /// The first value of a header of the request.
+    fn request(&self, name: &str) -> Option<&[u8]>;
+    /// The first value of a header of the answer.
+    fn answer(&self, name: &str) -> Option<&[u8]>;
+}
+
+/// No headers at all.
+#[derive(Clone, Copy, Debug)]
+pub struct NoHeaders;
+
+impl Headers for NoHeaders {
+    fn request(&self, _: &str) -> Option<&[u8]> {
+        None
+    }
+    fn answer(&self, _: &str) -> Option<&[u8]> {
+        None
+    }
+}
+
+/// What the stages of one request took. A stage it did not come to has none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StageTimes {
+    /// Reading and refusing what must not pass.
+    pub admit: Option<Duration>,
+    /// Finding the route.
+    pub route: Option<Duration>,
+    /// The policies of the request.
+    pub guard: Option<Duration>,
+    /// All attempts, until the head of the answer.
+    pub forward: Option<Duration>,
+    /// Of the last attempt: until there was a connection; none if an open one was used.
+    pub connect: Option<Duration>,
+    /// Of the last attempt: until the head of the answer.
+    pub first_byte: Option<Duration>,
+    /// The policies of the answer.
+    pub reply: Option<Duration>,
+    /// Handing the answer to the client, its last byte included.
+    pub send: Option<Duration>,
+}
+
+impl StageTimes {
+    /// Names and values in the order in which they happen.
+    #[must_use]
+    pub fn named(&self) -> [(&'static str, Option<Duration>); 8] {
+        [
+            ("admit", self.admit),
+            ("route", self.route),
+            ("guard", self.guard),
+            ("forward", self.forward),
+            ("connect", self.connect),
+            ("first_byte", self.first_byte),
+            ("reply", self.reply),
+            ("send", self.send),
+        ]
+    }
 }
 
 /// The access log of a process. Clones are the same log.
@@ -125,19 +172,40 @@ struct DrainThread {
 /// What the log, its workers and its thread share.
 #[derive(Debug)]
 struct Control {
-    /// The lowest two bits say how to write ([`OFF`], [`JSON`], [`TEXT`]), the others count changes:
-    /// a batch written under another setting than the sink's tells the thread to change first.
+    /// Counts changes: a batch written under another setting than the sink's tells the thread to
+    /// change first.
     setting: AtomicU32,
-    /// Changes the thread has not made yet, each with the setting from which on it holds.
-    pending: Mutex<VecDeque<(u32, Change)>>,
+    announced: Mutex<Announced>,
     closing: AtomicBool,
     metrics: Arc<Metrics>,
 }
 
-const OFF: u32 = 0;
-const JSON: u32 = 1;
-const TEXT: u32 = 2;
-const HOW: u32 = 0b11;
+/// What was announced last, and what the thread has not made of it yet.
+#[derive(Debug)]
+struct Announced {
+    style: Arc<Style>,
+    /// Each with the setting from which on it holds.
+    pending: VecDeque<(u32, Change)>,
+}
+
+/// How lines are written, and which.
+#[derive(Debug)]
+struct Style {
+    format: AccessFormat,
+    sample: Sample,
+    /// No line is written at all.
+    is_off: bool,
+}
+
+impl Style {
+    fn of(settings: &AccessSettings) -> Arc<Self> {
+        Arc::new(Self {
+            format: settings.format.clone(),
+            sample: settings.sample.clone(),
+            is_off: settings.target == AccessTarget::Off,
+        })
+    }
+}
 
 /// Changes that wait for a thread stuck in a target.
 const PENDING_MAX: usize = 8;
@@ -159,12 +227,15 @@ struct Batch {
 }
 
 impl Control {
-    /// A change under a new setting; what `how` does not say stays. Beyond [`PENDING_MAX`], where the
+    /// A change under a new setting; where no style is given it stays. Beyond [`PENDING_MAX`], where the
     /// thread is stuck in a target, the last change takes the place of the one before.
-    fn announce(&self, how: Option<u32>, change: Change) {
-        let mut pending = self.pending();
-        let old = self.setting.load(Ordering::Acquire);
-        let setting = (old & !HOW).wrapping_add(HOW + 1) | how.unwrap_or(old & HOW);
+    fn announce(&self, style: Option<Arc<Style>>, change: Change) {
+        let mut announced = self.announced();
+        let setting = self.setting.load(Ordering::Acquire).wrapping_add(1);
+        if let Some(style) = style {
+            announced.style = style;
+        }
+        let pending = &mut announced.pending;
         let replaced = if pending.len() < PENDING_MAX { None } else { pending.pop_back() };
         let change = match (replaced, change) {
             (Some((_, before)), Change::Reopen) => before,
@@ -174,8 +245,14 @@ impl Control {
         self.setting.store(setting, Ordering::Release);
     }
 
-    fn pending(&self) -> MutexGuard<'_, VecDeque<(u32, Change)>> {
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    fn announced(&self) -> MutexGuard<'_, Announced> {
+        self.announced.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The setting now, and the style that goes with it.
+    fn current(&self) -> (u32, Arc<Style>) {
+        let announced = self.announced();
+        (self.setting.load(Ordering::Acquire), Arc::clone(&announced.style))
     }
 }
 
@@ -185,23 +262,27 @@ impl AccessLog {
     ///
     /// # Errors
     /// When the target cannot be opened or the thread not be started.
-    pub fn open(
-        format: AccessFormat,
-        target: AccessTarget,
-        metrics: Arc<Metrics>,
-    ) -> io::Result<Self> {
-        let setting = how(format, &target);
-        let sink = Sink::open(target)?;
+    pub fn open(settings: AccessSettings, metrics: Arc<Metrics>) -> io::Result<Self> {
+        let style = Style::of(&settings);
+        let sink = Sink::open(settings.target, settings.rotation)?;
+        let setting = 0;
         let control = Arc::new(Control {
             setting: AtomicU32::new(setting),
-            pending: Mutex::default(),
+            announced: Mutex::new(Announced { style, pending: VecDeque::new() }),
             closing: AtomicBool::new(false),
             metrics,
         });
         let (queue, receiver) = sync_channel(caps::LOG_QUEUE_BUFFERS);
         let failures = Failures::new(Clock::System);
-        let drain =
-            Drain { sink, control: Arc::clone(&control), queue: receiver, setting, failures };
+        let detours = Failures::new(Clock::System);
+        let drain = Drain {
+            sink,
+            control: Arc::clone(&control),
+            queue: receiver,
+            setting,
+            failures,
+            detours,
+        };
         let (alive, ended) = sync_channel(1);
         let handle =
             std::thread::Builder::new().name("yett-access-log".to_owned()).spawn(move || {
@@ -218,8 +299,8 @@ impl AccessLog {
         AccessWriter::new(Arc::clone(&self.control), self.queue.clone())
     }
 
-    /// Opens the file anew, after something moved it away. What was handed over before still goes to
-    /// the old file. Does nothing for other targets.
+    /// Opens the file anew, after something moved it away; that it was moved is noticed at the next lines
+    /// anyway. Does nothing for other targets.
     pub fn reopen(&self) {
         self.announce(None, Change::Reopen);
     }
@@ -229,10 +310,10 @@ impl AccessLog {
     ///
     /// # Errors
     /// When the new target cannot be opened; everything stays as it was.
-    pub fn reconfigure(&self, format: AccessFormat, target: AccessTarget) -> io::Result<()> {
-        let how = how(format, &target);
-        let sink = Sink::open(target)?;
-        self.announce(Some(how), Change::To(sink));
+    pub fn reconfigure(&self, settings: AccessSettings) -> io::Result<()> {
+        let style = Style::of(&settings);
+        let sink = Sink::open(settings.target, settings.rotation)?;
+        self.announce(Some(style), Change::To(sink));
         Ok(())
     }
 
@@ -254,8 +335,8 @@ impl AccessLog {
         }
     }
 
-    fn announce(&self, how: Option<u32>, change: Change) {
-        self.control.announce(how, change);
+    fn announce(&self, style: Option<Arc<Style>>, change: Change) {
+        self.control.announce(style, change);
         self.wake();
     }
 
@@ -267,14 +348,6 @@ impl AccessLog {
     }
 }
 
-fn how(format: AccessFormat, target: &AccessTarget) -> u32 {
-    match (target, format) {
-        (AccessTarget::Off, _) => OFF,
-        (_, AccessFormat::Json) => JSON,
-        (_, AccessFormat::Text) => TEXT,
-    }
-}
-
 /// One worker's end of the access log. What is not flushed is handed over when it is dropped.
 #[derive(Debug)]
 pub struct AccessWriter {
@@ -283,6 +356,7 @@ pub struct AccessWriter {
     buffer: Vec<u8>,
     lines: u64,
     setting: u32,
+    style: Arc<Style>,
     stamp: Stamp,
     home: SyncSender<Vec<u8>>,
     spare: Receiver<Vec<u8>>,
@@ -291,26 +365,30 @@ pub struct AccessWriter {
 impl AccessWriter {
     fn new(control: Arc<Control>, queue: SyncSender<Message>) -> Self {
         let (home, spare) = sync_channel(caps::LOG_SPARE_BUFFERS);
-        let setting = control.setting.load(Ordering::Acquire);
+        let (setting, style) = control.current();
         let (buffer, stamp) = (Vec::new(), Stamp::new());
-        Self { control, queue, buffer, lines: 0, setting, stamp, home, spare }
+        Self { control, queue, buffer, lines: 0, setting, style, stamp, home, spare }
     }
 
     /// Formats a line into the worker's buffer, and hands the buffer over once it holds
     /// [`caps::LOG_BUFFER_BYTES`]. Never waits.
     pub fn write(&mut self, line: &AccessLine<'_>) {
-        let setting = self.control.setting.load(Ordering::Acquire);
-        if setting != self.setting {
+        if self.control.setting.load(Ordering::Acquire) != self.setting {
             self.flush();
-            self.setting = setting;
+            (self.setting, self.style) = self.control.current();
         }
-        if setting & HOW == OFF {
+        if self.style.is_off {
             return;
         }
-        self.take_buffer();
-        match setting & HOW {
-            TEXT => line::text(&mut self.buffer, &mut self.stamp, line),
-            _ => line::json(&mut self.buffer, &mut self.stamp, line),
+        let Some(rate) = self.style.sample.draw(line) else { return };
+        if self.buffer.capacity() == 0 {
+            self.buffer = self.take_buffer();
+        }
+        let (out, stamp) = (&mut self.buffer, &mut self.stamp);
+        match &self.style.format {
+            AccessFormat::Json => line::json(out, stamp, line, rate),
+            AccessFormat::Text => line::text(out, stamp, line, rate),
+            AccessFormat::Template(template) => template.write(out, stamp, line, rate),
         }
         self.lines += 1;
         if self.buffer.len() >= caps::LOG_BUFFER_BYTES {
@@ -344,11 +422,9 @@ impl AccessWriter {
 
     /// After a buffer was handed over: one that came back, or a new one with room for the line that
     /// fills it up.
-    fn take_buffer(&mut self) {
-        if self.buffer.capacity() == 0 {
-            let new = || Vec::with_capacity(caps::LOG_BUFFER_BYTES + caps::LOG_BUFFER_BYTES / 8);
-            self.buffer = self.spare.try_recv().unwrap_or_else(|_| new());
-        }
+    fn take_buffer(&self) -> Vec<u8> {
+        let new = || Vec::with_capacity(caps::LOG_BUFFER_BYTES + caps::LOG_BUFFER_BYTES / 8);
+        self.spare.try_recv().unwrap_or_else(|_| new())
     }
 
     /// Whether there is nothing to flush.

@@ -17,7 +17,7 @@ pub mod access;
 /// What the program says about its own running, for its operator.
 pub mod diagnostics;
 
-pub use access::{AccessFormat, AccessLine, AccessLog, AccessTarget, AccessWriter};
+pub use access::{AccessFormat, AccessLine, AccessLog, AccessSettings, AccessTarget, AccessWriter};
 pub use diagnostics::Diagnostics;
 pub use metrics::{
     ApiMetrics, ListenerMetrics, Metrics, Refusal, RouteMetrics, TargetMetrics, UpstreamMetrics,

@@ -16,7 +16,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use telemetry::{AccessFormat, AccessLog, AccessTarget, Metrics};
+use telemetry::{AccessFormat, AccessLog, AccessSettings, AccessTarget, Metrics};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, DuplexStream};
 use tokio::sync::mpsc;
 use tokio_rustls::client::TlsStream;
@@ -48,6 +48,8 @@ pub struct TestGateway {
     pub directory: Arc<Directory>,
     /// State that outlives reloads.
     pub state: Arc<State>,
+    /// How its config wants the access log to be; nothing is written unless the test says so.
+    pub access_log: AccessSettings,
     worker: Arc<Worker>,
     world: World,
     trigger: Trigger,
@@ -87,12 +89,28 @@ impl TestGateway {
         let compiled =
             compile_within(surroundings, &world, &directory).expect("the config is fine");
         directory.replace(compiled.credentials);
-        let log = AccessLog::open(AccessFormat::Json, AccessTarget::Off, Arc::clone(&metrics))
-            .expect("no file is opened");
+        let log = AccessLog::open(
+            AccessSettings::new(AccessFormat::Json, AccessTarget::Off),
+            Arc::clone(&metrics),
+        )
+        .expect("no file is opened");
+        let access_log = compiled.access_log;
         let gateway = Gateway::new(compiled.snapshot, clock.clone(), Arc::clone(&metrics), log);
         let worker = Worker::new(Arc::clone(&gateway), 0);
         let (trigger, signal) = shutdown::channel();
-        Self { gateway, backends, clock, metrics, directory, state, worker, world, trigger, signal }
+        Self {
+            gateway,
+            backends,
+            clock,
+            metrics,
+            directory,
+            state,
+            access_log,
+            worker,
+            world,
+            trigger,
+            signal,
+        }
     }
 
     /// A gateway with one public route for everything, these policies (a YAML list in flow style, such

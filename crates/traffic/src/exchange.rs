@@ -8,6 +8,7 @@ use crate::grpc::Rpc;
 use crate::head::{RequestHead, Scheme};
 use crate::id::{RequestId, Trace};
 use crate::message::Interim;
+use crate::observe::Marks;
 use crate::tree::Matched;
 use crate::upgrade::Upgrade;
 use crate::upstream::{Timeouts, Upstream};
@@ -161,4 +162,6 @@ pub struct Record {
     pub bytes_out: u64,
     /// Whether the last byte was handed over.
     pub complete: bool,
+    /// What is measured and kept of it besides, if anybody wants to know.
+    pub marks: Option<Box<Marks>>,
 }

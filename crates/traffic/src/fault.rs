@@ -26,6 +26,33 @@ pub enum Stage {
     Record,
 }
 
+impl Stage {
+    /// All of them, in the order in which a request comes to them.
+    pub const ALL: [Self; 7] = [
+        Self::Admit,
+        Self::Route,
+        Self::Guard,
+        Self::Cache,
+        Self::Forward,
+        Self::Reply,
+        Self::Record,
+    ];
+
+    /// Its name in configs, documents and traces.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Admit => "admit",
+            Self::Route => "route",
+            Self::Guard => "guard",
+            Self::Cache => "cache",
+            Self::Forward => "forward",
+            Self::Reply => "reply",
+            Self::Record => "record",
+        }
+    }
+}
+
 /// Who caused a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Blame {

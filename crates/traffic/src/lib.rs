@@ -35,6 +35,8 @@ pub mod method;
 pub mod predicate;
 /// From host, path and method to a route.
 pub mod tree;
+/// What is measured of requests, and kept for their record.
+pub mod observe;
 /// Where requests go.
 pub mod upstream;
 /// The way out for whoever is not a client's request.

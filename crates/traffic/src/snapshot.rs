@@ -2,6 +2,7 @@
 
 use crate::canonical::PathRules;
 use crate::chain::Chain;
+use crate::observe::Observe;
 use crate::tree::RouteTree;
 use crate::upstream::Upstream;
 use base::Place;
@@ -21,6 +22,8 @@ pub struct Snapshot {
     pub routes: Vec<Arc<Route>>,
     /// The upstreams.
     pub upstreams: Vec<Arc<dyn Upstream>>,
+    /// What is measured of requests and kept for their record.
+    pub observe: Arc<Observe>,
 }
 
 impl Snapshot {

@@ -4,6 +4,7 @@ use crate::BoxFuture;
 use crate::exchange::Exchange;
 use crate::fault::Fault;
 use crate::message::{Interim, Request, Response};
+use crate::observe::Connected;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -92,6 +93,8 @@ pub struct Call {
     pub timeouts: Timeouts,
     /// Where informational answers go.
     pub interim: Interim,
+    /// Who wants to know what it took to connect, if anybody does.
+    pub connected: Option<Arc<Connected>>,
 }
 
 /// One server of an upstream, chosen for one attempt.

@@ -61,6 +61,7 @@ async fn exchange(
         tokio::task::yield_now().await;
     }
     loop {
+        let began = call.connected.as_ref().map(|_| reach.clock.now());
         let held = reach.hold(call.worker, call.timeouts.connect, is_fresh).await;
         let (held, is_reused) = match held {
             Ok(held) => held,
@@ -68,6 +69,9 @@ async fn exchange(
                 return Err(Failed { fault: not_connected(error), unsent: Some(request) });
             }
         };
+        if let (Some(connected), Some(began), false) = (&call.connected, began, is_reused) {
+            connected.note(reach.clock.now().saturating_duration_since(began));
+        }
         let sent = match held {
             Held::Http1(link) => http1::send(link, reach, &mut seat, call, request).await,
             Held::Http2(stream) => http2::send(stream, reach, &mut seat, call, request).await,

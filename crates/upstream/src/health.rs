@@ -165,7 +165,8 @@ impl Probe {
         let status = match link {
             Link::Http1(link) => {
                 let interim = Interim::default();
-                let call = Call { worker: 0, timeouts: Timeouts::default(), interim };
+                let call =
+                    Call { worker: 0, timeouts: Timeouts::default(), interim, connected: None };
                 let answered = http1::ask(link, &call, self.request()).await;
                 answered.map_err(|failed| in_words(&failed.fault))?.head.status
             }

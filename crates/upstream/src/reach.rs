@@ -26,7 +26,7 @@ pub(crate) struct Reach {
     connector: Arc<Connector>,
     /// In place of the client's `Host`, if it is replaced.
     host: Option<HeaderValue>,
-    clock: Clock,
+    pub(crate) clock: Clock,
 }
 
 impl Reach {

@@ -12,7 +12,6 @@ use base::Report;
 use base::shutdown::{self, Phase, Trigger};
 use compile::Compiled;
 use model::Config;
-use model::node::LogFormat;
 use proxy::socket::Bound;
 use proxy::{Gateway, Workers};
 use std::collections::HashSet;
@@ -22,7 +21,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
-use telemetry::{AccessFormat, AccessLog, AccessTarget};
+use telemetry::AccessLog;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use traffic::snapshot::ListenerPart;
@@ -142,7 +141,8 @@ impl Process {
         }
         let state_dir =
             StateDir::claim(&config, &read.disk, heir.as_mut()).map_err(Stop::Failed)?;
-        let access_log = open_log(&config, &still).map_err(failed("cannot open the access log"))?;
+        let access_log = AccessLog::open(compiled.access_log, Arc::clone(&still.metrics))
+            .map_err(failed("cannot open the access log"))?;
         let parts = compiled.snapshot.listeners.clone();
         still.directory.replace(compiled.credentials);
         let gateway = Gateway::new(
@@ -353,8 +353,7 @@ impl Process {
         let parts = compiled.snapshot.listeners.clone();
         let moved = self.moved(&parts);
         let bound = bind(&self.workers, &moved, config, None)?;
-        let (format, target) = log_settings(config);
-        let log = self.gateway.access_log.reconfigure(format, target);
+        let log = self.gateway.access_log.reconfigure(compiled.access_log);
         log.map_err(|error| format!("cannot open the access log: {error}"))?;
         if worker_count(config) != self.world.workers || self.has_other_admin(compiled.admin) {
             tracing::warn!("`workers` and `admin` take effect at the next start");
@@ -496,26 +495,4 @@ fn serve_admin(
     let bound = admin::serve(socket, Arc::clone(board))?;
     tracing::info!("admin on http://{bound} (/metrics, /status, /livez, /readyz, /log)");
     Ok((bound, kept))
-}
-
-fn open_log(config: &Config, still: &Still) -> std::io::Result<AccessLog> {
-    let (format, target) = log_settings(config);
-    AccessLog::open(format, target, Arc::clone(&still.metrics))
-}
-
-fn log_settings(config: &Config) -> (AccessFormat, AccessTarget) {
-    let format = match config.access_log.format {
-        LogFormat::Json => AccessFormat::Json,
-        LogFormat::Text => AccessFormat::Text,
-    };
-    let target = match &config.access_log.to {
-        None => AccessTarget::Stdout,
-        Some(to) => match to.value.as_str() {
-            "stdout" => AccessTarget::Stdout,
-            "stderr" => AccessTarget::Stderr,
-            "off" => AccessTarget::Off,
-            path => AccessTarget::File(compile::resolve_path(path, &to.place)),
-        },
-    };
-    (format, target)
 }

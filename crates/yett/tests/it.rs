@@ -15,6 +15,7 @@ mod it {
     mod commands;
     mod failover;
     mod leaving;
+    mod log_files;
     mod matrix;
     mod messages;
     mod peers;

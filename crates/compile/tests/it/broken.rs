@@ -5,7 +5,7 @@ use base::shutdown;
 use proxy::{Gateway, Worker, connection};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use telemetry::{AccessFormat, AccessLog, AccessTarget};
+use telemetry::{AccessFormat, AccessLog, AccessSettings, AccessTarget};
 use testkit::Surroundings;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use traffic::exchange::Connection;
@@ -22,7 +22,10 @@ impl Served {
         assert!(report.has_errors(), "{config}");
         let compiled = compiled.unwrap_or_else(|| panic!("the model refuses it: {report}"));
         let metrics = outer.metrics;
-        let log = AccessLog::open(AccessFormat::Json, AccessTarget::Off, Arc::clone(&metrics));
+        let log = AccessLog::open(
+            AccessSettings::new(AccessFormat::Json, AccessTarget::Off),
+            Arc::clone(&metrics),
+        );
         let gateway = Gateway::new(compiled.snapshot, outer.clock, metrics, log.unwrap());
         Self { worker: Worker::new(gateway, 0) }
     }

@@ -2,7 +2,7 @@ use crate::it::kit::{accept, brief, fetch, hear, played, say, tell, with_upstrea
 use base::caps::HALF_CLOSED_TIMEOUT_S;
 use std::path::PathBuf;
 use std::time::Duration;
-use telemetry::{AccessFormat, AccessTarget};
+use telemetry::{AccessFormat, AccessSettings, AccessTarget};
 use testkit::gateway::BACKEND;
 use testkit::{Act, Backend, TestGateway};
 
@@ -18,7 +18,8 @@ where
     let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("proxy-{name}.log"));
     drop(std::fs::remove_file(&file));
     let log = gateway.gateway.access_log.clone();
-    log.reconfigure(AccessFormat::Json, AccessTarget::File(file.clone())).unwrap();
+    log.reconfigure(AccessSettings::new(AccessFormat::Json, AccessTarget::File(file.clone())))
+        .unwrap();
     let gateway = conversation(gateway).await;
     assert_eq!(in_flight(&gateway), 0);
     let recorded = recorded(&gateway);
@@ -203,4 +204,71 @@ async fn a_line_names_everything_that_was_decided() {
         assert_eq!(field(line, name), expected, "{line}");
     }
     assert!(!line.contains("secret"), "queries hold secrets: {line}");
+}
+
+/// Access lines of a gateway with such a log.
+async fn logged(name: &str, access_log: &str, request: &str) -> String {
+    let config = format!(
+        "version: 1
+access_log: {access_log}
+listeners: {{ public: {{ bind: \"0.0.0.0:80\" }} }}
+upstreams: {{ echo: {{ targets: [\"{BACKEND}\"] }} }}
+apis:
+  test:
+    upstream: echo
+    public: a test
+    policies: [{{ headers: {{ response: {{ set: {{ x-cache: \"hit it\" }} }} }} }}]
+"
+    );
+    let surroundings = testkit::Surroundings::of(&config);
+    let gateway = TestGateway::within(&surroundings);
+    gateway.put(BACKEND, Backend::echo());
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("proxy-{name}"));
+    std::fs::create_dir_all(&folder).unwrap();
+    let file = folder.join("access.log");
+    drop(std::fs::remove_file(&file));
+    let mut settings = gateway.access_log.clone();
+    settings.target = AccessTarget::File(file.clone());
+    let log = gateway.gateway.access_log.clone();
+    log.reconfigure(settings).unwrap();
+    say(&gateway, request).await;
+    drop(gateway);
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    log.close();
+    std::fs::read_to_string(&file).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_template_shows_headers_as_they_passed() {
+    let format = "{ format: '{method} {request.header.X-Tenant} {request.header.x-forwarded-for} \"{response.header.x-cache}\" {status}' }";
+    let request = "GET / HTTP/1.1\nhost: a.test\nx-tenant: a\tb\nx-forwarded-for: 1.2.3.4\n\n";
+    let line = logged("template", format, request).await;
+    assert_eq!(line, "GET a\\x09b - \"hit it\" 200\n");
+}
+
+#[tokio::test(start_paused = true)]
+async fn stages_are_written_down_where_the_config_wants_it() {
+    let request = "GET / HTTP/1.1\nhost: a.test\n\n";
+    let line = logged("timed", "{ timings: true }", request).await;
+    let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+    let names: Vec<&String> = line["timings"].as_object().unwrap().keys().collect();
+    let all = [
+        "admit_us",
+        "route_us",
+        "guard_us",
+        "forward_us",
+        "connect_us",
+        "first_byte_us",
+        "reply_us",
+        "send_us",
+    ];
+    assert_eq!(names, all);
+    let refused = "GET / HTTP/1.1\nhost: a\nhost: b\n\n";
+    let line = logged("timed-refused", "{ timings: true }", refused).await;
+    let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+    let names: Vec<&String> = line["timings"].as_object().unwrap().keys().collect();
+    assert_eq!(names, ["admit_us", "reply_us", "send_us"]);
+    assert!(!logged("untimed", "{}", request).await.contains("timings"));
 }

@@ -76,6 +76,25 @@ fn word_char(out: &mut Vec<u8>, c: char, space: &[u8]) {
     }
 }
 
+/// Appends a value of a template. No white space is left in it but spaces where the field is quoted, and
+/// none of the characters that divide fields there; nothing at all becomes `-`.
+pub(super) fn divided(out: &mut Vec<u8>, text: &str, is_quoted: bool, dividers: &str) {
+    let text = cut(text);
+    if text.is_empty() {
+        out.push(b'-');
+        return;
+    }
+    let space: &[u8] = if is_quoted { b" " } else { b"\\x20" };
+    for c in text.chars() {
+        if c.is_ascii() && dividers.contains(c) {
+            out.extend_from_slice(b"\\x");
+            hex(out, u32::from(c), 2);
+        } else {
+            word_char(out, c, space);
+        }
+    }
+}
+
 /// Control characters of ASCII and Latin-1 (a terminal may obey them), line and paragraph separators
 /// (some readers end a line there), and marks that turn the direction of writing (a line then reads
 /// other than it is).

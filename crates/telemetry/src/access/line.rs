@@ -1,8 +1,8 @@
 //! One line, written into the buffer of a worker.
 
-use super::AccessLine;
 use super::escape;
 use super::stamp::{Stamp, digits};
+use super::{AccessLine, StageTimes};
 use std::io::Write;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -14,7 +14,12 @@ const DASH: &[u8] = b"-";
 
 /// Appends a JSON object and a line feed. The keys come in a fixed order; what is empty or does not
 /// apply is left out.
-pub(super) fn json(out: &mut Vec<u8>, stamp: &mut Stamp, line: &AccessLine<'_>) {
+pub(super) fn json(
+    out: &mut Vec<u8>,
+    stamp: &mut Stamp,
+    line: &AccessLine<'_>,
+    rate: Option<&str>,
+) {
     out.extend_from_slice(b"{\"time\":\"");
     stamp.write(out, line.time);
     out.push(b'"');
@@ -53,12 +58,24 @@ pub(super) fn json(out: &mut Vec<u8>, stamp: &mut Stamp, line: &AccessLine<'_>) 
     if !line.complete {
         out.extend_from_slice(b",\"complete\":false");
     }
+    if let Some(stages) = &line.stages {
+        stage_fields(out, stages);
+    }
+    if let Some(rate) = rate {
+        out.extend_from_slice(b",\"sample\":");
+        out.extend_from_slice(rate.as_bytes());
+    }
     out.extend_from_slice(b"}\n");
 }
 
 /// Appends the main fields as words with spaces between, and a line feed. The first five are always
 /// there; the others are left out where they are empty or do not apply.
-pub(super) fn text(out: &mut Vec<u8>, stamp: &mut Stamp, line: &AccessLine<'_>) {
+pub(super) fn text(
+    out: &mut Vec<u8>,
+    stamp: &mut Stamp,
+    line: &AccessLine<'_>,
+    rate: Option<&str>,
+) {
     stamp.write(out, line.time);
     out.push(b' ');
     number(out, u64::from(line.status));
@@ -89,14 +106,40 @@ pub(super) fn text(out: &mut Vec<u8>, stamp: &mut Stamp, line: &AccessLine<'_>) 
     // A sentence: in quotes, where it cannot end either its field or the line.
     text_field(out, b" cause=", line.cause.unwrap_or_default());
     word_field(out, b" rid=", line.request_id);
+    for (name, took) in line.stages.unwrap_or_default().named() {
+        if let Some(took) = took {
+            out.push(b' ');
+            out.extend_from_slice(name.as_bytes());
+            out.push(b'=');
+            number(out, micros(took));
+            out.extend_from_slice(b"us");
+        }
+    }
+    word_field(out, b" sample=", rate.unwrap_or_default());
     if !line.complete {
         out.extend_from_slice(b" incomplete");
     }
     out.push(b'\n');
 }
 
+/// `,"timings":{"admit_us":12}`, without the stages that the request did not come to.
+fn stage_fields(out: &mut Vec<u8>, stages: &StageTimes) {
+    out.extend_from_slice(b",\"timings\":{");
+    let mut before: &[u8] = b"\"";
+    for (name, took) in stages.named() {
+        if let Some(took) = took {
+            out.extend_from_slice(before);
+            out.extend_from_slice(name.as_bytes());
+            out.extend_from_slice(b"_us\":");
+            number(out, micros(took));
+            before = b",\"";
+        }
+    }
+    out.push(b'}');
+}
+
 /// Whoever calls should not hand the query over; it must not be written if they do.
-fn without_query(path: &str) -> &str {
+pub(super) fn without_query(path: &str) -> &str {
     path.split('?').next().unwrap_or_default()
 }
 
@@ -119,25 +162,29 @@ fn number_field(out: &mut Vec<u8>, key: &[u8], value: u64) {
     number(out, value);
 }
 
-/// Milliseconds with three decimals.
 fn duration_field(out: &mut Vec<u8>, key: &[u8], duration: Duration) {
-    let us = micros(duration);
     out.extend_from_slice(key);
+    milliseconds(out, duration);
+}
+
+/// Milliseconds with three decimals.
+pub(super) fn milliseconds(out: &mut Vec<u8>, duration: Duration) {
+    let us = micros(duration);
     number(out, us / 1_000);
     let [a, b, c] = digits(us);
     out.extend_from_slice(&[b'.', a, b, c]);
 }
 
-fn micros(duration: Duration) -> u64 {
+pub(super) fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
-fn number(out: &mut Vec<u8>, value: u64) {
+pub(super) fn number(out: &mut Vec<u8>, value: u64) {
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
 /// An IPv4 address is written as one, also where the socket is an IPv6 one (`::ffff:10.0.0.1`).
-fn address(out: &mut Vec<u8>, address: IpAddr) {
+pub(super) fn address(out: &mut Vec<u8>, address: IpAddr) {
     match address.to_canonical() {
         IpAddr::V4(address) => {
             let [a, b, c, d] = address.octets();

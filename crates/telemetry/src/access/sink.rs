@@ -1,6 +1,7 @@
 //! The one thread that writes access lines out.
 
-use super::{AccessTarget, Batch, Control, Message};
+use super::rotation::{Turning, is_moved};
+use super::{AccessTarget, Batch, Control, Message, Rotation};
 use base::Clock;
 use base::caps;
 use std::fs::{File, OpenOptions};
@@ -23,6 +24,8 @@ pub(super) struct Sink {
     file: Option<File>,
     /// The last write ended in the middle of a line.
     torn: bool,
+    /// How the file is moved away when it is full.
+    turning: Option<Turning>,
 }
 
 impl Sink {
@@ -30,7 +33,7 @@ impl Sink {
     ///
     /// # Errors
     /// When the file cannot be opened for appending; the message names it.
-    pub(super) fn open(target: AccessTarget) -> io::Result<Self> {
+    pub(super) fn open(target: AccessTarget, rotation: Option<Rotation>) -> io::Result<Self> {
         let file = match &target {
             // Descriptors of our own: the buffers of the standard library would write line by line.
             AccessTarget::Stdout => Some(File::from(io::stdout().as_fd().try_clone_to_owned()?)),
@@ -38,7 +41,29 @@ impl Sink {
             AccessTarget::File(path) => Some(append(path)?),
             AccessTarget::Off => None,
         };
-        Ok(Self { target, file, torn: false })
+        let turning = match (&target, rotation) {
+            (AccessTarget::File(path), Some(rotation)) => Some(Turning::new(path, rotation)),
+            _ => None,
+        };
+        Ok(Self { target, file, torn: false, turning })
+    }
+
+    /// Sees to it that the file is the one that its name stands for, and not full. What fails is tried
+    /// again with the next lines; these go to the file that is open.
+    ///
+    /// # Errors
+    /// Why the file cannot be moved away or opened.
+    fn renew(&mut self, bytes: usize) -> io::Result<()> {
+        let (AccessTarget::File(path), Some(file)) = (&self.target, &self.file) else {
+            return Ok(());
+        };
+        if let Some(turning) = &self.turning
+            && turning.is_due(file, bytes)
+        {
+            turning.turn()?;
+            return self.reopen();
+        }
+        if is_moved(path, file) { self.reopen() } else { Ok(()) }
     }
 
     /// Opens a file anew, after it was moved away; the old one stays in use when that fails.
@@ -93,7 +118,7 @@ fn count_lines(bytes: &[u8]) -> u64 {
     bytes.iter().map(|byte| u64::from(*byte == b'\n')).sum()
 }
 
-fn append(path: &Path) -> io::Result<File> {
+pub(super) fn append(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).mode(0o640).open(path).map_err(|error| {
         let message = format!("cannot open the access log `{}`: {error}", path.display());
         io::Error::new(error.kind(), message)
@@ -116,7 +141,10 @@ pub(super) struct Drain {
     pub(super) queue: Receiver<Message>,
     /// The setting under which the sink was opened.
     pub(super) setting: u32,
+    /// Lines that could not be written.
     pub(super) failures: Failures,
+    /// Lines that go to a file that was moved away, since no new one can be had.
+    pub(super) detours: Failures,
 }
 
 impl Drain {
@@ -140,10 +168,25 @@ impl Drain {
 
     fn write(&mut self, mut batch: Batch) {
         self.change(batch.setting);
-        if let Err((error, lines)) = self.sink.write(&batch.bytes) {
-            self.control.metrics.log_dropped(lines);
-            if let Some(lines) = self.failures.report(lines) {
-                tracing::warn!(lines, "access lines are lost, the log cannot be written: {error}");
+        if let Err(error) = self.sink.renew(batch.bytes.len())
+            && self.detours.report(0).is_some()
+        {
+            tracing::warn!("access lines go on to the old file: {error}");
+        }
+        match self.sink.write(&batch.bytes) {
+            Ok(()) => {
+                if let Some(lines) = self.failures.end() {
+                    tracing::info!(lost = lines, "the access log is written again");
+                }
+            }
+            Err((error, lines)) => {
+                self.control.metrics.log_dropped(lines);
+                if let Some(lines) = self.failures.report(lines) {
+                    tracing::warn!(
+                        lines,
+                        "access lines are lost, the log cannot be written: {error}"
+                    );
+                }
             }
         }
         batch.bytes.clear();
@@ -161,7 +204,8 @@ impl Drain {
             return;
         }
         let changes: Vec<_> = {
-            let mut pending = self.control.pending();
+            let mut announced = self.control.announced();
+            let pending = &mut announced.pending;
             let Some(last) = pending.iter().position(|(waiting, _)| *waiting == setting) else {
                 return;
             };
@@ -190,23 +234,35 @@ impl Drain {
 pub(super) struct Failures {
     clock: Clock,
     unreported: u64,
+    /// Since it last went well.
+    total: u64,
     quiet_until: Option<Instant>,
 }
 
 impl Failures {
     pub(super) fn new(clock: Clock) -> Self {
-        Self { clock, unreported: 0, quiet_until: None }
+        Self { clock, unreported: 0, total: 0, quiet_until: None }
     }
 
     /// Takes note of lost lines; the number to report, if it is time to.
     fn report(&mut self, lines: u64) -> Option<u64> {
         self.unreported = self.unreported.saturating_add(lines);
+        self.total = self.total.saturating_add(lines);
         let now = self.clock.now();
         if self.quiet_until.is_some_and(|until| now < until) {
             return None;
         }
         self.quiet_until = Some(now + REPORT_PERIOD);
         Some(std::mem::take(&mut self.unreported))
+    }
+
+    /// It went well again: the number of lines lost meanwhile, if any were.
+    fn end(&mut self) -> Option<u64> {
+        if self.total == 0 {
+            return None;
+        }
+        (self.quiet_until, self.unreported) = (None, 0);
+        Some(std::mem::take(&mut self.total))
     }
 }
 
@@ -227,5 +283,8 @@ mod tests {
         clock.advance(Duration::from_millis(1));
         assert_eq!(failures.report(1), Some(5));
         assert_eq!(failures.report(1), None);
+        assert_eq!(failures.end(), Some(9), "the end is told once, with all of them");
+        assert_eq!(failures.end(), None);
+        assert_eq!(failures.report(1), Some(1), "what fails afterwards is told at once");
     }
 }

@@ -1,11 +1,12 @@
 use super::sink::{Change, Sink};
 use super::{
-    AccessFormat, AccessLine, AccessLog, AccessTarget, AccessWriter, Control, HOW, JSON,
-    PENDING_MAX, TEXT,
+    AccessFormat, AccessLine, AccessLog, AccessSettings, AccessTarget, AccessWriter, Announced,
+    Control, Headers, NoHeaders, PENDING_MAX, Rotation, Sample, StageTimes, Style, Template,
 };
 use crate::metrics::Metrics;
 use base::{Clock, caps};
 use serde_json::Value;
+use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -43,6 +44,8 @@ fn full_line() -> AccessLine<'static> {
         upstream_duration: Duration::from_micros(12_005),
         user_agent: "curl/8",
         complete: false,
+        stages: None,
+        headers: &NoHeaders,
     }
 }
 
@@ -90,7 +93,7 @@ fn dropped(metrics: &Metrics) -> u64 {
 fn written(format: AccessFormat, lines: &[AccessLine<'_>]) -> String {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("access.log");
-    let log = AccessLog::open(format, AccessTarget::File(path.clone()), metrics()).unwrap();
+    let log = AccessLog::open(to_file(format, &path), metrics()).unwrap();
     let mut writer = log.writer();
     lines.iter().for_each(|line| writer.write(line));
     drop(writer);
@@ -103,16 +106,22 @@ fn read(path: &Path) -> String {
 }
 
 fn log_to(path: &Path) -> AccessLog {
-    let target = AccessTarget::File(path.to_path_buf());
-    AccessLog::open(AccessFormat::Json, target, metrics()).unwrap()
+    AccessLog::open(to_file(AccessFormat::Json, path), metrics()).unwrap()
+}
+
+fn to_file(format: AccessFormat, path: &Path) -> AccessSettings {
+    AccessSettings::new(format, AccessTarget::File(path.to_path_buf()))
 }
 
 /// A writer whose queue nobody empties but the test.
 fn lone_writer(queue: usize) -> (AccessWriter, Receiver<super::Message>, Arc<Metrics>) {
     let metrics = metrics();
     let control = Arc::new(Control {
-        setting: AtomicU32::new(JSON),
-        pending: Mutex::default(),
+        setting: AtomicU32::new(0),
+        announced: Mutex::new(Announced {
+            style: Style::of(&AccessSettings::default()),
+            pending: VecDeque::new(),
+        }),
         closing: AtomicBool::new(false),
         metrics: Arc::clone(&metrics),
     });
@@ -262,7 +271,9 @@ fn every_line_of_many_workers_arrives_whole() {
     let path = folder.path().join("access.log");
     let metrics = metrics();
     let target = AccessTarget::File(path.clone());
-    let log = AccessLog::open(AccessFormat::Json, target, Arc::clone(&metrics)).unwrap();
+    let log =
+        AccessLog::open(AccessSettings::new(AccessFormat::Json, target), Arc::clone(&metrics))
+            .unwrap();
     std::thread::scope(|scope| {
         for worker in 0..4 {
             let mut writer = log.writer();
@@ -308,21 +319,159 @@ fn lines_are_appended_to_what_is_there() {
     assert!(read(&path).starts_with("before\n{\"time\""));
 }
 
+/// Waits until the thread wrote this.
+fn wait_for(path: &Path, text: &str) {
+    let deadline = Clock::System.now() + Duration::from_secs(60);
+    while !std::fs::read_to_string(path).is_ok_and(|read| read.contains(text)) {
+        assert!(Clock::System.now() < deadline, "{} never holds {text}", path.display());
+        std::thread::yield_now();
+    }
+}
+
 #[test]
-fn moved_file_gets_what_came_before_and_the_new_one_the_rest() {
+fn file_that_was_moved_or_removed_is_opened_anew_without_being_told() {
     let folder = TempDir::new().unwrap();
     let (path, moved) = (folder.path().join("access.log"), folder.path().join("access.log.1"));
     let log = log_to(&path);
     let mut writer = log.writer();
-    writer.write(&AccessLine { request_id: "before", ..full_line() });
-    writer.flush();
+    let mut say = |id| {
+        writer.write(&AccessLine { request_id: id, ..full_line() });
+        writer.flush();
+        wait_for(&path, id);
+    };
+    say("first");
     std::fs::rename(&path, &moved).unwrap();
-    log.reopen();
-    writer.write(&AccessLine { request_id: "after", ..full_line() });
+    say("second");
+    std::fs::remove_file(&path).unwrap();
+    say("third");
     drop(writer);
     log.close();
-    assert!(read(&moved).contains("before") && !read(&moved).contains("after"));
-    assert!(read(&path).contains("after") && !read(&path).contains("before"));
+    assert!(read(&moved).contains("first") && !read(&moved).contains("second"));
+    assert!(!read(&path).contains("second"), "{}", read(&path));
+}
+
+#[test]
+fn full_file_is_moved_away_and_so_many_are_kept() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("access.log");
+    let mut settings = to_file(AccessFormat::Json, &path);
+    settings.rotation = Some(Rotation { size: 10, keep: 2 });
+    let log = AccessLog::open(settings, metrics()).unwrap();
+    let mut writer = log.writer();
+    for id in ["first", "second", "third", "fourth"] {
+        writer.write(&AccessLine { request_id: id, ..full_line() });
+        writer.flush();
+    }
+    drop(writer);
+    log.close();
+    let held = |name: &str| {
+        let text = read(&folder.path().join(name));
+        assert_eq!(text.lines().count(), 1, "{text}");
+        serde_json::from_str::<Value>(&text).unwrap()["request_id"].clone()
+    };
+    assert_eq!(
+        [held("access.log"), held("access.log.1"), held("access.log.2")],
+        ["fourth", "third", "second"]
+    );
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 3);
+}
+
+#[derive(Debug)]
+struct Two;
+
+impl Headers for Two {
+    fn request(&self, name: &str) -> Option<&[u8]> {
+        (name == "x-tenant").then_some(b"a\" b]\xff\n")
+    }
+    fn answer(&self, name: &str) -> Option<&[u8]> {
+        (name == "x-cache").then_some(b"hit")
+    }
+}
+
+fn templated(template: &str, line: &AccessLine<'_>) -> String {
+    written(AccessFormat::Template(Template::parse(template).unwrap()), std::slice::from_ref(line))
+}
+
+#[test]
+fn template_has_fields_headers_and_stages() {
+    let stages = StageTimes { guard: Some(Duration::from_micros(17)), ..StageTimes::default() };
+    let line = AccessLine { headers: &Two, stages: Some(stages), ..full_line() };
+    assert_eq!(
+        templated("{client} {method} {path} {status} {duration_ms}ms {{x}} {time}", &line),
+        "192.0.2.1 GET /orders/1 503 12.345ms {x} 2026-01-01T00:00:00.007Z\n"
+    );
+    assert_eq!(
+        templated(
+            "{request.header.X-Tenant} {response.header.x-cache} {request.header.x-none}",
+            &line
+        ),
+        "a\"\\x20b]\u{fffd}\\x0a hit -\n"
+    );
+    assert_eq!(
+        templated("{timings.guard_us} {timings.send_us} {sample} {complete} {route}", &line),
+        "17 - 1 false GET\\x20/{id}\n"
+    );
+}
+
+#[test]
+fn value_cannot_end_its_field_in_a_template() {
+    let line = AccessLine { headers: &Two, user_agent: "a|b \"c\" [d]", ..full_line() };
+    assert_eq!(
+        templated("[{user_agent}] \"{user_agent}\" \"{method} {user_agent}\"", &line),
+        concat!(
+            r#"[a|b\x20\x22c\x22\x20\x5bd\x5d] "a|b \x22c\x22 \x5bd\x5d" "#,
+            r#""GET a|b\x20\x22c\x22\x20\x5bd\x5d""#,
+            "\n"
+        )
+    );
+    assert_eq!(templated("{user_agent}|{status}", &line), "a\\x7cb\\x20\"c\"\\x20[d]|503\n");
+}
+
+#[test]
+fn sampled_line_says_its_rate_and_certain_ones_say_none() {
+    let share = |text| base::units::Share::parse(text).unwrap();
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("access.log");
+    let mut settings = to_file(AccessFormat::Json, &path);
+    let slow = Some(Duration::from_secs(1));
+    settings.sample = Sample::new(share("50%"), share("all"), slow);
+    let log = AccessLog::open(settings, metrics()).unwrap();
+    let mut writer = log.writer();
+    let good = AccessLine { status: 200, fault: None, complete: true, ..full_line() };
+    let slow = AccessLine { request_id: "slow", duration: Duration::from_secs(1), ..good.clone() };
+    for _ in 0..400 {
+        writer.write(&good);
+    }
+    for line in [full_line(), slow, AccessLine { complete: false, ..good.clone() }] {
+        writer.write(&line);
+    }
+    drop(writer);
+    log.close();
+    let lines: Vec<Value> =
+        read(&path).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let (sampled, certain): (Vec<&Value>, Vec<&Value>) =
+        lines.iter().partition(|line| line["sample"] == 0.5);
+    assert!((100..300).contains(&sampled.len()), "{} of 400", sampled.len());
+    assert_eq!(certain.len(), 3);
+    assert!(certain.iter().all(|line| line["sample"].is_null()));
+}
+
+#[test]
+fn stages_are_told_where_they_were_measured() {
+    let stages = StageTimes {
+        admit: Some(Duration::from_micros(3)),
+        send: Some(Duration::from_millis(2)),
+        ..StageTimes::default()
+    };
+    let line = AccessLine { stages: Some(stages), ..full_line() };
+    let json = written(AccessFormat::Json, std::slice::from_ref(&line));
+    assert!(json.contains(r#","timings":{"admit_us":3,"send_us":2000}"#), "{json}");
+    serde_json::from_str::<Value>(&json).unwrap();
+    let text = written(AccessFormat::Text, std::slice::from_ref(&line));
+    assert!(text.contains(" admit=3us send=2000us"), "{text}");
+    let none = AccessLine { stages: Some(StageTimes::default()), ..full_line() };
+    let json = written(AccessFormat::Json, std::slice::from_ref(&none));
+    assert_eq!(serde_json::from_str::<Value>(&json).unwrap()["timings"], serde_json::json!({}));
 }
 
 #[test]
@@ -349,15 +498,15 @@ fn reload_changes_format_and_target_under_the_same_writers() {
         writer.flush();
     };
     say("first");
-    log.reconfigure(AccessFormat::Text, AccessTarget::File(path("text"))).unwrap();
+    log.reconfigure(to_file(AccessFormat::Text, &path("text"))).unwrap();
     say("second");
-    let wrong = AccessTarget::File(path("no/such/folder"));
-    let error = log.reconfigure(AccessFormat::Json, wrong).unwrap_err().to_string();
+    let wrong = to_file(AccessFormat::Json, &path("no/such/folder"));
+    let error = log.reconfigure(wrong).unwrap_err().to_string();
     assert!(error.contains("cannot open the access log") && error.contains("no/such"), "{error}");
     say("third");
-    log.reconfigure(AccessFormat::Json, AccessTarget::Off).unwrap();
+    log.reconfigure(AccessSettings::new(AccessFormat::Json, AccessTarget::Off)).unwrap();
     say("fourth");
-    log.reconfigure(AccessFormat::Json, AccessTarget::File(path("again"))).unwrap();
+    log.reconfigure(to_file(AccessFormat::Json, &path("again"))).unwrap();
     log.reopen();
     say("fifth");
     drop(writer);
@@ -378,14 +527,17 @@ fn reload_changes_format_and_target_under_the_same_writers() {
 fn changes_that_a_stuck_thread_does_not_make_are_bounded_and_the_last_one_counts() {
     let (writer, _queue, _) = lone_writer(1);
     let control = &writer.control;
+    let text = AccessSettings::new(AccessFormat::Text, AccessTarget::Off);
     for _ in 0..100 {
-        control.announce(Some(TEXT), Change::To(Sink::open(AccessTarget::Off).unwrap()));
+        let sink = Sink::open(AccessTarget::Off, None).unwrap();
+        control.announce(Some(Style::of(&text)), Change::To(sink));
     }
     control.announce(None, Change::Reopen);
-    let pending = control.pending();
-    assert_eq!(pending.len(), PENDING_MAX);
-    let (setting, change) = pending.back().unwrap();
-    assert_eq!((*setting, setting & HOW), (control.setting.load(Ordering::Acquire), TEXT));
+    let announced = control.announced();
+    assert_eq!(announced.pending.len(), PENDING_MAX);
+    assert_eq!(announced.style.format, AccessFormat::Text);
+    let (setting, change) = announced.pending.back().unwrap();
+    assert_eq!(*setting, control.setting.load(Ordering::Acquire));
     assert!(matches!(change, Change::To(_)), "reopening must not undo what it came after");
 }
 
@@ -396,7 +548,7 @@ fn buffer_that_comes_late_goes_where_lines_go_now() {
     let log = log_to(&old);
     let (mut late, mut prompt) = (log.writer(), log.writer());
     late.write(&AccessLine { request_id: "late", ..full_line() });
-    log.reconfigure(AccessFormat::Json, AccessTarget::File(new.clone())).unwrap();
+    log.reconfigure(to_file(AccessFormat::Json, &new)).unwrap();
     prompt.write(&AccessLine { request_id: "prompt", ..full_line() });
     prompt.flush();
     late.flush();
@@ -408,8 +560,8 @@ fn buffer_that_comes_late_goes_where_lines_go_now() {
 #[test]
 fn lines_that_a_full_disk_refuses_are_counted() {
     let metrics = metrics();
-    let target = AccessTarget::File("/dev/full".into());
-    let log = AccessLog::open(AccessFormat::Json, target, Arc::clone(&metrics)).unwrap();
+    let target = to_file(AccessFormat::Json, Path::new("/dev/full"));
+    let log = AccessLog::open(target, Arc::clone(&metrics)).unwrap();
     let mut writer = log.writer();
     for _ in 0..3 {
         writer.write(&full_line());
@@ -423,7 +575,9 @@ fn lines_that_a_full_disk_refuses_are_counted() {
 
 #[test]
 fn log_that_is_off_formats_nothing() {
-    let log = AccessLog::open(AccessFormat::Json, AccessTarget::Off, metrics()).unwrap();
+    let log =
+        AccessLog::open(AccessSettings::new(AccessFormat::Json, AccessTarget::Off), metrics())
+            .unwrap();
     let mut writer = log.writer();
     writer.write(&full_line());
     assert!(writer.is_empty());
@@ -435,8 +589,8 @@ fn log_that_is_off_formats_nothing() {
 fn closing_twice_and_writing_afterwards_do_no_harm() {
     let folder = TempDir::new().unwrap();
     let metrics = metrics();
-    let target = AccessTarget::File(folder.path().join("access.log"));
-    let log = AccessLog::open(AccessFormat::Json, target, Arc::clone(&metrics)).unwrap();
+    let target = to_file(AccessFormat::Json, &folder.path().join("access.log"));
+    let log = AccessLog::open(target, Arc::clone(&metrics)).unwrap();
     let mut writer = log.writer();
     log.clone().close();
     writer.write(&full_line());

@@ -297,7 +297,10 @@ pub(crate) fn send_within(
     timeouts: Timeouts,
 ) -> BoxFuture<'static, Result<Response, Failed>> {
     let picked = upstream.pick(&exchange()).unwrap();
-    picked.target.send(Call { worker: 0, timeouts, interim: traffic::Interim::default() }, request)
+    picked.target.send(
+        Call { worker: 0, timeouts, interim: traffic::Interim::default(), connected: None },
+        request,
+    )
 }
 
 /// Sends a request and reads the whole answer as text.
