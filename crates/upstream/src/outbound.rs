@@ -187,7 +187,7 @@ impl Alive {
             let (method, target, headers) = (method.clone(), target.clone(), headers.clone());
             let protocol = protocol.clone();
             let request = Request { method, target, headers, body, protocol };
-            let call = Call { worker, timeouts, interim: Interim::default() };
+            let call = Call { worker, timeouts, interim: Interim::default(), connected: None };
             let failed = match picked.target.send(call, request).await {
                 Ok(response) => return Ok(response),
                 Err(failed) => failed,
