@@ -43,7 +43,7 @@ fn format(written: &Placed<String>, report: &mut Report) -> AccessFormat {
         "json" => return AccessFormat::Json,
         "text" => return AccessFormat::Text,
         word if !word.contains(['{', '}']) => {
-            let help = match did_you_mean(word, ["json", "text"].into_iter()) {
+            let help = match did_you_mean(word, ["json", "text"]) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => "write `json`, `text`, or a template with fields in braces, such as \
                          `'{client} {method} {path} {status}'`"
