@@ -64,7 +64,7 @@ pub const STREAM_WINDOW_BYTES: u32 = 256 << 10;
 pub const CONNECTION_WINDOW_BYTES: u32 = 1 << 20;
 /// Bytes buffered for writing on one HTTP/2 stream.
 pub const STREAM_SEND_BUFFER_BYTES: usize = 64 << 10;
-/// Bytes hyper may buffer for one HTTP/1 connection and direction.
+/// Bytes that one HTTP/1 connection of the admin listener may buffer in each direction.
 pub const CONNECTION_BUFFER_BYTES: usize = 128 << 10;
 /// Client connections one listener holds open.
 pub const CONNECTIONS_PER_LISTENER_MAX: usize = 100_000;
@@ -115,6 +115,17 @@ pub const BALANCE_TURNS_MAX: u64 = 4_096;
 pub const ADDRESSES_PER_CONNECT_MAX: usize = 4;
 /// Streams that one HTTP/2 connection to a target carries before another is opened.
 pub const STREAMS_PER_LINK: usize = 100;
+/// HTTP/2 connections of one worker to one target; a request beyond what they carry waits.
+pub const LINKS_PER_SHELF_MAX: usize = 32;
+/// Bytes of the receive window of an HTTP/2 connection to a target: those of all its streams, so that clients
+/// who read nothing do not stop the answers of others.
+pub const TARGET_CONNECTION_WINDOW_BYTES: u32 = 100 * STREAM_WINDOW_BYTES;
+/// Seconds of silence while requests wait after which an HTTP/2 target is asked whether it is there.
+pub const TARGET_PING_AFTER_S: u64 = 5;
+/// Seconds in which an HTTP/2 target must answer a PING.
+pub const TARGET_PING_TIMEOUT_S: u64 = 5;
+/// Seconds after which a client that waits for 100 Continue gets it from us, if an HTTP/2 target says nothing.
+pub const EXPECT_TIMEOUT_S: u64 = 1;
 /// Bytes of an answer's body that a config holds.
 pub const ANSWER_BYTES_MAX: usize = 1 << 20;
 /// Query parameters an expression or an API key look-up reads; a request with more is refused there.

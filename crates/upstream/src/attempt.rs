@@ -62,7 +62,11 @@ async fn exchange(
     }
     loop {
         let began = call.connected.as_ref().map(|_| reach.clock.now());
-        let held = reach.hold(call.worker, call.timeouts.connect, is_fresh).await;
+        let limit = call.timeouts.connect;
+        let held = match request.protocol {
+            None => reach.hold(call.worker, limit, is_fresh).await,
+            Some(_) => reach.hold_tunnel(call.worker, limit, is_fresh).await,
+        };
         let (held, is_reused) = match held {
             Ok(held) => held,
             Err(error) => {
@@ -91,6 +95,7 @@ fn not_connected(error: ConnectError) -> Fault {
         ConnectError::Unresolved(why) => (FaultCode::Unresolved, why),
         ConnectError::Timeout(why) => (FaultCode::ConnectTimeout, why),
         ConnectError::Failed(why) => (FaultCode::ConnectFailed, why),
+        ConnectError::Invalid(why) => (FaultCode::UpstreamInvalid, why),
     };
     Fault::new(Stage::Forward, code).cause(why)
 }

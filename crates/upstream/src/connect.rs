@@ -1,24 +1,18 @@
 //! From addresses to a connection that speaks HTTP.
 
 use crate::http1::Http1;
+use crate::http2::{Http2, Unopened};
 use crate::spec::{Protocol, TargetHost, TargetSpec, TlsSpec};
 use crate::tls;
 use crate::world::{Dial, Io, World};
-use base::caps::{
-    ADDRESSES_PER_CONNECT_MAX, CONNECTION_WINDOW_BYTES, STREAM_SEND_BUFFER_BYTES,
-    STREAM_WINDOW_BYTES, UPSTREAM_HEAD_BYTES_MAX,
-};
-use hyper::client::conn::http2;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use base::caps::ADDRESSES_PER_CONNECT_MAX;
 use rustls::pki_types::ServerName;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::task::AbortHandle;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
-use traffic::Body;
 
 /// Opens connections to one target.
 pub(crate) struct Connector {
@@ -40,23 +34,6 @@ pub(crate) enum Link {
     Http2(Http2),
 }
 
-/// An HTTP/2 connection; dropping it closes it.
-pub(crate) struct Http2 {
-    pub(crate) sender: http2::SendRequest<Body>,
-    pub(crate) address: SocketAddr,
-    _driver: Driver,
-}
-
-/// The task that moves a connection's bytes; it ends with its owner, so that nothing that was given
-/// up lingers.
-struct Driver(AbortHandle);
-
-impl Drop for Driver {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
 /// Why there is no connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ConnectError {
@@ -66,13 +43,15 @@ pub(crate) enum ConnectError {
     Timeout(String),
     /// Refused, unreachable, or TLS failed.
     Failed(String),
+    /// What the target says is not HTTP/2.
+    Invalid(String),
 }
 
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unresolved(why) => write!(f, "the name has no address: {why}"),
-            Self::Timeout(why) | Self::Failed(why) => f.write_str(why),
+            Self::Timeout(why) | Self::Failed(why) | Self::Invalid(why) => f.write_str(why),
         }
     }
 }
@@ -122,10 +101,10 @@ impl Connector {
             let address = addresses[(turn % addresses.len() + step) % addresses.len()];
             let opened = match share.filter(|_| step + 1 < count) {
                 Some(share) => match timeout(share, self.open(address)).await {
-                    Ok(opened) => opened.map_err(ConnectError::Failed),
+                    Ok(opened) => opened,
                     Err(_) => Err(ConnectError::Timeout(format!("{address} did not answer"))),
                 },
-                None => self.open(address).await.map_err(ConnectError::Failed),
+                None => self.open(address).await,
             };
             match opened {
                 Ok(link) => return Ok(link),
@@ -135,18 +114,21 @@ impl Connector {
         Err(last)
     }
 
-    async fn open(&self, address: SocketAddr) -> Result<Link, String> {
-        let failed = |error| format!("connecting to {address} failed: {error}");
+    async fn open(&self, address: SocketAddr) -> Result<Link, ConnectError> {
+        let failed =
+            |error| ConnectError::Failed(format!("connecting to {address} failed: {error}"));
         let io = self.dial.dial(address).await.map_err(failed)?;
         let Some(tls) = &self.tls else {
             let speaks_http2 = self.protocol == Protocol::Http2;
             return handshake(io, address, speaks_http2).await;
         };
         let connecting = tls.connector.connect(tls.name.clone(), io);
-        let io = connecting.await.map_err(|error| format!("TLS with {address} failed: {error}"))?;
+        let failed = |error| ConnectError::Failed(format!("TLS with {address} failed: {error}"));
+        let io = connecting.await.map_err(failed)?;
         let speaks_http2 = io.get_ref().1.alpn_protocol() == Some(b"h2");
         if self.protocol == Protocol::Http2 && !speaks_http2 {
-            return Err(format!("{address} does not speak HTTP/2 over TLS"));
+            let why = format!("{address} does not speak HTTP/2 over TLS");
+            return Err(ConnectError::Failed(why));
         }
         handshake(io, address, speaks_http2).await
     }
@@ -185,25 +167,15 @@ async fn handshake<T: Io + 'static>(
     io: T,
     address: SocketAddr,
     speaks_http2: bool,
-) -> Result<Link, String> {
-    let failed = |error| format!("HTTP with {address} failed: {error}");
-    if speaks_http2 {
-        let (sender, connection) = http2::Builder::new(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .initial_stream_window_size(STREAM_WINDOW_BYTES)
-            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-            .max_header_list_size(u32::try_from(UPSTREAM_HEAD_BYTES_MAX).unwrap_or(u32::MAX))
-            .max_send_buf_size(STREAM_SEND_BUFFER_BYTES)
-            .handshake(TokioIo::new(io))
-            .await
-            .map_err(failed)?;
-        let driver = Driver(tokio::spawn(drive(connection)).abort_handle());
-        return Ok(Link::Http2(Http2 { sender, address, _driver: driver }));
+) -> Result<Link, ConnectError> {
+    if !speaks_http2 {
+        return Ok(Link::Http1(Http1::new(Box::new(io), address)));
     }
-    Ok(Link::Http1(Http1::new(Box::new(io), address)))
-}
-
-/// Whoever waits for an answer learns of an error; here is nobody left to tell.
-async fn drive(connection: impl Future<Output = hyper::Result<()>>) {
-    drop(connection.await);
+    Http2::open(io, address).await.map(Link::Http2).map_err(|unopened| {
+        let why = format!("HTTP/2 with {address} failed: {unopened}");
+        match unopened {
+            Unopened::Gone(_) => ConnectError::Failed(why),
+            Unopened::Invalid(_) => ConnectError::Invalid(why),
+        }
+    })
 }

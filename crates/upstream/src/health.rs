@@ -164,17 +164,14 @@ impl Probe {
         let link = link.await.map_err(|error| error.to_string())?;
         let status = match link {
             Link::Http1(link) => {
-                let interim = Interim::default();
-                let call =
-                    Call { worker: 0, timeouts: Timeouts::default(), interim, connected: None };
-                let answered = http1::ask(link, &call, self.request()).await;
+                let answered = http1::ask(link, &call(), self.request()).await;
                 answered.map_err(|failed| in_words(&failed.fault))?.head.status
             }
-            Link::Http2(mut link) => {
-                let request = http2::address(self.request(), self.connector.scheme());
-                let request = request.map_err(|error| error.to_string())?;
-                let sent = link.sender.send_request(request).await;
-                sent.map_err(|error| in_words(&error))?.status()
+            Link::Http2(link) => {
+                let (call, scheme) = (call(), self.connector.scheme());
+                let mut alarm = link.lend_alarm();
+                let answered = http2::ask(&link, scheme, &call, self.request(), &mut alarm).await;
+                answered.map_err(|failed| in_words(&failed.fault))?.status
             }
         };
         let said = format!("answered {}", status.as_u16());
@@ -191,6 +188,11 @@ impl Probe {
             protocol: None,
         }
     }
+}
+
+/// Whoever waits for the answer sets the time limits.
+fn call() -> Call {
+    Call { worker: 0, timeouts: Timeouts::default(), interim: Interim::default(), connected: None }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -25,12 +25,8 @@ mod reach;
 mod attempt;
 /// One HTTP/1.1 connection.
 mod http1;
-/// One request over HTTP/2.
+/// Requests over HTTP/2 connections that they share.
 mod http2;
-/// A request body on its way to an HTTP/2 target.
-mod upload;
-/// An HTTP/2 answer's body on its way back.
-mod answer;
 /// Open connections that wait for requests.
 mod pool;
 /// From addresses to a connection that speaks HTTP.

@@ -1,13 +1,11 @@
 //! Open connections that wait for requests, on a shelf per worker: a connection is used on the worker
 //! that opened it, so shelves are locked by one thread at a time and never while waiting.
 
-use crate::connect::{ConnectError, Http2, Link};
+use crate::connect::{ConnectError, Link};
 use crate::http1::Http1;
+use crate::http2::{Http2, Room};
 use crate::target::Task;
-use base::caps::STREAMS_PER_LINK;
-use http::Request;
-use hyper::body::Incoming;
-use hyper::client::conn::{TrySendError, http2};
+use base::caps::LINKS_PER_SHELF_MAX;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
@@ -15,7 +13,6 @@ use std::task::{Wake, Waker};
 use std::time::{Duration, Instant};
 use telemetry::Sharded;
 use tokio::sync::{Notify, Semaphore};
-use traffic::Body;
 
 /// The connections to one target that were made in the same way.
 pub(crate) struct Pool {
@@ -37,6 +34,8 @@ pub(crate) struct Shelf {
     http2: Mutex<Vec<Shared>>,
     /// Lets one request at a time open a connection that others will share.
     pub(crate) gate: Semaphore,
+    /// Told when a place on a connection that requests share becomes free.
+    pub(crate) freed: Arc<Notify>,
     failures: Mutex<(u64, Option<ConnectError>)>,
 }
 
@@ -50,12 +49,11 @@ struct Shared {
     used: Instant,
 }
 
-/// An HTTP/2 connection and how many streams it carries.
+/// An HTTP/2 connection among those of a shelf.
 struct Carrier {
     link: Http2,
-    open: AtomicUsize,
-    /// A stream on it had no answer in time: it may be dead without anybody having said so.
-    is_suspect: AtomicBool,
+    /// Told when a place on it becomes free.
+    freed: Arc<Notify>,
 }
 
 /// A connection held for one request.
@@ -67,29 +65,19 @@ pub(crate) enum Held {
 }
 
 /// A stream's place on an HTTP/2 connection; dropping it gives it back.
-pub(crate) struct Stream {
-    sender: http2::SendRequest<Body>,
-    carrier: Arc<Carrier>,
-}
+pub(crate) struct Stream(Arc<Carrier>);
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        self.carrier.open.fetch_sub(1, Ordering::Relaxed);
+        self.0.link.leave();
+        self.0.freed.notify_one();
     }
 }
 
 impl Stream {
-    /// There was no answer in time: others do better with another connection.
-    pub(crate) fn distrust(&self) {
-        self.carrier.is_suspect.store(true, Ordering::Relaxed);
-    }
-
-    /// Sends a request and waits for the head of its answer.
-    pub(crate) async fn send(
-        &mut self,
-        request: Request<Body>,
-    ) -> Result<http::Response<Incoming>, TrySendError<Request<Body>>> {
-        self.sender.try_send_request(request).await
+    /// The connection.
+    pub(crate) fn http2(&self) -> &Http2 {
+        &self.0.link
     }
 }
 
@@ -148,9 +136,10 @@ impl Pool {
         match link {
             Link::Http1(link) => Held::Http1(link),
             Link::Http2(link) => {
-                let carrier = Arc::new(Carrier::new(link));
+                let shelf = self.shelf(worker);
+                let carrier = Arc::new(Carrier { link, freed: Arc::clone(&shelf.freed) });
                 let stream = carrier.join();
-                let mut shared = lock(&self.shelf(worker).http2);
+                let mut shared = lock(&shelf.http2);
                 shared.push(Shared { link: carrier, used: now });
                 Held::Http2(stream)
             }
@@ -182,8 +171,8 @@ impl Pool {
         for shelf in self.shelves.cells() {
             shelf.keep_http1(|idle| is_fresh(idle.since));
             let is_kept = |shared: &mut Shared| {
-                let is_used = shared.link.open.load(Ordering::Relaxed) > 0;
-                is_used || (is_fresh(shared.used) && shared.link.is_usable())
+                let link = &shared.link.link;
+                link.open_streams() > 0 || (is_fresh(shared.used) && link.room() != Room::Over)
             };
             let closed: Vec<_> =
                 lock(&shelf.http2).extract_if(.., |shared| !is_kept(shared)).collect();
@@ -202,6 +191,7 @@ impl Shelf {
             watching: OnceLock::new(),
             http2: Mutex::default(),
             gate: Semaphore::new(1),
+            freed: Arc::default(),
             failures: Mutex::default(),
         }
     }
@@ -243,15 +233,19 @@ impl Shelf {
         // Streams that are under way keep what is dropped here open until they end.
         shared.retain(|shared| {
             let is_expired = now.saturating_duration_since(shared.used) >= idle_timeout;
-            let is_idle = shared.link.open.load(Ordering::Relaxed) == 0;
-            let is_kept = shared.link.is_usable() && !(is_idle && is_expired);
-            is_kept && may_use(shared.link.link.address)
+            let link = &shared.link.link;
+            let is_idle = link.open_streams() == 0;
+            let is_kept = link.room() != Room::Over && !(is_idle && is_expired);
+            is_kept && may_use(link.address)
         });
-        let has_room =
-            |shared: &&mut Shared| shared.link.open.load(Ordering::Relaxed) < STREAMS_PER_LINK;
-        let found = shared.iter_mut().find(has_room)?;
+        let found = shared.iter_mut().find(|shared| shared.link.link.room() == Room::Free)?;
         found.used = now;
         Some(found.link.join())
+    }
+
+    /// Whether there may be one more connection that requests share.
+    pub(crate) fn may_open_http2(&self) -> bool {
+        lock(&self.http2).len() < LINKS_PER_SHELF_MAX
     }
 
     /// How many attempts to open a connection that others wait for have failed.
@@ -292,17 +286,9 @@ async fn watch(pool: Weak<Pool>, worker: usize, ends: Arc<Ends>) {
 }
 
 impl Carrier {
-    const fn new(link: Http2) -> Self {
-        Self { link, open: AtomicUsize::new(0), is_suspect: AtomicBool::new(false) }
-    }
-
-    fn is_usable(&self) -> bool {
-        !self.link.sender.is_closed() && !self.is_suspect.load(Ordering::Relaxed)
-    }
-
     fn join(self: &Arc<Self>) -> Stream {
-        self.open.fetch_add(1, Ordering::Relaxed);
-        Stream { sender: self.link.sender.clone(), carrier: Arc::clone(self) }
+        self.link.join();
+        Stream(Arc::clone(self))
     }
 }
 

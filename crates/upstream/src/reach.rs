@@ -1,10 +1,10 @@
 //! How a target is reached under one config: its connections, how more of them are opened, and how
 //! requests are addressed.
 
-use crate::connect::{ConnectError, Connector};
+use crate::connect::{ConnectError, Connector, Link};
 use crate::http1::Http1;
 use crate::pool::{Held, Pool};
-use crate::spec::{HostHeader, TargetHost, TargetSpec, UpstreamSpec};
+use crate::spec::{HostHeader, Protocol, TargetHost, TargetSpec, UpstreamSpec};
 use crate::target::{TargetCell, Task};
 use crate::tls;
 use crate::world::World;
@@ -24,6 +24,8 @@ pub(crate) struct Reach {
     pub(crate) metrics: Arc<UpstreamMetrics>,
     pool: Arc<Pool>,
     connector: Arc<Connector>,
+    /// For tunnels, where HTTP/2 is negotiated: few targets take them over it.
+    tunnels: Option<Connector>,
     /// In place of the client's `Host`, if it is replaced.
     host: Option<HeaderValue>,
     pub(crate) clock: Clock,
@@ -41,6 +43,12 @@ impl Reach {
         world: &World,
     ) -> Result<Self, String> {
         let connector = Connector::new(target, spec.tls.as_ref(), spec.protocol, world)?;
+        let tunnels = match (&spec.tls, spec.protocol) {
+            (Some(tls), Protocol::Auto) => {
+                Some(Connector::new(target, Some(tls), Protocol::Http1, world)?)
+            }
+            _ => None,
+        };
         let host = match &spec.host {
             HostHeader::Preserve => None,
             HostHeader::Target => Some(own_host(target, &connector.scheme())?),
@@ -50,6 +58,7 @@ impl Reach {
             metrics: world.metrics.upstream(&spec.name),
             pool: pool(target, spec, world),
             connector: Arc::new(connector),
+            tunnels,
             host,
             clock: world.clock.clone(),
             cell,
@@ -79,6 +88,36 @@ impl Reach {
         Box::pin(self.fetch(worker, limit, is_fresh)).await
     }
 
+    /// A connection for a request that may become a tunnel.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub(crate) async fn hold_tunnel(
+        &self,
+        worker: usize,
+        limit: Option<Duration>,
+        is_fresh: bool,
+    ) -> Result<(Held, bool), ConnectError> {
+        let Some(connector) = &self.tunnels else {
+            return self.hold(worker, limit, is_fresh).await;
+        };
+        match if is_fresh { None } else { self.take(worker) } {
+            Some(Held::Http2(stream)) if !stream.http2().takes_tunnels() => {}
+            Some(held) => return Ok((held, true)),
+            None => {}
+        }
+        let opened = Box::pin(connect(&self.cell, connector, limit)).await;
+        match opened.inspect_err(|_| self.metrics.connect_failed.add(worker, 1))? {
+            Link::Http1(link) => {
+                self.metrics.connections_opened.add(worker, 1);
+                Ok((Held::Http1(link), false))
+            }
+            Link::Http2(_) => {
+                Err(ConnectError::Invalid("the target speaks HTTP/2 unasked".to_owned()))
+            }
+        }
+    }
+
     /// A new connection, or one that somebody else opens meanwhile.
     async fn fetch(
         &self,
@@ -106,6 +145,18 @@ impl Reach {
         if self.pool.prefers_http1() {
             drop(turn);
             return self.open(worker, limit).await.map(|held| (held, false));
+        }
+        while !shelf.may_open_http2() {
+            let freed = shelf.freed.notified();
+            match limit {
+                Some(limit) => timeout(limit, freed).await.map_err(|_| {
+                    ConnectError::Timeout("every connection to the target was full".to_owned())
+                })?,
+                None => freed.await,
+            }
+            if let Some(held) = self.take(worker) {
+                return Ok((held, true));
+            }
         }
         let opened = self.open(worker, limit).await;
         if let Err(error) = &opened {
@@ -162,7 +213,7 @@ pub(crate) async fn connect(
     cell: &TargetCell,
     connector: &Connector,
     limit: Option<Duration>,
-) -> Result<crate::connect::Link, ConnectError> {
+) -> Result<Link, ConnectError> {
     let connect = async {
         let (addresses, turn) = cell.addresses().await.map_err(ConnectError::Unresolved)?;
         connector.connect(&addresses, turn, limit).await

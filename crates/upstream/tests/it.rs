@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod it {
     mod balancing;
+    mod frames;
     mod health;
     mod kit;
     mod names;
