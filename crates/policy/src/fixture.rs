@@ -287,8 +287,13 @@ impl Built {
                 HeaderValue::from_str(value).unwrap(),
             );
         }
-        now(self.0.on_reply(exchange, &mut reply, SLOT)).unwrap();
+        self.treat(exchange, &mut reply);
         reply
+    }
+
+    /// Runs the reply hook on this reply.
+    pub(crate) fn treat(&self, exchange: &mut Exchange, reply: &mut Response) {
+        now(self.0.on_reply(exchange, reply, SLOT)).unwrap();
     }
 }
 

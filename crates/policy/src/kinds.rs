@@ -4,6 +4,10 @@ use crate::kind::Kind;
 
 /// Answers cross-origin preflights.
 pub mod cors;
+/// Compresses answers.
+pub mod compress;
+/// Lets gRPC-Web clients call gRPC backends.
+pub mod grpc_web;
 /// Identifies consumers by a key.
 pub mod api_key;
 /// Refuses what an expression does not hold for.
@@ -32,6 +36,8 @@ pub mod respond;
 /// All kinds, in the order of the reference.
 pub const KINDS: &[&Kind] = &[
     &cors::KIND,
+    &compress::KIND,
+    &grpc_web::KIND,
     &api_key::KIND,
     &allow::KIND,
     &deny::KIND,

@@ -9,6 +9,16 @@ pub const ORDER: &[(&str, &str)] = &[
          anybody asks for them; and last on the way back, so that even refusals carry the headers \
          without which a browser hides them from its page",
     ),
+    (
+        "compress",
+        "before all that makes or changes answers, so that on their way back it is the last to touch the \
+         body; after `cors`, which only adds headers",
+    ),
+    (
+        "grpc_web",
+        "before all that reads the request, which is one of gRPC from here on; answers are gRPC for the \
+         others until they have passed",
+    ),
     ("api_key", "who calls must be known before anything is decided about them"),
     ("deny", "after identity, since expressions read `consumer`; what is forbidden is told first"),
     ("allow", "beside `deny`: both must agree, so their order only decides which reason is told"),

@@ -78,6 +78,19 @@ pub trait BodyFilter: Send {
         Ok(trailers)
     }
 
+    /// Nothing more comes: by default, what [`BodyFilter::on_end`] and [`BodyFilter::on_trailers`] make of
+    /// it. One that makes data of trailers, or trailers of data, does it here.
+    ///
+    /// # Errors
+    /// The fault that ends the body.
+    fn on_close(
+        &mut self,
+        trailers: Option<HeaderMap>,
+    ) -> Result<(Bytes, Option<HeaderMap>), Fault> {
+        let held = self.on_end()?;
+        Ok((held, trailers.map(|trailers| self.on_trailers(trailers)).transpose()?))
+    }
+
     /// Bytes that it takes at once. Larger pieces are cut, and after some that brought forth nothing the
     /// thread serves others first: what costs time does not hold them up.
     fn piece_max(&self) -> usize {
@@ -248,8 +261,7 @@ impl Filtered {
     /// After the last data: what the filter held back, then the trailers.
     fn end(&mut self, trailers: Option<HeaderMap>) -> Result<Option<Frame<Bytes>>, Fault> {
         self.ended = true;
-        let held = self.filter.on_end()?;
-        let trailers = trailers.map(|t| self.filter.on_trailers(t)).transpose()?;
+        let (held, trailers) = self.filter.on_close(trailers)?;
         if held.is_empty() {
             return Ok(trailers.map(Frame::trailers));
         }
