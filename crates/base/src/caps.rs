@@ -193,3 +193,11 @@ pub const COMPRESSIONS_MAX: usize = 1_024;
 pub const COMPRESS_PIECE_BYTES: usize = 8 << 10;
 /// Bytes a file of the access log must be allowed before it is moved away: several batches of lines.
 pub const LOG_FILE_BYTES_MIN: u64 = 1 << 20;
+/// Bytes of the header by which a proxy says in front of a connection whom it carries, its additions included.
+pub const PROXY_HEADER_BYTES_MAX: usize = 4 << 10;
+/// Seconds a proxy may take to send it.
+pub const PROXY_HEADER_TIMEOUT_S: u64 = 5;
+/// Hops of a request through proxies that are looked at, from the nearest on.
+pub const FORWARDED_HOPS_MAX: usize = 32;
+/// Parts into which the counts of connections by address are divided, each under a lock of its own.
+pub const CROWD_SHARDS: usize = 64;

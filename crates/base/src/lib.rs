@@ -23,6 +23,8 @@ pub mod tree;
 pub mod decode;
 /// Durations, sizes and rates as words: `30s`, `64KiB`, `100/min`.
 pub mod units;
+/// Networks of addresses as words: `10.0.0.0/8`.
+pub mod network;
 /// Bytes on their way through a connection.
 pub mod buffers;
 /// Deadlines that are moved often and reached seldom.

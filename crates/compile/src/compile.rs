@@ -1,7 +1,7 @@
 //! The whole, top to bottom.
 
 use crate::inputs::{Inputs, SecretsAt};
-use crate::{access_log, consumers, egress, observe, routes, tls, upstreams};
+use crate::{access_log, clients, consumers, egress, observe, routes, tls, upstreams};
 use base::{Placed, Report, Text};
 use model::Config;
 use model::listener::{DoubleSlash, EncodedSlash};
@@ -50,6 +50,7 @@ pub fn compile(config: &Config, inputs: Inputs<'_>) -> Compiled {
             name: Arc::from(name.value.as_str()),
             revision: Arc::clone(inputs.revision),
             bind,
+            clients: clients::compile(&name.value, listener, config, inputs),
             tls: tls.flatten(),
             redirect_https: listener.redirect_https.as_ref().map(|port| port.value),
             path_rules: path_rules(&listener.paths),

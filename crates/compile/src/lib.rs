@@ -15,6 +15,8 @@ mod upstreams;
 mod egress;
 /// Who calls.
 mod consumers;
+/// What a listener makes of whoever connects.
+mod clients;
 /// Certificates and TLS of listeners.
 mod tls;
 /// The effective chain of a route.

@@ -1,6 +1,7 @@
 //! Everything a user may write.
 
 use crate::node::{AccessLog, Admin, Drain};
+use crate::proxies::TrustedProxies;
 use crate::{Api, Consumer, Listener, Map, PolicyConfig, Upstream};
 use base::{Placed, Text};
 use schemars::JsonSchema;
@@ -10,7 +11,7 @@ use serde::Deserialize;
 pub const VERSION: u32 = 1;
 
 /// The fields of [`Config`] in the order in which they are best written.
-pub const FIELDS: [&str; 12] = [
+pub const FIELDS: [&str; 13] = [
     "version",
     "include",
     "state_dir",
@@ -18,6 +19,7 @@ pub const FIELDS: [&str; 12] = [
     "admin",
     "access_log",
     "drain",
+    "trusted_proxies",
     "listeners",
     "upstreams",
     "policies",
@@ -47,6 +49,9 @@ pub struct Config {
     /// How the program ends.
     #[serde(default)]
     pub drain: Drain,
+    /// Proxies in front of the gateway that are believed about the client's address, scheme and host.
+    #[serde(default)]
+    pub trusted_proxies: TrustedProxies,
     /// The addresses on which clients are served.
     #[serde(default)]
     #[schemars(extend("propertyNames" = {"pattern": "^[a-z0-9][a-z0-9_-]{0,62}$"}))]

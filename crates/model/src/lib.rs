@@ -23,6 +23,8 @@ pub mod policy;
 pub mod consumer;
 /// How the program itself runs: admin listener, logs, workers.
 pub mod node;
+/// Proxies in front of the gateway.
+pub mod proxies;
 /// Maps that keep the order and the places of their keys.
 pub mod map;
 /// Regular expressions that users write.

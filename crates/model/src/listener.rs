@@ -1,5 +1,7 @@
 //! A bound address.
 
+use crate::proxies::{ProxyProtocol, TrustedProxies};
+use base::units::Period;
 use base::{Placed, Text};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -17,6 +19,24 @@ pub struct Listener {
     /// What to do with unusual paths.
     #[serde(default)]
     pub paths: PathRules,
+    /// Proxies that announce by the PROXY protocol whom they carry. Connections from there must begin with its
+    /// header; on others it is never read.
+    #[serde(default)]
+    pub proxy_protocol: ProxyProtocol,
+    /// Proxies that are believed about the client's address, scheme and host, in place of those of the gateway;
+    /// `[]` believes none.
+    pub trusted_proxies: Option<TrustedProxies>,
+    /// Tell backends a request's way by `Forwarded` (RFC 7239), besides `X-Forwarded-*`.
+    #[serde(default)]
+    pub forwarded: bool,
+    /// Connections open at a time, over all workers; 100 000 unless said otherwise. Beyond them new ones are closed
+    /// at once.
+    pub connections_max: Option<Placed<u32>>,
+    /// Connections open at a time from one IPv4 address or one IPv6 network of 64 bits; unlimited unless said
+    /// otherwise. Trusted proxies are not limited.
+    pub connections_per_address_max: Option<Placed<u32>>,
+    /// How long a connection may last before it is asked to end, give or take a tenth; 1 h unless said otherwise.
+    pub connection_age_max: Option<Placed<Period>>,
 }
 
 /// TLS of a listener.

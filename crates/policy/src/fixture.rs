@@ -53,6 +53,7 @@ pub(crate) fn exchange(text: &str) -> Exchange {
                 "192.0.2.1:443".parse().unwrap(),
             )
         }),
+        forwarded: None,
         request: RequestHead {
             method: method.parse::<Method>().unwrap(),
             scheme: Scheme::Https,

@@ -1,6 +1,7 @@
 //! Stage one: normalise and refuse. What leaves this stage has one host, one canonical path, and only
 //! headers that a client may set.
 
+use crate::forwarded;
 use crate::gateway::Worker;
 use http::header::{
     CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, HeaderValue, LOCATION,
@@ -90,6 +91,7 @@ pub fn arrive(
         revision: Arc::from(""),
         connection: Arc::clone(connection),
         request: head,
+        forwarded: None,
         body,
         upgrade: None,
         interim,
@@ -118,6 +120,9 @@ pub fn check<'a>(
     let listener = snapshot.listener(&exchange.connection.listener);
     let listener = listener.ok_or_else(|| fault(FaultCode::ListenerGone).closing())?;
     exchange.revision = Arc::clone(&listener.revision);
+    if listener.clients.trusted.hold(exchange.connection.peer_ip()) {
+        forwarded::believe(exchange, &listener.clients);
+    }
     if let Some(fault) = refused {
         return Err(*fault);
     }
@@ -132,8 +137,13 @@ pub fn check<'a>(
     }
     check_host(exchange)?;
     check_target(exchange, listener)?;
-    if let Some(port) = listener.redirect_https {
+    if let Some(port) = listener.redirect_https
+        && exchange.request.scheme == Scheme::Http
+    {
         return Err(to_https(exchange, port));
+    }
+    if listener.clients.tells_forwarded {
+        forwarded::tell(exchange);
     }
     strip(&mut exchange.request.headers);
     if exchange.body.is_empty() || exchange.request.version == Version::HTTP_10 {

@@ -2,7 +2,7 @@
 //! [`crate::http2`] serve it; nothing beyond them knows which.
 
 use crate::gateway::Worker;
-use crate::{http1, http2};
+use crate::{http1, http2, proxy_protocol};
 use base::buffers::poll_fill;
 use base::caps;
 use base::shutdown::{Phase, Signal};
@@ -15,11 +15,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
+use telemetry::metrics::Refusal;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use traffic::BoxFuture;
+use traffic::clients::{Clients, Place};
 use traffic::exchange::{Connection, TlsFacts};
 use traffic::head::Scheme;
 use traffic::snapshot::ListenerPart;
@@ -50,7 +52,7 @@ impl Stream for DuplexStream {
 /// The bytes by which HTTP/2 begins (RFC 9113, 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Serves a client that connected to a listener: TLS first, if the listener speaks it.
+/// Serves a client that connected to a listener over TCP.
 ///
 /// # Errors
 /// What broke the connection off.
@@ -63,11 +65,75 @@ pub async fn serve_tcp(
     stream.set_nodelay(true)?;
     let name = Arc::clone(&listener.name);
     let connection = Connection::plain(name, stream.peer_addr()?, stream.local_addr()?);
+    serve_client(worker, listener, connection, Rewound::new(stream), signal).await
+}
+
+/// Serves a client that connected to a listener: first it is found out who it is, and whether there is a place for
+/// it; then comes TLS, if the listener speaks it.
+///
+/// # Errors
+/// What broke the connection off.
+pub async fn serve_client<I: Stream>(
+    worker: Arc<Worker>,
+    listener: Arc<ListenerPart>,
+    mut connection: Connection,
+    mut io: Rewound<I>,
+    signal: Signal,
+) -> io::Result<()> {
+    let clients = &listener.clients;
+    connection.age_max_s = clients.age_max_s;
+    if clients.announcing.hold(connection.peer_ip()) {
+        // Boxed, since few connections have need of the room.
+        if let Err(error) = Box::pin(announced(&mut connection, &mut io)).await {
+            listener.metrics.refused(Refusal::ProxyHeader).add(worker.index, 1);
+            return Err(error);
+        }
+    }
+    let Ok(_place) = place(clients, &connection) else {
+        listener.metrics.refused(Refusal::Address).add(worker.index, 1);
+        return Ok(());
+    };
     // Either is boxed by a function that does not wait, so that this future has no room for it.
     match listener.tls.is_some() {
-        true => boxed(serve_tls(worker, listener, connection, stream, signal)).await,
-        false => boxed(serve_io(worker, connection, stream, signal)).await,
+        true => boxed(serve_tls(worker, listener, connection, io, signal)).await,
+        false => {
+            drop(listener);
+            boxed(serve_io(worker, connection, io, signal)).await
+        }
     }
+}
+
+/// Learns from a proxy whom it carries.
+async fn announced<I: Stream>(connection: &mut Connection, io: &mut Rewound<I>) -> io::Result<()> {
+    let malformed = |error| io::Error::new(io::ErrorKind::InvalidData, error);
+    let header = async {
+        loop {
+            if let Some(announced) = proxy_protocol::take(&mut io.head).map_err(malformed)? {
+                return Ok(announced);
+            }
+            if poll_fn(|cx| poll_fill(&mut io.io, &mut io.head, 1, cx)).await? == 0 {
+                return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
+            }
+        }
+    };
+    let limit = Duration::from_secs(caps::PROXY_HEADER_TIMEOUT_S);
+    let announced = tokio::time::timeout(limit, header).await;
+    let announced = announced.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    if let Some((peer, local)) = announced {
+        connection.announced(peer, local);
+    }
+    Ok(())
+}
+
+/// A place among the connections of the client's address, where those are counted. Trusted proxies have more clients
+/// than one, and whoever has no address cannot be told from others.
+fn place(clients: &Clients, connection: &Connection) -> Result<Option<Place>, ()> {
+    let Some(per_address) = &clients.per_address else { return Ok(None) };
+    let Some(address) = connection.peer_ip() else { return Ok(None) };
+    if clients.trusted.hold(Some(address)) {
+        return Ok(None);
+    }
+    per_address.crowd.enter(address, per_address.max).map(Some).ok_or(())
 }
 
 /// What is waited for for long and what is large goes into a place of its own: the futures around it stay
@@ -78,11 +144,11 @@ fn boxed<'a, F: Future<Output = io::Result<()>> + Send + 'a>(
     Box::pin(future)
 }
 
-async fn serve_tls(
+async fn serve_tls<I: Stream>(
     worker: Arc<Worker>,
     listener: Arc<ListenerPart>,
     mut connection: Connection,
-    stream: TcpStream,
+    stream: Rewound<I>,
     signal: Signal,
 ) -> io::Result<()> {
     let Some(tls) = &listener.tls else { return Ok(()) };
@@ -122,26 +188,25 @@ async fn serve_tls(
 pub async fn serve_io<I: Stream>(
     worker: Arc<Worker>,
     connection: Connection,
-    mut io: I,
+    mut io: Rewound<I>,
     mut signal: Signal,
 ) -> io::Result<()> {
     let connection = Arc::new(connection);
-    let mut input = BytesMut::new();
     let limit = Duration::from_secs(caps::HEAD_TIMEOUT_S);
     let begins = tokio::select! {
         biased;
-        begins = tokio::time::timeout(limit, begins_http2(&mut io, &mut input)) => begins,
+        begins = tokio::time::timeout(limit, begins_http2(&mut io)) => begins,
         () = last_request(&mut signal) => return Ok(()),
     };
     match begins {
-        Ok(Ok(true)) => {
-            let io = Rewound { head: input, io };
-            boxed(http2::serve(worker, connection, io, signal)).await
+        Ok(Ok(true)) => boxed(http2::serve(worker, connection, io, signal)).await,
+        Ok(Ok(false)) => {
+            let Rewound { head, io } = io;
+            until_stopped(worker, connection, io, head, signal).await
         }
-        Ok(Ok(false)) => until_stopped(worker, connection, io, input, signal).await,
         Ok(Err(error)) => Err(error),
         Err(_) => {
-            if !input.is_empty() {
+            if !io.head.is_empty() {
                 worker.gateway.metrics.refused("head_timeout");
             }
             Ok(())
@@ -156,7 +221,8 @@ async fn last_request(signal: &mut Signal) {
 }
 
 /// Reads until it is certain whether the client speaks HTTP/2.
-async fn begins_http2<I: Stream>(io: &mut I, input: &mut BytesMut) -> io::Result<bool> {
+async fn begins_http2<I: Stream>(io: &mut Rewound<I>) -> io::Result<bool> {
+    let Rewound { head: input, io } = io;
     loop {
         let common = input.iter().zip(PREFACE).take_while(|(read, known)| read == known).count();
         if common == PREFACE.len() {
@@ -214,10 +280,31 @@ async fn until_stopped<I: Stream>(
     Ok(())
 }
 
-/// A stream whose first bytes were read already.
-struct Rewound<I> {
+/// Seconds after which one connection is asked to end: `max` give or take a tenth, so that not all that began
+/// together come back together.
+pub(crate) fn age_s(max: u64) -> u64 {
+    let tenth = max / 10;
+    max - tenth + base::random::fast_below((2 * tenth).max(1))
+}
+
+/// A stream whose first bytes may have been read already.
+#[derive(Debug)]
+pub struct Rewound<I> {
     head: BytesMut,
     io: I,
+}
+
+impl<I> Rewound<I> {
+    /// A stream of which nothing was read.
+    pub fn new(io: I) -> Self {
+        Self { head: BytesMut::new(), io }
+    }
+}
+
+impl<I: Stream> Stream for Rewound<I> {
+    fn reset(&mut self) {
+        self.io.reset();
+    }
 }
 
 impl<I: Stream> AsyncRead for Rewound<I> {

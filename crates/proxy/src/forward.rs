@@ -5,7 +5,7 @@
 use crate::gateway::Worker;
 use crate::{admit, grpc, observe};
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, HOST, HeaderName};
+use http::header::{CONTENT_LENGTH, FORWARDED, HOST, HeaderName};
 use http::{HeaderMap, HeaderValue};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use std::future::Future as _;
@@ -30,7 +30,7 @@ const CONSUMER: HeaderName = HeaderName::from_static("x-yett-consumer");
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Headers that [`outgoing`] adds, `Host` included.
-const ADDED: usize = 8;
+const ADDED: usize = 9;
 
 /// Sends the request to the route's upstream and returns the answer's head, its body streaming on.
 ///
@@ -142,9 +142,15 @@ fn outgoing(exchange: &Exchange, body: Body) -> Request {
     for (name, value) in head.headers.iter().filter(|(name, _)| **name != CONTENT_LENGTH) {
         headers.append(name.clone(), value.clone());
     }
-    headers.insert(FORWARDED_FOR, exchange.connection.peer_header.clone());
+    let forwarded = exchange.forwarded.as_deref();
+    let way = forwarded.map_or(&exchange.connection.peer_header, |forwarded| &forwarded.way);
+    headers.insert(FORWARDED_FOR, way.clone());
     headers.insert(FORWARDED_PROTO, HeaderValue::from_static(head.scheme.as_str()));
-    headers.insert(FORWARDED_HOST, head.authority.clone());
+    let host = forwarded.and_then(|forwarded| forwarded.host.as_ref()).unwrap_or(&head.authority);
+    headers.insert(FORWARDED_HOST, host.clone());
+    if let Some(told) = forwarded.and_then(|forwarded| forwarded.told.as_ref()) {
+        headers.insert(FORWARDED, told.clone());
+    }
     headers.insert(REQUEST_ID, exchange.id.header());
     headers.insert(TRACEPARENT, exchange.trace.header());
     if let Some(consumer) = &exchange.consumer

@@ -3,7 +3,9 @@
 use arc_swap::ArcSwap;
 use base::Clock;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 use telemetry::access::{AccessLog, AccessWriter};
 use telemetry::metrics::{Metrics, RouteMetrics};
 use traffic::Snapshot;
@@ -55,6 +57,9 @@ pub struct Worker {
     pub gateway: Arc<Gateway>,
     /// Its position, the index into sharded state.
     pub index: usize,
+    /// What a look at the clock said last, so that what need not be exact costs no look of its own.
+    second: AtomicU64,
+    began: Instant,
     /// Only this worker's own tasks write, so the lock is never waited for.
     lines: Mutex<AccessWriter>,
 }
@@ -64,7 +69,20 @@ impl Worker {
     #[must_use]
     pub fn new(gateway: Arc<Gateway>, index: usize) -> Arc<Self> {
         let lines = Mutex::new(gateway.access_log.writer());
-        Arc::new(Self { gateway, index, lines })
+        let began = gateway.clock.now();
+        Arc::new(Self { gateway, index, second: AtomicU64::new(0), began, lines })
+    }
+
+    /// Looks at the clock.
+    pub fn tick(&self) {
+        let since = self.gateway.clock.now().saturating_duration_since(self.began);
+        self.second.store(since.as_secs(), Ordering::Relaxed);
+    }
+
+    /// Seconds since the worker began, at the last look.
+    #[must_use]
+    pub fn seconds(&self) -> u64 {
+        self.second.load(Ordering::Relaxed)
     }
 
     /// Writes to the access log.

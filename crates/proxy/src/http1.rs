@@ -10,7 +10,7 @@ mod pace;
 mod wire;
 
 use crate::admit::{Arrival, strip_hop_by_hop};
-use crate::connection::{Ending, Stream};
+use crate::connection::{Ending, Stream, age_s};
 use crate::gateway::Worker;
 use crate::serve::serve;
 use ::http1::{BadHead, Decoder, Length, Refusal, RequestHead, Sending, Version};
@@ -55,6 +55,8 @@ struct Client<I: Stream> {
     gone: Alarm,
     /// Nothing was asked yet.
     is_new: bool,
+    /// The answer that comes after this second of the worker's is the last.
+    old_at_s: u64,
 }
 
 /// Serves the requests of a connection until either side ends it. `input` was read already.
@@ -68,6 +70,7 @@ pub(crate) async fn serve_http1<I: Stream>(
     input: BytesMut,
     ending: &Ending,
 ) -> io::Result<()> {
+    let old_at_s = worker.seconds() + age_s(connection.age_max_s);
     let mut client = Client {
         worker,
         connection,
@@ -78,6 +81,7 @@ pub(crate) async fn serve_http1<I: Stream>(
         alarm: Alarm::default(),
         gone: Alarm::default(),
         is_new: true,
+        old_at_s,
     };
     while let Some(asked) = poll_fn(|cx| client.poll_head(ending, cx)).await? {
         let goes_on = client.exchange(asked, ending).await;
@@ -156,6 +160,7 @@ impl<I: Stream> Client<I> {
     ) -> io::Result<bool> {
         let response = self.response(serving, &mut facts).await?;
         facts.keeps_alive &= !ending.is_leaving() && self.can_go_on(&facts);
+        facts.keeps_alive &= self.worker.seconds() < self.old_at_s;
         let (mut body, keeps_alive) = answer::begin(response, &facts, self.out.small());
         lock(&self.wire).ends_answer = body.ends_with_connection();
         let sent = poll_fn(|cx| self.poll_send(&mut body, cx)).await;

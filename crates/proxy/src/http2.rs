@@ -12,6 +12,7 @@ mod wire;
 mod meter;
 mod pulse;
 
+use crate::connection::age_s;
 use crate::gateway::Worker;
 use ::h2::server::{Builder, Connection as H2, SendResponse};
 use ::h2::{Ping, PingPong, Reason, RecvStream};
@@ -89,7 +90,7 @@ where
         }
     };
     let pings = h2.ping_pong();
-    let pulse = Pulse::new();
+    let pulse = Pulse::new(age_s(connection.age_max_s));
     tap.gather();
     Session { worker, connection, h2, tap, pings, meter, pulse, opened: 0, refused: 0 }
         .run(signal)

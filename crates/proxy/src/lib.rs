@@ -11,6 +11,8 @@ pub mod gateway;
 pub mod serve;
 /// Stage one: normalise and refuse.
 pub mod admit;
+/// What trusted proxies tell of a request.
+mod forwarded;
 /// Stage two: find the route.
 pub mod route;
 /// Stage three: run the request phase of the chain.
@@ -27,6 +29,8 @@ pub mod record;
 mod grpc;
 /// From bytes to requests and back.
 pub mod connection;
+/// Whom a proxy announces in front of a connection.
+mod proxy_protocol;
 /// HTTP/1, one request after the other.
 mod http1;
 /// HTTP/2, many requests at a time.

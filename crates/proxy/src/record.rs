@@ -108,7 +108,7 @@ fn write(worker: &Worker, exchange: &mut Exchange) {
             trace_id: exchange.trace.id(),
             revision: &exchange.revision,
             listener: &exchange.connection.listener,
-            client: exchange.connection.peer.ip().to_canonical(),
+            client: exchange.client(),
             protocol: protocol(exchange.request.version),
             method: exchange.request.method.as_str(),
             host: &exchange.request.host,

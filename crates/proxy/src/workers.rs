@@ -4,7 +4,6 @@
 use crate::connection;
 use crate::gateway::{Gateway, Worker};
 use crate::socket::{self, Bound, Claim};
-use base::caps;
 use base::shutdown::{self, Phase, Signal, Trigger};
 use std::collections::HashMap;
 use std::fmt;
@@ -20,6 +19,7 @@ use std::time::Duration;
 use telemetry::metrics::{ListenerMetrics, Refusal};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
+use traffic::snapshot::ListenerPart;
 
 /// How long access lines may wait in a worker's buffer.
 const FLUSH_EVERY: Duration = Duration::from_millis(200);
@@ -238,7 +238,10 @@ async fn run(worker: Arc<Worker>, mut commands: mpsc::Receiver<Open>) {
                 Some(open) => drop(tokio::spawn(accept(Arc::clone(&worker), open))),
                 None => break,
             },
-            _ = flush.tick() => worker.log(|lines| if !lines.is_empty() { lines.flush() }),
+            _ = flush.tick() => {
+                worker.tick();
+                worker.log(|lines| if !lines.is_empty() { lines.flush() });
+            }
         }
     }
     worker.log(telemetry::access::AccessWriter::flush);
@@ -289,7 +292,7 @@ async fn relay(mut signal: Signal, trigger: Trigger) {
 /// Serves a client on a task of its own. A listener that the config no longer has takes none.
 fn welcome(worker: &Arc<Worker>, name: &Arc<str>, stream: TcpStream, signal: &Signal) {
     let Some(part) = worker.gateway.snapshot.load().listener(name).cloned() else { return };
-    let Some(active) = Active::begin(&part.metrics, worker.index) else { return };
+    let Some(active) = Active::begin(&part, worker.index) else { return };
     let (worker, signal) = (Arc::clone(worker), signal.clone());
     drop(tokio::spawn(async move {
         if let Err(error) = connection::serve_tcp(worker, part, stream, signal).await {
@@ -307,8 +310,9 @@ struct Active {
 
 impl Active {
     /// Counts a connection; none beyond the cap.
-    fn begin(metrics: &Arc<ListenerMetrics>, worker: usize) -> Option<Self> {
-        let cap = i64::try_from(caps::CONNECTIONS_PER_LISTENER_MAX).unwrap_or(i64::MAX);
+    fn begin(part: &ListenerPart, worker: usize) -> Option<Self> {
+        let metrics = &part.metrics;
+        let cap = i64::try_from(part.clients.connections_max).unwrap_or(i64::MAX);
         if metrics.active.sum() >= cap {
             metrics.refused(Refusal::Full).add(worker, 1);
             return None;

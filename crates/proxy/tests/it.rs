@@ -12,6 +12,10 @@ mod it {
     mod headers;
     /// Requests that two programs may read differently.
     mod smuggling;
+    /// Proxies in front, and whom they carry.
+    mod proxies;
+    /// How many may connect, and for how long.
+    mod crowds;
     /// The hostile table.
     mod hostile;
     /// Requests that are too large.

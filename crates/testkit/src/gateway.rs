@@ -8,6 +8,7 @@ use base::shutdown::{self, Signal, Trigger};
 use base::{Clock, Report};
 use compile::{Compiled, Inputs, compile};
 use model::load::load;
+use proxy::connection::Rewound;
 use proxy::{Gateway, Worker, connection};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -152,6 +153,7 @@ impl TestGateway {
     /// Moves the gateway's clock.
     pub fn advance(&self, by: Duration) {
         self.clock.advance(by);
+        self.worker.tick();
     }
 
     /// Tells the gateway to drain.
@@ -168,8 +170,29 @@ impl TestGateway {
     /// Opens a connection from this address.
     #[must_use]
     pub fn connect_from(&self, peer: &str) -> DuplexStream {
+        self.connect_as("public", peer)
+    }
+
+    /// Opens a connection from this address to this listener, by all its rules: who announces whom it carries, how
+    /// many may come, TLS.
+    ///
+    /// # Panics
+    /// When there is no such listener.
+    #[must_use]
+    pub fn connect_as(&self, listener: &str, peer: &str) -> DuplexStream {
         let (ours, theirs) = tokio::io::duplex(64 << 10);
-        self.serve(plain("public", peer), theirs);
+        let part = self.gateway.snapshot.load().listener(listener).cloned();
+        let part = part.expect("a listener");
+        let (worker, signal) = (Arc::clone(&self.worker), self.signal.clone());
+        let served = connection::serve_client(
+            worker,
+            part,
+            plain(listener, peer),
+            Rewound::new(theirs),
+            signal,
+        );
+        // How a connection ends is for the test to see on its own side.
+        drop(tokio::spawn(async move { drop(served.await) }));
         ours
     }
 
@@ -213,7 +236,7 @@ impl TestGateway {
         let signal = self.signal.clone();
         drop(tokio::spawn(async move {
             // How a connection ends is for the test to see on its own side.
-            drop(connection::serve_io(worker, connection, io, signal).await);
+            drop(connection::serve_io(worker, connection, Rewound::new(io), signal).await);
         }));
     }
 

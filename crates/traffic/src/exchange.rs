@@ -4,6 +4,7 @@
 use crate::body::Body;
 use crate::directory::{Consumer, Credential};
 use crate::fault::FaultCode;
+use crate::forwarded::Forwarded;
 use crate::grpc::Rpc;
 use crate::head::{RequestHead, Scheme};
 use crate::id::{RequestId, Trace};
@@ -12,10 +13,11 @@ use crate::observe::Marks;
 use crate::tree::Matched;
 use crate::upgrade::Upgrade;
 use crate::upstream::{Timeouts, Upstream};
+use base::caps::CONNECTION_AGE_MAX_S;
 use http::HeaderValue;
 use smallvec::SmallVec;
 use std::any::Any;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
@@ -35,6 +37,8 @@ pub struct Exchange {
     pub revision: Arc<str>,
     /// The connection it came by.
     pub connection: Arc<Connection>,
+    /// Its way to the connection, if a trusted proxy told it or backends are told more than usual.
+    pub forwarded: Option<Box<Forwarded>>,
     /// Its head; what policies leave of it is forwarded.
     pub request: RequestHead,
     /// Its body.
@@ -65,14 +69,33 @@ pub struct Exchange {
     pub rpc: Option<Box<Rpc>>,
 }
 
+impl Exchange {
+    /// The client's address: what the connection's peer says, if it is trusted, and the peer's own otherwise.
+    #[must_use]
+    pub fn client(&self) -> IpAddr {
+        let told = self.forwarded.as_ref().map(|forwarded| forwarded.client);
+        told.unwrap_or_else(|| self.connection.peer.ip()).to_canonical()
+    }
+
+    /// The client's address as backends are told.
+    #[must_use]
+    pub fn client_text(&self) -> &HeaderValue {
+        match &self.forwarded {
+            Some(forwarded) => &forwarded.client_text,
+            None => &self.connection.peer_header,
+        }
+    }
+}
+
 /// A client's connection.
 #[derive(Clone, Debug)]
 pub struct Connection {
     /// The listener's name.
     pub listener: Arc<str>,
-    /// The client's address.
+    /// The address of whoever connected, or of whom a proxy announced; unspecified (RFC 4291, 2.5.2) over a Unix
+    /// socket.
     pub peer: SocketAddr,
-    /// The client's address without port, as backends are told.
+    /// The same without port, as backends are told.
     pub peer_header: HeaderValue,
     /// The address the client connected to.
     pub local: SocketAddr,
@@ -80,17 +103,47 @@ pub struct Connection {
     pub scheme: Scheme,
     /// TLS facts, if it is.
     pub tls: Option<TlsFacts>,
+    /// Seconds after which it is asked to end, give or take a tenth.
+    pub age_max_s: u64,
 }
 
 impl Connection {
     /// A connection without TLS.
     #[must_use]
     pub fn plain(listener: Arc<str>, peer: SocketAddr, local: SocketAddr) -> Self {
-        let address = peer.ip().to_canonical().to_string();
-        let peer_header =
-            HeaderValue::try_from(address).unwrap_or_else(|_| HeaderValue::from_static("unknown"));
-        Self { listener, peer, peer_header, local, scheme: Scheme::Http, tls: None }
+        Self {
+            listener,
+            peer,
+            peer_header: address_text(peer.ip()),
+            local,
+            scheme: Scheme::Http,
+            tls: None,
+            age_max_s: CONNECTION_AGE_MAX_S,
+        }
     }
+
+    /// The address of whoever connected, if it has one.
+    #[must_use]
+    pub fn peer_ip(&self) -> Option<IpAddr> {
+        Some(self.peer.ip()).filter(|address| !address.is_unspecified())
+    }
+
+    /// A proxy announced who connected to it, and to which address.
+    pub fn announced(&mut self, peer: SocketAddr, local: SocketAddr) {
+        self.peer = peer;
+        self.peer_header = address_text(peer.ip());
+        self.local = local;
+    }
+}
+
+/// An address as backends are told; `unknown` (RFC 7239, 6.2) where there is none.
+#[must_use]
+pub fn address_text(address: IpAddr) -> HeaderValue {
+    let unknown = HeaderValue::from_static("unknown");
+    if address.is_unspecified() {
+        return unknown;
+    }
+    HeaderValue::try_from(address.to_canonical().to_string()).unwrap_or(unknown)
 }
 
 /// What is known of a TLS connection.

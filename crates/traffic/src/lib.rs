@@ -7,6 +7,10 @@
 
 /// Everything known of one request.
 pub mod exchange;
+/// A request's way through proxies.
+pub mod forwarded;
+/// What a listener makes of whoever connects.
+pub mod clients;
 /// The request's head, in canonical form.
 pub mod head;
 /// Header fields in order.

@@ -2,6 +2,7 @@
 
 use crate::canonical::PathRules;
 use crate::chain::Chain;
+use crate::clients::Clients;
 use crate::observe::Observe;
 use crate::tree::RouteTree;
 use crate::upstream::Upstream;
@@ -43,6 +44,8 @@ pub struct ListenerPart {
     pub revision: Arc<str>,
     /// Where it is bound.
     pub bind: SocketAddr,
+    /// What it makes of whoever connects.
+    pub clients: Clients,
     /// TLS, if it speaks it.
     pub tls: Option<Arc<ServerConfig>>,
     /// The port of the HTTPS listener to which every request is redirected.

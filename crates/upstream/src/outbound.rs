@@ -224,6 +224,7 @@ fn exchange(world: &World, worker: usize, method: &Method, target: &PathAndQuery
         },
         body: Body::empty(),
         upgrade: None,
+        forwarded: None,
         interim: Interim::default(),
         matched: None,
         consumer: None,

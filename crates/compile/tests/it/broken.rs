@@ -2,6 +2,7 @@
 
 use crate::it::kit::Outer;
 use base::shutdown;
+use proxy::connection::Rewound;
 use proxy::{Gateway, Worker, connection};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -36,7 +37,8 @@ impl Served {
         let peer = SocketAddr::from(([192, 0, 2, 7], 4_711));
         let client = Connection::plain(Arc::from("web"), peer, peer);
         let (_trigger, signal) = shutdown::channel();
-        let served = connection::serve_io(Arc::clone(&self.worker), client, theirs, signal);
+        let served =
+            connection::serve_io(Arc::clone(&self.worker), client, Rewound::new(theirs), signal);
         let asking = async {
             let text = format!("{}\nhost: a.test\nconnection: close\n\n", request.trim_end());
             ours.write_all(text.replace('\n', "\r\n").as_bytes()).await.unwrap();

@@ -2,12 +2,18 @@
 
 use super::pointer;
 use crate::{Config, Listener};
+use base::network::Network;
+use base::units::Period;
 use base::{Place, Placed, Report, Text};
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 /// Where the admin listener is unless said otherwise.
 const ADMIN_BIND: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9901);
+
+/// The shortest age to which connections may be bounded.
+const CONNECTION_AGE_LEAST: Duration = Duration::from_secs(10);
 
 /// An address that is taken, by whom and where that is written.
 struct Taken {
@@ -17,6 +23,7 @@ struct Taken {
 }
 
 pub(super) fn check(config: &Config, report: &mut Report) {
+    trusted(&config.trusted_proxies.from, report);
     if config.listeners.is_empty() {
         report
             .error("no_listener", &config.version.place, "there is no listener")
@@ -29,6 +36,8 @@ pub(super) fn check(config: &Config, report: &mut Report) {
             take(address, owner, &listener.bind.place, &mut taken, report);
         }
         redirect(listener, report);
+        proxies(listener, report);
+        bounds(listener, report);
         certificates(listener, report);
     }
     if config.admin.off {
@@ -135,5 +144,37 @@ fn certificates(listener: &Listener, report: &mut Report) {
                     .help("write the name of a PEM file");
             }
         }
+    }
+}
+
+/// Whoever is believed must be known.
+fn trusted(from: &[Placed<Network>], report: &mut Report) {
+    for network in from.iter().filter(|network| network.is_everything()) {
+        let message = format!("`{}` believes everybody", network.value);
+        report.warning("trusts_everybody", &network.place, message).help(
+            "every client can then say from which address it comes; list the proxies' networks",
+        );
+    }
+}
+
+fn proxies(listener: &Listener, report: &mut Report) {
+    trusted(&listener.proxy_protocol.from, report);
+    if let Some(proxies) = &listener.trusted_proxies {
+        trusted(&proxies.from, report);
+    }
+}
+
+fn bounds(listener: &Listener, report: &mut Report) {
+    let per_address = &listener.connections_per_address_max;
+    for max in listener.connections_max.iter().chain(per_address).filter(|max| max.value == 0) {
+        report
+            .error("invalid_value", &max.place, "no connection at all is let in")
+            .help("write 1 or more, or leave it out");
+    }
+    let too_short = |age: &&Placed<Period>| age.value.0 < CONNECTION_AGE_LEAST;
+    if let Some(age) = listener.connection_age_max.as_ref().filter(too_short) {
+        report
+            .error("invalid_value", &age.place, "connections must be allowed to last 10 s")
+            .help("shorter ones would make clients connect again all the time");
     }
 }

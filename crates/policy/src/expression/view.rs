@@ -7,6 +7,7 @@ use cel::common::traits::{Container, Indexer, Sizer};
 use cel::common::types::{CelInt, CelList, CelString, MAP_TYPE, Type};
 use cel::common::value::{CowVal, Val};
 use cel::context::VariableResolver;
+use http::HeaderValue;
 use percent_encoding::percent_decode_str;
 use regex::Regex;
 use std::borrow::Cow;
@@ -23,6 +24,7 @@ pub(super) struct View<'a> {
     matched: Option<&'a Matched>,
     consumer: Option<&'a Consumer>,
     connection: &'a Connection,
+    client: &'a HeaderValue,
     patterns: &'a [Pattern],
 }
 
@@ -33,6 +35,7 @@ impl<'a> View<'a> {
             matched: exchange.matched.as_ref(),
             consumer: exchange.consumer.as_deref(),
             connection: &exchange.connection,
+            client: exchange.client_text(),
             patterns,
         }
     }
@@ -61,7 +64,7 @@ impl VariableResolver for View<'_> {
             "consumer.name" => self.consumer.map_or("", |consumer| &*consumer.name).into(),
             "consumer.groups" => return Some(CowVal::owned(groups(self.consumer))),
             "claims" => return Some(CowVal::owned(Fields::Nothing)),
-            "client.address" => self.connection.peer_header.to_str().unwrap_or_default().into(),
+            "client.address" => self.client.to_str().unwrap_or_default().into(),
             "tls.version" => tls().map_or("", |tls| tls.version).into(),
             "tls.server_name" => {
                 tls().and_then(|tls| tls.server_name.as_deref()).unwrap_or_default().into()

@@ -12,6 +12,7 @@
 use crate::by::client;
 use crate::kind::{BuildCtx, Group, Kind};
 use crate::written::{Short, Written};
+use base::network::owner;
 use base::units::Rate;
 use base::{Node, Report, decode};
 use http::header::RETRY_AFTER;
@@ -156,7 +157,7 @@ impl RateLimit {
                 self.cell.take(&("consumer", &*consumer.name), self.gcra, now_ns)
             }
             (Per::Address, _) | (Per::Consumer, None) => {
-                let address = client(exchange.connection.peer.ip());
+                let address = owner(exchange.client());
                 self.cell.take(&("address", address), self.gcra, now_ns)
             }
         }

@@ -2,9 +2,7 @@
 //! costs one timer per connection, whatever happens on it.
 
 use crate::http2::meter::{Breach, Seen};
-use base::caps::{
-    CONNECTION_AGE_MAX_S, HEAD_TIMEOUT_S, IDLE_TIMEOUT_S, PING_TIMEOUT_S, PULSE_S, WRITE_TIMEOUT_S,
-};
+use base::caps::{HEAD_TIMEOUT_S, IDLE_TIMEOUT_S, PING_TIMEOUT_S, PULSE_S, WRITE_TIMEOUT_S};
 
 /// What is to be done after a look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,9 +53,8 @@ const fn beats(seconds: u64) -> u64 {
 }
 
 impl Pulse {
-    pub(super) fn new() -> Self {
-        let tenth = CONNECTION_AGE_MAX_S / 10;
-        let age_s = CONNECTION_AGE_MAX_S - tenth + base::random::fast_below(2 * tenth);
+    /// Of a connection that is asked to leave after `age_s` seconds.
+    pub(super) fn new(age_s: u64) -> Self {
         Self {
             last: Look::default(),
             age: 0,

@@ -151,11 +151,16 @@ pub enum Refusal {
     Draining,
     /// A policy refuses the client's address.
     Denied,
+    /// The client's address has as many connections as it may.
+    Address,
+    /// A proxy that must announce whom it carries did not, or not properly.
+    ProxyHeader,
 }
 
 impl Refusal {
     /// All of them, in the order of the counters.
-    pub(super) const ALL: [Self; 3] = [Self::Full, Self::Draining, Self::Denied];
+    pub(super) const ALL: [Self; 5] =
+        [Self::Full, Self::Draining, Self::Denied, Self::Address, Self::ProxyHeader];
 
     /// The value of the label `reason`.
     pub(super) fn label(self) -> &'static str {
@@ -163,6 +168,8 @@ impl Refusal {
             Self::Full => "full",
             Self::Draining => "draining",
             Self::Denied => "denied",
+            Self::Address => "address_full",
+            Self::ProxyHeader => "proxy_header",
         }
     }
 }

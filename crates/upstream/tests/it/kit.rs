@@ -247,6 +247,7 @@ pub(crate) fn exchange() -> Exchange {
         revision: "1".into(),
         connection: Arc::new(connection),
         request,
+        forwarded: None,
         body: Body::empty(),
         upgrade: None,
         interim: traffic::Interim::default(),

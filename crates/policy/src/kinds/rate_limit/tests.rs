@@ -1,7 +1,8 @@
+use super::KIND;
 use super::cell::{Cell, Gcra};
-use super::{KIND, client};
 use crate::fixture::{self, Built, World, lines};
 use base::caps::LIMITER_KEYS_MAX;
+use base::network::owner;
 use base::units::Rate;
 use proptest::prelude::{prop, prop_assert, prop_assert_eq, proptest};
 use serde_json::{Value, json};
@@ -66,8 +67,8 @@ fn each_consumer_and_each_address_has_its_own() {
 
 #[test]
 fn addresses_of_both_families_never_meet() {
-    let v4 = client("255.255.255.255".parse().unwrap());
-    let v6 = client("2000::".parse().unwrap());
+    let v4 = owner("255.255.255.255".parse().unwrap());
+    let v6 = owner("2000::".parse().unwrap());
     assert!(v4 < v6);
 }
 

@@ -1,0 +1,311 @@
+//! What trusted proxies tell of a request's way: `X-Forwarded-For`, `-Proto` and `-Host`, or `Forwarded`
+//! (RFC 7239). The way is walked from our peer towards the client for as long as its hops are trusted: the first
+//! that is not is the client, and what it says of what lies beyond it is not believed. What cannot be read ends
+//! the walk as well, never the request.
+
+use base::caps::FORWARDED_HOPS_MAX;
+use http::HeaderValue;
+use http::header::{FORWARDED, HeaderName};
+use smallvec::SmallVec;
+use std::fmt::Write as _;
+use std::net::{IpAddr, SocketAddr};
+use traffic::clients::{Clients, ToldBy};
+use traffic::exchange::{Exchange, address_text};
+use traffic::forwarded::Forwarded;
+use traffic::head::{RequestHead, Scheme};
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// One hop as a proxy told of it.
+#[derive(Clone, Debug, Default)]
+struct Hop {
+    address: Option<IpAddr>,
+    scheme: Option<Scheme>,
+    host: Option<HeaderValue>,
+}
+
+/// Takes from the headers of a trusted peer who the client is, and by which scheme and host it asked.
+pub(crate) fn believe(exchange: &mut Exchange, clients: &Clients) {
+    let request = &exchange.request;
+    let hops = match clients.told_by {
+        ToldBy::XForwarded => x_forwarded(request),
+        ToldBy::Forwarded => forwarded(request),
+    };
+    let mut way: SmallVec<[IpAddr; 4]> = SmallVec::new();
+    let mut first = Hop::default();
+    for hop in hops {
+        let Some(address) = hop.address else { break };
+        way.push(address);
+        first = hop;
+        if !clients.trusted.hold(Some(address)) {
+            break;
+        }
+    }
+    if way.is_empty() && clients.told_by == ToldBy::XForwarded {
+        // A proxy that ends TLS may tell the scheme and the host, and nothing of the client.
+        first = said(request);
+    }
+    if let Some(scheme) = first.scheme {
+        exchange.request.scheme = scheme;
+    }
+    let peer = exchange.connection.peer.ip();
+    let client = way.last().copied().unwrap_or(peer);
+    let mut text = String::new();
+    for address in way.iter().rev() {
+        // Writing to a string cannot fail.
+        write!(text, "{}, ", address.to_canonical()).ok();
+    }
+    text.push_str(exchange.connection.peer_header.to_str().unwrap_or("unknown"));
+    let way = HeaderValue::try_from(text).unwrap_or_else(|_| address_text(peer));
+    let host = first.host;
+    let client_text = address_text(client);
+    exchange.forwarded = Some(Box::new(Forwarded { client, client_text, way, host, told: None }));
+}
+
+/// Has backends told by `Forwarded` too. The host was found to be one.
+pub(crate) fn tell(exchange: &mut Exchange) {
+    let connection = &exchange.connection;
+    let request = &exchange.request;
+    let forwarded = exchange.forwarded.get_or_insert_with(|| {
+        Box::new(Forwarded {
+            client: connection.peer.ip(),
+            client_text: connection.peer_header.clone(),
+            way: connection.peer_header.clone(),
+            host: None,
+            told: None,
+        })
+    });
+    let host = forwarded.host.as_ref().unwrap_or(&request.authority);
+    let mut told = String::new();
+    for (at, address) in forwarded.way.to_str().unwrap_or_default().split(", ").enumerate() {
+        told.push_str(if at == 0 { "for=" } else { ", for=" });
+        // Writing to a string cannot fail.
+        match address.contains(':') {
+            true => write!(told, "\"[{address}]\"").ok(),
+            false => write!(told, "{address}").ok(),
+        };
+        if at == 0 {
+            if let Some(host) = host.to_str().ok().filter(|host| !host.contains(['"', '\\'])) {
+                write!(told, ";host=\"{host}\"").ok();
+            }
+            write!(told, ";proto={}", request.scheme.as_str()).ok();
+        }
+    }
+    forwarded.told = HeaderValue::try_from(told).ok();
+}
+
+/// The hops that `X-Forwarded-For` tells of, the nearest first. Scheme and host are of the whole way.
+fn x_forwarded(request: &RequestHead) -> Vec<Hop> {
+    let said = said(request);
+    let lines: SmallVec<[&HeaderValue; 2]> = request.headers.all(X_FORWARDED_FOR).collect();
+    let members = lines.iter().rev().flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));
+    members
+        .take(FORWARDED_HOPS_MAX)
+        .map(|member| Hop { address: address(member), ..said.clone() })
+        .collect()
+}
+
+/// What `X-Forwarded-Proto` and `X-Forwarded-Host` say, if they say one thing.
+fn said(request: &RequestHead) -> Hop {
+    let mut schemes = request
+        .headers
+        .all(X_FORWARDED_PROTO)
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
+        .map(|word| scheme(word.trim_ascii()));
+    let scheme = schemes.next().flatten();
+    let is_one = schemes.all(|other| other == scheme);
+    let mut hosts = request.headers.all(X_FORWARDED_HOST);
+    let host = hosts.next().filter(|host| is_host(host.as_bytes())).cloned();
+    Hop {
+        address: None,
+        scheme: scheme.filter(|_| is_one),
+        host: host.filter(|_| hosts.next().is_none()),
+    }
+}
+
+/// The hops that `Forwarded` tells of, the nearest first. A line that cannot be read is a hop nothing is known of.
+fn forwarded(request: &RequestHead) -> Vec<Hop> {
+    let lines: SmallVec<[&HeaderValue; 2]> = request.headers.all(FORWARDED).collect();
+    let mut hops = Vec::new();
+    for line in lines.iter().rev() {
+        let told = line.to_str().ok().and_then(elements);
+        match told {
+            Some(told) => hops.extend(told.into_iter().rev()),
+            None => hops.push(Hop::default()),
+        }
+        if hops.len() >= FORWARDED_HOPS_MAX {
+            break;
+        }
+    }
+    hops.truncate(FORWARDED_HOPS_MAX);
+    hops
+}
+
+/// The elements of one line (RFC 7239, 4), or nothing if it breaks the grammar: then nobody knows where one ends.
+fn elements(line: &str) -> Option<Vec<Hop>> {
+    let mut hops = vec![Hop::default()];
+    let mut rest = line.trim();
+    let mut seen: SmallVec<[String; 4]> = SmallVec::new();
+    loop {
+        let (name, after) = rest.split_once('=')?;
+        let name = name.trim_start().to_ascii_lowercase();
+        if name.is_empty() || !name.bytes().all(is_token) || seen.contains(&name) {
+            return None;
+        }
+        let (value, after) = value(after)?;
+        let hop = hops.last_mut()?;
+        match name.as_str() {
+            "for" => hop.address = address(value.as_bytes()),
+            "proto" => hop.scheme = scheme(value.as_bytes()),
+            "host" if is_host(value.as_bytes()) => hop.host = HeaderValue::from_str(&value).ok(),
+            _ => {}
+        }
+        seen.push(name);
+        let after = after.trim_start();
+        if after.is_empty() {
+            return Some(hops);
+        }
+        if let Some(next) = after.strip_prefix(';') {
+            rest = next;
+        } else {
+            rest = after.strip_prefix(',')?;
+            seen.clear();
+            hops.push(Hop::default());
+        }
+    }
+}
+
+/// A token or a quoted string (RFC 9110, 5.6), and what follows.
+fn value(text: &str) -> Option<(String, &str)> {
+    let Some(quoted) = text.strip_prefix('"') else {
+        let end = text.find(|c: char| !u8::try_from(c).is_ok_and(is_token)).unwrap_or(text.len());
+        let (token, after) = text.split_at_checked(end)?;
+        return (!token.is_empty()).then(|| (token.to_owned(), after));
+    };
+    let mut value = String::new();
+    let mut characters = quoted.chars();
+    loop {
+        match characters.next()? {
+            '"' => return Some((value, characters.as_str())),
+            '\\' => value.push(characters.next()?),
+            other => value.push(other),
+        }
+    }
+}
+
+const fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(
+            byte,
+            b'!' | b'#'
+                | b'$'
+                | b'%'
+                | b'&'
+                | b'\''
+                | b'*'
+                | b'+'
+                | b'-'
+                | b'.'
+                | b'^'
+                | b'_'
+                | b'`'
+                | b'|'
+                | b'~'
+        )
+}
+
+/// An address, with a port or without, an IPv6 address in brackets or without.
+fn address(member: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(member.trim_ascii()).ok()?;
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+    let address = match bare {
+        Some(inside) => IpAddr::V6(inside.parse().ok()?),
+        None => text
+            .parse()
+            .ok()
+            .or_else(|| text.parse::<SocketAddr>().ok().map(|socket| socket.ip()))?,
+    };
+    let address = address.to_canonical();
+    (!address.is_unspecified()).then_some(address)
+}
+
+fn scheme(word: &[u8]) -> Option<Scheme> {
+    if word.eq_ignore_ascii_case(b"https") {
+        Some(Scheme::Https)
+    } else if word.eq_ignore_ascii_case(b"http") {
+        Some(Scheme::Http)
+    } else {
+        None
+    }
+}
+
+/// Whether it may be a host: no list, no text, nothing that would need quoting.
+fn is_host(text: &[u8]) -> bool {
+    let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%:[]".contains(byte);
+    !text.is_empty() && text.iter().all(is_part)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{address, elements};
+
+    #[test]
+    fn addresses_come_in_several_forms() {
+        for (written, expected) in [
+            ("192.0.2.7", "192.0.2.7"),
+            (" 192.0.2.7:80 ", "192.0.2.7"),
+            ("[2001:db8::1]:80", "2001:db8::1"),
+            ("[2001:db8::1]", "2001:db8::1"),
+            ("2001:db8::1", "2001:db8::1"),
+            ("::ffff:192.0.2.7", "192.0.2.7"),
+        ] {
+            assert_eq!(address(written.as_bytes()), Some(expected.parse().unwrap()), "{written}");
+        }
+        for garbage in [
+            "",
+            "unknown",
+            "_hidden",
+            "0.0.0.0",
+            "::",
+            "192.0.2",
+            "192.0.2.7:",
+            "[192.0.2.7]",
+            "1 2",
+            "\u{e9}",
+        ] {
+            assert_eq!(address(garbage.as_bytes()), None, "{garbage}");
+        }
+    }
+
+    #[test]
+    fn a_line_of_forwarded_is_read_by_its_grammar() {
+        let read = |line: &str| {
+            let hops = elements(line)?;
+            let shown = hops.iter().map(|hop| match hop.address {
+                Some(address) => address.to_string(),
+                None => "?".to_owned(),
+            });
+            Some(shown.collect::<Vec<_>>().join(" "))
+        };
+        for (line, expected) in [
+            ("for=192.0.2.43", Some("192.0.2.43")),
+            ("For=\"[2001:db8:cafe::17]:4711\"", Some("2001:db8:cafe::17")),
+            ("for=192.0.2.60;proto=http;by=203.0.113.43", Some("192.0.2.60")),
+            ("for=192.0.2.43, for=198.51.100.17", Some("192.0.2.43 198.51.100.17")),
+            ("for=\"1,2;3\", for=198.51.100.17", Some("? 198.51.100.17")),
+            ("for=unknown;host=\"a, b\"", Some("?")),
+            ("proto=https", Some("?")),
+            ("for=\"192.0.2.43", None),
+            ("for=192.0.2.43;for=192.0.2.44", None),
+            ("for", None),
+            ("for=", None),
+            ("for=a b", None),
+            ("", None),
+            ("=x", None),
+        ] {
+            assert_eq!(read(line).as_deref(), expected, "{line}");
+        }
+    }
+}

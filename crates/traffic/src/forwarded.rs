@@ -1,0 +1,19 @@
+//! A request's way through proxies, as far as it is believed.
+
+use http::HeaderValue;
+use std::net::IpAddr;
+
+/// What a trusted proxy told of a request, and what backends will be told of it.
+#[derive(Clone, Debug)]
+pub struct Forwarded {
+    /// The client: the nearest address on the request's way that is not trusted.
+    pub client: IpAddr,
+    /// The same, as backends are told.
+    pub client_text: HeaderValue,
+    /// The believed part of the way, from the client to our peer: `X-Forwarded-For` for backends.
+    pub way: HeaderValue,
+    /// The host the client asked for, if the proxy told.
+    pub host: Option<HeaderValue>,
+    /// The whole as `Forwarded` (RFC 7239), if backends are to be told so.
+    pub told: Option<HeaderValue>,
+}
