@@ -3,11 +3,11 @@
 //! chosen by it stays chosen.
 
 use crate::expression::Expression;
+use base::network::owner;
 use http::HeaderName;
 use http::header::COOKIE;
 use std::borrow::Cow;
 use std::fmt;
-use std::net::IpAddr;
 use traffic::Exchange;
 
 /// What requests are told apart by.
@@ -58,7 +58,7 @@ impl By {
     /// The number of this request, evenly spread; none if the request lacks what is asked for.
     #[must_use]
     pub fn hash(&self, exchange: &Exchange) -> Option<u64> {
-        let of_client = || hash(&[b"client", &client(exchange.connection.peer.ip()).to_be_bytes()]);
+        let of_client = || hash(&[b"client", &owner(exchange.client()).to_be_bytes()]);
         match self {
             Self::Client => Some(of_client()),
             Self::Consumer => Some(match &exchange.consumer {
@@ -85,15 +85,6 @@ impl fmt::Display for By {
             Self::Cookie(name) => write!(f, "cookie {name}"),
             Self::Expression(expression) => write!(f, "{expression:?}"),
         }
-    }
-}
-
-/// What one client owns: an IPv4 address, or 64 bits of an IPv6 network.
-pub(crate) fn client(address: IpAddr) -> u64 {
-    match address.to_canonical() {
-        IpAddr::V4(address) => u64::from(address.to_bits()),
-        // No IPv6 network in use begins with 32 zero bits, so the two never meet.
-        IpAddr::V6(address) => u64::try_from(address.to_bits() >> 64).unwrap_or(u64::MAX),
     }
 }
 

@@ -4,6 +4,7 @@
 use crate::connection;
 use crate::gateway::{Gateway, Worker};
 use crate::socket::{self, Bound, Claim};
+use base::caps;
 use base::shutdown::{self, Phase, Signal, Trigger};
 use std::collections::HashMap;
 use std::fmt;

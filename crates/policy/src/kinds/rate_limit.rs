@@ -9,7 +9,6 @@
 //!
 //! Limitation: where a request passes one limit and is refused by a later one, the first has counted it.
 
-use crate::by::client;
 use crate::kind::{BuildCtx, Group, Kind};
 use crate::written::{Short, Written};
 use base::network::owner;
