@@ -14,6 +14,7 @@ mod it {
     mod bad_reload;
     mod commands;
     mod failover;
+    mod grpc;
     mod leaving;
     mod log_files;
     mod matrix;

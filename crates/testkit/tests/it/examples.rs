@@ -83,6 +83,32 @@ const CASES: &[Case] = &[
         "OPTIONS /api/orders/7\norigin: https://elsewhere.example\naccess-control-request-method: GET",
         &["403", "cors_refused", "-access-control-allow-origin"],
     ),
+    case(
+        "grpc",
+        "POST /demo.Nobody/Hello\ncontent-type: application/grpc",
+        &["200", "content-type: application/grpc", "grpc-status: 12", "no_route"],
+    ),
+    case(
+        "grpc",
+        "POST /demo.Greeter/Hello\ncontent-type: application/grpc-web\ngrpc-timeout: soon",
+        &["200", "content-type: application/grpc-web", "grpc-status: 13", "bad_request"],
+    ),
+    case(
+        "compress",
+        "GET /orders/1\naccept-encoding: gzip",
+        &["200", "vary: accept-encoding", "-content-encoding"],
+    ),
+    case(
+        "compress",
+        "GET /words\naccept-encoding: deflate",
+        &["200", "vary: accept-encoding", "-content-encoding", "the same again"],
+    ),
+    case(
+        "compress",
+        "GET /words\naccept-encoding: gzip, br;q=0.5",
+        &["200", "vary: accept-encoding", "content-encoding: gzip", "-content-length"],
+    ),
+    case("compress", "GET /account\naccept-encoding: gzip", &["200", "-content-encoding", "-vary"]),
     Case {
         example: "tls",
         listener: "plain",

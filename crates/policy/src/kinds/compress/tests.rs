@@ -308,3 +308,58 @@ fn settings_that_make_no_sense_are_refused() {
         fixture::refuses(&KIND, &settings, part);
     }
 }
+
+/// Reads what a gateway sends until the backend has nothing more for now, as the client understands it.
+async fn heard(io: &mut (impl tokio::io::AsyncRead + Unpin), bytes: &mut Vec<u8>) -> String {
+    use tokio::io::AsyncReadExt as _;
+    let quiet = std::time::Duration::from_millis(1);
+    let mut piece = [0; 4_096];
+    while let Ok(Ok(length @ 1..)) = tokio::time::timeout(quiet, io.read(&mut piece)).await {
+        bytes.extend_from_slice(piece.get(..length).unwrap());
+    }
+    let (head, body) = testkit::message::split(bytes).unwrap();
+    let body = unchunked(body);
+    match testkit::message::header(&String::from_utf8_lossy(head), "content-encoding") {
+        Some(coding) => readable(coding, &body),
+        None => String::from_utf8(body).unwrap(),
+    }
+}
+
+fn unchunked(mut body: &[u8]) -> Vec<u8> {
+    let mut data = Vec::new();
+    while let Some(end) = body.windows(2).position(|two| two == b"\r\n") {
+        let size = std::str::from_utf8(body.get(..end).unwrap()).unwrap();
+        let size = usize::from_str_radix(size, 16).unwrap();
+        data.extend_from_slice(body.get(end + 2..end + 2 + size).unwrap());
+        body = body.get(end + 4 + size..).unwrap();
+    }
+    data
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_shaping_policy_holds_an_event_back() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    for (types, coding) in [("", ""), ("types: [text/event-stream]", "gzip")] {
+        let gateway = testkit::TestGateway::with_policies(&format!(
+            "[compress: {{ {types} }}, grpc_web: {{}}, cors: {{ origins: '*' }}, headers: {{ response: {{ set: {{ a: b }} }} }}]"
+        ));
+        let mut backends = gateway.play(testkit::gateway::BACKEND);
+        let mut client = gateway.connect();
+        let request =
+            format!("GET / HTTP/1.1\r\nhost: a.test\r\naccept-encoding: {coding}\r\n\r\n");
+        client.write_all(request.as_bytes()).await.unwrap();
+        let mut backend = backends.recv().await.unwrap();
+        assert!(backend.read(&mut [0; 4_096]).await.unwrap() > 0);
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+        backend.write_all(head.as_bytes()).await.unwrap();
+        let (mut bytes, mut expected) = (Vec::new(), String::new());
+        for event in ["data: 1\n\n", "data: 2\n\n", "data: 3\n\n"] {
+            let chunk = format!("{:x}\r\n{event}\r\n", event.len());
+            backend.write_all(chunk.as_bytes()).await.unwrap();
+            expected.push_str(event);
+            assert_eq!(heard(&mut client, &mut bytes).await, expected);
+            let is_coded = String::from_utf8_lossy(&bytes).contains("content-encoding");
+            assert_eq!(is_coded, !coding.is_empty());
+        }
+    }
+}
