@@ -1,10 +1,14 @@
 """Load generators: closed loop, keep-alive; and what they report."""
 
+import json
 import os
 import re
 import select
+import signal
 import socket
+import struct
 import subprocess
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,6 +33,8 @@ class Order:
     connections: int = IN_FLIGHT
     # Bytes of the body of each request; 0: requests without a body, by GET.
     post_bytes: int = 0
+    # Host and path of each request in turn, where they are not those of the URL.
+    draws: list = field(default_factory=list)
     # Environment variables beyond our own.
     environment: dict = field(default_factory=dict)
 
@@ -44,6 +50,8 @@ class Load:
     failed: int
     # The generator's own words, for when something is odd.
     said: str
+    # Requests that found no route, as they were meant to.
+    missed: int = 0
 
 
 def duration_us(text):
@@ -84,6 +92,58 @@ def wrk(order):
     return read_wrk(call([*argv, order.url], order))
 
 
+def wrk_routes(order):
+    """HTTP/1.1: hosts and paths as drawn."""
+    script = order.folder / "routes.lua"
+    rows = ",\n".join(f'{{"{host}", "{path}"}}' for host, path in order.draws)
+    script.write_text(f"local draws = {{\n{rows}\n}}\n" + ROUTES_LUA)
+    argv = [program("wrk"), "-t1", f"-c{order.connections}", f"-d{order.seconds}s", "--latency",
+            "--timeout", f"{ANSWER_TIMEOUT_S}s", "-s", str(script), order.url]
+    seen = read_wrk(call(argv, order))
+    text = seen.said
+    refused = int(number(r"Non-2xx or 3xx responses: (\d+)", text, "0"))
+    # The draws are the same each time, so their share is known.
+    wanted = sum("/missing/" in path for _, path in order.draws) / len(order.draws)
+    if abs(refused / seen.requests - wanted) < 0.01:
+        seen.missed, seen.failed = refused, seen.failed - refused
+    return seen
+
+
+ROUTES_LUA = """local made, at = {}, 0
+function init()
+    for i, draw in ipairs(draws) do
+        made[i] = wrk.format("GET", draw[2], { Host = draw[1] })
+    end
+end
+function request()
+    at = at % #made + 1
+    return made[at]
+end
+"""
+
+
+class Storm:
+    """Load that goes on until it is ended."""
+
+    def __init__(self, order):
+        argv = [program("wrk"), "-t1", f"-c{order.connections}", "-d600s", "--latency",
+                "--timeout", f"{ANSWER_TIMEOUT_S}s", order.url]
+        self.process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                                        preexec_fn=pinned(order.core))
+
+    def end(self):
+        self.process.send_signal(signal.SIGINT)
+        return read_wrk(self.process.communicate(timeout=30)[0])
+
+
+def websocket(order):
+    """One message at a time on each connection; runs as a process of its own, on its core."""
+    script = Path(__file__).resolve().parent / "echo.py"
+    argv = [sys.executable, str(script), "client", order.url, str(order.connections), str(order.seconds)]
+    found = json.loads(call(argv, order).splitlines()[-1])
+    return Load(said=str(found), **found)
+
+
 def read_wrk(text):
     total = re.search(r"(\d+) requests in ([\d.]+\w+),", text)
     if not total:
@@ -111,6 +171,11 @@ def h2load(order):
     ]
     for name, value in order.headers.items():
         argv += ["-H", f"{name}: {value}"]
+    if order.post_bytes:
+        body = order.folder / "message"
+        # A message of gRPC: not compressed, its length, and that many bytes.
+        body.write_bytes(struct.pack(">BI", 0, order.post_bytes) + b"x" * order.post_bytes)
+        argv += ["-d", str(body)]
     text = call([*argv, order.url], order)
     rows = [line.split("\t") for line in log.read_text().splitlines()]
     log.unlink()

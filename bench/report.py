@@ -4,7 +4,7 @@ import json
 import platform
 import re
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
@@ -41,6 +41,20 @@ class Idle:
     @property
     def bytes_each(self):
         return (self.after_kib - self.before_kib) * 1024 / self.connections
+
+
+@dataclass
+class Storm:
+    """Changes of the config under load."""
+
+    proxy: str
+    reloads: int
+    seconds: float
+    requests: int
+    failed: int
+    p99_us: float
+    before_kib: int
+    after_kib: int
 
 
 @dataclass
@@ -91,6 +105,7 @@ class Measured:
     counts: list
     # Memory of yett before any load.
     fresh_kib: int
+    storms: list = field(default_factory=list)
 
 
 def beside(own, base):
@@ -131,6 +146,20 @@ def rows(measured):
                 "failed": idle.failed,
                 "ratio_to_nginx": None,
             })
+        for storm in scenario.storms:
+            found.append({
+                "scenario": scenario.scenario.name,
+                "proxy": storm.proxy,
+                "cpu_us_per_request": None,
+                "rps": round(storm.requests / storm.seconds),
+                "mb_per_s": None,
+                "p50_us": None,
+                "p99_us": round(storm.p99_us),
+                "rss_kib": storm.after_kib,
+                "bytes_per_idle_connection": None,
+                "failed": storm.failed,
+                "ratio_to_nginx": None,
+            })
     return found
 
 
@@ -142,6 +171,9 @@ def spread(values, digits=1):
 HEAD = ["scenario", "proxy", "CPU µs/request", "min..max", "to nginx", "min..max", "req/s", "MB/s", "p50 µs",
         "p99 µs", "RSS KiB", "busy", "failed"]
 IDLE_HEAD = ["scenario", "proxy", "connections", "RSS KiB before", "RSS KiB with them", "bytes/connection", "failed"]
+
+STORM_HEAD = ["scenario", "proxy", "changes", "seconds", "requests", "p99 µs", "RSS KiB before", "RSS KiB after",
+              "failed"]
 
 
 def table(measured):
@@ -174,9 +206,19 @@ def idle_table(measured):
     ]
 
 
+def storm_table(measured):
+    """Cells of the table of changes under load, its head first."""
+    return [STORM_HEAD] + [
+        [m.scenario.name, storm.proxy, f"{storm.reloads:,}", f"{storm.seconds:.1f}", f"{storm.requests:,}",
+         f"{storm.p99_us:,.0f}", f"{storm.before_kib:,}", f"{storm.after_kib:,}", str(storm.failed)]
+        for m in measured for storm in m.storms
+    ]
+
+
 def tables(measured):
     """Those tables that have rows."""
-    return [lines for lines in (table(measured), idle_table(measured)) if len(lines) > 1]
+    all_tables = table(measured), idle_table(measured), storm_table(measured)
+    return [lines for lines in all_tables if len(lines) > 1]
 
 
 def budgets(measured):

@@ -5,8 +5,8 @@ import time
 from pathlib import Path
 
 import report
-from load import IdleConnections
-from peers import BASE, SUBJECT
+from load import IdleConnections, Storm
+from peers import BASE, PEERS, SUBJECT
 from servers import BenchError, program
 from stage import Stage
 
@@ -25,6 +25,8 @@ def run_scenario(scenario, programs, options, cores, folder):
         fresh_kib = stage.proxies[SUBJECT].rss_kib()
         if scenario.is_idle:
             return measure_idle(stage, fresh_kib)
+        if scenario.reloads:
+            return measure_reloads(stage, fresh_kib)
         return measure_rounds(stage, options, fresh_kib)
     except BenchError:
         # That a server is gone explains more than what followed from it.
@@ -39,7 +41,8 @@ def measure_rounds(stage, options, fresh_kib):
     scenario, names = stage.scenario, list(stage.proxies)
     for name in names:
         stage.load(name, options.warm_up)
-    for name in names:
+    is_counted = not scenario.is_websocket
+    for name in names if is_counted else []:
         stage.verify_log(name)
         stage.counts(name)
     rounds = {name: [] for name in names}
@@ -49,16 +52,18 @@ def measure_rounds(stage, options, fresh_kib):
             if not takes_part(name, index, options):
                 continue
             # The counts of its last round: it has had the rounds of the others to write them.
-            counts[name].add(stage.counts(name))
+            if is_counted:
+                counts[name].add(stage.counts(name))
             found = measure(stage, name, options.seconds, index, counts[name])
             rounds[name].append(found)
             print(f"  {index + 1}/{options.rounds} {name:<7} {found.cpu_us:7.1f} µs CPU/request "
                   f"{found.rps:9,.0f} req/s  {found.failed} failed", flush=True)
-    for name in names:
+    for name in names if is_counted else []:
         counts[name].add(stage.counts(name))
     if options.profile:
         profile(stage, options.seconds)
-    return report.Measured(scenario, rounds, [], list(counts.values()), fresh_kib)
+    counts = list(counts.values()) if is_counted else []
+    return report.Measured(scenario, rounds, [], counts, fresh_kib)
 
 
 def takes_part(name, index, options):
@@ -75,7 +80,7 @@ def measure(stage, name, seconds, index, count):
     cpu, began = server.cpu_s(), time.monotonic()
     seen = stage.load(name, seconds)
     cpu, wall = server.cpu_s() - cpu, time.monotonic() - began
-    count.client += seen.requests
+    count.client += seen.requests - seen.missed
     count.rounds += 1
     if seen.requests == 0:
         where = f"{name} answered nothing in a round of {stage.scenario.name}"
@@ -87,6 +92,29 @@ def measure(stage, name, seconds, index, count):
         p50_us=seen.p50_us, p99_us=seen.p99_us, rss_kib=server.rss_kib(), failed=seen.failed,
         busy=cpu / wall,
     )
+
+
+def measure_reloads(stage, fresh_kib):
+    """Changes of the config, one after the other, while clients go on asking."""
+    scenario, storms = stage.scenario, []
+    for name in (n for n in stage.proxies if PEERS[n].reload):
+        server, config = stage.proxies[name], stage.folder / PEERS[name].config
+        stage.load(name, 1)
+        before_kib, text = server.rss_kib(), config.read_text()
+        storm, began = Storm(stage.order(name, 0)), time.monotonic()
+        for number in range(scenario.reloads):
+            config.write_text(f"{text}# change {number}\n")
+            PEERS[name].reload(stage, server)
+        took, seen = time.monotonic() - began, storm.end()
+        # What is left behind by the last changes goes with its last connections.
+        stage.quieten(name)
+        stage.await_quiet(name)
+        found = report.Storm(name, scenario.reloads, took, seen.requests, seen.failed, seen.p99_us, before_kib,
+                             server.rss_kib())
+        storms.append(found)
+        print(f"  {name:<7} {found.reloads} changes in {took:.1f} s, {found.failed} of {found.requests:,} failed",
+              flush=True)
+    return report.Measured(scenario, {}, [], [], fresh_kib, storms)
 
 
 def measure_idle(stage, fresh_kib):

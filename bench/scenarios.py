@@ -1,6 +1,6 @@
 """The kinds of work that are measured, and what each may cost."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import load
 
@@ -30,7 +30,17 @@ class Scenario:
     connections: int = load.IN_FLIGHT
     # Connections to the backend that a proxy may keep.
     pool: int = 64
+    # Sent with every request.
+    headers: dict = field(default_factory=dict)
+    # Routes in the config, and whether a tenth of the requests finds none of them.
+    routes: int = 1
+    # How often the config is changed while the load goes on.
+    reloads: int = 0
     is_guarded: bool = False
+    # Messages over WebSocket in place of requests.
+    is_websocket: bool = False
+    # gRPC, with HTTP/2 towards the backend as well.
+    is_grpc: bool = False
     is_h2: bool = False
     is_tls: bool = False
     # Programs beyond nginx, wrk and curl; without them the scenario is left out.
@@ -41,6 +51,10 @@ class Scenario:
     @property
     def is_idle(self):
         return self.generator is None
+
+    @property
+    def has_misses(self):
+        return self.routes > 1
 
     @property
     def connections_max(self):
@@ -70,6 +84,18 @@ SCENARIOS = [
              post_bytes=16 * KIB),
     Scenario("connections_512", "plain proxy, 512 connections with a request on each",
              budget=(1.25, 0.95), budget_base="connections_512", connections=512, pool=512),
+    Scenario("handshakes", "plain proxy, TLS 1.3, a connection and a full handshake for each request",
+             template="tls", is_tls=True, headers={"connection": "close"}, needs=("openssl",)),
+    Scenario("grpc", "gRPC, unary calls: HTTP/2 towards clients and towards the backend", load.h2load,
+             template="grpc", target="/orders/call", post_bytes=32, is_h2=True, is_grpc=True,
+             headers={"content-type": "application/grpc", "te": "trailers"}, needs=("h2load", "nghttp")),
+    Scenario("websocket", "messages of 64 bytes that the backend sends back, over WebSocket", load.websocket,
+             template="websocket", target="/orders/echo", is_websocket=True),
+    Scenario("routes_1000", "1,000 routes, drawn evenly; a tenth of the requests finds none", load.wrk_routes,
+             template="routes", routes=1_000),
+    Scenario("routes_10000", "10,000 routes, drawn evenly; a tenth of the requests finds none", load.wrk_routes,
+             template="routes", routes=10_000),
+    Scenario("reloads", "1,000 changes of the config under load", template="plain", reloads=1_000),
     Scenario("idle", "plain proxy, memory of 5,000 connections that made one request each", None,
              connections=5_000),
 ]

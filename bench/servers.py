@@ -36,7 +36,7 @@ def free_addresses(count):
 def fill(template, values, target):
     """Writes a config from a template; every `@name@` must have a value."""
     text = (CONFIGS / template).read_text()
-    target.write_text(re.sub(r"@([a-z_]+)@", lambda found: str(values[found[1]]), text))
+    target.write_text(re.sub(r"@([a-z0-9_]+)@", lambda found: str(values[found[1]]), text))
 
 
 def pinned(core):

@@ -5,8 +5,12 @@ import json
 import os
 import re
 import subprocess
+import sys
 import time
+import urllib.request
+from pathlib import Path
 
+import routes
 from load import Order
 from peers import PEERS, SUBJECT, nginx_argv
 from scenarios import BODY_BYTES
@@ -47,11 +51,16 @@ class Stage:
         self.scenario, self.folder = scenario, folder
         self.programs = {name: path for name, path in programs.items() if template(scenario, name).exists()}
         self.proxy_core, self.load_core = cores
-        self.servers, self.proxies, self.headers, self.environment = [], {}, {}, {}
-        backend, self.admin, *listen = free_addresses(2 + len(self.programs))
+        self.servers, self.proxies, self.environment = [], {}, {}
+        self.headers = dict(scenario.headers)
+        self.draws = routes.draws(scenario.routes) if scenario.routes > 1 else []
+        backend, backend_h2, echo, self.admin, *listen = free_addresses(4 + len(self.programs))
+        # Where the proxies find what they are to ask.
+        served = backend_h2 if scenario.is_grpc else echo if scenario.is_websocket else backend
         self.listen = dict(zip(self.programs, listen))
         self.values = {
-            "backend": backend, "backend_port": backend.rpartition(":")[2], "admin": self.admin,
+            "backend": served, "backend_port": served.rpartition(":")[2], "admin": self.admin,
+            "backend_http1": backend, "backend_h2": backend_h2,
             "dir": folder, "body": filler(BODY_BYTES), "pool": scenario.pool,
             "connections": scenario.connections_max,
             # nginx started by root would run its worker as somebody else, unlike the others.
@@ -68,19 +77,35 @@ class Stage:
             self.make_key()
         if self.scenario.is_tls:
             self.make_certificate()
-        config = self.folder / "backend.nginx"
-        fill("backend.nginx.template", self.values, config)
-        argv = nginx_argv(program("nginx"), config, self.folder)
-        self.run("backend", argv, self.values["backend"], self.load_core)
+        self.start_backend()
         for name, address in self.listen.items():
             peer = PEERS[name]
             config = self.folder / peer.config
             own = {"listen": address, "listen_port": address.rpartition(":")[2], "log": self.log(name)}
+            if self.scenario.routes > 1:
+                own["routes"] = self.make_routes(name, address)
             fill(template(self.scenario, name).name, self.values | own, config)
             argv = peer.argv(str(self.programs[name]), config, self.folder)
             log = self.log(name) if peer.logs_to_output else None
             self.proxies[name] = self.run(name, argv, address, self.proxy_core, log)
             self.verify(name)
+
+    def start_backend(self):
+        """nginx, or for WebSocket a program that sends back what it gets."""
+        if self.scenario.is_websocket:
+            argv = [sys.executable, str(Path(__file__).resolve().parent / "echo.py"), "server", self.values["backend"]]
+            self.run("backend", argv, self.values["backend"], self.load_core)
+            return
+        config = self.folder / "backend.nginx"
+        fill("backend.nginx.template", self.values, config)
+        argv = nginx_argv(program("nginx"), config, self.folder)
+        self.run("backend", argv, self.values["backend_http1"], self.load_core)
+
+    def make_routes(self, name, address):
+        """The routes of a proxy, in its own words."""
+        own = {"listen": address, "dir": self.folder}
+        fill("routes.proxy.template", self.values | own, self.folder / "proxy.conf")
+        return re.sub(r"@([a-z0-9_]+)@", lambda found: str(own[found[1]]), routes.TABLES[name](self.scenario.routes))
 
     def make_key(self):
         """An API key for this run."""
@@ -135,14 +160,18 @@ class Stage:
 
     def load(self, name, seconds):
         """One round of load on a proxy."""
-        work = self.scenario
-        order = Order(
-            self.url(name, work.target), self.headers, seconds, self.load_core, self.folder,
-            connections=work.connections, post_bytes=work.post_bytes, environment=self.environment,
-        )
-        seen = work.generator(order)
+        seen = self.scenario.generator(self.order(name, seconds))
         self.quieten(name)
         return seen
+
+    def order(self, name, seconds):
+        """What a load generator is asked for."""
+        work = self.scenario
+        return Order(
+            self.url(name, work.target), self.headers, seconds, self.load_core, self.folder,
+            connections=work.connections, post_bytes=work.post_bytes, draws=self.draws,
+            environment=self.environment,
+        )
 
     def quieten(self, name):
         """To be called when a proxy was asked for the last time before its counts are read."""
@@ -171,6 +200,9 @@ class Stage:
 
     def verify(self, name):
         """Refuses to measure a proxy that does less, or other work, than asked."""
+        if self.scenario.is_websocket or self.scenario.routes > 1:
+            # The load generator looks at each message; of routes, at the share that is found.
+            return
         work = self.scenario
         protocol, status, answer, body = self.fetch(name, work.target, self.headers, work.post_bytes)
         seen = json.loads(self.fetch(name, "/orders/seen", self.headers)[3])
@@ -183,12 +215,13 @@ class Stage:
             "x-forwarded-for": (is_client(seen["forwarded_for"], PEERS[name]), True),
             "x-forwarded-proto": (seen["forwarded_proto"], self.scheme()),
             "x-forwarded-host": (seen["forwarded_host"], self.listen[name]),
-            "protocol towards the backend": (seen["protocol"], "HTTP/1.1"),
+            "protocol towards the backend": (seen["protocol"], "HTTP/2.0" if work.is_grpc else "HTTP/1.1"),
             "keep-alive towards the backend": (seen["connection"] in ("", "keep-alive"), True),
+            "status of gRPC, in the trailers": (not work.is_grpc or self.has_trailer(name), True),
             "header of the backend's answer":
                 (answer.get("x-internal-node"), None if work.is_guarded else "node-1"),
         }
-        if work.post_bytes:
+        if work.post_bytes and not work.is_grpc:
             # The head counts, too.
             received = int(answer.get("x-seen-bytes", 0))
             checks["bytes of the request at the backend"] = (received > work.post_bytes, True)
@@ -204,6 +237,17 @@ class Stage:
                 "header set in the answer": (answer.get("x-served-by"), "bench"),
             }
         self.check(name, checks)
+
+    def has_trailer(self, name):
+        """Whether a call of gRPC comes back with its status; curl does not tell trailers from headers."""
+        message = self.folder / "asked"
+        message.write_bytes(b"\0\0\0\0\0")
+        argv = [program("nghttp"), "-v", "-d", str(message)]
+        for header in self.headers.items():
+            argv += ["-H", ": ".join(header)]
+        done = subprocess.run([*argv, self.url(name, self.scenario.target)], stdout=subprocess.PIPE, text=True)
+        self.quieten(name)
+        return done.stdout.count("grpc-status: 0") == 1
 
     def check(self, name, checks):
         for what, (found, expected) in checks.items():
@@ -224,7 +268,8 @@ class Stage:
         """Refuses a proxy whose access lines tell less than asked. To be called after the first load."""
         self.await_quiet(name)
         with open(self.log(name), "rb") as log:
-            line = log.readline()
+            # A request that found no route has less to tell.
+            line = next((line for line in log if b'"status":200,' in line), b"")
         try:
             # Some count in seconds, some in milliseconds.
             fields = {key.removesuffix("_ms") for key in json.loads(line)}
@@ -260,12 +305,20 @@ class Stage:
 
     def requests(self):
         """Requests answered with 2xx as yett's own metrics tell."""
-        argv = ["curl", "-sf", "--noproxy", "*", "--max-time", "5", f"http://{self.admin}/metrics"]
-        done = subprocess.run(argv, stdout=subprocess.PIPE, text=True)
-        if done.returncode != 0:
-            raise BenchError(f"yett's metrics cannot be read (curl says {done.returncode})")
-        rows = re.findall(r'^yett_requests_total\{.*status="2xx".*\} (\S+)$', done.stdout, re.M)
-        return int(sum(map(float, rows)))
+        return self.sum_of(r'yett_requests_total\{.*status="2xx".*\}')
+
+    def reloads(self):
+        """Changes of the config that yett has taken up."""
+        return self.sum_of(r'yett_config_reloads_total\{.*result="ok".*\}')
+
+    def sum_of(self, series):
+        """The sum of some of yett's metrics."""
+        try:
+            with urllib.request.urlopen(f"http://{self.admin}/metrics", timeout=5) as answer:
+                text = answer.read().decode()
+        except OSError as error:
+            raise BenchError(f"yett's metrics cannot be read: {error}") from error
+        return int(sum(map(float, re.findall(rf"^{series} (\S+)$", text, re.M))))
 
 
 def is_client(text, peer):
