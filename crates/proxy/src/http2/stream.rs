@@ -143,7 +143,8 @@ impl Outgoing<'_> {
             match self.next().await? {
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) => {
-                        let is_last = left == Some(data.len() as u64) || self.body.is_end_stream();
+                        // Trailers may follow even where the length was announced.
+                        let is_last = self.body.is_end_stream();
                         left = match left.map(|left| left.checked_sub(data.len() as u64)) {
                             Some(None) => return self.cut(),
                             Some(left) => left,

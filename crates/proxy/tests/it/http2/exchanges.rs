@@ -49,6 +49,24 @@ async fn trailers_pass_both_ways() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn trailers_follow_a_body_whose_length_was_announced() {
+    let (gateway, mut connections) = played("retries: 0, protocol: http2");
+    let mut client = Client::ready(&gateway).await;
+    client.tell(&get(1)).await;
+    let mut backend = h2::server::handshake(accept(&mut connections).await).await.unwrap();
+    drop(tokio::spawn(async move {
+        while let Some(Ok((_, mut respond))) = backend.accept().await {
+            let head = http::Response::builder().header("content-length", "5").body(()).unwrap();
+            let mut stream = respond.send_response(head, false).unwrap();
+            stream.send_data("hello".into(), false).unwrap();
+            let trailers = [("grpc-status".parse().unwrap(), "0".parse().unwrap())];
+            stream.send_trailers(trailers.into_iter().collect()).unwrap();
+        }
+    }));
+    assert_eq!(client.story().await, "1:200.., 1:grpc-status=0");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_a_client_resets_is_given_up_at_once() {
     let (gateway, mut connections) = played("retries: 0");
     let mut client = Client::ready(&gateway).await;
