@@ -38,6 +38,23 @@ impl Disk {
         files.keys().filter_map(|file| file.file_name()).map(OsStr::to_owned).collect()
     }
 
+    /// The files that were read.
+    pub(crate) fn paths(&self) -> Vec<PathBuf> {
+        self.read.borrow().keys().cloned().collect()
+    }
+
+    /// Whether what was read so far, together with these files, is what it was when `fingerprint` was taken.
+    pub(crate) fn is_unchanged(&self, paths: &[PathBuf], fingerprint: [u8; 32]) -> bool {
+        for path in paths {
+            let is_known = self.read.borrow().contains_key(path);
+            if !is_known {
+                // What cannot be read has a digest as well.
+                self.read_whole(path).ok();
+            }
+        }
+        self.fingerprint() == fingerprint
+    }
+
     /// A digest of everything that was read: it changes when any of it does.
     pub(crate) fn fingerprint(&self) -> [u8; 32] {
         let mut all = Vec::new();

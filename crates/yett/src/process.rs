@@ -109,6 +109,7 @@ struct Process {
     admin: Option<(SocketAddr, TcpListener)>,
     drain: Duration,
     fingerprint: [u8; 32],
+    paths: Vec<PathBuf>,
     folders: Vec<PathBuf>,
     files: HashSet<OsString>,
     state_dir: Option<StateDir>,
@@ -181,6 +182,7 @@ impl Process {
             admin,
             drain: config.drain.timeout.map_or(DRAIN, |limit| limit.0),
             fingerprint: read.disk.fingerprint(),
+            paths: read.disk.paths(),
             folders: read.disk.folders(),
             files: read.disk.file_names(),
             still,
@@ -311,6 +313,10 @@ impl Process {
         let read = prepare::read(&self.settings.config);
         let is_usable = read.is_usable();
         let prepare::Read { config, mut report, disk, revision, .. } = read;
+        // Compiling takes its time, and most notices are of changes that are none.
+        if !is_ordered && disk.is_unchanged(&self.paths, self.fingerprint) {
+            return;
+        }
         let mut compiled = None;
         if let Some(config) = config.filter(|_| is_usable) {
             let new = compile_with(&config, &disk, &self.still, Some(&self.world), &revision);
@@ -326,6 +332,7 @@ impl Process {
             return;
         }
         self.fingerprint = fingerprint;
+        self.paths = disk.paths();
         let outcome = match compiled.filter(|_| !report.has_errors()) {
             Some((config, compiled)) => self.adopt(&config, compiled),
             None => Err("the config has problems".to_owned()),
