@@ -2,7 +2,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help run build dist test lint bless bench needs clean
+.PHONY: help run build dist test lint bless bench soak needs clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ dist: ## build the binary as it is shipped: slower to build, faster to run
 bench: needs dist ## measure against nginx, HAProxy and Envoy in one run; results in bench/results/
 	@sh scripts/bench-needs.sh
 	python3 bench/run.py
+
+soak: needs build ## ten minutes under load, with reloads and killed backends
+	python3 bench/soak.py
 
 needs: ## install the programs that tests and benchmarks run against (Debian)
 	@sh scripts/needs.sh
