@@ -164,8 +164,8 @@ impl Process {
         }
         open(&mut workers, bound).map_err(failed("cannot serve a listener"))?;
         board.serving(workers.addresses());
-        let admin = admin.map(|socket| serve_admin(socket, &board, &background));
-        let admin = admin.transpose().map_err(failed("cannot serve operators"))?;
+        let admin =
+            serve_admin(admin, &board, &background).map_err(failed("cannot serve operators"))?;
         if let Some(heir) = heir {
             heir.serving();
         }
@@ -493,13 +493,14 @@ fn bind_admin(
 }
 
 fn serve_admin(
-    socket: TcpListener,
+    socket: Option<TcpListener>,
     board: &Arc<Board>,
     background: &Runtime,
-) -> std::io::Result<(SocketAddr, TcpListener)> {
+) -> std::io::Result<Option<(SocketAddr, TcpListener)>> {
+    let Some(socket) = socket else { return Ok(None) };
     let _inside = background.enter();
     let kept = socket.try_clone()?;
     let bound = admin::serve(socket, Arc::clone(board))?;
     tracing::info!("admin on http://{bound} (/metrics, /status, /livez, /readyz, /log)");
-    Ok((bound, kept))
+    Ok(Some((bound, kept)))
 }
