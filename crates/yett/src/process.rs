@@ -164,8 +164,7 @@ impl Process {
         }
         open(&mut workers, bound).map_err(failed("cannot serve a listener"))?;
         board.serving(workers.addresses());
-        let admin =
-            serve_admin(admin, &board, &background).map_err(failed("cannot serve operators"))?;
+        let admin = serve_admin(admin, &board, &background).map_err(Stop::Failed)?;
         if let Some(heir) = heir {
             heir.serving();
         }
@@ -496,11 +495,12 @@ fn serve_admin(
     socket: Option<TcpListener>,
     board: &Arc<Board>,
     background: &Runtime,
-) -> std::io::Result<Option<(SocketAddr, TcpListener)>> {
+) -> Result<Option<(SocketAddr, TcpListener)>, String> {
     let Some(socket) = socket else { return Ok(None) };
+    let failed = |error| format!("cannot serve operators: {error}");
     let _inside = background.enter();
-    let kept = socket.try_clone()?;
-    let bound = admin::serve(socket, Arc::clone(board))?;
+    let kept = socket.try_clone().map_err(failed)?;
+    let bound = admin::serve(socket, Arc::clone(board)).map_err(failed)?;
     tracing::info!("admin on http://{bound} (/metrics, /status, /livez, /readyz, /log)");
     Ok(Some((bound, kept)))
 }
