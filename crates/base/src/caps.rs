@@ -120,6 +120,8 @@ pub const LINKS_PER_SHELF_MAX: usize = 32;
 /// Bytes of the receive window of an HTTP/2 connection to a target: those of all its streams, so that clients
 /// who read nothing do not stop the answers of others.
 pub const TARGET_CONNECTION_WINDOW_BYTES: u32 = 100 * STREAM_WINDOW_BYTES;
+/// Bytes of what a proxy answers to CONNECT.
+pub const PROXY_HEAD_BYTES_MAX: usize = 16 << 10;
 /// Seconds of silence while requests wait after which an HTTP/2 target is asked whether it is there.
 pub const TARGET_PING_AFTER_S: u64 = 5;
 /// Seconds in which an HTTP/2 target must answer a PING.

@@ -56,12 +56,13 @@ fn ticketer() -> Option<Arc<dyn ProducesTickets>> {
 }
 
 /// A certificate that may be served.
-struct Loaded {
-    key: Arc<CertifiedKey>,
+pub(crate) struct Loaded {
+    pub(crate) key: Arc<CertifiedKey>,
     names: Vec<String>,
 }
 
-fn load(
+/// A certificate with its key, once both are fine.
+pub(crate) fn load(
     files: &Placed<CertificateFiles>,
     provider: &CryptoProvider,
     inputs: Inputs<'_>,

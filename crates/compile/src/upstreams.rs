@@ -1,16 +1,18 @@
 //! Upstreams: from what was written to what crate `upstream` builds.
 
+use crate::egress;
 use crate::inputs::{Inputs, SecretsAt, resolve_path};
 use base::{Place, Placed, Report};
 use http::{HeaderValue, Method};
 use model::Config;
 use model::authority::{Host, parse_authority};
-use model::upstream::{Balance, Health, Protocol, Target, UpstreamTls};
+use model::upstream::{Balance, Health, Protocol, ProxyProtocol, Target, UpstreamTls};
+use rustls::crypto::aws_lc_rs::default_provider;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use traffic::upstream::{Timeouts, Upstream};
-use upstream::{HealthSpec, HostHeader, TargetHost, TargetSpec, TlsSpec, UpstreamSpec};
+use upstream::{ClientCert, HealthSpec, HostHeader, TargetHost, TargetSpec, TlsSpec, UpstreamSpec};
 
 /// The upstreams by name; a broken one is there, but empty, so that it is not also called unknown.
 pub(crate) type Upstreams = BTreeMap<String, Option<Arc<dyn Upstream>>>;
@@ -52,6 +54,10 @@ fn spec(
         Some(tls) if tls.on => Some(self::tls(tls, inputs, report)?),
         _ => None,
     };
+    let proxy = match &written.proxy {
+        Some(url) => Some(egress::proxy(url, inputs, report)?),
+        None => None,
+    };
     let host = host(written.host.as_ref(), report)?;
     let health = match &written.health {
         Some(written) => Some(health(written, report)?),
@@ -60,7 +66,10 @@ fn spec(
     let period = |period: Option<base::units::Period>| period.map(|period| period.0);
     Some(UpstreamSpec {
         name: Arc::from(name.value.as_str()),
-        targets: targets?,
+        targets: match proxy {
+            Some(proxy) => targets?.into_iter().map(|target| target.through(&proxy)).collect(),
+            None => targets?,
+        },
         balance: match written.balance {
             Balance::RoundRobin => upstream::Balance::RoundRobin,
             Balance::LeastRequest => upstream::Balance::LeastRequest,
@@ -71,6 +80,10 @@ fn spec(
             Protocol::Http2 => upstream::Protocol::Http2,
         },
         tls,
+        proxy_protocol: written.proxy_protocol.map(|version| match version {
+            ProxyProtocol::V1 => upstream::ProxyProtocol::V1,
+            ProxyProtocol::V2 => upstream::ProxyProtocol::V2,
+        }),
         host,
         health,
         timeouts: Timeouts {
@@ -107,6 +120,7 @@ fn target(written: &Placed<Target>, inputs: Inputs<'_>, report: &mut Report) -> 
             },
             port: authority.port,
             weight: u32::from(written.weight),
+            through: None,
         }),
         Err(_) => {
             // What is wrong with a plain text was reported by the model; the reason repeats the text,
@@ -127,7 +141,14 @@ fn tls(written: &UpstreamTls, inputs: Inputs<'_>, report: &mut Report) -> Option
         None => None,
     };
     let server_name = written.server_name.as_ref().map(|name| name.value.clone());
-    Some(TlsSpec { ca_pem, server_name })
+    let client = match &written.client {
+        Some(files) => {
+            let loaded = crate::tls::load(files, &default_provider(), inputs, report)?;
+            Some(ClientCert(loaded.key))
+        }
+        None => None,
+    };
+    Some(TlsSpec { ca_pem, server_name, client })
 }
 
 /// Reads a file that a config names.

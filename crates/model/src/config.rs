@@ -1,6 +1,6 @@
 //! Everything a user may write.
 
-use crate::node::{AccessLog, Admin, Drain};
+use crate::node::{AccessLog, Admin, Drain, Egress};
 use crate::proxies::TrustedProxies;
 use crate::{Api, Consumer, Listener, Map, PolicyConfig, Upstream};
 use base::{Placed, Text};
@@ -11,7 +11,7 @@ use serde::Deserialize;
 pub const VERSION: u32 = 1;
 
 /// The fields of [`Config`] in the order in which they are best written.
-pub const FIELDS: [&str; 13] = [
+pub const FIELDS: [&str; 14] = [
     "version",
     "include",
     "state_dir",
@@ -20,6 +20,7 @@ pub const FIELDS: [&str; 13] = [
     "access_log",
     "drain",
     "trusted_proxies",
+    "egress",
     "listeners",
     "upstreams",
     "policies",
@@ -52,6 +53,9 @@ pub struct Config {
     /// Proxies in front of the gateway that are believed about the client's address, scheme and host.
     #[serde(default)]
     pub trusted_proxies: TrustedProxies,
+    /// How the gateway's own requests leave: to key servers, authorisers, collectors.
+    #[serde(default)]
+    pub egress: Egress,
     /// The addresses on which clients are served.
     #[serde(default)]
     #[schemars(extend("propertyNames" = {"pattern": "^[a-z0-9][a-z0-9_-]{0,62}$"}))]

@@ -51,7 +51,7 @@ pub struct ListenerTls {
 }
 
 /// A certificate and its key as files, relative to the config file. Changed files are read again.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CertificateFiles {
     /// PEM file with the certificate, followed by its intermediates.

@@ -104,3 +104,19 @@ pub struct Drain {
     /// How long requests under way may take to finish after SIGTERM; 30 s unless said otherwise.
     pub timeout: Option<Period>,
 }
+
+/// How the gateway's own requests leave: those of policies and exporters, not those of clients, which go where
+/// `upstreams` say.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Egress {
+    /// The proxy through which they go (by CONNECT): `http://proxy:3128`, or
+    /// `http://user:${env:PASSWORD}@proxy:3128`.
+    pub proxy: Option<Placed<Text>>,
+    /// Hosts that are reached directly: a name, `.name` for all below it, an address, or a network such as
+    /// `10.0.0.0/8`.
+    #[serde(default)]
+    pub no_proxy: Vec<Placed<String>>,
+    /// PEM file with the certificate authorities to trust in place of the system's.
+    pub ca: Option<Placed<String>>,
+}

@@ -1,5 +1,6 @@
 //! A named backend and its targets.
 
+use crate::listener::CertificateFiles;
 use base::decode::short_or_long;
 use base::units::Period;
 use base::{Placed, Text};
@@ -37,6 +38,12 @@ pub struct Upstream {
     /// Idle connections.
     #[serde(default)]
     pub keep_alive: KeepAlive,
+    /// Tells the targets of clients by the PROXY protocol, ahead of each connection: `v1` as text, `v2` as bytes.
+    /// A connection then serves one client's connection only.
+    pub proxy_protocol: Option<ProxyProtocol>,
+    /// The proxy through which the targets are reached (by CONNECT): `http://proxy:3128`, or
+    /// `http://user:${env:PASSWORD}@proxy:3128`. The proxy resolves the names of the targets.
+    pub proxy: Option<Placed<Text>>,
 }
 
 /// One server of an upstream.
@@ -131,6 +138,16 @@ pub enum Protocol {
     Http2,
 }
 
+/// How targets are told of clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ProxyProtocol {
+    /// Version 1: a line of text.
+    V1,
+    /// Version 2: bytes.
+    V2,
+}
+
 /// TLS towards the targets. Certificates are always verified.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UpstreamTls {
@@ -140,6 +157,8 @@ pub struct UpstreamTls {
     pub ca: Option<Placed<String>>,
     /// The name to ask for and to verify, where it is not the target's host.
     pub server_name: Option<Placed<String>>,
+    /// What targets are shown that ask for a certificate.
+    pub client: Option<Placed<CertificateFiles>>,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -149,6 +168,8 @@ struct UpstreamTlsLong {
     ca: Option<Placed<String>>,
     /// The name to ask for and to verify, where it is not the target's host.
     server_name: Option<Placed<String>>,
+    /// What targets are shown that ask for a certificate (mutual TLS). Changed files are read again.
+    client: Option<Placed<CertificateFiles>>,
 }
 
 impl<'de> Deserialize<'de> for UpstreamTls {
@@ -157,10 +178,10 @@ impl<'de> Deserialize<'de> for UpstreamTls {
         impl<'de> serde::de::Visitor<'de> for Either {
             type Value = UpstreamTls;
             fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("`true`, `false` or `{ ca, server_name }`")
+                f.write_str("`true`, `false` or `{ ca, server_name, client }`")
             }
             fn visit_bool<E>(self, on: bool) -> Result<UpstreamTls, E> {
-                Ok(UpstreamTls { on, ca: None, server_name: None })
+                Ok(UpstreamTls { on, ..UpstreamTls::default() })
             }
             fn visit_map<A: serde::de::MapAccess<'de>>(
                 self,
@@ -168,7 +189,8 @@ impl<'de> Deserialize<'de> for UpstreamTls {
             ) -> Result<UpstreamTls, A::Error> {
                 let map = serde::de::value::MapAccessDeserializer::new(map);
                 let long = UpstreamTlsLong::deserialize(map)?;
-                Ok(UpstreamTls { on: true, ca: long.ca, server_name: long.server_name })
+                let UpstreamTlsLong { ca, server_name, client } = long;
+                Ok(UpstreamTls { on: true, ca, server_name, client })
             }
         }
         deserializer.deserialize_any(Either)

@@ -9,6 +9,7 @@ use http::header::{CONTENT_LENGTH, FORWARDED, HOST, HeaderName};
 use http::{HeaderMap, HeaderValue};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use std::future::Future as _;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,7 +19,7 @@ use tokio::time::Sleep;
 use traffic::body::BodyError;
 use traffic::exchange::Exchange;
 use traffic::headers::may_trail;
-use traffic::upstream::{Call, Upstream};
+use traffic::upstream::{Call, Peers, Upstream};
 use traffic::{Body, Fault, FaultCode, Headers, Request, Response, Stage};
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -100,6 +101,7 @@ async fn attempts(
             worker: exchange.worker,
             timeouts: exchange.timeouts,
             interim: exchange.interim.clone(),
+            peers: Some(peers(exchange)),
             connected,
         };
         let outcome = picked.target.send(call, request).await;
@@ -132,6 +134,15 @@ async fn run_policies(exchange: &mut Exchange) -> Result<(), Fault> {
         entry.policy.on_forward(exchange, entry.slot).settle().await?;
     }
     Ok(())
+}
+
+/// Whom a target is told of that wants to know ahead of the request. Who came through a trusted proxy has
+/// a port that nobody knows.
+fn peers(exchange: &Exchange) -> Peers {
+    let (peer, local) = (exchange.connection.peer, exchange.connection.local);
+    let client = exchange.client();
+    let port = if client == peer.ip().to_canonical() { peer.port() } else { 0 };
+    Peers { client: SocketAddr::new(client, port), local }
 }
 
 /// The request as the backend will see it. Framing is rebuilt from the body, never copied.

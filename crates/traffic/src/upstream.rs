@@ -93,8 +93,19 @@ pub struct Call {
     pub timeouts: Timeouts,
     /// Where informational answers go.
     pub interim: Interim,
+    /// Whose connection it serves, for targets that are told; none for the gateway's own requests.
+    pub peers: Option<Peers>,
     /// Who wants to know what it took to connect, if anybody does.
     pub connected: Option<Arc<Connected>>,
+}
+
+/// The two ends of a client's connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peers {
+    /// The client's address.
+    pub client: std::net::SocketAddr,
+    /// The address that it connected to.
+    pub local: std::net::SocketAddr,
 }
 
 /// One server of an upstream, chosen for one attempt.
@@ -113,8 +124,8 @@ pub trait Target: Send {
 pub struct Failed {
     /// Why.
     pub fault: Fault,
-    /// The request, if certainly not a byte of it was sent: then it may be sent elsewhere, whatever
-    /// its method.
+    /// The request, if certainly not a byte of it was sent, or if the target says that it did nothing with it
+    /// (RFC 9113, 8.7): then it may be sent elsewhere, whatever its method.
     pub unsent: Option<Request>,
 }
 

@@ -2,7 +2,7 @@
 
 use crate::connect::ConnectError;
 use crate::pool::Held;
-use crate::reach::Reach;
+use crate::reach::{Reach, Wish};
 use crate::target::Seat;
 use crate::{http1, http2};
 use http::header::HOST;
@@ -62,10 +62,11 @@ async fn exchange(
     }
     loop {
         let began = call.connected.as_ref().map(|_| reach.clock.now());
-        let limit = call.timeouts.connect;
+        let (worker, limit) = (call.worker, call.timeouts.connect);
+        let wish = Wish { worker, limit, is_fresh, peers: call.peers };
         let held = match request.protocol {
-            None => reach.hold(call.worker, limit, is_fresh).await,
-            Some(_) => reach.hold_tunnel(call.worker, limit, is_fresh).await,
+            None => reach.hold(wish).await,
+            Some(_) => reach.hold_tunnel(wish).await,
         };
         let (held, is_reused) = match held {
             Ok(held) => held,

@@ -2,23 +2,27 @@
 
 use crate::http1::Http1;
 use crate::http2::{Http2, Unopened};
-use crate::spec::{Protocol, TargetHost, TargetSpec, TlsSpec};
-use crate::tls;
+use crate::spec::{Protocol, ProxyProtocol, TargetHost, TargetSpec, Through, TlsSpec};
 use crate::world::{Dial, Io, World};
+use crate::{preface, tls};
 use base::caps::ADDRESSES_PER_CONNECT_MAX;
 use rustls::pki_types::ServerName;
-use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fmt, io};
+use tokio::io::AsyncWriteExt as _;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
+use traffic::upstream::Peers;
 
 /// Opens connections to one target.
 pub(crate) struct Connector {
     dial: Arc<dyn Dial>,
     tls: Option<Tls>,
     protocol: Protocol,
+    through: Option<Through>,
+    tells: Option<ProxyProtocol>,
 }
 
 struct Tls {
@@ -68,7 +72,18 @@ impl Connector {
         world: &World,
     ) -> Result<Self, String> {
         let tls = tls.map(|spec| Tls::new(target, spec, protocol, world)).transpose()?;
-        Ok(Self { dial: Arc::clone(&world.dial), tls, protocol })
+        let through = target.through.clone();
+        Ok(Self { dial: Arc::clone(&world.dial), tls, protocol, through, tells: None })
+    }
+
+    /// The same, but telling targets of clients.
+    pub(crate) fn telling(self, tells: Option<ProxyProtocol>) -> Self {
+        Self { tells, ..self }
+    }
+
+    /// Whether each connection is one client's.
+    pub(crate) const fn tells(&self) -> bool {
+        self.tells.is_some()
     }
 
     /// Whether a connection may turn out to speak HTTP/2.
@@ -93,6 +108,7 @@ impl Connector {
         addresses: &[SocketAddr],
         turn: usize,
         limit: Option<Duration>,
+        peers: Option<Peers>,
     ) -> Result<Link, ConnectError> {
         let count = addresses.len().min(ADDRESSES_PER_CONNECT_MAX);
         let share = limit.map(|limit| limit / u32::try_from(count.max(1)).unwrap_or(1));
@@ -100,11 +116,11 @@ impl Connector {
         for step in 0..count {
             let address = addresses[(turn % addresses.len() + step) % addresses.len()];
             let opened = match share.filter(|_| step + 1 < count) {
-                Some(share) => match timeout(share, self.open(address)).await {
+                Some(share) => match timeout(share, self.open(address, peers)).await {
                     Ok(opened) => opened,
                     Err(_) => Err(ConnectError::Timeout(format!("{address} did not answer"))),
                 },
-                None => self.open(address).await,
+                None => self.open(address, peers).await,
             };
             match opened {
                 Ok(link) => return Ok(link),
@@ -114,10 +130,35 @@ impl Connector {
         Err(last)
     }
 
-    async fn open(&self, address: SocketAddr) -> Result<Link, ConnectError> {
-        let failed =
-            |error| ConnectError::Failed(format!("connecting to {address} failed: {error}"));
-        let io = self.dial.dial(address).await.map_err(failed)?;
+    async fn open(&self, address: SocketAddr, peers: Option<Peers>) -> Result<Link, ConnectError> {
+        let mut link = self.converse(address, peers).await?;
+        if self.tells() {
+            match &mut link {
+                Link::Http1(link) => link.told = peers,
+                Link::Http2(link) => link.told = peers,
+            }
+        }
+        Ok(link)
+    }
+
+    async fn converse(
+        &self,
+        address: SocketAddr,
+        peers: Option<Peers>,
+    ) -> Result<Link, ConnectError> {
+        let failed = |error: io::Error| {
+            ConnectError::Failed(format!("connecting to {address} failed: {error}"))
+        };
+        let mut io = self.dial.dial(address).await.map_err(failed)?;
+        if let Some(through) = &self.through {
+            let refused = |why| ConnectError::Failed(format!("the proxy at {address}: {why}"));
+            preface::tunnel(&mut io, through).await.map_err(refused)?;
+        }
+        if let Some(version) = self.tells {
+            let header = preface::proxy_header(version, peers);
+            io.write_all(&header).await.map_err(failed)?;
+            io.flush().await.map_err(failed)?;
+        }
         let Some(tls) = &self.tls else {
             let speaks_http2 = self.protocol == Protocol::Http2;
             return handshake(io, address, speaks_http2).await;
@@ -151,7 +192,7 @@ impl Tls {
         // One per kind of connection, so that TLS sessions are resumed across configs.
         let id = format!("upstream/tls/{protocol:?}/{}", tls::fingerprint(Some(spec)));
         let config = world.state.cell(&id, || config);
-        let name = match (&spec.server_name, &target.host) {
+        let name = match (&spec.server_name, target.own_host()) {
             (Some(name), _) | (None, TargetHost::Name(name)) => {
                 let name = name.strip_suffix('.').unwrap_or(name);
                 ServerName::try_from(name.to_owned())

@@ -6,7 +6,6 @@ use crate::connect::{Connector, Link};
 use crate::reach::{self, Reach};
 use crate::spec::{HealthSpec, HostHeader, TargetSpec, UpstreamSpec};
 use crate::target::{TargetCell, Task};
-use crate::tls;
 use crate::world::World;
 use crate::{http1, http2};
 use base::random;
@@ -111,8 +110,8 @@ pub(crate) fn keep_asking(
         HostHeader::Fixed(host) => host.clone(),
         _ => reach::own_host(target, &reach.connector().scheme())?,
     };
-    let print = tls::fingerprint(spec.tls.as_ref());
-    let settings = format!("{health:?} {host:?} {:?} {print}", spec.protocol);
+    let manner = reach::manner(target, spec);
+    let settings = format!("{health:?} {host:?} {manner}");
     if asking.as_ref().is_some_and(|asking| asking.settings == settings) {
         return Ok(());
     }
@@ -160,7 +159,7 @@ impl Probe {
     async fn put(&self, target: &TargetCell) -> Result<String, String> {
         // Whoever waits for this sets the time limit.
         let limit = Some(self.spec.timeout);
-        let link = reach::connect(target, &self.connector, limit);
+        let link = reach::connect(target, &self.connector, limit, None);
         let link = link.await.map_err(|error| error.to_string())?;
         let status = match link {
             Link::Http1(link) => {
@@ -192,7 +191,13 @@ impl Probe {
 
 /// Whoever waits for the answer sets the time limits.
 fn call() -> Call {
-    Call { worker: 0, timeouts: Timeouts::default(), interim: Interim::default(), connected: None }
+    Call {
+        worker: 0,
+        timeouts: Timeouts::default(),
+        interim: Interim::default(),
+        connected: None,
+        peers: None,
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

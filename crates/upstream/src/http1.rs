@@ -22,12 +22,14 @@ use std::time::Duration;
 use tokio::io::AsyncWrite as _;
 use tokio::task::coop::unconstrained;
 use traffic::body::{BodyError, Duplex};
-use traffic::upstream::{Call, Failed};
+use traffic::upstream::{Call, Failed, Peers};
 use traffic::{Body, Fault, FaultCode, Informational, Request, Response, Stage};
 
 /// An open connection that has no request under way; dropping it closes it.
 pub(crate) struct Http1 {
     pub(crate) address: SocketAddr,
+    /// The client of whom the target was told: others must not use it.
+    pub(crate) told: Option<Peers>,
     io: Box<dyn Io>,
     input: BytesMut,
     scan: Scan,
@@ -40,6 +42,7 @@ impl Http1 {
     pub(crate) fn new(io: Box<dyn Io>, address: SocketAddr) -> Box<Self> {
         Box::new(Self {
             address,
+            told: None,
             io,
             input: BytesMut::new(),
             scan: Scan::default(),

@@ -31,6 +31,8 @@ mod http2;
 mod pool;
 /// From addresses to a connection that speaks HTTP.
 mod connect;
+/// What is said before HTTP: to proxies, and of clients.
+mod preface;
 /// TLS towards targets.
 mod tls;
 /// Keeps the addresses of a name fresh.
@@ -44,7 +46,7 @@ pub use backend::{build, check};
 pub use outbound::outbound;
 pub use resolve::{Resolve, Resolved, SystemResolve};
 pub use spec::{
-    Balance, EgressSpec, HealthSpec, HostHeader, Protocol, TargetHost, TargetSpec, TlsSpec,
-    UpstreamSpec,
+    Balance, ClientCert, EgressSpec, HealthSpec, HostHeader, NoProxy, Protocol, ProxyProtocol,
+    ProxySpec, TargetHost, TargetSpec, Through, TlsSpec, UpstreamSpec,
 };
 pub use world::{Dial, Io, TcpDial, World};

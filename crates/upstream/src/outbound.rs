@@ -76,7 +76,12 @@ impl Ways {
         let port = authority.port_u16().unwrap_or(if is_safe { 443 } else { 80 });
         let ca_pem = ca_pem.or_else(|| self.egress.ca_pem.clone());
         let text: Arc<str> = format!("{name}:{port}").into();
-        let target = TargetSpec { text, host, port, weight: 1 };
+        let is_direct = self.egress.no_proxy.iter().any(|rule| rule.holds(&host));
+        let target = TargetSpec { text, host, port, weight: 1, through: None };
+        let target = match &self.egress.proxy {
+            Some(proxy) if !is_direct => target.through(proxy),
+            _ => target,
+        };
         Ok(UpstreamSpec {
             // No upstream of a config has a slash in its name.
             name: format!("outbound/{name}").into(),
@@ -93,6 +98,7 @@ impl Ways {
             retries_max,
             idle_max: usize::from(POOL_IDLE_PER_TARGET),
             idle_timeout: KEPT,
+            proxy_protocol: None,
         })
     }
 }
@@ -187,7 +193,13 @@ impl Alive {
             let (method, target, headers) = (method.clone(), target.clone(), headers.clone());
             let protocol = protocol.clone();
             let request = Request { method, target, headers, body, protocol };
-            let call = Call { worker, timeouts, interim: Interim::default(), connected: None };
+            let call = Call {
+                worker,
+                timeouts,
+                interim: Interim::default(),
+                connected: None,
+                peers: None,
+            };
             let failed = match picked.target.send(call, request).await {
                 Ok(response) => return Ok(response),
                 Err(failed) => failed,

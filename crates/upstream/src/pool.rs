@@ -13,6 +13,7 @@ use std::task::{Wake, Waker};
 use std::time::{Duration, Instant};
 use telemetry::Sharded;
 use tokio::sync::{Notify, Semaphore};
+use traffic::upstream::Peers;
 
 /// The connections to one target that were made in the same way.
 pub(crate) struct Pool {
@@ -120,14 +121,15 @@ impl Pool {
         &self,
         worker: usize,
         now: Instant,
+        told: Option<Peers>,
         may_use: &dyn Fn(SocketAddr) -> bool,
     ) -> Option<Held> {
         let shelf = self.shelf(worker);
         let idle_timeout = self.idle_timeout();
-        if let Some(stream) = shelf.join_http2(now, idle_timeout, may_use) {
+        if let Some(stream) = shelf.join_http2(now, idle_timeout, told, may_use) {
             return Some(Held::Http2(stream));
         }
-        shelf.take_http1(now, idle_timeout, may_use).map(Held::Http1)
+        shelf.take_http1(now, idle_timeout, told, may_use).map(Held::Http1)
     }
 
     /// Takes up a new connection, and holds it for one request.
@@ -161,6 +163,12 @@ impl Pool {
         let mut idle = lock(&shelf.http1);
         if idle.len() < idle_max {
             idle.push(Idle { link, since: now });
+        } else if link.told.is_some() && idle_max > 0 {
+            // The client of the oldest may have left long ago.
+            let oldest = idle.remove(0);
+            idle.push(Idle { link, since: now });
+            drop(idle);
+            drop(oldest);
         }
     }
 
@@ -200,10 +208,12 @@ impl Shelf {
         &self,
         now: Instant,
         idle_timeout: Duration,
+        told: Option<Peers>,
         may_use: &dyn Fn(SocketAddr) -> bool,
     ) -> Option<Box<Http1>> {
         let mut idle = lock(&self.http1);
-        while let Some(Idle { mut link, since }) = idle.pop() {
+        while let Some(at) = idle.iter().rposition(|idle| idle.link.told == told) {
+            let Idle { mut link, since } = idle.remove(at);
             let is_expired = now.saturating_duration_since(since) >= idle_timeout;
             if !is_expired && may_use(link.address) && link.is_open(&self.ended) {
                 return Some(link);
@@ -227,6 +237,7 @@ impl Shelf {
         &self,
         now: Instant,
         idle_timeout: Duration,
+        told: Option<Peers>,
         may_use: &dyn Fn(SocketAddr) -> bool,
     ) -> Option<Stream> {
         let mut shared = lock(&self.http2);
@@ -238,7 +249,10 @@ impl Shelf {
             let is_kept = link.room() != Room::Over && !(is_idle && is_expired);
             is_kept && may_use(link.address)
         });
-        let found = shared.iter_mut().find(|shared| shared.link.link.room() == Room::Free)?;
+        let found = shared.iter_mut().find(|shared| {
+            let link = &shared.link.link;
+            link.told == told && link.room() == Room::Free
+        })?;
         found.used = now;
         Some(found.link.join())
     }

@@ -17,6 +17,7 @@ use std::time::Duration;
 use telemetry::UpstreamMetrics;
 use tokio::time::timeout;
 use traffic::Headers;
+use traffic::upstream::Peers;
 
 /// A target with everything it takes to send to it.
 pub(crate) struct Reach {
@@ -31,6 +32,19 @@ pub(crate) struct Reach {
     pub(crate) clock: Clock,
 }
 
+/// What kind of connection is wanted.
+#[derive(Clone, Copy)]
+pub(crate) struct Wish {
+    /// On whose behalf, and with whose connections.
+    pub(crate) worker: usize,
+    /// How long it may take.
+    pub(crate) limit: Option<Duration>,
+    /// Only a new one will do.
+    pub(crate) is_fresh: bool,
+    /// The client's connection that it serves.
+    pub(crate) peers: Option<Peers>,
+}
+
 impl Reach {
     /// Of one target of an upstream.
     ///
@@ -43,9 +57,11 @@ impl Reach {
         world: &World,
     ) -> Result<Self, String> {
         let connector = Connector::new(target, spec.tls.as_ref(), spec.protocol, world)?;
+        let connector = connector.telling(spec.proxy_protocol);
         let tunnels = match (&spec.tls, spec.protocol) {
             (Some(tls), Protocol::Auto) => {
-                Some(Connector::new(target, Some(tls), Protocol::Http1, world)?)
+                let connector = Connector::new(target, Some(tls), Protocol::Http1, world)?;
+                Some(connector.telling(spec.proxy_protocol))
             }
             _ => None,
         };
@@ -75,41 +91,33 @@ impl Reach {
     ///
     /// # Errors
     /// Why there is none.
-    pub(crate) async fn hold(
-        &self,
-        worker: usize,
-        limit: Option<Duration>,
-        is_fresh: bool,
-    ) -> Result<(Held, bool), ConnectError> {
-        if !is_fresh && let Some(held) = self.take(worker) {
+    pub(crate) async fn hold(&self, wish: Wish) -> Result<(Held, bool), ConnectError> {
+        if !wish.is_fresh
+            && let Some(held) = self.take(wish)
+        {
             return Ok((held, true));
         }
         // Boxed, so that a request that needs no new connection does not carry what opening one takes.
-        Box::pin(self.fetch(worker, limit, is_fresh)).await
+        Box::pin(self.fetch(wish)).await
     }
 
     /// A connection for a request that may become a tunnel.
     ///
     /// # Errors
     /// Why there is none.
-    pub(crate) async fn hold_tunnel(
-        &self,
-        worker: usize,
-        limit: Option<Duration>,
-        is_fresh: bool,
-    ) -> Result<(Held, bool), ConnectError> {
+    pub(crate) async fn hold_tunnel(&self, wish: Wish) -> Result<(Held, bool), ConnectError> {
         let Some(connector) = &self.tunnels else {
-            return self.hold(worker, limit, is_fresh).await;
+            return self.hold(wish).await;
         };
-        match if is_fresh { None } else { self.take(worker) } {
+        match if wish.is_fresh { None } else { self.take(wish) } {
             Some(Held::Http2(stream)) if !stream.http2().takes_tunnels() => {}
             Some(held) => return Ok((held, true)),
             None => {}
         }
-        let opened = Box::pin(connect(&self.cell, connector, limit)).await;
-        match opened.inspect_err(|_| self.metrics.connect_failed.add(worker, 1))? {
+        let opened = Box::pin(connect(&self.cell, connector, wish.limit, wish.peers)).await;
+        match opened.inspect_err(|_| self.metrics.connect_failed.add(wish.worker, 1))? {
             Link::Http1(link) => {
-                self.metrics.connections_opened.add(worker, 1);
+                self.metrics.connections_opened.add(wish.worker, 1);
                 Ok((Held::Http1(link), false))
             }
             Link::Http2(_) => {
@@ -119,16 +127,13 @@ impl Reach {
     }
 
     /// A new connection, or one that somebody else opens meanwhile.
-    async fn fetch(
-        &self,
-        worker: usize,
-        limit: Option<Duration>,
-        is_fresh: bool,
-    ) -> Result<(Held, bool), ConnectError> {
-        if !self.connector.may_speak_http2() || self.pool.prefers_http1() {
-            return self.open(worker, limit).await.map(|held| (held, false));
+    async fn fetch(&self, wish: Wish) -> Result<(Held, bool), ConnectError> {
+        let is_alone = self.connector.tells() || !self.connector.may_speak_http2();
+        if is_alone || self.pool.prefers_http1() {
+            return self.open(wish).await.map(|held| (held, false));
         }
         // Others can share what is opened here, so they wait for it rather than open their own.
+        let Wish { worker, limit, .. } = wish;
         let shelf = self.pool.shelf(worker);
         let before = shelf.failures();
         let turn = match limit {
@@ -139,12 +144,14 @@ impl Reach {
         if let Some(error) = shelf.failed_since(before) {
             return Err(error);
         }
-        if !is_fresh && let Some(held) = self.take(worker) {
+        if !wish.is_fresh
+            && let Some(held) = self.take(wish)
+        {
             return Ok((held, true));
         }
         if self.pool.prefers_http1() {
             drop(turn);
-            return self.open(worker, limit).await.map(|held| (held, false));
+            return self.open(wish).await.map(|held| (held, false));
         }
         while !shelf.may_open_http2() {
             let freed = shelf.freed.notified();
@@ -154,11 +161,11 @@ impl Reach {
                 })?,
                 None => freed.await,
             }
-            if let Some(held) = self.take(worker) {
+            if let Some(held) = self.take(wish) {
                 return Ok((held, true));
             }
         }
-        let opened = self.open(worker, limit).await;
+        let opened = self.open(wish).await;
         if let Err(error) = &opened {
             shelf.fail(error);
         }
@@ -166,14 +173,17 @@ impl Reach {
         opened.map(|held| (held, false))
     }
 
-    fn take(&self, worker: usize) -> Option<Held> {
-        let held = self.pool.take(worker, self.clock.now(), &|at| self.cell.holds(at))?;
-        self.metrics.pool_reused.add(worker, 1);
+    fn take(&self, wish: Wish) -> Option<Held> {
+        let told = wish.peers.filter(|_| self.connector.tells());
+        let held =
+            self.pool.take(wish.worker, self.clock.now(), told, &|at| self.cell.holds(at))?;
+        self.metrics.pool_reused.add(wish.worker, 1);
         Some(held)
     }
 
-    async fn open(&self, worker: usize, limit: Option<Duration>) -> Result<Held, ConnectError> {
-        let connect = connect(&self.cell, &self.connector, limit);
+    async fn open(&self, wish: Wish) -> Result<Held, ConnectError> {
+        let Wish { worker, limit, peers, .. } = wish;
+        let connect = connect(&self.cell, &self.connector, limit, peers);
         match connect.await {
             Ok(link) => {
                 self.metrics.connections_opened.add(worker, 1);
@@ -213,10 +223,11 @@ pub(crate) async fn connect(
     cell: &TargetCell,
     connector: &Connector,
     limit: Option<Duration>,
+    peers: Option<Peers>,
 ) -> Result<Link, ConnectError> {
     let connect = async {
         let (addresses, turn) = cell.addresses().await.map_err(ConnectError::Unresolved)?;
-        connector.connect(&addresses, turn, limit).await
+        connector.connect(&addresses, turn, limit, peers).await
     };
     match limit {
         None => connect.await,
@@ -232,21 +243,28 @@ pub(crate) async fn connect(
 /// # Errors
 /// When the host does not fit into a header.
 pub(crate) fn own_host(target: &TargetSpec, scheme: &Scheme) -> Result<HeaderValue, String> {
-    let host = match &target.host {
+    let host = match target.own_host() {
         TargetHost::Ip(std::net::IpAddr::V6(address)) => format!("[{address}]"),
         TargetHost::Ip(address) => address.to_string(),
         TargetHost::Name(name) => name.clone(),
     };
     let own_port = if *scheme == Scheme::HTTPS { 443 } else { 80 };
-    let text = if target.port == own_port { host } else { format!("{host}:{}", target.port) };
+    let port = target.own_port();
+    let text = if port == own_port { host } else { format!("{host}:{port}") };
     HeaderValue::try_from(&text).map_err(|_| format!("`{text}` cannot be sent as `Host`"))
+}
+
+/// Tells apart how connections to a target are made: those that were made in another way must not be used.
+pub(crate) fn manner(target: &TargetSpec, spec: &UpstreamSpec) -> String {
+    let print = tls::fingerprint(spec.tls.as_ref());
+    let UpstreamSpec { protocol, proxy_protocol, .. } = spec;
+    format!("{protocol:?}/{print}/{proxy_protocol:?}/{}", target.way())
 }
 
 /// The connections to a target that were made as this config wants them.
 fn pool(target: &TargetSpec, spec: &UpstreamSpec, world: &World) -> Arc<Pool> {
-    let print = tls::fingerprint(spec.tls.as_ref());
-    let id =
-        format!("upstream/{}/target/{}/pool/{:?}/{print}", spec.name, target.text, spec.protocol);
+    let manner = manner(target, spec);
+    let id = format!("upstream/{}/target/{}/pool/{manner}", spec.name, target.text);
     let pool = world.state.cell(&id, || Pool::new(world.shelves()));
     pool.limit(spec.idle_max, spec.idle_timeout);
     let mut sweeping = pool.sweeping.lock().unwrap_or_else(PoisonError::into_inner);

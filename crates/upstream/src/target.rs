@@ -66,7 +66,7 @@ impl Drop for Task {
 impl TargetCell {
     /// The state of a target, new or as it was; learning its addresses begins at once.
     pub(crate) fn of(upstream: &Arc<str>, spec: &TargetSpec, world: &World) -> Arc<Self> {
-        let id = format!("upstream/{upstream}/target/{}", spec.text);
+        let id = format!("upstream/{upstream}/target/{}/{}", spec.text, spec.way());
         let cell = world.state.cell(&id, || Self::new(upstream, spec, world));
         if let TargetHost::Name(name) = &spec.host {
             let mut resolving = cell.resolving.lock().unwrap_or_else(PoisonError::into_inner);

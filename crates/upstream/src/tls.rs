@@ -5,6 +5,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use rustls::sign::SingleCertAndKey;
 use rustls::{ClientConfig, RootCertStore};
 use std::sync::{Arc, OnceLock};
 
@@ -17,11 +18,17 @@ pub(crate) fn config(spec: &TlsSpec, protocol: Protocol) -> Result<ClientConfig,
         Some(pem) => Arc::new(roots_of(pem)?),
         None => system_roots()?,
     };
-    let mut config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+    let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|error| format!("TLS cannot be set up: {error}"))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+        .with_root_certificates(roots);
+    let mut config = match &spec.client {
+        Some(client) => {
+            let shown = SingleCertAndKey::from(Arc::clone(&client.0));
+            config.with_client_cert_resolver(Arc::new(shown))
+        }
+        None => config.with_no_client_auth(),
+    };
     let offered: &[&[u8]] = match protocol {
         Protocol::Auto => &[b"h2", b"http/1.1"],
         Protocol::Http1 => &[b"http/1.1"],
@@ -70,6 +77,10 @@ pub(crate) fn fingerprint(spec: Option<&TlsSpec>) -> String {
         bytes.extend(part.map_or(u64::MAX, |part| part.len() as u64).to_be_bytes());
         bytes.extend(part.unwrap_or_default());
     }
+    for certificate in spec.client.iter().flat_map(|client| &client.0.cert) {
+        bytes.extend((certificate.len() as u64).to_be_bytes());
+        bytes.extend_from_slice(certificate);
+    }
     let hash = digest(&SHA256, &bytes);
     hash.as_ref().iter().fold(String::from("tls-"), |text, byte| text + &format!("{byte:02x}"))
 }
@@ -81,7 +92,7 @@ mod tests {
 
     fn spec(ca_pem: Option<&[u8]>, server_name: Option<&str>) -> TlsSpec {
         let server_name = server_name.map(str::to_owned);
-        TlsSpec { ca_pem: ca_pem.map(<[u8]>::to_vec), server_name }
+        TlsSpec { ca_pem: ca_pem.map(<[u8]>::to_vec), server_name, client: None }
     }
 
     #[test]

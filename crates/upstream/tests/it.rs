@@ -12,4 +12,5 @@ mod it {
     mod streams;
     mod timeouts;
     mod tls;
+    mod ways;
 }

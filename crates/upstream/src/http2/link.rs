@@ -21,6 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::{MissedTickBehavior, interval};
+use traffic::upstream::Peers;
 
 /// The time between two looks.
 const BEAT: Duration = Duration::from_secs(1);
@@ -30,6 +31,8 @@ const FRAME_HEAD_BYTES: usize = 9;
 /// An open connection. Once it is dropped and its requests have ended, it closes.
 pub(crate) struct Http2 {
     pub(crate) address: SocketAddr,
+    /// The client of whom the target was told: others must not use it.
+    pub(crate) told: Option<Peers>,
     sender: Mutex<SendRequest<Bytes>>,
     vital: Arc<Vital>,
     /// Of requests that have ended, with their timers.
@@ -107,7 +110,13 @@ impl Http2 {
             Err(_) => return Err(Unopened::Gone("the worker is ending".to_owned())),
         }
         opening.0 = None;
-        Ok(Self { address, sender: Mutex::new(sender), vital, alarms: Mutex::default() })
+        Ok(Self {
+            address,
+            told: None,
+            sender: Mutex::new(sender),
+            vital,
+            alarms: Mutex::default(),
+        })
     }
 
     /// What can be put on it besides the requests under way.

@@ -208,7 +208,7 @@ pub(crate) fn target(text: &str, weight: u32) -> TargetSpec {
     let (host, port) = text.rsplit_once(':').unwrap();
     let host = host.trim_matches(['[', ']']);
     let host = host.parse().map_or_else(|_| TargetHost::Name(host.to_owned()), TargetHost::Ip);
-    TargetSpec { text: text.into(), host, port: port.parse().unwrap(), weight }
+    TargetSpec { text: text.into(), host, port: port.parse().unwrap(), weight, through: None }
 }
 
 pub(crate) fn spec(targets: &[&str]) -> UpstreamSpec {
@@ -224,6 +224,7 @@ pub(crate) fn spec(targets: &[&str]) -> UpstreamSpec {
         retries_max: 2,
         idle_max: 8,
         idle_timeout: Duration::from_secs(60),
+        proxy_protocol: None,
     }
 }
 
@@ -299,7 +300,13 @@ pub(crate) fn send_within(
 ) -> BoxFuture<'static, Result<Response, Failed>> {
     let picked = upstream.pick(&exchange()).unwrap();
     picked.target.send(
-        Call { worker: 0, timeouts, interim: traffic::Interim::default(), connected: None },
+        Call {
+            worker: 0,
+            timeouts,
+            interim: traffic::Interim::default(),
+            connected: None,
+            peers: None,
+        },
         request,
     )
 }

@@ -100,7 +100,8 @@ async fn an_answer_that_does_not_begin_or_end_is_given_up() {
 #[tokio::test]
 async fn destinations_that_are_only_looked_at_send_nothing() {
     let net = Arc::new(Net::default());
-    let out = outbound(EgressSpec { ca_pem: Some(b"nothing".to_vec()) }, None);
+    let out =
+        outbound(EgressSpec { ca_pem: Some(b"nothing".to_vec()), ..EgressSpec::default() }, None);
     let remote = out.open(Destination::parse("http://keys.test/").unwrap()).unwrap();
     let fault = remote.call(None, ask(&*remote, Method::GET)).await.unwrap_err();
     assert_eq!((fault.code, net.dials()), (FaultCode::NoTarget, 0));

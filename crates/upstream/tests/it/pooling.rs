@@ -51,6 +51,7 @@ async fn each_worker_has_connections_of_its_own() {
             timeouts: upstream.timeouts(),
             interim: traffic::Interim::default(),
             connected: None,
+            peers: None,
         };
         read(picked.target.send(call, get()).await.unwrap()).await;
     }

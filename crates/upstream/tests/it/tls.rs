@@ -1,12 +1,16 @@
 use super::kit::{Answer, Net, converse, fetch, get, send, spec, text, world};
 use hyper::body::Incoming;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, KeyUsagePurpose};
-use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::sign::CertifiedKey;
+use rustls::{RootCertStore, ServerConfig};
 use std::sync::Arc;
 use tokio_rustls::TlsAcceptor;
 use traffic::FaultCode;
-use upstream::{Protocol, TlsSpec, UpstreamSpec, build};
+use upstream::{ClientCert, Protocol, TlsSpec, UpstreamSpec, build};
 
 const AT: &str = "192.0.2.1:443";
 
@@ -21,15 +25,27 @@ fn ca() -> Ca {
 
 /// Serves TLS at [`AT`] with a certificate of `ca` for `name`, and tells the version that is spoken.
 fn serve(net: &Net, ca: &Ca, name: &str, alpn: &[&[u8]]) {
+    let nobody: Arc<dyn ClientCertVerifier> = WebPkiClientVerifier::no_client_auth();
+    serve_those(net, ca, name, alpn, nobody);
+}
+
+/// The same, to clients that `verifier` lets in.
+fn serve_those(
+    net: &Net,
+    ca: &Ca,
+    name: &str,
+    alpn: &[&[u8]],
+    verifier: Arc<dyn ClientCertVerifier>,
+) {
     let key = KeyPair::generate().unwrap();
     let params = CertificateParams::new([name.to_owned()]).unwrap();
     let certificate = params.signed_by(&key, ca).unwrap();
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let provider = Arc::new(default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
-        .with_no_client_auth()
+        .with_client_cert_verifier(verifier)
         .with_single_cert(vec![certificate.der().clone()], key)
         .unwrap();
     config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
@@ -53,7 +69,8 @@ async fn version(request: http::Request<Incoming>) -> Answer {
 
 fn tls(ca: &Ca, server_name: Option<&str>) -> UpstreamSpec {
     let ca_pem = Some(ca.pem().into_bytes());
-    let tls = TlsSpec { ca_pem, server_name: server_name.map(str::to_owned) };
+    let server_name = server_name.map(str::to_owned);
+    let tls = TlsSpec { ca_pem, server_name, client: None };
     UpstreamSpec { tls: Some(tls), ..spec(&[AT]) }
 }
 
@@ -128,7 +145,44 @@ async fn settings_that_can_never_work_are_refused_when_built() {
     let mut spec = tls(&ca(), Some("not a name"));
     let error = build(spec.clone(), &world).unwrap_err();
     assert_eq!(error, "`not a name` is not a name that a certificate can hold");
-    spec.tls = Some(TlsSpec { ca_pem: Some(Vec::new()), server_name: None });
+    spec.tls = Some(TlsSpec { ca_pem: Some(Vec::new()), server_name: None, client: None });
     let error = build(spec, &world).unwrap_err();
     assert_eq!(error, "the CA holds no certificate; give it as PEM");
+}
+
+fn client_cert(ca: &Ca) -> ClientCert {
+    let key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new(["gateway".to_owned()]).unwrap();
+    let certificate = params.signed_by(&key, ca).unwrap();
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    let key = default_provider().key_provider.load_private_key(key).unwrap();
+    ClientCert(Arc::new(CertifiedKey::new(vec![certificate.der().clone()], key)))
+}
+
+#[tokio::test]
+async fn a_target_that_asks_for_a_certificate_gets_the_one_of_the_config() {
+    for alpn in [&b"h2"[..], b"http/1.1"] {
+        let (net, ca, other) = (Arc::new(Net::default()), ca(), ca());
+        let mut roots = RootCertStore::empty();
+        roots.add(ca.der().clone()).unwrap();
+        let provider = Arc::new(default_provider());
+        let verifier =
+            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap();
+        serve_those(&net, &ca, "inner.test", &[alpn], verifier);
+        let world = world(&net);
+        let spec = |client| {
+            let mut spec = tls(&ca, Some("inner.test"));
+            spec.tls.as_mut().unwrap().client = client;
+            spec
+        };
+        let upstream = build(spec(Some(client_cert(&ca))), &world).unwrap();
+        assert!(fetch(&upstream).await.starts_with("HTTP/"));
+        for client in [None, Some(client_cert(&other))] {
+            // No connection of the one above is used, though it is open still.
+            let upstream = build(spec(client), &world).unwrap();
+            let failed = send(&upstream, get()).await.unwrap_err();
+            let codes = [FaultCode::ConnectFailed, FaultCode::UpstreamReset];
+            assert!(codes.contains(&failed.fault.code), "{:?}", failed.fault);
+        }
+    }
 }

@@ -1,0 +1,214 @@
+//! What is said ahead of HTTP: to proxies on the way, and of clients.
+
+use super::kit::{
+    Names, Net, exchange, found, get, read, send, settle, spec, world, world_with_names,
+};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use traffic::outbound::read as whole;
+use traffic::upstream::{Call, Peers, Timeouts, Upstream};
+use traffic::{Body, Destination, FaultCode, Headers, Interim, Request, Response};
+use upstream::{
+    EgressSpec, HealthSpec, NoProxy, ProxyProtocol, ProxySpec, TargetHost, UpstreamSpec, build,
+    outbound,
+};
+
+const AT: &str = "192.0.2.1:8080";
+const HELLO: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello";
+
+/// Reads up to an end of lines, as text.
+async fn read_to(io: &mut DuplexStream, end: &str) -> String {
+    let mut text = Vec::new();
+    while !text.ends_with(end.as_bytes()) {
+        text.push(io.read_u8().await.unwrap());
+    }
+    String::from_utf8(text).unwrap()
+}
+
+fn peers(client: &str, local: &str) -> Peers {
+    Peers { client: client.parse().unwrap(), local: local.parse().unwrap() }
+}
+
+async fn send_for(upstream: &Arc<dyn Upstream>, peers: Peers) -> Response {
+    let picked = upstream.pick(&exchange()).unwrap();
+    let (timeouts, interim) = (Timeouts::default(), Interim::default());
+    let call = Call { worker: 0, timeouts, interim, connected: None, peers: Some(peers) };
+    picked.target.send(call, get()).await.unwrap()
+}
+
+fn telling(version: ProxyProtocol) -> UpstreamSpec {
+    UpstreamSpec { proxy_protocol: Some(version), ..spec(&[AT]) }
+}
+
+fn proxy() -> ProxySpec {
+    let host = TargetHost::Ip("192.0.2.9".parse().unwrap());
+    ProxySpec { host, port: 3128, authorization: Some("Basic dTpw".parse().unwrap()) }
+}
+
+#[tokio::test]
+async fn targets_are_told_of_clients_and_clients_share_no_connection() {
+    let net = Arc::new(Net::default());
+    let mut accepted = net.listen(AT);
+    let upstream = build(telling(ProxyProtocol::V1), &world(&net)).unwrap();
+    let local = "198.51.100.1:443";
+    let mut open = Vec::new();
+    for (client, local, told) in [
+        ("203.0.113.7:5000", local, "PROXY TCP4 203.0.113.7 198.51.100.1 5000 443\r\n"),
+        (
+            "[2001:db8::7]:5001",
+            "[2001:db8::1]:443",
+            "PROXY TCP6 2001:db8::7 2001:db8::1 5001 443\r\n",
+        ),
+        ("[::ffff:203.0.113.8]:5002", local, "PROXY TCP4 203.0.113.8 198.51.100.1 5002 443\r\n"),
+    ] {
+        let of = peers(client, local);
+        for again in [false, true] {
+            let sending = send_for(&upstream, of);
+            let serving = async {
+                if !again {
+                    let mut io = accepted.recv().await.unwrap();
+                    assert_eq!(read_to(&mut io, "\r\n").await, told);
+                    open.push(io);
+                }
+                let io = open.last_mut().unwrap();
+                assert!(read_to(io, "\r\n\r\n").await.starts_with("GET /things"));
+                io.write_all(HELLO).await.unwrap();
+            };
+            let (response, ()) = tokio::join!(sending, serving);
+            assert_eq!(read(response).await, "hello");
+        }
+    }
+    assert_eq!(net.dials(), 3);
+}
+
+#[tokio::test]
+async fn the_second_version_is_bytes() {
+    let net = Arc::new(Net::default());
+    let mut accepted = net.listen(AT);
+    let upstream = build(telling(ProxyProtocol::V2), &world(&net)).unwrap();
+    let sending = tokio::spawn(async move {
+        send_for(&upstream, peers("203.0.113.7:258", "198.51.100.1:443")).await
+    });
+    let mut io = accepted.recv().await.unwrap();
+    let mut header = [0; 28];
+    io.read_exact(&mut header).await.unwrap();
+    assert_eq!(&header[..12], b"\r\n\r\n\0\r\nQUIT\n");
+    assert_eq!(&header[12..], [0x21, 0x11, 0, 12, 203, 0, 113, 7, 198, 51, 100, 1, 1, 2, 1, 187]);
+    io.write_all(HELLO).await.unwrap();
+    sending.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn health_checks_are_told_to_be_our_own() {
+    let net = Arc::new(Net::default());
+    let mut accepted = net.listen(AT);
+    let second = Duration::from_secs(1);
+    let health = HealthSpec {
+        method: http::Method::GET,
+        path: "/health".to_owned(),
+        every: second,
+        timeout: second,
+        healthy_after: 1,
+        unhealthy_after: 1,
+    };
+    let spec = UpstreamSpec { health: Some(health), ..telling(ProxyProtocol::V1) };
+    let _upstream = build(spec, &world(&net)).unwrap();
+    let mut io = accepted.recv().await.unwrap();
+    assert_eq!(read_to(&mut io, "\r\n").await, "PROXY UNKNOWN\r\n");
+}
+
+#[tokio::test]
+async fn a_proxy_is_asked_for_the_target_and_resolves_its_name() {
+    let net = Arc::new(Net::default());
+    let mut accepted = net.listen("192.0.2.9:3128");
+    let mut spec = spec(&["orders.partner.test:8080"]);
+    spec.targets = spec.targets.into_iter().map(|target| target.through(&proxy())).collect();
+    let world = world_with_names(&net, Names::default());
+    let upstream = build(spec, &world).unwrap();
+    let sending = tokio::spawn(send(&upstream, get()));
+    let mut io = accepted.recv().await.unwrap();
+    let asked = read_to(&mut io, "\r\n\r\n").await;
+    assert_eq!(
+        asked,
+        "CONNECT orders.partner.test:8080 HTTP/1.1\r\nhost: orders.partner.test:8080\r\n\
+         proxy-authorization: Basic dTpw\r\n\r\n"
+    );
+    io.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await.unwrap();
+    let asked = read_to(&mut io, "\r\n\r\n").await;
+    assert!(asked.starts_with("GET /things?n=1 HTTP/1.1\r\n"), "{asked}");
+    assert!(!asked.contains("Basic"), "{asked}");
+    io.write_all(HELLO).await.unwrap();
+    assert_eq!(read(sending.await.unwrap().unwrap()).await, "hello");
+    settle().await;
+    let again = tokio::spawn(send(&upstream, get()));
+    read_to(&mut io, "\r\n\r\n").await;
+    io.write_all(HELLO).await.unwrap();
+    assert_eq!(read(again.await.unwrap().unwrap()).await, "hello");
+    assert_eq!(net.dials(), 1, "connections through a proxy are kept like any");
+}
+
+#[tokio::test]
+async fn a_proxy_that_refuses_is_named_in_the_cause() {
+    for (answer, why) in [
+        (&b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n"[..], "answered 407"),
+        (b"SSH-2.0-x\r\n\r\n", "does not speak HTTP"),
+        (b"HTTP/1.1 200 OK\r\n\r\nsurprise", "said more than an answer"),
+        (b"", "closed the connection"),
+    ] {
+        let net = Arc::new(Net::default());
+        let mut accepted = net.listen("192.0.2.9:3128");
+        let mut spec = spec(&[AT]);
+        spec.targets = spec.targets.into_iter().map(|target| target.through(&proxy())).collect();
+        let upstream = build(spec, &world(&net)).unwrap();
+        let sending = tokio::spawn(send(&upstream, get()));
+        let mut io = accepted.recv().await.unwrap();
+        read_to(&mut io, "\r\n\r\n").await;
+        io.write_all(answer).await.unwrap();
+        drop(io);
+        let failed = sending.await.unwrap().unwrap_err();
+        assert_eq!(failed.fault.code, FaultCode::ConnectFailed);
+        let cause = failed.fault.cause.unwrap().to_string();
+        assert!(cause.contains(why) && !cause.contains("dTpw"), "{cause}");
+        assert!(failed.unsent.is_some());
+    }
+}
+
+#[tokio::test]
+async fn own_requests_leave_by_the_egress_proxy_unless_a_rule_says_otherwise() {
+    let net = Arc::new(Net::default());
+    let mut accepted = net.listen("192.0.2.9:3128");
+    net.serve("192.0.2.1:80", |_| async { super::kit::text("direct") });
+    let egress = EgressSpec {
+        proxy: Some(proxy()),
+        no_proxy: vec![NoProxy::parse(".internal").unwrap()],
+        ..EgressSpec::default()
+    };
+    let world = world_with_names(&net, Names::new([found(&["192.0.2.1"])]));
+    let out = outbound(egress, Some(&world));
+    let ask = |url: &str| {
+        let remote = out.open(Destination::parse(url).unwrap()).unwrap();
+        let request = Request {
+            method: http::Method::GET,
+            target: remote.target().clone(),
+            headers: Headers::new(),
+            body: Body::empty(),
+            protocol: None,
+        };
+        remote.call(None, request)
+    };
+    let direct = ask("http://keys.internal/").await.unwrap();
+    assert_eq!(whole(direct.body, 100).await.unwrap(), "direct");
+    let asking = tokio::spawn(ask("http://idp.partner.test/keys"));
+    let mut io = accepted.recv().await.unwrap();
+    let asked = read_to(&mut io, "\r\n\r\n").await;
+    assert!(asked.starts_with("CONNECT idp.partner.test:80 HTTP/1.1\r\n"), "{asked}");
+    io.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+    let asked = read_to(&mut io, "\r\n\r\n").await;
+    assert!(asked.contains("host: idp.partner.test\r\n"), "{asked}");
+    io.write_all(HELLO).await.unwrap();
+    assert_eq!(whole(asking.await.unwrap().unwrap().body, 100).await.unwrap(), "hello");
+    let dialed: Vec<SocketAddr> = net.dialed.lock().unwrap().clone();
+    assert_eq!(dialed, ["192.0.2.1:80".parse().unwrap(), "192.0.2.9:3128".parse().unwrap()]);
+}
