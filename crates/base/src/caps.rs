@@ -130,6 +130,16 @@ pub const TARGET_PING_TIMEOUT_S: u64 = 5;
 pub const EXPECT_TIMEOUT_S: u64 = 1;
 /// Bytes of an answer's body that a config holds.
 pub const ANSWER_BYTES_MAX: usize = 1 << 20;
+/// Bytes of the body of a mirrored request, unless said otherwise,
+pub const MIRROR_BODY_BYTES: u64 = 64 << 10;
+/// and at most.
+pub const MIRROR_BODY_BYTES_MAX: usize = 8 << 20;
+/// Copies that one `mirror` policy has under way, unless said otherwise,
+pub const MIRRORS_UNDER_WAY: u32 = 100;
+/// and at most.
+pub const MIRRORS_MAX: usize = 10_000;
+/// Bytes of the answer to a mirrored request that are read so that its connection can serve on.
+pub const MIRROR_ANSWER_BYTES_MAX: u64 = 1 << 20;
 /// Query parameters an expression or an API key look-up reads; a request with more is refused there.
 pub const QUERY_PARAMS_MAX: usize = 256;
 /// Nesting of one expression in a config.

@@ -81,6 +81,7 @@ pub(crate) fn build(
             directory: inputs.directory,
             secrets: &secrets,
             clock: inputs.clock,
+            metrics: inputs.metrics,
             params: owner.params,
             outbound: &**outbound,
             upstreams,

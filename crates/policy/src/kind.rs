@@ -6,6 +6,7 @@ use schemars::{Schema, SchemaGenerator};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use telemetry::Metrics;
 use traffic::directory::Directory;
 use traffic::policy::Phases;
 use traffic::upstream::Upstream;
@@ -27,6 +28,8 @@ pub struct BuildCtx<'a> {
     pub secrets: &'a dyn Secrets,
     /// Where time comes from.
     pub clock: &'a Clock,
+    /// Counters.
+    pub metrics: &'a Metrics,
     /// Names captured by the route's path, in order.
     pub params: &'a [Box<str>],
     /// The way out for policies that must ask somebody.

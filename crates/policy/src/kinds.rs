@@ -24,6 +24,8 @@ pub mod timeouts;
 pub mod split;
 /// Sends requests to another upstream.
 pub mod steer;
+/// Sends copies of requests to another upstream.
+pub mod mirror;
 /// Sends the client elsewhere.
 pub mod redirect;
 /// Changes the path that is forwarded.
@@ -46,6 +48,7 @@ pub const KINDS: &[&Kind] = &[
     &timeouts::KIND,
     &split::KIND,
     &steer::KIND,
+    &mirror::KIND,
     &redirect::KIND,
     &rewrite::KIND,
     &headers::KIND,

@@ -42,6 +42,10 @@ pub const ORDER: &[(&str, &str)] = &[
         "after all that reads the request, so that removing a header never blinds a policy; before \
          `respond`, whose answers pass the response part on their way back",
     ),
+    (
+        "mirror",
+        "after all that changes the request or refuses it: what is copied is what will be forwarded",
+    ),
     ("respond", "last: it answers in place of the upstream whatever was let through"),
 ];
 

@@ -6,7 +6,7 @@ use std::fmt;
 
 /// A part of all requests, from 0 to 100 percent: `10%`, `0.5%`.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Share(pub(crate) f64);
+pub struct Share(pub(crate) f64);
 
 /// A part of a whole, or a weight beside other weights.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -29,6 +29,14 @@ impl Share {
             Some(_) => Err(format!("`{text}` is more than all")),
             None => Err(format!("`{text}` is not a share such as `10%`")),
         }
+    }
+}
+
+impl Share {
+    /// Whether a number that was drawn at random is within the share.
+    #[expect(clippy::cast_precision_loss, reason = "53 bits fit a float exactly")]
+    pub(crate) fn has(self, number: u64) -> bool {
+        ((number >> 11) as f64) < self.0 / 100.0 * (1_u64 << 53) as f64
     }
 }
 

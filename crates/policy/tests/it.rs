@@ -15,6 +15,7 @@ mod it {
     mod timeouts;
     mod split;
     mod steer;
+    mod mirror;
     mod redirect;
     mod rewrite;
     mod headers;

@@ -99,6 +99,7 @@ pub fn arrive(
         consumer: None,
         credential: None,
         upstream: None,
+        mirrors: Vec::new(),
         timeouts: Timeouts::default(),
         notes: Notes::default(),
         attempts: Attempts::default(),

@@ -3,7 +3,7 @@
 //! (RFC 9110, 9.2.2) and its body can be sent once more.
 
 use crate::gateway::Worker;
-use crate::{admit, grpc, observe};
+use crate::{admit, grpc, mirror, observe};
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, FORWARDED, HOST, HeaderName};
 use http::{HeaderMap, HeaderValue};
@@ -48,6 +48,9 @@ pub async fn send(worker: &Arc<Worker>, exchange: &mut Exchange) -> Result<Respo
     exchange.timeouts = exchange.timeouts.or(upstream.timeouts());
     grpc::take_timeout(worker, exchange)?;
     watch_body(exchange);
+    if !exchange.mirrors.is_empty() {
+        mirror::begin(worker, exchange);
+    }
     let began = worker.gateway.clock.now();
     let answer = match time_left(worker, exchange) {
         None => attempts(worker, &*upstream, exchange).await,
@@ -146,7 +149,7 @@ fn peers(exchange: &Exchange) -> Peers {
 }
 
 /// The request as the backend will see it. Framing is rebuilt from the body, never copied.
-fn outgoing(exchange: &Exchange, body: Body) -> Request {
+pub(crate) fn outgoing(exchange: &Exchange, body: Body) -> Request {
     let head = &exchange.request;
     let mut headers = Headers::with_capacity(head.headers.len() + ADDED);
     headers.append(HOST, head.authority.clone());

@@ -21,6 +21,8 @@ pub mod guard;
 pub mod forward;
 /// When the stages of a request ended.
 mod observe;
+/// Copies of requests, beside stage five.
+mod mirror;
 /// Stage six: run the response phase of the chain.
 pub mod reply;
 /// Stage seven: write down what happened.

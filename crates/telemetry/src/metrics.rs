@@ -9,7 +9,8 @@ mod process;
 mod series;
 
 pub use series::{
-    ApiMetrics, ListenerMetrics, Refusal, RouteMetrics, TargetMetrics, UpstreamMetrics,
+    ApiMetrics, ListenerMetrics, MirrorMetrics, Refusal, RouteMetrics, TargetMetrics,
+    UpstreamMetrics,
 };
 
 use crate::shards::Sharded;
@@ -47,6 +48,7 @@ struct State {
     listeners: Table<ListenerMetrics>,
     upstreams: Table<UpstreamMetrics>,
     targets: Table<TargetMetrics>,
+    mirrors: Table<MirrorMetrics>,
     reloads_ok: AtomicU64,
     reloads_failed: AtomicU64,
     config: Mutex<ConfigState>,
@@ -79,6 +81,7 @@ impl Metrics {
             listeners: Table::new(caps::METRIC_NAMES_MAX),
             upstreams: Table::new(caps::METRIC_NAMES_MAX),
             targets: Table::new(caps::METRIC_TARGETS_MAX),
+            mirrors: Table::new(caps::METRIC_NAMES_MAX),
             reloads_ok: AtomicU64::new(0),
             reloads_failed: AtomicU64::new(0),
             config: Mutex::default(),
@@ -142,6 +145,14 @@ impl Metrics {
     pub fn target(&self, upstream: &str, target: &str) -> Arc<TargetMetrics> {
         let make = || TargetMetrics::new(self.shards());
         self.state.targets.entry([upstream, target], [OTHER, OTHER], make)
+    }
+
+    /// The numbers of the copies that go to an upstream, new or as they were. Beyond
+    /// [`caps::METRIC_NAMES_MAX`] they are shared under `upstream="other"`.
+    #[must_use]
+    pub fn mirror(&self, upstream: &str) -> Arc<MirrorMetrics> {
+        let make = || MirrorMetrics::new(self.shards());
+        self.state.mirrors.entry([upstream, ""], [OTHER, ""], make)
     }
 
     /// Counts a fault; `code` is an index into the codes given to [`Metrics::new`], and one beyond

@@ -9,6 +9,7 @@ use crate::grpc::Rpc;
 use crate::head::{RequestHead, Scheme};
 use crate::id::{RequestId, Trace};
 use crate::message::Interim;
+use crate::mirror::Mirror;
 use crate::observe::Marks;
 use crate::tree::Matched;
 use crate::upgrade::Upgrade;
@@ -55,6 +56,8 @@ pub struct Exchange {
     pub credential: Option<Arc<Credential>>,
     /// Where it goes in place of the route's upstream; set by policies.
     pub upstream: Option<Arc<dyn Upstream>>,
+    /// Copies to be made of it; ordered by policies.
+    pub mirrors: Vec<Mirror>,
     /// Time limits that override those of the upstream; set by policies.
     pub timeouts: Timeouts,
     /// The policies' own notes.

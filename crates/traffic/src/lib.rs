@@ -45,6 +45,8 @@ pub mod observe;
 pub mod upstream;
 /// The way out for whoever is not a client's request.
 pub mod outbound;
+/// Copies of requests.
+pub mod mirror;
 /// The compiled config.
 pub mod snapshot;
 /// What outlives a snapshot.

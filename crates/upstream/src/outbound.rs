@@ -242,6 +242,7 @@ fn exchange(world: &World, worker: usize, method: &Method, target: &PathAndQuery
         consumer: None,
         credential: None,
         upstream: None,
+        mirrors: Vec::new(),
         timeouts: Timeouts::default(),
         notes: Notes::default(),
         attempts: Attempts::default(),

@@ -23,6 +23,7 @@ mod it {
     mod reload;
     mod secrets;
     mod serving;
+    mod shadow;
     mod shutdown;
     mod swaps;
     mod tls;

@@ -1,7 +1,7 @@
 use crate::it::kit::{Case, difference};
 use crate::it::{
-    allow, api_key, body_limit, cors, deny, headers, rate_limit, redirect, respond, rewrite, split,
-    steer, timeouts,
+    allow, api_key, body_limit, cors, deny, headers, mirror, rate_limit, redirect, respond,
+    rewrite, split, steer, timeouts,
 };
 
 const TABLE: &[(&str, &[Case])] = &[
@@ -14,6 +14,7 @@ const TABLE: &[(&str, &[Case])] = &[
     ("timeouts", timeouts::CASES),
     ("split", split::CASES),
     ("steer", steer::CASES),
+    ("mirror", mirror::CASES),
     ("redirect", redirect::CASES),
     ("rewrite", rewrite::CASES),
     ("headers", headers::CASES),

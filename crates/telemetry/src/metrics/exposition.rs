@@ -22,6 +22,7 @@ impl Collector for Exposition {
         self.faults(&mut page)?;
         self.listeners(&mut page)?;
         self.upstreams(&mut page)?;
+        self.mirrors(&mut page)?;
         self.targets(&mut page)?;
         self.config(&mut page)?;
         process(&mut page)
@@ -137,6 +138,29 @@ impl Exposition {
             let mut family = page.counters(name, help)?;
             for (values, metrics) in &upstreams {
                 counter(&mut family, &labels(["upstream"], values), value(metrics).sum())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn mirrors(&self, page: &mut Page<'_>) -> fmt::Result {
+        let mirrors = self.0.mirrors.list();
+        if mirrors.is_empty() {
+            return Ok(());
+        }
+        let mut family =
+            page.counters("yett_mirror_requests", "Copies of requests, by what became of them")?;
+        for ([upstream, _], metrics) in &mirrors {
+            let counts = [
+                ("sent", &metrics.sent),
+                ("failed", &metrics.failed),
+                ("shed", &metrics.shed),
+                ("too_large", &metrics.too_large),
+                ("cut", &metrics.cut),
+            ];
+            for (outcome, count) in counts {
+                let labels = [("upstream", &**upstream), ("outcome", outcome)];
+                counter(&mut family, &labels, count.sum())?;
             }
         }
         Ok(())

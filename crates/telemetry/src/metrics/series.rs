@@ -230,6 +230,33 @@ impl UpstreamMetrics {
     }
 }
 
+/// What became of the copies of requests that go to one upstream.
+#[derive(Debug)]
+pub struct MirrorMetrics {
+    /// Sent and answered, with whatever status.
+    pub sent: ShardedCounter,
+    /// Sent, or not even that, and not answered in time.
+    pub failed: ShardedCounter,
+    /// Not made since too many were under way.
+    pub shed: ShardedCounter,
+    /// Not made since the body was too large.
+    pub too_large: ShardedCounter,
+    /// Not made since the request's body never came to its end.
+    pub cut: ShardedCounter,
+}
+
+impl MirrorMetrics {
+    pub(super) fn new(shards: usize) -> Self {
+        Self {
+            sent: ShardedCounter::new(shards),
+            failed: ShardedCounter::new(shards),
+            shed: ShardedCounter::new(shards),
+            too_large: ShardedCounter::new(shards),
+            cut: ShardedCounter::new(shards),
+        }
+    }
+}
+
 /// What was done with one target.
 #[derive(Debug)]
 pub struct TargetMetrics {

@@ -256,6 +256,7 @@ pub(crate) fn exchange() -> Exchange {
         consumer: None,
         credential: None,
         upstream: None,
+        mirrors: Vec::new(),
         timeouts: Timeouts::default(),
         notes: Notes::default(),
         attempts: Attempts { tried: SmallVec::new(), count: 0 },

@@ -34,6 +34,10 @@ impl Nginx {
         fs::write(self.folder.path().join("files").join(name), content).unwrap();
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Ends it as a power cut would.
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
