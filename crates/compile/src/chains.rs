@@ -129,6 +129,15 @@ fn known(config: &PolicyConfig, report: &mut Report) -> Option<&'static Kind> {
     kind
 }
 
+/// The policies of an owner that treat answers, for requests that no route takes; none if there are none.
+pub(crate) fn replies(owned: &Owned) -> Option<Arc<Chain>> {
+    let mut built: Vec<&Built> =
+        owned.policies.iter().filter(|built| built.kind.phases.reply).collect();
+    built.sort_by_key(|built| policy::rank(built.kind.name));
+    let entries: Vec<Entry> = built.into_iter().map(|built| built.entry.clone()).collect();
+    (!entries.is_empty()).then(|| Arc::new(Chain::new(entries)))
+}
+
 /// What a route is told by its chain.
 pub(crate) struct Effective {
     pub(crate) chain: Chain,

@@ -39,7 +39,7 @@ pub fn compile(config: &Config, inputs: Inputs<'_>) -> Compiled {
     let inputs = Inputs { outbound: Some(&outbound), ..inputs };
     let upstreams = upstreams::compile(config, inputs, &mut report);
     let credentials = consumers::compile(config);
-    let routes = routes::compile(config, &upstreams, inputs, &mut report);
+    let (routes, unrouted) = routes::compile(config, &upstreams, inputs, &mut report);
     let mut listeners = Vec::new();
     for (name, listener) in config.listeners.iter() {
         let bind = address(&listener.bind, inputs, &mut report);
@@ -65,7 +65,7 @@ pub fn compile(config: &Config, inputs: Inputs<'_>) -> Compiled {
     let routes = routes.into_iter().map(|placed| placed.rule.route).collect();
     let upstreams = upstreams.into_values().flatten().collect();
     let revision = Arc::clone(inputs.revision);
-    let snapshot = Snapshot { revision, listeners, routes, upstreams, observe };
+    let snapshot = Snapshot { revision, listeners, routes, unrouted, upstreams, observe };
     Compiled { snapshot, credentials, admin, outbound, access_log, report }
 }
 

@@ -11,6 +11,7 @@ use model::{Api, Config, Map, Route};
 use regex::{Regex, RegexBuilder};
 use regex_syntax::hir::literal::{ExtractKind, Extractor};
 use std::sync::Arc;
+use traffic::Chain;
 use traffic::method::MethodSet;
 use traffic::predicate::{Predicate, Subject, Test};
 use traffic::tree::{HostPattern, Paths, RouteTree, Rule, Segment};
@@ -22,13 +23,13 @@ pub(crate) struct PlacedRule {
     pub(crate) rule: Rule,
 }
 
-/// Compiles the routes of all APIs.
+/// Compiles the routes of all APIs, and what treats the answers to requests that none of them takes.
 pub(crate) fn compile(
     config: &Config,
     upstreams: &Upstreams,
     inputs: Inputs<'_>,
     report: &mut Report,
-) -> Vec<PlacedRule> {
+) -> (Vec<PlacedRule>, Option<Arc<Chain>>) {
     let owner = Owner { id: chains::GATEWAY, path: String::new(), params: &[] };
     let gateway = chains::build(&owner, &config.policies, upstreams, inputs, report);
     let defaults = chains::defaults(inputs, report);
@@ -60,7 +61,7 @@ pub(crate) fn compile(
             rules.extend(whole.route(index, &route.value, &route.place, report));
         }
     }
-    rules
+    (rules, chains::replies(&gateway))
 }
 
 /// The tree of one listener.

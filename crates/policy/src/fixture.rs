@@ -71,6 +71,7 @@ pub(crate) fn exchange(text: &str) -> Exchange {
         credential: None,
         upstream: None,
         mirrors: Vec::new(),
+        unrouted: None,
         timeouts: Timeouts::default(),
         notes: Notes::default(),
         attempts: Attempts::default(),
@@ -279,6 +280,12 @@ impl Built {
     /// Runs the request hook, which must fail.
     pub(crate) fn fault(&self, exchange: &mut Exchange) -> traffic::Fault {
         now(self.0.on_request(exchange, SLOT)).expect_err("the request passed")
+    }
+
+    /// Runs the reply hook on a reply.
+    pub(crate) fn reply_with(&self, exchange: &mut Exchange, mut reply: Response) -> Response {
+        now(self.0.on_reply(exchange, &mut reply, SLOT)).unwrap();
+        reply
     }
 
     /// Runs the reply hook on a reply with these headers.

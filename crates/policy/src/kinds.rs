@@ -8,6 +8,8 @@ pub mod cors;
 pub mod compress;
 /// Lets gRPC-Web clients call gRPC backends.
 pub mod grpc_web;
+/// Tells that a service is being worked on.
+pub mod maintenance;
 /// Identifies consumers by a key.
 pub mod api_key;
 /// Refuses what an expression does not hold for.
@@ -32,6 +34,8 @@ pub mod redirect;
 pub mod rewrite;
 /// Changes headers.
 pub mod headers;
+/// Gives failures pages of one's own.
+pub mod errors;
 /// Answers from the config.
 pub mod respond;
 
@@ -40,6 +44,7 @@ pub const KINDS: &[&Kind] = &[
     &cors::KIND,
     &compress::KIND,
     &grpc_web::KIND,
+    &maintenance::KIND,
     &api_key::KIND,
     &allow::KIND,
     &deny::KIND,
@@ -52,6 +57,7 @@ pub const KINDS: &[&Kind] = &[
     &redirect::KIND,
     &rewrite::KIND,
     &headers::KIND,
+    &errors::KIND,
     &respond::KIND,
 ];
 

@@ -22,6 +22,8 @@ pub mod key;
 mod query;
 /// Settings with a short form.
 mod written;
+/// Pages in place of problem details.
+mod page;
 /// Parts of a whole.
 mod share;
 /// Rules that send requests to an upstream.

@@ -19,6 +19,11 @@ pub const ORDER: &[(&str, &str)] = &[
         "before all that reads the request, which is one of gRPC from here on; answers are gRPC for the \
          others until they have passed",
     ),
+    (
+        "maintenance",
+        "before identity: what identifies callers may be what is being worked on, and a 401 would hide \
+         when to come back; after `cors`, so that pages of other origins can read it",
+    ),
     ("api_key", "who calls must be known before anything is decided about them"),
     ("deny", "after identity, since expressions read `consumer`; what is forbidden is told first"),
     ("allow", "beside `deny`: both must agree, so their order only decides which reason is told"),
@@ -45,6 +50,11 @@ pub const ORDER: &[(&str, &str)] = &[
     (
         "mirror",
         "after all that changes the request or refuses it: what is copied is what will be forwarded",
+    ),
+    (
+        "errors",
+        "late, so that on the way back its page is there before others treat it: `headers` has the last word \
+         on its headers, and what compresses answers compresses it",
     ),
     ("respond", "last: it answers in place of the upstream whatever was let through"),
 ];

@@ -7,6 +7,7 @@ mod it {
     /// Every kind has its cases.
     mod every;
     mod cors;
+    mod maintenance;
     mod api_key;
     mod deny;
     mod allow;
@@ -19,6 +20,7 @@ mod it {
     mod redirect;
     mod rewrite;
     mod headers;
+    mod errors;
     mod respond;
     /// Several policies of several owners.
     mod chains;

@@ -100,6 +100,7 @@ pub fn arrive(
         credential: None,
         upstream: None,
         mirrors: Vec::new(),
+        unrouted: None,
         timeouts: Timeouts::default(),
         notes: Notes::default(),
         attempts: Attempts::default(),

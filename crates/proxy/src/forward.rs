@@ -141,7 +141,7 @@ async fn run_policies(exchange: &mut Exchange) -> Result<(), Fault> {
 
 /// Whom a target is told of that wants to know ahead of the request. Who came through a trusted proxy has
 /// a port that nobody knows.
-fn peers(exchange: &Exchange) -> Peers {
+pub(crate) fn peers(exchange: &Exchange) -> Peers {
     let (peer, local) = (exchange.connection.peer, exchange.connection.local);
     let client = exchange.client();
     let port = if client == peer.ip().to_canonical() { peer.port() } else { 0 };

@@ -65,6 +65,7 @@ fn copied(worker: &Worker, exchange: &Exchange, mirror: &Mirror) -> Box<Exchange
     copy.trace = exchange.trace;
     copy.revision = Arc::clone(&exchange.revision);
     copy.matched.clone_from(&exchange.matched);
+    copy.forwarded.clone_from(&exchange.forwarded);
     copy.consumer.clone_from(&exchange.consumer);
     copy.timeouts = mirror.upstream.timeouts();
     Box::new(copy)
@@ -104,9 +105,11 @@ async fn attempt(mut exchange: Box<Exchange>, mirror: &Mirror) -> Result<(), Fau
     let body = std::mem::take(&mut exchange.body);
     let mut request = forward::outgoing(&exchange, body);
     request.headers.insert(MIRRORED, HeaderValue::from_static("1"));
+    let peers = Some(forward::peers(&exchange));
     let (worker, timeouts) = (exchange.worker, exchange.timeouts);
     drop(exchange);
-    let call = Call { worker, timeouts, interim: Interim::default(), connected: None };
+    let interim = Interim::default();
+    let call = Call { worker, timeouts, interim, peers, connected: None };
     let answer = picked.target.send(call, request).await.map_err(|failed| failed.fault)?;
     read(answer.body).await;
     Ok(())

@@ -47,9 +47,18 @@ pub async fn finish(worker: &Arc<Worker>, mut underway: Underway, answer: Respon
 /// The chain's reply hooks, the last policy first.
 async fn run_policies(exchange: &mut Exchange, answer: &mut Response) -> Result<(), Fault> {
     let Some(route) = exchange.matched.as_ref().map(|matched| Arc::clone(&matched.route)) else {
-        return Ok(());
+        return run_unrouted(exchange, answer).await;
     };
     for entry in route.chain.reply() {
+        entry.policy.on_reply(exchange, answer, entry.slot).settle().await?;
+    }
+    Ok(())
+}
+
+/// The reply hooks of the gateway's own policies, where no route was found.
+async fn run_unrouted(exchange: &mut Exchange, answer: &mut Response) -> Result<(), Fault> {
+    let Some(chain) = exchange.unrouted.take() else { return Ok(()) };
+    for entry in chain.reply() {
         entry.policy.on_reply(exchange, answer, entry.slot).settle().await?;
     }
     Ok(())
@@ -60,6 +69,7 @@ pub fn to_fault(worker: &Worker, exchange: &mut Exchange, fault: Fault) -> Respo
     let row = fault.code.row();
     worker.gateway.metrics.fault(worker.index, fault.code.index());
     exchange.record.fault = Some(fault.code);
+    exchange.record.detail.clone_from(&fault.detail);
     exchange.record.cause = causes(&fault);
     if row.blame == Blame::Gateway {
         tracing::warn!(

@@ -7,7 +7,7 @@ use crate::record::Underway;
 use crate::{admit, forward, grpc, guard, observe, reply, route};
 use std::sync::Arc;
 use traffic::exchange::{Connection, Exchange};
-use traffic::{Fault, Flow, Response, Stage};
+use traffic::{Fault, Flow, Response, Snapshot, Stage};
 
 /// Serves one request. The answer's body runs `record` when its last byte was handed over.
 pub fn serve(
@@ -44,11 +44,12 @@ async fn ask(
 ) -> Result<Response, Fault> {
     let snapshot = worker.gateway.snapshot.load_full();
     observe::begin(&snapshot.observe, exchange);
-    let listener = admit::check(&snapshot, exchange, refused)?;
-    observe::end(worker, exchange, Stage::Admit);
-    route::find(listener, exchange)?;
-    observe::end(worker, exchange, Stage::Route);
+    let found = find(worker, &snapshot, exchange, refused);
+    if found.is_err() {
+        exchange.unrouted.clone_from(&snapshot.unrouted);
+    }
     drop(snapshot);
+    found?;
     let flow = guard::run(exchange).await?;
     observe::end(worker, exchange, Stage::Guard);
     if let Flow::Answer(response) = flow {
@@ -57,4 +58,18 @@ async fn ask(
     let answer = forward::send(worker, exchange).await?;
     observe::end(worker, exchange, Stage::Forward);
     Ok(answer)
+}
+
+/// The stages that end with a route.
+fn find(
+    worker: &Worker,
+    snapshot: &Snapshot,
+    exchange: &mut Exchange,
+    refused: Option<Box<Fault>>,
+) -> Result<(), Fault> {
+    let listener = admit::check(snapshot, exchange, refused)?;
+    observe::end(worker, exchange, Stage::Admit);
+    route::find(listener, exchange)?;
+    observe::end(worker, exchange, Stage::Route);
+    Ok(())
 }

@@ -2,6 +2,7 @@
 //! record.
 
 use crate::body::Body;
+use crate::chain::Chain;
 use crate::directory::{Consumer, Credential};
 use crate::fault::FaultCode;
 use crate::forwarded::Forwarded;
@@ -18,6 +19,7 @@ use base::caps::CONNECTION_AGE_MAX_S;
 use http::HeaderValue;
 use smallvec::SmallVec;
 use std::any::Any;
+use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -50,6 +52,8 @@ pub struct Exchange {
     pub interim: Interim,
     /// The route and what the path gave; set by `route`.
     pub matched: Option<Matched>,
+    /// The policies that treat the answer where no route was found.
+    pub unrouted: Option<Arc<Chain>>,
     /// Who calls; set by identity policies.
     pub consumer: Option<Arc<Consumer>>,
     /// What the caller showed; set by identity policies.
@@ -204,6 +208,10 @@ pub struct Record {
     pub status: u16,
     /// The fault, if it failed.
     pub fault: Option<FaultCode>,
+    /// What the client is told of the fault besides its title.
+    pub detail: Option<Cow<'static, str>>,
+    /// Whether the answer's body is a page that a policy has put in its place.
+    pub has_page: bool,
     /// What lay behind the fault.
     pub cause: Option<String>,
     /// The upstream it went to.

@@ -122,6 +122,7 @@ fault_codes! {
     NoRoute "no_route" 404 Client "Nothing is here" "No route matches host and path.";
     MethodNotAllowed "method_not_allowed" 405 Client "The method is not allowed here" "Routes match host and path, but none this method; `Allow` lists those that do.";
     RouteBroken "route_broken" 503 Gateway "The service is not available" "The route's config has a problem; the gateway's log and `yett check` name it.";
+    Maintenance "maintenance" 503 Gateway "The service is being worked on" "A `maintenance` policy is in force; `Retry-After` says when to come back.";
     CredentialsMissing "credentials_missing" 401 Client "Credentials are required" "The request carries no credentials that the route's identity policy knows.";
     CredentialsInvalid "credentials_invalid" 401 Client "The credentials are not valid" "The credentials are unknown, malformed, expired or revoked.";
     AccessDenied "access_denied" 403 Client "Access is denied" "An `allow` or `deny` policy refused the request.";

@@ -21,6 +21,8 @@ pub struct Snapshot {
     pub listeners: Vec<Arc<ListenerPart>>,
     /// The routes of all APIs, in the order they were written.
     pub routes: Vec<Arc<Route>>,
+    /// The policies of the gateway that treat answers to requests which no route takes.
+    pub unrouted: Option<Arc<Chain>>,
     /// The upstreams.
     pub upstreams: Vec<Arc<dyn Upstream>>,
     /// What is measured of requests and kept for their record.

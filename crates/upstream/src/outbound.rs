@@ -243,6 +243,7 @@ fn exchange(world: &World, worker: usize, method: &Method, target: &PathAndQuery
         credential: None,
         upstream: None,
         mirrors: Vec::new(),
+        unrouted: None,
         timeouts: Timeouts::default(),
         notes: Notes::default(),
         attempts: Attempts::default(),

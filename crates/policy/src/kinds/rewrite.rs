@@ -16,16 +16,20 @@ use std::sync::Arc;
 use traffic::canonical::{self, DoubleSlash, PathRules};
 use traffic::exchange::Slot;
 use traffic::policy::Phases;
-use traffic::{Exchange, Fault, FaultCode, Flow, Outcome, Policy, Stage};
+use traffic::{Exchange, Fault, FaultCode, Flow, Outcome, Policy, Response, Stage};
+
+/// The way back.
+mod back;
 
 /// The row of the table.
 pub const KIND: Kind = Kind {
     name: "rewrite",
     group: Group::Steer,
-    phases: Phases { request: true, forward: false, reply: false, record: false },
+    phases: Phases { request: true, forward: false, reply: true, record: false },
     answers: false,
-    about: "Changes path, query and host of the request that is forwarded. A path that would not be \
-            canonical any more is refused with 400.",
+    about: "Changes path, query and host of the request that is forwarded, and on the way back what the \
+            backend says of its own address, if wanted. A path that would not be canonical any more is \
+            refused with 400.",
     example: "rewrite: { strip_prefix: /orders, add_prefix: /v2 }",
     resets: "it has no state",
     schema: <Written<Settings> as JsonSchema>::json_schema,
@@ -50,6 +54,13 @@ pub struct Settings {
     pub query: Query,
     /// The host, and port if it is not the default, that the backend sees.
     pub host: Option<String>,
+    /// Whether `Location` and `Content-Location` of the backend's answers are changed back: its own host goes,
+    /// `add_prefix` is taken away and `strip_prefix` put before the path. What names other hosts stays, and
+    /// what `path` and `regex` did is not undone.
+    pub location: bool,
+    /// Whether the `Path` of the backend's cookies is changed back in the same way; a `Domain` that is the
+    /// backend's `host` goes.
+    pub cookies: bool,
 }
 
 /// A replacement of all matches of a regular expression.
@@ -74,8 +85,7 @@ pub enum Query {
 }
 
 impl Short for Settings {
-    const EXPECTING: &'static str =
-        "a path such as `/new/{id}`, or `{ path, strip_prefix, add_prefix, regex, query, host }`";
+    const EXPECTING: &'static str = "a path such as `/new/{id}`, or `{ path, strip_prefix, add_prefix, regex, query, host, location, cookies }`";
     const SAMPLE: &'static str = "/new/{id}";
 
     fn short(text: &str) -> Result<Self, String> {
@@ -91,7 +101,12 @@ fn build(node: &Node, ctx: &BuildCtx<'_>, report: &mut Report) -> Option<Arc<dyn
             ctx.error(&mut own, node, below, message);
         }
     };
-    let mut rewrite = Rewrite { drop_query: settings.query == Query::Drop, ..Rewrite::default() };
+    let mut rewrite = Rewrite {
+        drop_query: settings.query == Query::Drop,
+        location: settings.location,
+        cookies: settings.cookies,
+        ..Rewrite::default()
+    };
     let has_steps = settings.strip_prefix.is_some()
         || settings.add_prefix.is_some()
         || settings.regex.is_some();
@@ -176,7 +191,12 @@ struct Rewrite {
     regex: Option<(Regex, String)>,
     drop_query: bool,
     host: Option<HeaderValue>,
+    location: bool,
+    cookies: bool,
 }
+
+/// Left for the reply: whether the path began with `strip_prefix`.
+struct Stripped(bool);
 
 impl Rewrite {
     fn new_path<'a>(&self, exchange: &'a Exchange) -> Cow<'a, str> {
@@ -225,7 +245,12 @@ impl Rewrite {
 }
 
 impl Policy for Rewrite {
-    fn on_request<'a>(&'a self, exchange: &'a mut Exchange, _: Slot) -> Outcome<'a, Flow> {
+    fn on_request<'a>(&'a self, exchange: &'a mut Exchange, slot: Slot) -> Outcome<'a, Flow> {
+        if self.location || self.cookies {
+            let rest = exchange.request.path().strip_prefix(&*self.strip_prefix);
+            let is_stripped = rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+            exchange.notes.put(slot, Stripped(is_stripped));
+        }
         match self.target(exchange) {
             Err(fault) => return Outcome::Now(Err(fault)),
             Ok(Some(target)) => exchange.request.target = target,
@@ -235,6 +260,26 @@ impl Policy for Rewrite {
             exchange.request.authority = host.clone();
         }
         Outcome::Now(Ok(Flow::Continue))
+    }
+
+    /// Only for answers of backends: others name what clients know already.
+    fn on_reply<'a>(
+        &'a self,
+        exchange: &'a mut Exchange,
+        reply: &'a mut Response,
+        slot: Slot,
+    ) -> Outcome<'a, ()> {
+        let is_of_backend = exchange.record.upstream.is_some() && exchange.record.fault.is_none();
+        let stripped = exchange.notes.peek::<Stripped>(slot).filter(|_| is_of_backend);
+        if let Some(Stripped(is_stripped)) = stripped {
+            if self.location {
+                back::location(self, *is_stripped, exchange, &mut reply.headers);
+            }
+            if self.cookies {
+                back::cookies(self, *is_stripped, exchange, &mut reply.headers);
+            }
+        }
+        Outcome::Now(Ok(()))
     }
 }
 
@@ -295,6 +340,69 @@ mod tests {
         assert_eq!(policy.request(&mut exchange), "continue");
         assert_eq!(exchange.request.authority, "orders.internal:8080");
         assert_eq!(&*exchange.request.host, "api.example.com");
+    }
+
+    fn back(settings: &Value, answer: (&str, &str)) -> String {
+        let mut exchange = fixture::exchange("GET /orders/1");
+        exchange.record.upstream = Some("one".into());
+        exchange.record.target = Some("10.0.0.1:80".into());
+        let policy = fixture::built(&KIND, settings);
+        assert_eq!(policy.request(&mut exchange), "continue");
+        let reply = policy.reply(&mut exchange, &[answer]);
+        reply.headers[answer.0].to_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn what_a_backend_says_of_itself_is_told_in_the_terms_of_the_client() {
+        let prefixes = json!({ "strip_prefix": "/orders", "add_prefix": "/v2", "host": "o.internal", "location": true });
+        let host = json!({ "host": "o.internal", "location": true });
+        for (settings, location, expected) in [
+            (&prefixes, "/v2/7?a=/v2#x", "/orders/7?a=/v2#x"),
+            (&prefixes, "/v2", "/orders"),
+            (&prefixes, "/v2/", "/orders"),
+            (&prefixes, "/v22/7", "/v22/7"),
+            (&prefixes, "/login", "/login"),
+            (&prefixes, "http://o.internal/v2/7", "/orders/7"),
+            (&prefixes, "https://10.0.0.1:80/v2/7", "/orders/7"),
+            (&prefixes, "http://elsewhere.example/v2/7", "http://elsewhere.example/v2/7"),
+            (&prefixes, "../7", "../7"),
+            (&prefixes, "//o.internal/v2/7", "//o.internal/v2/7"),
+            (&host, "http://O.internal?x=1", "/?x=1"),
+            // A path of the backend must not become a host.
+            (&host, "http://o.internal//evil.example/", "http://o.internal//evil.example/"),
+            (&host, "http://o.internal/\\evil.example/", "http://o.internal/\\evil.example/"),
+        ] {
+            for name in ["location", "content-location"] {
+                assert_eq!(back(settings, (name, location)), expected, "{settings}");
+            }
+        }
+        let silent = json!({ "strip_prefix": "/orders", "add_prefix": "/v2" });
+        assert_eq!(back(&silent, ("location", "/v2/7")), "/v2/7");
+    }
+
+    #[test]
+    fn cookies_hold_where_the_client_knows_the_backend() {
+        let settings =
+            json!({ "strip_prefix": "/orders", "host": "o.internal:81", "cookies": true });
+        for (cookie, expected) in [
+            ("a=b; Path=/; HttpOnly", "a=b; Path=/orders; HttpOnly"),
+            ("a=b; path=/x; Domain=.o.internal; Secure", "a=b; Path=/orders/x; Secure"),
+            ("a=b; Domain=example.com", "a=b; Domain=example.com"),
+            ("a=\"b=c\"", "a=\"b=c\""),
+        ] {
+            assert_eq!(back(&settings, ("set-cookie", cookie)), expected);
+        }
+    }
+
+    #[test]
+    fn what_a_route_s_expression_names_can_be_used() {
+        let world = World::with_params(&["year", "rest"]);
+        for (kind, settings) in [
+            (&KIND, json!("/archive/{year}/{rest}")),
+            (&crate::kinds::redirect::KIND, json!("/archive/{year}/{rest}?y={year}")),
+        ] {
+            assert!(world.build(kind, &settings).is_ok());
+        }
     }
 
     #[test]

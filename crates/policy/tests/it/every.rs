@@ -1,11 +1,12 @@
 use crate::it::kit::{Case, difference};
 use crate::it::{
-    allow, api_key, body_limit, cors, deny, headers, mirror, rate_limit, redirect, respond,
-    rewrite, split, steer, timeouts,
+    allow, api_key, body_limit, cors, deny, errors, headers, maintenance, mirror, rate_limit,
+    redirect, respond, rewrite, split, steer, timeouts,
 };
 
 const TABLE: &[(&str, &[Case])] = &[
     ("cors", cors::CASES),
+    ("maintenance", maintenance::CASES),
     ("api_key", api_key::CASES),
     ("allow", allow::CASES),
     ("deny", deny::CASES),
@@ -18,6 +19,7 @@ const TABLE: &[(&str, &[Case])] = &[
     ("redirect", redirect::CASES),
     ("rewrite", rewrite::CASES),
     ("headers", headers::CASES),
+    ("errors", errors::CASES),
     ("respond", respond::CASES),
 ];
 

@@ -257,6 +257,7 @@ pub(crate) fn exchange() -> Exchange {
         credential: None,
         upstream: None,
         mirrors: Vec::new(),
+        unrouted: None,
         timeouts: Timeouts::default(),
         notes: Notes::default(),
         attempts: Attempts { tried: SmallVec::new(), count: 0 },
