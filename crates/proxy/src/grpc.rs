@@ -69,15 +69,19 @@ pub(crate) fn suit(exchange: &Exchange, answer: Response) -> Response {
 
 /// Follows a backend's answer to a call to its end. What ends it early becomes a status: callers are told
 /// nothing by a stream that breaks off.
-pub(crate) fn watch(worker: &Worker, exchange: &Exchange, mut answer: Response) -> Response {
-    let Some(rpc) = &exchange.rpc else { return answer };
+pub(crate) fn watch(worker: &Worker, exchange: &mut Exchange, mut answer: Response) -> Response {
+    if exchange.rpc.is_none() {
+        return answer;
+    }
+    let late = forward::time_left(worker, exchange);
+    let Some(rpc) = &mut exchange.rpc else { return answer };
     if let Some(status) = Status::told(answer.headers.get(GRPC_STATUS)) {
         rpc.ending.set(status);
         return answer;
     }
     let spoken = answer.headers.get(CONTENT_TYPE).and_then(Dialect::of);
     if spoken == Some(Dialect::Native) && answer.status == StatusCode::OK {
-        let late = forward::time_left(worker, exchange);
+        rpc.keeps_time = true;
         let late = late.map(|left| Box::pin(tokio::time::sleep(left)));
         let ending = Arc::clone(&rpc.ending);
         answer.body =

@@ -34,8 +34,8 @@ pub async fn finish(worker: &Arc<Worker>, mut underway: Underway, answer: Respon
     let is_bodiless = underway.request.method == Method::HEAD
         || matches!(answer.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     // A call of gRPC keeps its own time, to end with a status.
-    let time_left =
-        if underway.rpc.is_some() { None } else { forward::time_left(worker, &underway) };
+    let keeps_time = underway.rpc.as_ref().is_some_and(|rpc| rpc.keeps_time);
+    let time_left = if keeps_time { None } else { forward::time_left(worker, &underway) };
     if is_bodiless || answer.body.is_empty() {
         underway.complete();
     } else {

@@ -171,6 +171,8 @@ pub struct Rpc {
     pub content_type: HeaderValue,
     /// When the caller gives up, by the clock beside it.
     pub expires: Option<(Instant, Clock)>,
+    /// Whether the body of the answer ends by itself when the time of the exchange is over.
+    pub keeps_time: bool,
     /// How it ended; shared with the body of the answer, which learns it.
     pub ending: Arc<Ending>,
 }
@@ -186,7 +188,7 @@ impl Rpc {
         let dialect = Dialect::of(written)?;
         let content_type = essence(written).and_then(|essence| essence.parse().ok())?;
         let ending = Arc::default();
-        Some(Box::new(Self { dialect, content_type, expires: None, ending }))
+        Some(Box::new(Self { dialect, content_type, expires: None, keeps_time: false, ending }))
     }
 
     /// Tells a backend how long the caller still waits, if the caller said so.

@@ -127,3 +127,17 @@ async fn the_backends_own_status_passes_and_is_counted() {
     assert!(answer.contains("grpc-message: no such thing"), "{answer}");
     assert!(gateway.metrics.encode().contains("grpc_status=\"5\""), "{}", gateway.metrics.encode());
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_only_claims_to_call_grpc_gets_no_more_time() {
+    let gateway = TestGateway::with_policies("[{ timeouts: 5s }]");
+    let text = HEAD.replace("application/grpc", "text/plain");
+    let acts = || [Act::Bytes(text.clone().into()), Act::Wait(Duration::from_secs(60))];
+    for content_type in ["application/grpc", "application/grpc-web", "text/plain"] {
+        gateway.put(BACKEND, Backend::acts(acts()));
+        let request = call("").replace("application/grpc+proto", content_type);
+        let asked = tokio::time::timeout(Duration::from_secs(6), gateway.ask(&request)).await;
+        let answer = asked.expect("the answer ends in time");
+        assert!(answer.contains("abc"), "{content_type}: {answer}");
+    }
+}
