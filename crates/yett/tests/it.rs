@@ -12,6 +12,7 @@ mod it {
     mod admin;
     mod bad_input;
     mod bad_reload;
+    mod client_certificates;
     mod commands;
     mod failover;
     mod grpc;
