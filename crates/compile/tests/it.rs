@@ -10,6 +10,8 @@ mod it {
     mod surroundings;
     /// A broken part answers 503 and is never open.
     mod broken;
+    /// How the gateway's own requests leave.
+    mod egress;
     /// Which route a request takes, told in words.
     mod explain;
     /// Ids of state, over many compilations.
