@@ -213,3 +213,7 @@ pub const PROXY_HEADER_TIMEOUT_S: u64 = 5;
 pub const FORWARDED_HOPS_MAX: usize = 32;
 /// Parts into which the counts of connections by address are divided, each under a lock of its own.
 pub const CROWD_SHARDS: usize = 64;
+/// Traced requests whose spans wait for the exporter; those of others are dropped and counted.
+pub const TRACES_WAITING_MAX: usize = 2_048;
+/// Traced requests whose spans go to the collector at once.
+pub const TRACES_PER_BATCH: usize = 512;

@@ -60,7 +60,7 @@ pub fn compile(config: &Config, inputs: Inputs<'_>) -> Compiled {
     }
     let admin = admin(config, inputs, &mut report);
     let access_log = access_log::compile(config, &mut report);
-    let observe = observe::compile(config, &access_log);
+    let observe = observe::compile(config, &access_log, inputs, &mut report);
     report.sort();
     let routes = routes.into_iter().map(|placed| placed.rule.route).collect();
     let upstreams = upstreams.into_values().flatten().collect();

@@ -2,11 +2,14 @@
 
 use base::secret::Reference;
 use base::{Clock, Place, Secret, Secrets};
+use http::HeaderName;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use telemetry::Metrics;
+use telemetry::trace::TraceSink;
 use traffic::directory::Directory;
+use traffic::outbound::{Destination, Remote};
 use traffic::upstream::Upstream;
 use traffic::{Outbound, State};
 use upstream::{UpstreamSpec, World};
@@ -25,6 +28,20 @@ pub trait Outside {
 
 /// Makes an upstream: a living one for a gateway, an inert one for `check` and `explain`.
 pub type BuildUpstream<'a> = &'a dyn Fn(UpstreamSpec) -> Result<Arc<dyn Upstream>, String>;
+
+/// Where spans go, and how they get there.
+#[derive(Debug)]
+pub struct OtlpSpec {
+    /// The collector.
+    pub endpoint: Destination,
+    /// Headers of requests to it.
+    pub headers: Vec<(HeaderName, Secret)>,
+    /// What the gateway is called in traces.
+    pub service: String,
+}
+
+/// Makes what sends spans to a collector.
+pub type BuildExporter<'a> = &'a dyn Fn(OtlpSpec, Arc<dyn Remote>) -> Arc<dyn TraceSink>;
 
 /// What a compiler needs besides the config.
 #[derive(Clone, Copy)]
@@ -45,6 +62,8 @@ pub struct Inputs<'a> {
     pub world: Option<&'a World>,
     /// That way, once [`crate::compile()`] has made it as the config says; leave it empty.
     pub outbound: Option<&'a Arc<dyn Outbound>>,
+    /// Makes what sends spans away; without it nothing is traced.
+    pub exporter: Option<BuildExporter<'a>>,
     /// Identifies the config in logs and metrics.
     pub revision: &'a Arc<str>,
 }

@@ -34,4 +34,4 @@ pub mod explain;
 
 pub use compile::{Compiled, compile};
 pub use inert::inert;
-pub use inputs::{BuildUpstream, Inputs, Outside, resolve_path};
+pub use inputs::{BuildExporter, BuildUpstream, Inputs, OtlpSpec, Outside, resolve_path};

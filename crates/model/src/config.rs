@@ -2,6 +2,7 @@
 
 use crate::node::{AccessLog, Admin, Drain, Egress};
 use crate::proxies::TrustedProxies;
+use crate::tracing::Tracing;
 use crate::{Api, Consumer, Listener, Map, PolicyConfig, Upstream};
 use base::{Placed, Text};
 use schemars::JsonSchema;
@@ -18,6 +19,7 @@ pub const FIELDS: [&str; 14] = [
     "workers",
     "admin",
     "access_log",
+    "tracing",
     "drain",
     "trusted_proxies",
     "egress",
@@ -47,6 +49,9 @@ pub struct Config {
     /// Where the access log goes.
     #[serde(default)]
     pub access_log: AccessLog,
+    /// Traces, and a closer look at single requests.
+    #[serde(default)]
+    pub tracing: Tracing,
     /// How the program ends.
     #[serde(default)]
     pub drain: Drain,

@@ -25,6 +25,8 @@ pub mod consumer;
 pub mod node;
 /// Proxies in front of the gateway.
 pub mod proxies;
+/// Traces, and a closer look at single requests.
+pub mod tracing;
 /// Maps that keep the order and the places of their keys.
 pub mod map;
 /// Regular expressions that users write.

@@ -166,7 +166,13 @@ pub(crate) fn outgoing(exchange: &Exchange, body: Body) -> Request {
         headers.insert(FORWARDED, told.clone());
     }
     headers.insert(REQUEST_ID, exchange.id.header());
-    headers.insert(TRACEPARENT, exchange.trace.header());
+    // What the backend does is part of the attempt, where that has a span of its own.
+    let attempt = exchange.record.marks.as_ref().filter(|marks| marks.is_traced);
+    let traceparent = match attempt.and_then(|marks| marks.tries.last()) {
+        Some(attempt) => exchange.trace.header_for(attempt.span),
+        None => exchange.trace.header(),
+    };
+    headers.insert(TRACEPARENT, traceparent);
     if let Some(consumer) = &exchange.consumer
         && let Ok(name) = HeaderValue::from_str(&consumer.name)
     {

@@ -23,6 +23,8 @@ pub mod forward;
 mod observe;
 /// Copies of requests, beside stage five.
 mod mirror;
+/// The spans of a request.
+mod spans;
 /// Stage six: run the response phase of the chain.
 pub mod reply;
 /// Stage seven: write down what happened.

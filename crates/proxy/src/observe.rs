@@ -2,8 +2,12 @@
 //! an option, and no clock is read.
 
 use crate::gateway::Worker;
+use crate::spans;
+use base::random::fast;
+use http::{HeaderName, HeaderValue};
 use std::sync::Arc;
 use std::time::Instant;
+use telemetry::access::StageTimes;
 use traffic::exchange::Exchange;
 use traffic::observe::{Connected, Marks, Observe, Try};
 use traffic::upstream::Failed;
@@ -11,8 +15,22 @@ use traffic::{Response, Stage};
 
 /// Decides whether a request is measured.
 pub(crate) fn begin(observe: &Arc<Observe>, exchange: &mut Exchange) {
-    if !observe.is_idle() {
-        exchange.record.marks = Some(Box::new(Marks::new(Arc::clone(observe))));
+    if observe.is_idle() {
+        return;
+    }
+    let is_debugged = observe.is_debugged(&exchange.request.headers);
+    let is_traced = match &observe.tracing {
+        Some(tracing) => {
+            let is_traced = is_debugged || tracing.takes(&exchange.trace);
+            exchange.trace.set_sampled(is_traced);
+            is_traced
+        }
+        None => false,
+    };
+    if observe.is_timed || is_debugged || is_traced || !observe.answer_headers.is_empty() {
+        let mut marks = Marks::new(Arc::clone(observe));
+        (marks.is_traced, marks.is_debugged) = (is_traced, is_debugged);
+        exchange.record.marks = Some(Box::new(marks));
     }
 }
 
@@ -20,6 +38,14 @@ pub(crate) fn begin(observe: &Arc<Observe>, exchange: &mut Exchange) {
 pub(crate) fn end(worker: &Worker, exchange: &mut Exchange, stage: Stage) {
     if let Some(marks) = &mut exchange.record.marks {
         marks.end(stage, worker.gateway.clock.now());
+    }
+}
+
+/// A stage ended in failure.
+pub(crate) fn failed(worker: &Worker, exchange: &mut Exchange, stage: Stage) {
+    end(worker, exchange, stage);
+    if let Some(marks) = &mut exchange.record.marks {
+        marks.failed.get_or_insert(stage);
     }
 }
 
@@ -35,6 +61,7 @@ pub(crate) fn attempt(worker: &Worker, exchange: &mut Exchange) -> Option<Arc<Co
         connected: Arc::clone(&connected),
         status: None,
         fault: None,
+        span: fast() | 1,
     });
     Some(connected)
 }
@@ -55,11 +82,35 @@ pub(crate) fn attempted(
     }
 }
 
-/// The answer is as the client will get it.
-pub(crate) fn replied(worker: &Worker, exchange: &mut Exchange, answer: &Response) {
-    if let Some(marks) = &mut exchange.record.marks {
-        marks.end(Stage::Reply, worker.gateway.clock.now());
-        marks.keep_headers(&answer.headers);
+/// The answer is as the client will get it, but for what it is told of timings.
+pub(crate) fn replied(worker: &Worker, exchange: &mut Exchange, answer: &mut Response) {
+    let Some(marks) = &mut exchange.record.marks else { return };
+    marks.end(Stage::Reply, worker.gateway.clock.now());
+    marks.keep_headers(&answer.headers);
+    if marks.is_debugged {
+        let times = marks.times(exchange.arrived);
+        if let Ok(value) = HeaderValue::from_str(&server_timing(&times)) {
+            answer.headers.append(SERVER_TIMING, value);
+        }
+    }
+}
+
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+
+/// `admit;dur=0.012, route;dur=0.001` in milliseconds (W3C Server Timing).
+fn server_timing(times: &StageTimes) -> String {
+    let took = times.named().into_iter().filter_map(|(name, took)| Some((name, took?)));
+    let metrics = took.map(|(name, took)| format!("{name};dur={:.3}", took.as_secs_f64() * 1e3));
+    metrics.collect::<Vec<_>>().join(", ")
+}
+
+/// Hands the spans of a request that ended at `now` to whoever wants them.
+pub(crate) fn export(worker: &Worker, exchange: &Exchange, now: Instant) {
+    let Some(marks) = exchange.record.marks.as_ref().filter(|marks| marks.is_traced) else {
+        return;
+    };
+    if let Some(tracing) = &marks.observe.tracing {
+        tracing.sink.take(spans::of(exchange, marks, now, worker.gateway.clock.wall()));
     }
 }
 

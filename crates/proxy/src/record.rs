@@ -96,7 +96,7 @@ fn write(worker: &Worker, exchange: &mut Exchange) {
     let rpc_status = grpc::ended(exchange);
     let exchange = &*exchange;
     let record = &exchange.record;
-    let timed = record.marks.as_ref().filter(|marks| marks.observe.is_timed);
+    let timed = record.marks.as_ref().filter(|marks| marks.observe.is_timed || marks.is_debugged);
     metrics.record(worker.index, record.status, duration, bytes_in, record.bytes_out);
     if let Some(status) = rpc_status {
         metrics.record_rpc(worker.index, status.number());
@@ -136,6 +136,7 @@ fn write(worker: &Worker, exchange: &mut Exchange) {
             headers: &observe::Shown(exchange),
         });
     });
+    observe::export(worker, exchange, now);
 }
 
 fn protocol(version: Version) -> &'static str {

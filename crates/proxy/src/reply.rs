@@ -21,6 +21,7 @@ use traffic::{Body, Fault, Response};
 pub async fn finish(worker: &Arc<Worker>, mut underway: Underway, answer: Response) -> Response {
     let mut answer = answer;
     if let Err(fault) = run_policies(&mut underway, &mut answer).await {
+        observe::failed(worker, &mut underway, fault.at);
         answer = to_fault(worker, &mut underway, fault);
     }
     if !answer.headers.contains(DATE) {
@@ -30,7 +31,7 @@ pub async fn finish(worker: &Arc<Worker>, mut underway: Underway, answer: Respon
     underway.body = Body::empty();
     answer.headers.insert(REQUEST_ID, underway.id.header());
     underway.record.status = answer.status.as_u16();
-    observe::replied(worker, &mut underway, &answer);
+    observe::replied(worker, &mut underway, &mut answer);
     let is_bodiless = underway.request.method == Method::HEAD
         || matches!(answer.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     // A call of gRPC keeps its own time, to end with a status.

@@ -29,7 +29,7 @@ async fn answer(
     let answer = match ask(&worker, &mut underway, refused).await {
         Ok(response) => response,
         Err(fault) => {
-            observe::end(&worker, &mut underway, fault.at);
+            observe::failed(&worker, &mut underway, fault.at);
             reply::to_fault(&worker, &mut underway, fault)
         }
     };

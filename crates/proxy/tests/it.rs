@@ -46,6 +46,8 @@ mod it {
     mod grpc;
     /// Every request is written down exactly once.
     mod recording;
+    /// Spans of requests, and a closer look at one.
+    mod traces;
     /// Another config while requests are under way, and the end.
     mod reloads;
 }

@@ -14,6 +14,11 @@ pub mod shards;
 pub mod metrics;
 /// One line per request, on a path of its own.
 pub mod access;
+/// Spans of requests that are part of a trace.
+pub mod trace;
+/// Spans as the protocol of OpenTelemetry.
+#[cfg(feature = "otlp")]
+pub mod otlp;
 /// What the program says about its own running, for its operator.
 pub mod diagnostics;
 

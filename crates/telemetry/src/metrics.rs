@@ -53,6 +53,8 @@ struct State {
     reloads_failed: AtomicU64,
     config: Mutex<ConfigState>,
     log_dropped: AtomicU64,
+    spans_exported: AtomicU64,
+    spans_dropped: AtomicU64,
     /// Messages and connections that broke the protocol's rules, by reason.
     refused: Mutex<BTreeMap<&'static str, u64>>,
 }
@@ -86,6 +88,8 @@ impl Metrics {
             reloads_failed: AtomicU64::new(0),
             config: Mutex::default(),
             log_dropped: AtomicU64::new(0),
+            spans_exported: AtomicU64::new(0),
+            spans_dropped: AtomicU64::new(0),
             refused: Mutex::default(),
         });
         let mut registry = Registry::default();
@@ -191,6 +195,16 @@ impl Metrics {
     /// Counts lines of the access log that were not written.
     pub fn log_dropped(&self, lines: u64) {
         self.state.log_dropped.fetch_add(lines, Ordering::Relaxed);
+    }
+
+    /// Counts spans that a collector took.
+    pub fn spans_exported(&self, spans: u64) {
+        self.state.spans_exported.fetch_add(spans, Ordering::Relaxed);
+    }
+
+    /// Counts spans that no collector took.
+    pub fn spans_dropped(&self, spans: u64) {
+        self.state.spans_dropped.fetch_add(spans, Ordering::Relaxed);
     }
 
     /// All numbers as OpenMetrics 1.0 text, which [`CONTENT_TYPE`] names. It reads `/proc/self`, so

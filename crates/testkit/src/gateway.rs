@@ -15,8 +15,9 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use telemetry::trace::{TraceSink, Traced};
 use telemetry::{AccessFormat, AccessLog, AccessSettings, AccessTarget, Metrics};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, DuplexStream};
 use tokio::sync::mpsc;
@@ -33,6 +34,24 @@ use upstream::World;
 pub const BACKEND: &str = "10.0.0.1:80";
 /// Where clients come from, unless a test says otherwise.
 const CLIENT: &str = "192.0.2.7:4711";
+
+/// Spans as the data plane hands them over.
+#[derive(Debug, Default)]
+pub struct Spans(Mutex<Vec<Traced>>);
+
+impl TraceSink for Spans {
+    fn take(&self, traced: Traced) {
+        self.0.lock().expect("no test panics in between").push(traced);
+    }
+}
+
+impl Spans {
+    /// What came since the last look, one element for each request.
+    #[must_use]
+    pub fn taken(&self) -> Vec<Traced> {
+        std::mem::take(&mut self.0.lock().expect("no test panics in between"))
+    }
+}
 
 /// A gateway in memory.
 #[derive(Debug)]
@@ -51,6 +70,8 @@ pub struct TestGateway {
     pub state: Arc<State>,
     /// How its config wants the access log to be; nothing is written unless the test says so.
     pub access_log: AccessSettings,
+    /// The spans of requests that were traced, in place of a collector.
+    pub spans: Arc<Spans>,
     worker: Arc<Worker>,
     world: World,
     trigger: Trigger,
@@ -87,8 +108,9 @@ impl TestGateway {
             resolve: Arc::new(MemoryResolve),
             background: tokio::runtime::Handle::current(),
         };
+        let spans = Arc::default();
         let compiled =
-            compile_within(surroundings, &world, &directory).expect("the config is fine");
+            compile_within(surroundings, &world, &directory, &spans).expect("the config is fine");
         directory.replace(compiled.credentials);
         let log = AccessLog::open(
             AccessSettings::new(AccessFormat::Json, AccessTarget::Off),
@@ -107,6 +129,7 @@ impl TestGateway {
             directory,
             state,
             access_log,
+            spans,
             worker,
             world,
             trigger,
@@ -143,7 +166,8 @@ impl TestGateway {
     /// # Errors
     /// The report, if the config has an error; nothing changes then.
     pub fn reload(&self, config: &str) -> Result<(), String> {
-        let compiled = compile_within(&Surroundings::of(config), &self.world, &self.directory)?;
+        let compiled =
+            compile_within(&Surroundings::of(config), &self.world, &self.directory, &self.spans)?;
         self.directory.replace(compiled.credentials);
         self.gateway.swap(compiled.snapshot);
         self.state.sweep();
@@ -326,6 +350,7 @@ fn compile_within(
     surroundings: &Surroundings,
     world: &World,
     directory: &Arc<Directory>,
+    spans: &Arc<Spans>,
 ) -> Result<Compiled, String> {
     let loaded = load(ROOT, surroundings);
     let config = loaded.config.ok_or_else(|| loaded.report.to_string())?;
@@ -337,6 +362,7 @@ fn compile_within(
             upstream: &|spec| upstream::build(spec, world),
             world: Some(world),
             outbound: None,
+            exporter: Some(&|_, _| Arc::clone(spans) as _),
             state: &world.state,
             directory,
             metrics: &world.metrics,
@@ -384,6 +410,7 @@ pub fn report(surroundings: &Surroundings) -> Report {
                 upstream: &compile::inert,
                 world: None,
                 outbound: None,
+                exporter: None,
                 state: &State::new(),
                 directory: &Arc::default(),
                 metrics: &Metrics::new(1, FAULT_NAMES),

@@ -68,6 +68,8 @@ fn digits(bits: u128) -> [u8; 32] {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Trace {
     text: [u8; 55],
+    /// The span of whoever called; zero if this one began the trace.
+    parent: u64,
 }
 
 impl Trace {
@@ -76,15 +78,54 @@ impl Trace {
     #[must_use]
     pub fn follow(traceparent: Option<&HeaderValue>) -> Self {
         let known = traceparent.and_then(|value| parse(value.as_bytes()));
-        let (trace, flags) = known.unwrap_or_else(|| {
-            ((u128::from(random::fast()) << 64) | u128::from(random::fast()) | 1, *b"00")
+        let (trace, parent, flags) = known.unwrap_or_else(|| {
+            ((u128::from(random::fast()) << 64) | u128::from(random::fast()) | 1, 0, *b"00")
         });
         let span = random::fast() | 1;
         let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
         text[3..35].copy_from_slice(&digits(trace));
         text[36..52].copy_from_slice(&digits(u128::from(span))[16..]);
         text[53..55].copy_from_slice(&flags);
-        Self { text }
+        Self { text, parent }
+    }
+
+    /// The trace's id as a number.
+    #[must_use]
+    pub fn number(&self) -> u128 {
+        hex(&self.text[3..35]).unwrap_or_default()
+    }
+
+    /// The id of our span; never zero.
+    #[must_use]
+    pub fn span(&self) -> u64 {
+        hex(&self.text[36..52]).and_then(|span| u64::try_from(span).ok()).unwrap_or_default()
+    }
+
+    /// The span of whoever called; zero if we began the trace.
+    #[must_use]
+    pub fn parent(&self) -> u64 {
+        self.parent
+    }
+
+    /// Whether the trace is recorded by somebody before us (the flag `sampled`).
+    #[must_use]
+    pub fn is_sampled(&self) -> bool {
+        matches!(self.text[54], b'1' | b'3' | b'5' | b'7' | b'9' | b'b' | b'd' | b'f')
+    }
+
+    /// Says to those behind us whether we record the trace.
+    pub fn set_sampled(&mut self, is_sampled: bool) {
+        let flags = hex(&self.text[53..55]).unwrap_or_default();
+        let flags = if is_sampled { flags | 1 } else { flags & !1 };
+        self.text[53..55].copy_from_slice(&digits(flags)[30..]);
+    }
+
+    /// The value of `traceparent` towards a backend that a span of ours calls.
+    #[must_use]
+    pub fn header_for(&self, span: u64) -> HeaderValue {
+        let mut text = self.text;
+        text[36..52].copy_from_slice(&digits(u128::from(span))[16..]);
+        HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static(""))
     }
 
     /// The trace's id: 32 hexadecimal digits.
@@ -101,7 +142,7 @@ impl Trace {
 }
 
 /// Version, trace id, parent id and flags; a later version may be longer.
-fn parse(text: &[u8]) -> Option<(u128, [u8; 2])> {
+fn parse(text: &[u8]) -> Option<(u128, u64, [u8; 2])> {
     let is_hyphenated = text.len() >= 55 && [2, 35, 52].iter().all(|&at| text[at] == b'-');
     let version = text.get(0..2)?;
     let fits = text.len() == 55 || (version != b"00" && text.get(55) == Some(&b'-'));
@@ -109,9 +150,9 @@ fn parse(text: &[u8]) -> Option<(u128, [u8; 2])> {
         return None;
     }
     let trace = hex(&text[3..35]).filter(|id| *id != 0)?;
-    hex(&text[36..52]).filter(|id| *id != 0)?;
+    let parent = u64::try_from(hex(&text[36..52])?).ok().filter(|id| *id != 0)?;
     hex(&text[53..55])?;
-    Some((trace, [text[53], text[54]]))
+    Some((trace, parent, [text[53], text[54]]))
 }
 
 fn hex(digits: &[u8]) -> Option<u128> {
@@ -149,6 +190,23 @@ mod tests {
         let text = ours.header();
         assert!(text.to_str().unwrap().ends_with("-01"));
         assert_ne!(text, theirs);
+        assert_eq!(ours.number(), 0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736);
+        assert_eq!(ours.parent(), 0x00f0_67aa_0ba9_02b7);
+        assert!(text.to_str().unwrap().contains(&format!("-{:016x}-", ours.span())));
+    }
+
+    #[test]
+    fn whether_a_trace_is_recorded_is_told_to_those_behind() {
+        let mut trace = Trace::follow(None);
+        assert!(!trace.is_sampled() && trace.parent() == 0);
+        trace.set_sampled(true);
+        assert!(trace.is_sampled() && trace.header().to_str().unwrap().ends_with("-01"));
+        let header = trace.header_for(0xab);
+        assert!(header.to_str().unwrap().ends_with("-00000000000000ab-01"), "{header:?}");
+        let theirs = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-03";
+        let mut trace = Trace::follow(Some(&HeaderValue::from_static(theirs)));
+        trace.set_sampled(false);
+        assert!(trace.header().to_str().unwrap().ends_with("-02"), "other flags stay");
     }
 
     #[test]

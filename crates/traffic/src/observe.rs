@@ -3,12 +3,16 @@
 
 use crate::fault::{FaultCode, Stage};
 use crate::headers::Headers;
+use crate::id::Trace;
+use base::Secret;
+use base::units::Share;
 use http::{HeaderName, HeaderValue};
 use smallvec::SmallVec;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use telemetry::access::StageTimes;
+use telemetry::trace::TraceSink;
 
 /// What requests are looked at for, by config.
 #[derive(Debug, Default)]
@@ -17,6 +21,37 @@ pub struct Observe {
     pub is_timed: bool,
     /// Headers of the answer that the access log shows.
     pub answer_headers: Box<[HeaderName]>,
+    /// Traces, if a collector takes them.
+    pub tracing: Option<Tracing>,
+    /// What a request must show for a closer look.
+    pub debug_token: Option<Secret>,
+}
+
+/// The header in which a request shows the debug token.
+pub const DEBUG: HeaderName = HeaderName::from_static("x-yett-debug");
+
+/// Which requests are traced, and who takes their spans.
+#[derive(Debug)]
+pub struct Tracing {
+    /// The share of them where nobody before us has decided.
+    pub sample: Share,
+    /// Whether those before us may decide.
+    pub follows: bool,
+    /// Where spans go.
+    pub sink: Arc<dyn TraceSink>,
+}
+
+impl Tracing {
+    /// Whether a request is traced. The same trace gets the same decision everywhere the share is the
+    /// same.
+    #[must_use]
+    pub fn takes(&self, trace: &Trace) -> bool {
+        if self.follows && trace.parent() != 0 {
+            return trace.is_sampled();
+        }
+        let [.., a, b, c, d, e, f, g, h] = trace.number().to_be_bytes();
+        self.sample.takes(u64::from_be_bytes([a, b, c, d, e, f, g, h]))
+    }
 }
 
 /// How many stages there are.
@@ -26,7 +61,23 @@ impl Observe {
     /// Whether there is nothing to look at.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        !self.is_timed && self.answer_headers.is_empty()
+        !self.is_timed
+            && self.answer_headers.is_empty()
+            && self.tracing.is_none()
+            && self.debug_token.is_none()
+    }
+
+    /// Whether these headers hold the debug token. How long the look takes tells nothing of it.
+    #[must_use]
+    pub fn is_debugged(&self, headers: &Headers) -> bool {
+        let (Some(token), Some(shown)) = (&self.debug_token, headers.get(DEBUG)) else {
+            return false;
+        };
+        aws_lc_rs::constant_time::verify_slices_are_equal(
+            token.reveal().as_bytes(),
+            shown.as_bytes(),
+        )
+        .is_ok()
     }
 }
 
@@ -35,6 +86,12 @@ impl Observe {
 pub struct Marks {
     /// Why it is looked at.
     pub observe: Arc<Observe>,
+    /// Whether its spans are wanted.
+    pub is_traced: bool,
+    /// Whether it showed the debug token.
+    pub is_debugged: bool,
+    /// The stage that failed first.
+    pub failed: Option<Stage>,
     /// Headers of the answer that the access log shows.
     pub answer_headers: Vec<(HeaderName, HeaderValue)>,
     ends: [Option<Instant>; STAGES],
@@ -57,6 +114,8 @@ pub struct Try {
     pub status: Option<u16>,
     /// Why there was no answer.
     pub fault: Option<FaultCode>,
+    /// The id of its span.
+    pub span: u64,
 }
 
 /// How long an attempt waited for a new connection: told by whoever connects.
@@ -82,7 +141,15 @@ impl Marks {
     /// Nothing yet.
     #[must_use]
     pub fn new(observe: Arc<Observe>) -> Self {
-        Self { observe, answer_headers: Vec::new(), ends: [None; STAGES], tries: SmallVec::new() }
+        Self {
+            observe,
+            is_traced: false,
+            is_debugged: false,
+            failed: None,
+            answer_headers: Vec::new(),
+            ends: [None; STAGES],
+            tries: SmallVec::new(),
+        }
     }
 
     /// Keeps the headers of the answer that the access log shows.

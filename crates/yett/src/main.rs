@@ -16,6 +16,9 @@ mod admin;
 mod disk;
 /// From files to a snapshot.
 mod prepare;
+/// Sends spans to a collector.
+#[cfg(feature = "otlp")]
+mod export;
 /// Problems as people and programs read them.
 mod render;
 /// Notices when files change.

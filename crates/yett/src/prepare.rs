@@ -93,6 +93,8 @@ pub(crate) struct Still {
     pub(crate) directory: Arc<Directory>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) clock: Clock,
+    #[cfg(feature = "otlp")]
+    pub(crate) exporters: crate::export::Exporters,
 }
 
 impl Default for Still {
@@ -109,6 +111,8 @@ impl Still {
             directory: Arc::default(),
             metrics: Metrics::new(workers, FAULT_NAMES),
             clock: Clock::System,
+            #[cfg(feature = "otlp")]
+            exporters: crate::export::Exporters::default(),
         }
     }
 }
@@ -125,6 +129,12 @@ pub(crate) fn compile_with(
         Some(world) => upstream::build(spec, world),
         None => compile::inert(spec),
     };
+    #[cfg(feature = "otlp")]
+    let make = world.map(|world| |spec, remote| still.exporters.make(spec, remote, world));
+    #[cfg(feature = "otlp")]
+    let exporter = make.as_ref().map(|make| make as compile::BuildExporter<'_>);
+    #[cfg(not(feature = "otlp"))]
+    let exporter = None;
     compile::compile(
         config,
         Inputs {
@@ -132,6 +142,7 @@ pub(crate) fn compile_with(
             upstream: &upstream,
             world,
             outbound: None,
+            exporter,
             state: &still.state,
             directory: &still.directory,
             metrics: &still.metrics,

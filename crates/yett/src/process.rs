@@ -31,6 +31,9 @@ use upstream::World;
 const DRAIN: Duration = Duration::from_secs(30);
 /// Changes that come within this time are one change.
 const SETTLE: Duration = Duration::from_millis(150);
+/// How long the collector may take for the last spans.
+#[cfg(feature = "otlp")]
+const LAST_SPANS: Duration = Duration::from_secs(2);
 /// Threads for everything that is not traffic.
 const BACKGROUND_THREADS: usize = 2;
 
@@ -259,6 +262,8 @@ impl Process {
         if !finished {
             tracing::warn!("stopping with requests under way");
         }
+        #[cfg(feature = "otlp")]
+        self.still.exporters.finish(LAST_SPANS).await;
         self.trigger.advance(Phase::Stopping);
     }
 

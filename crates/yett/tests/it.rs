@@ -29,5 +29,6 @@ mod it {
     mod swaps;
     mod tls;
     mod transfer;
+    mod traces;
     mod upgrade;
 }

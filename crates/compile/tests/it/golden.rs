@@ -41,7 +41,7 @@ fn every_golden_config_gives_its_report() {
 }
 
 /// What no config shows: the model finds it first, or it takes megabytes of regular expressions.
-const NOT_SHOWN: &[&str] = &["bad_host", "bad_method", "bad_regex", "tls"];
+const NOT_SHOWN: &[&str] = &["bad_host", "no_otlp", "bad_method", "bad_regex", "tls"];
 
 #[test]
 fn every_problem_that_the_compiler_finds_is_in_a_golden_report() {

@@ -34,6 +34,7 @@ impl Outer {
             upstream: &compile::inert,
             world: None,
             outbound: None,
+            exporter: None,
             state: &self.state,
             directory: &Arc::default(),
             metrics: &self.metrics,

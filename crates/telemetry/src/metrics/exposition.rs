@@ -208,6 +208,13 @@ impl Exposition {
                 &self.0.log_dropped.load(Ordering::Relaxed),
                 None,
             )?;
+        for (name, help, spans) in [
+            ("yett_trace_spans_exported", "Spans a collector took", &self.0.spans_exported),
+            ("yett_trace_spans_dropped", "Spans no collector took", &self.0.spans_dropped),
+        ] {
+            page.counters(name, help)?
+                .encode_counter::<NoLabelSet, _, u64>(&spans.load(Ordering::Relaxed), None)?;
+        }
         page.info("yett_build", "The program")?
             .encode_info(&[("version", env!("CARGO_PKG_VERSION"))])
     }
