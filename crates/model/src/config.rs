@@ -12,7 +12,7 @@ use serde::Deserialize;
 pub const VERSION: u32 = 1;
 
 /// The fields of [`Config`] in the order in which they are best written.
-pub const FIELDS: [&str; 14] = [
+pub const FIELDS: [&str; 15] = [
     "version",
     "include",
     "state_dir",
