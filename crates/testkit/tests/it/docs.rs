@@ -125,7 +125,7 @@ fn surroundings(config: &str) -> Surroundings {
     let reference = Regex::new(r"\$\{(env|file):([^}]+)\}").unwrap();
     for found in reference.captures_iter(config) {
         all = match &found[1] {
-            "env" => all.env(&found[2], "value"),
+            "env" => all.env(&found[2], "value-of-the-environment"),
             _ => all.file(&found[2], "value\n"),
         };
     }
