@@ -217,3 +217,5 @@ pub const CROWD_SHARDS: usize = 64;
 pub const TRACES_WAITING_MAX: usize = 2_048;
 /// Traced requests whose spans go to the collector at once.
 pub const TRACES_PER_BATCH: usize = 512;
+/// Bytes of the body of an idempotent request that is remembered, so that the request can be sent again.
+pub const REPEAT_BODY_BYTES_MAX: u64 = 64 << 10;

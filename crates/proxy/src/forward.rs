@@ -4,6 +4,7 @@
 
 use crate::gateway::Worker;
 use crate::{admit, grpc, mirror, observe};
+use base::caps::REPEAT_BODY_BYTES_MAX;
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, FORWARDED, HOST, HeaderName};
 use http::{HeaderMap, HeaderValue};
@@ -75,7 +76,9 @@ fn watch_body(exchange: &mut Exchange) {
     exchange.record.bytes_in = Some(Arc::clone(&bytes));
     let inner = std::mem::take(&mut exchange.body);
     let idle = exchange.timeouts.idle;
-    exchange.body = Body::stream(ClientBody { inner, bytes, idle, silence: None });
+    let body = Body::stream(ClientBody { inner, bytes, idle, silence: None });
+    let is_repeatable = exchange.request.method.is_idempotent();
+    exchange.body = if is_repeatable { body.keep(REPEAT_BODY_BYTES_MAX) } else { body };
 }
 
 /// What is left of the total time limit.

@@ -1,6 +1,7 @@
 //! Bodies that stream: data and trailers pass as they come, with the receiver setting the pace.
 
 use crate::fault::{Fault, FaultCode, Stage};
+use crate::kept::Kept;
 use base::BoxError;
 use bytes::Bytes;
 use http::HeaderMap;
@@ -21,6 +22,7 @@ enum Kind {
     Stream(Pin<Box<dyn HttpBody<Data = Bytes, Error = BodyError> + Send>>),
     Duplex(Pin<Box<dyn Duplex + Send>>),
     Tunnel(Pin<Box<dyn Duplex + Send>>),
+    Kept(Box<Kept>),
 }
 
 /// A body whose other direction moves only while somebody asks for it: the answer to a request that is
@@ -149,7 +151,7 @@ impl Body {
     /// Why the exchange broke off.
     pub fn poll_drive(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
         match &mut self.0 {
-            Kind::Empty | Kind::Full(_) | Kind::Stream(_) => Poll::Ready(Ok(())),
+            Kind::Empty | Kind::Full(_) | Kind::Stream(_) | Kind::Kept(_) => Poll::Ready(Ok(())),
             Kind::Duplex(body) | Kind::Tunnel(body) => body.as_mut().poll_drive(cx),
         }
     }
@@ -163,6 +165,7 @@ impl Body {
             Kind::Stream(body) => body.is_end_stream(),
             Kind::Duplex(body) => body.is_end_stream(),
             Kind::Tunnel(_) => false,
+            Kind::Kept(body) => body.is_over(),
         }
     }
 
@@ -175,6 +178,19 @@ impl Body {
             Kind::Stream(body) => body.is_end_stream().then(Self::empty),
             Kind::Duplex(body) => body.is_end_stream().then(Self::empty),
             Kind::Tunnel(_) => None,
+            Kind::Kept(body) => Some(Self(Kind::Kept(Box::new(body.again())))),
+        }
+    }
+
+    /// The same body, remembered as it passes if its length is known and at most `length_max` bytes, so
+    /// that it can be sent again.
+    #[must_use]
+    pub fn keep(self, length_max: u64) -> Self {
+        let is_stream = matches!(self.0, Kind::Stream(_) | Kind::Duplex(_));
+        let length = self.size_hint().exact().filter(|length| is_stream && *length <= length_max);
+        match length {
+            Some(length) => Self(Kind::Kept(Box::new(Kept::new(self, length)))),
+            None => self,
         }
     }
 
@@ -199,7 +215,7 @@ impl fmt::Debug for Body {
         f.write_str(match self.0 {
             Kind::Empty => "Body(empty)",
             Kind::Full(_) => "Body(full)",
-            Kind::Stream(_) | Kind::Duplex(_) => "Body(stream)",
+            Kind::Stream(_) | Kind::Duplex(_) | Kind::Kept(_) => "Body(stream)",
             Kind::Tunnel(_) => "Body(tunnel)",
         })
     }
@@ -224,6 +240,7 @@ impl HttpBody for Body {
             Kind::Full(data) => Poll::Ready(data.take().map(|data| Ok(Frame::data(data)))),
             Kind::Stream(body) => body.as_mut().poll_frame(cx),
             Kind::Duplex(body) | Kind::Tunnel(body) => body.as_mut().poll_frame(cx),
+            Kind::Kept(body) => body.poll_frame(cx),
         }
     }
 
@@ -240,6 +257,7 @@ impl HttpBody for Body {
             Kind::Stream(body) => body.size_hint(),
             Kind::Duplex(body) => body.size_hint(),
             Kind::Tunnel(_) => SizeHint::new(),
+            Kind::Kept(body) => body.size_hint(),
         }
     }
 }

@@ -17,6 +17,8 @@ pub mod head;
 pub mod headers;
 /// Bodies that stream.
 pub mod body;
+/// Bodies that can be sent once more.
+mod kept;
 /// Requests towards an upstream, and answers.
 pub mod message;
 /// Going on in another protocol.
