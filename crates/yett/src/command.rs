@@ -12,6 +12,8 @@ mod schema;
 mod explain;
 /// `yett key`.
 mod key;
+/// `yett top`.
+mod top;
 /// `yett demo`.
 mod demo;
 
@@ -39,6 +41,8 @@ pub(crate) enum Command {
     Schema(schema::Arguments),
     /// Say which route a request takes, why, and what happens to it there.
     Explain(explain::Arguments),
+    /// Watch a running gateway: rates, latencies, errors, targets.
+    Top(top::Arguments),
     /// Make API keys.
     #[command(subcommand)]
     Key(key::Command),
@@ -64,6 +68,7 @@ impl Command {
             Self::Fmt(arguments) => fmt::run(&arguments),
             Self::Schema(arguments) => schema::run(&arguments),
             Self::Explain(arguments) => explain::run(&arguments),
+            Self::Top(arguments) => top::run(&arguments),
             Self::Key(command) => key::run(&command),
             Self::Demo(arguments) => demo::run(&arguments),
         }

@@ -21,6 +21,8 @@ mod prepare;
 mod export;
 /// Problems as people and programs read them.
 mod render;
+/// What `yett top` shows.
+mod top;
 /// Notices when files change.
 mod watch;
 /// The backends of the quick start.

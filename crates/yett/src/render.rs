@@ -12,6 +12,11 @@ pub(crate) fn out(text: &str) {
     drop(writeln!(std::io::stdout().lock(), "{}", text.trim_end()));
 }
 
+/// Prints a result of several, and says whether anybody still reads.
+pub(crate) fn one_of_many(text: &str) -> bool {
+    writeln!(std::io::stdout().lock(), "{text}").is_ok()
+}
+
 /// Prints what is told besides results.
 pub(crate) fn tell(text: &str) {
     drop(writeln!(std::io::stderr().lock(), "{}", text.trim_end()));

@@ -295,3 +295,22 @@ fn a_reader_that_goes_away_is_no_failure() {
     let output = child.wait_with_output().unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
 }
+
+#[test]
+fn top_tells_once_what_scripts_want_to_know() {
+    let yett = Yett::start(&format!(
+        "{TOP}listeners: {{ public: {{ bind: \"127.0.0.1:0\" }} }}\napis: {{ all: {{ public: a test, routes: [{{ GET /: {{ policies: [{{ respond: {{ body: hi }} }}] }} }}] }} }}\n"
+    ));
+    let folder = tempfile::tempdir().unwrap();
+    let admin = yett.admin();
+    let ended = run(folder.path(), &["top", "--admin", &admin, "--once", "--json", "-i", "200ms"]);
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    let told = json(&ended.out);
+    assert_eq!(told["gateway"]["state"], "serving", "{told}");
+    assert_eq!(told["listeners"][0]["listener"], "public");
+    let ended = run(folder.path(), &["top", "--admin", &admin, "-i", "200ms"]);
+    assert!(ended.out.contains("REQ/S") && !ended.out.contains('\u{1b}'), "{}", ended.out);
+    let ended = run(folder.path(), &["top", "--admin", "127.0.0.1:1", "--once"]);
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.err.contains("no gateway answers at 127.0.0.1:1"), "{}", ended.err);
+}
