@@ -79,6 +79,22 @@ pub const PATH_SEGMENTS_MAX: usize = 256;
 pub const POOL_IDLE_PER_TARGET: u16 = 64;
 /// Attempts for one request, the first included.
 pub const ATTEMPTS_MAX: u32 = 5;
+/// Requests that wait for a place at one upstream.
+pub const QUEUE_MAX: u32 = 100_000;
+/// Seconds over which the budget of repetitions looks back,
+pub const RETRY_WINDOW_S: u64 = 10;
+/// and repetitions per second that it allows whatever the traffic.
+pub const RETRY_FLOOR_PER_S: u64 = 10;
+/// Bytes of an answer that are read so that its connection can take the repetition,
+pub const RETRY_DRAIN_BYTES_MAX: u64 = 64 << 10;
+/// and milliseconds for which they may take.
+pub const RETRY_DRAIN_TIMEOUT_MS: u64 = 50;
+/// Seconds that a target may ask by `Retry-After` to wait before a repetition; one that asks for more has its answer passed on.
+pub const RETRY_AFTER_MAX_S: u64 = 2;
+/// Seconds that shares of failures may look back.
+pub const FAILURE_WINDOW_MAX_S: u64 = 600;
+/// Statuses that one list in a config may name.
+pub const STATUSES_MAX: usize = 64;
 /// Bytes of an upstream's response head.
 pub const UPSTREAM_HEAD_BYTES_MAX: usize = 64 << 10;
 /// Addresses taken from one DNS answer.

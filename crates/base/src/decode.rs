@@ -73,6 +73,9 @@ impl<'de, T, Long: serde::Deserialize<'de> + Into<T>> Visitor<'de> for ShortOrLo
     fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<T, E> {
         (self.short)(text).map_err(E::custom)
     }
+    fn visit_bool<E: serde::de::Error>(self, is_so: bool) -> Result<T, E> {
+        (self.short)(&is_so.to_string()).map_err(E::custom)
+    }
     fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<T, E> {
         (self.short)(&number.to_string()).map_err(E::custom)
     }

@@ -149,6 +149,26 @@ impl Share {
         Ok(Self(millionths))
     }
 
+    /// So many in a hundred; more than a hundred are all.
+    #[must_use]
+    pub const fn percent(percent: u8) -> Self {
+        let percent = if percent > 100 { 100 } else { percent as u32 };
+        Self(percent * (MILLION / 100))
+    }
+
+    /// This share of a number, rounded down.
+    #[must_use]
+    pub fn of(self, whole: u64) -> u64 {
+        let share = u128::from(whole) * u128::from(self.0) / u128::from(MILLION);
+        u64::try_from(share).unwrap_or(u64::MAX)
+    }
+
+    /// Whether so many of so many are at least this share.
+    #[must_use]
+    pub fn is_reached(self, part: u64, whole: u64) -> bool {
+        u128::from(part) * u128::from(MILLION) >= u128::from(whole) * u128::from(self.0)
+    }
+
     /// From 0 to 1.
     #[must_use]
     pub fn fraction(self) -> f64 {
@@ -315,6 +335,17 @@ mod tests {
         assert!(Rate::parse("0/min").unwrap_err().contains("allows nothing"));
         assert!(Rate::parse("100").is_err());
         assert!(Rate::parse("100/fortnight").is_err());
+    }
+
+    #[test]
+    fn a_share_of_a_number_is_rounded_down_and_reached_when_it_is_exact() {
+        let third = Share::parse("33.3%").unwrap();
+        assert_eq!((third.of(10), third.of(1_000), Share::ALL.of(u64::MAX)), (3, 333, u64::MAX));
+        assert!(third.is_reached(333, 1_000) && !third.is_reached(332, 1_000));
+        assert_eq!(
+            (Share::percent(50), Share::percent(200)),
+            (Share::parse("50%").unwrap(), Share::ALL)
+        );
     }
 
     #[test]

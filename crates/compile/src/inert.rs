@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use traffic::exchange::Exchange;
-use traffic::upstream::{Picked, TargetStatus, Timeouts, Upstream};
+use traffic::upstream::{Picked, Retries, TargetStatus, Timeouts, Upstream};
 use traffic::{Fault, FaultCode, Stage};
 use upstream::UpstreamSpec;
 
@@ -28,11 +28,9 @@ impl Upstream for Inert {
         self.0.timeouts
     }
 
-    fn retries_max(&self) -> u32 {
-        self.0.retries_max
+    fn retries(&self) -> &Retries {
+        &self.0.trouble.retries
     }
-
-    fn count_retry(&self, _worker: usize) {}
 
     fn pick(&self, _exchange: &Exchange) -> Result<Picked, Fault> {
         Err(Fault::new(Stage::Forward, FaultCode::NoTarget))
@@ -45,6 +43,7 @@ impl Upstream for Inert {
             healthy: true,
             reason: None,
             in_flight: 0,
+            ejected: false,
         };
         self.0.targets.iter().map(unknown).collect()
     }

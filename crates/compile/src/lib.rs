@@ -13,6 +13,8 @@ mod compile;
 mod upstreams;
 /// How the gateway's own requests leave.
 mod egress;
+/// What is done when targets are in trouble.
+mod trouble;
 /// Who calls.
 mod consumers;
 /// What a listener makes of whoever connects.

@@ -92,7 +92,7 @@ fn spec(
             idle: period(written.timeouts.idle).or(Some(IDLE)),
             total: period(written.timeouts.total),
         },
-        retries_max: written.retries.as_ref().map_or(1, |retries| u32::from(retries.value)),
+        trouble: crate::trouble::spec(written),
         idle_max: usize::from(
             written.keep_alive.idle_max.unwrap_or(base::caps::POOL_IDLE_PER_TARGET),
         ),

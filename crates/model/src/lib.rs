@@ -11,6 +11,8 @@ pub mod config;
 pub mod listener;
 /// A named backend and its targets.
 pub mod upstream;
+/// What is done when a backend is in trouble.
+pub mod trouble;
 /// A set of routes published together.
 pub mod api;
 /// What one route matches, and what happens to it.

@@ -1,6 +1,7 @@
 //! A named backend and its targets.
 
 use crate::listener::CertificateFiles;
+use crate::trouble::{Breaker, Concurrency, Hedge, Outliers, Retries};
 use base::decode::short_or_long;
 use base::units::Period;
 use base::{Placed, Text};
@@ -33,8 +34,9 @@ pub struct Upstream {
     /// Time limits of a call.
     #[serde(default)]
     pub timeouts: Timeouts,
-    /// How many times a request that is safe to repeat is tried again; 1 unless said otherwise.
-    pub retries: Option<Placed<u8>>,
+    /// When a request that is safe to repeat is tried again: how many times, or with settings. Once unless said
+    /// otherwise.
+    pub retries: Option<Placed<Retries>>,
     /// Idle connections.
     #[serde(default)]
     pub keep_alive: KeepAlive,
@@ -44,6 +46,16 @@ pub struct Upstream {
     /// The proxy through which the targets are reached (by CONNECT): `http://proxy:3128`, or
     /// `http://user:${env:PASSWORD}@proxy:3128`. The proxy resolves the names of the targets.
     pub proxy: Option<Placed<Text>>,
+    /// A second attempt when the first is slow, such as `200ms`; none unless said otherwise.
+    pub hedge: Option<Placed<Hedge>>,
+    /// When a target is put aside because requests to it fail. Only connections that cannot be opened
+    /// count unless said otherwise.
+    pub outliers: Option<Placed<Outliers>>,
+    /// When the whole upstream is left alone for a while, such as `50% in 10s`; never unless said
+    /// otherwise.
+    pub breaker: Option<Placed<Breaker>>,
+    /// How many requests are under way at a time, such as `100`; unlimited unless said otherwise.
+    pub concurrency: Option<Placed<Concurrency>>,
 }
 
 /// One server of an upstream.
@@ -328,7 +340,9 @@ pub struct Timeouts {
 }
 
 /// A period that is given must be one in which something can happen.
-fn above_zero<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Period>, D::Error> {
+pub(crate) fn above_zero<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Period>, D::Error> {
     match Option::<Period>::deserialize(deserializer)? {
         Some(Period(Duration::ZERO)) => Err(D::Error::custom("the duration must be above zero")),
         period => Ok(period),

@@ -12,6 +12,7 @@ mod conflict;
 mod consumer;
 mod listener;
 mod route;
+mod trouble;
 mod upstream;
 
 /// The longest name in bytes.

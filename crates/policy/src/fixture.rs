@@ -226,12 +226,6 @@ impl Upstream for Named {
         Timeouts::default()
     }
 
-    fn retries_max(&self) -> u32 {
-        0
-    }
-
-    fn count_retry(&self, _: usize) {}
-
     fn pick(&self, _: &Exchange) -> Result<Picked, traffic::Fault> {
         Err(traffic::Fault::new(traffic::Stage::Forward, traffic::FaultCode::NoTarget))
     }

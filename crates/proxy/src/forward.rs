@@ -1,9 +1,11 @@
-//! Stage five: ask an upstream. Picks a target, sends, and tries again elsewhere when that is safe: a
-//! request of which nothing was sent always is; one that was sent only if its method is idempotent
-//! (RFC 9110, 9.2.2) and its body can be sent once more.
+//! Stage five: ask an upstream. Waits until it lets the request in, picks a target, sends, and tries again
+//! elsewhere when that is safe.
+
+mod attempts;
+mod race;
 
 use crate::gateway::Worker;
-use crate::{admit, grpc, mirror, observe};
+use crate::{admit, grpc, mirror};
 use base::caps::REPEAT_BODY_BYTES_MAX;
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, FORWARDED, HOST, HeaderName};
@@ -20,7 +22,7 @@ use tokio::time::Sleep;
 use traffic::body::BodyError;
 use traffic::exchange::Exchange;
 use traffic::headers::may_trail;
-use traffic::upstream::{Call, Peers, Upstream};
+use traffic::upstream::{Entry, Peers, Upstream};
 use traffic::{Body, Fault, FaultCode, Headers, Request, Response, Stage};
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -54,14 +56,19 @@ pub async fn send(worker: &Arc<Worker>, exchange: &mut Exchange) -> Result<Respo
     }
     let began = worker.gateway.clock.now();
     let answer = match time_left(worker, exchange) {
-        None => attempts(worker, &*upstream, exchange).await,
+        None => admitted(worker, &*upstream, exchange).await,
         Some(left) => {
-            match tokio::time::timeout(left, attempts(worker, &*upstream, exchange)).await {
+            let admitted = admitted(worker, &*upstream, exchange);
+            match tokio::time::timeout(left, admitted).await {
                 Ok(answer) => answer,
                 Err(_) => Err(Fault::new(Stage::Forward, FaultCode::TotalTimeout)),
             }
         }
     };
+    // From here on only the answer's body keeps the request's place.
+    if let Some(pass) = exchange.attempts.pass.take() {
+        pass.settle(answer.as_ref().map(|response| response.status));
+    }
     let now = worker.gateway.clock.now();
     exchange.record.upstream_duration = now.saturating_duration_since(began);
     answer.map(|answer| grpc::watch(worker, exchange, answer))
@@ -88,58 +95,28 @@ pub(crate) fn time_left(worker: &Worker, exchange: &Exchange) -> Option<Duration
     Some(total.saturating_sub(spent))
 }
 
-async fn attempts(
+/// Waits until the upstream lets the request in.
+///
+/// # Errors
+/// `breaker_open` or `upstream_busy`.
+pub(crate) async fn enter(upstream: &dyn Upstream, exchange: &mut Exchange) -> Result<(), Fault> {
+    exchange.attempts.pass = match upstream.enter(exchange.worker) {
+        Entry::Open => None,
+        Entry::Pass(pass) => Some(pass),
+        Entry::Queue(turn) => Some(turn.await?),
+        Entry::Refused(fault) => return Err(*fault),
+    };
+    Ok(())
+}
+
+/// Waits until the upstream lets the request in, then asks it.
+async fn admitted(
     worker: &Worker,
     upstream: &dyn Upstream,
     exchange: &mut Exchange,
 ) -> Result<Response, Fault> {
-    let mut body = std::mem::take(&mut exchange.body);
-    loop {
-        run_policies(exchange).await?;
-        let picked = upstream.pick(exchange)?;
-        exchange.attempts.count += 1;
-        exchange.attempts.tried.push(picked.index);
-        exchange.record.target = Some(Arc::clone(&picked.address));
-        let again = exchange.request.method.is_idempotent().then(|| body.copy()).flatten();
-        let connected = observe::attempt(worker, exchange);
-        let request = outgoing(exchange, body);
-        let call = Call {
-            worker: exchange.worker,
-            timeouts: exchange.timeouts,
-            interim: exchange.interim.clone(),
-            peers: Some(peers(exchange)),
-            connected,
-        };
-        let outcome = picked.target.send(call, request).await;
-        observe::attempted(worker, exchange, &outcome);
-        let failed = match outcome {
-            Ok(mut response) => {
-                admit::strip_hop_by_hop(&mut response.headers);
-                return Ok(response);
-            }
-            Err(failed) => failed,
-        };
-        let Some(next) = failed.unsent.map(|unsent| unsent.body).or(again) else {
-            return Err(failed.fault);
-        };
-        if exchange.attempts.count > upstream.retries_max() {
-            return Err(failed.fault);
-        }
-        tracing::debug!(request_id = %exchange.id, fault = %failed.fault, "attempt failed; trying again");
-        upstream.count_retry(exchange.worker);
-        body = next;
-    }
-}
-
-/// The chain's hooks before each attempt.
-async fn run_policies(exchange: &mut Exchange) -> Result<(), Fault> {
-    let Some(route) = exchange.matched.as_ref().map(|matched| Arc::clone(&matched.route)) else {
-        return Ok(());
-    };
-    for entry in route.chain.forward() {
-        entry.policy.on_forward(exchange, entry.slot).settle().await?;
-    }
-    Ok(())
+    enter(upstream, exchange).await?;
+    attempts::send(worker, upstream, exchange).await
 }
 
 /// Whom a target is told of that wants to know ahead of the request. Who came through a trusted proxy has

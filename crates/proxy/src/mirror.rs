@@ -101,16 +101,21 @@ impl Copy {
 
 /// Sends the copy once and reads its answer.
 async fn attempt(mut exchange: Box<Exchange>, mirror: &Mirror) -> Result<(), Fault> {
+    forward::enter(&*mirror.upstream, &mut exchange).await?;
     let picked = mirror.upstream.pick(&exchange)?;
+    let pass = exchange.attempts.pass.take();
     let body = std::mem::take(&mut exchange.body);
     let mut request = forward::outgoing(&exchange, body);
     request.headers.insert(MIRRORED, HeaderValue::from_static("1"));
     let peers = Some(forward::peers(&exchange));
     let (worker, timeouts) = (exchange.worker, exchange.timeouts);
     drop(exchange);
-    let interim = Interim::default();
-    let call = Call { worker, timeouts, interim, peers, connected: None };
-    let answer = picked.target.send(call, request).await.map_err(|failed| failed.fault)?;
+    let call = Call { worker, timeouts, peers, ..Call::default() };
+    let answer = picked.target.send(call, request).await.map_err(|failed| failed.fault);
+    if let Some(pass) = pass {
+        pass.settle(answer.as_ref().map(|answer| answer.status));
+    }
+    let answer = answer?;
     read(answer.body).await;
     Ok(())
 }

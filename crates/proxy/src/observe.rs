@@ -74,7 +74,10 @@ pub(crate) fn attempted(
 ) {
     let Some(marks) = &mut exchange.record.marks else { return };
     let now: Instant = worker.gateway.clock.now();
-    let Some(last) = marks.tries.last_mut() else { return };
+    // Of attempts that race, the one at this target; targets that are tried again have ended before.
+    let target = exchange.record.target.as_ref();
+    let of_target = |attempt: &&mut Try| Some(&attempt.target) == target && attempt.ended.is_none();
+    let Some(last) = marks.tries.iter_mut().rev().find(of_target) else { return };
     last.ended = Some(now);
     match outcome {
         Ok(answer) => last.status = Some(answer.status.as_u16()),

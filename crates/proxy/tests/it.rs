@@ -38,6 +38,7 @@ mod it {
     mod retries;
     /// Whoever is too slow.
     mod timeouts;
+    mod trouble;
     /// Backends that do not speak HTTP as they should.
     mod liars;
     /// What a client is told when a request fails.

@@ -25,6 +25,7 @@ pub mod diagnostics;
 pub use access::{AccessFormat, AccessLine, AccessLog, AccessSettings, AccessTarget, AccessWriter};
 pub use diagnostics::Diagnostics;
 pub use metrics::{
-    ApiMetrics, ListenerMetrics, Metrics, Refusal, RouteMetrics, TargetMetrics, UpstreamMetrics,
+    ApiMetrics, BreakerState, ListenerMetrics, Metrics, Refusal, RetryReason, RouteMetrics,
+    TargetMetrics, TroubleMetrics, UpstreamMetrics,
 };
 pub use shards::{Gauge, Sharded, ShardedCounter};

@@ -7,11 +7,13 @@
 mod exposition;
 mod process;
 mod series;
+mod trouble;
 
 pub use series::{
     ApiMetrics, ListenerMetrics, MirrorMetrics, Refusal, RouteMetrics, TargetMetrics,
     UpstreamMetrics,
 };
+pub use trouble::{BreakerState, RetryReason, TroubleMetrics};
 
 use crate::shards::Sharded;
 use base::caps;

@@ -14,7 +14,7 @@ use crate::mirror::Mirror;
 use crate::observe::Marks;
 use crate::tree::Matched;
 use crate::upgrade::Upgrade;
-use crate::upstream::{Timeouts, Upstream};
+use crate::upstream::{Pass, Timeouts, Upstream};
 use base::caps::CONNECTION_AGE_MAX_S;
 use http::HeaderValue;
 use smallvec::SmallVec;
@@ -199,6 +199,8 @@ pub struct Attempts {
     pub tried: SmallVec<[usize; 4]>,
     /// How many attempts were made.
     pub count: u32,
+    /// Its leave to use the upstream, while it is being forwarded.
+    pub pass: Option<Arc<dyn Pass>>,
 }
 
 /// What will be written down of a request.

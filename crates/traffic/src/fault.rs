@@ -143,6 +143,8 @@ fault_codes! {
     UpstreamReset "upstream_reset" 502 Upstream "The service broke off" "The target closed or reset the connection before it had answered.";
     SwitchRefused "switch_refused" 502 Upstream "The service does not speak the protocol" "A client asked for a WebSocket over HTTP/2, and the answer was a success that does not switch to it; or no connection to the target can carry a tunnel.";
     UpstreamInvalid "upstream_invalid" 502 Upstream "The service gave an invalid answer" "The target's answer breaks HTTP's rules.";
+    BreakerOpen "breaker_open" 503 Upstream "The service is not available" "The upstream's `breaker` is open: too many requests failed or were slow, so that it is left alone for a while; `Retry-After` says how long.";
+    UpstreamBusy "upstream_busy" 503 Upstream "The service is busy" "The upstream has as many requests under way as its `concurrency` allows, and the queue is full or took too long; `Retry-After` says when to come back.";
     Draining "draining" 503 Gateway "The service is restarting" "The gateway is shutting down and takes no new requests on this connection.";
     Internal "internal" 500 Gateway "Something went wrong" "A defect of the gateway; please report it with the request id.";
 }

@@ -2,12 +2,14 @@
 
 use crate::BoxFuture;
 use crate::exchange::Exchange;
-use crate::fault::Fault;
+use crate::fault::{Fault, FaultCode};
 use crate::message::{Interim, Request, Response};
 use crate::observe::Connected;
+use http::StatusCode;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use telemetry::RetryReason;
 
 /// Time limits of a call; none means unlimited, or not overridden.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,7 +37,18 @@ impl Timeouts {
     }
 }
 
-/// A named backend: targets that can all answer the same requests.
+/// What holds where nobody says otherwise.
+static NO_RETRIES: Retries = Retries {
+    max: 0,
+    per_try: None,
+    on: Vec::new(),
+    statuses: Vec::new(),
+    backoff: Duration::ZERO,
+    backoff_max: Duration::ZERO,
+};
+
+/// A named backend: targets that can all answer the same requests. Unless it says otherwise it lets
+/// everybody in and repeats nothing.
 pub trait Upstream: Send + Sync + fmt::Debug {
     /// Its name in the config.
     fn name(&self) -> &Arc<str>;
@@ -43,20 +56,137 @@ pub trait Upstream: Send + Sync + fmt::Debug {
     /// Time limits where the route sets none.
     fn timeouts(&self) -> Timeouts;
 
-    /// How many times a request that is safe to repeat is tried again.
-    fn retries_max(&self) -> u32;
+    /// When a request that is safe to repeat is tried again.
+    fn retries(&self) -> &Retries {
+        &NO_RETRIES
+    }
 
-    /// Notes that an attempt is a repetition, for the metrics.
-    fn count_retry(&self, worker: usize);
+    /// When a second attempt races a slow first one.
+    fn hedge(&self) -> Option<Hedge> {
+        None
+    }
 
-    /// Chooses a target among the healthy ones that this exchange has not tried yet.
+    /// Lets a request in, has it wait for a place, or turns it away.
+    fn enter(&self, _worker: usize) -> Entry {
+        Entry::Open
+    }
+
+    /// Lets one more attempt in beside those of a request that is in already, if a place is free now.
+    /// None turns it away.
+    fn enter_beside(&self, _worker: usize) -> Option<Entry> {
+        None
+    }
+
+    /// Asks for leave to send a request once more, which counts it. What was not sent at all may always
+    /// be; what was takes from the budget.
+    fn may_repeat(&self, _worker: usize, _reason: RetryReason) -> bool {
+        false
+    }
+
+    /// Asks for leave to send a request to a second target while the first has not answered; takes from
+    /// the budget of repetitions.
+    fn may_hedge(&self, _worker: usize) -> bool {
+        false
+    }
+
+    /// Notes that the answer came from a second attempt that raced the first.
+    fn count_hedge_won(&self, _worker: usize) {}
+
+    /// Chooses a target among those that may take a request and that this exchange has not tried yet.
     ///
     /// # Errors
-    /// `no_target` or `unresolved`.
+    /// `no_target`, `unresolved` or `upstream_busy`.
     fn pick(&self, exchange: &Exchange) -> Result<Picked, Fault>;
 
     /// What operators see of it.
     fn status(&self) -> Vec<TargetStatus>;
+
+    /// What operators see of whom it lets in.
+    fn admission(&self) -> AdmissionStatus {
+        AdmissionStatus::default()
+    }
+}
+
+/// When a request is tried again. It must be safe: nothing of it was sent, or its method is idempotent
+/// (RFC 9110, 9.2.2) and its body can be sent once more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retries {
+    /// How many times, after the first attempt.
+    pub max: u32,
+    /// How long an attempt may take to bring the head of an answer, if another one may follow it.
+    pub per_try: Option<Duration>,
+    /// The reasons, besides the statuses.
+    pub on: Vec<RetryReason>,
+    /// Statuses of answers that are asked for once more.
+    pub statuses: Vec<StatusCode>,
+    /// The wait before the first repetition of what was sent already; it doubles each time.
+    pub backoff: Duration,
+    /// The longest wait.
+    pub backoff_max: Duration,
+}
+
+impl Default for Retries {
+    /// One repetition of whatever failed without an answer.
+    fn default() -> Self {
+        Self {
+            max: 1,
+            per_try: None,
+            on: RetryReason::FAILURES.to_vec(),
+            statuses: Vec::new(),
+            backoff: Duration::from_millis(25),
+            backoff_max: Duration::from_millis(250),
+        }
+    }
+}
+
+/// When a second attempt races a slow first one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hedge {
+    /// How long an attempt may be without an answer before the next one begins.
+    pub after: Duration,
+    /// How many attempts begin besides the first.
+    pub max: u32,
+}
+
+/// Whether a request may use an upstream.
+pub enum Entry {
+    /// Nobody counts.
+    Open,
+    /// It may, and keeps this until its answer has ended.
+    Pass(Arc<dyn Pass>),
+    /// It waits for its turn. Dropping this gives the turn up.
+    Queue(BoxFuture<'static, Result<Arc<dyn Pass>, Fault>>),
+    /// It may not.
+    Refused(Box<Fault>),
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Open => "Open",
+            Self::Pass(_) => "Pass",
+            Self::Queue(_) => "Queue",
+            Self::Refused(_) => "Refused",
+        })
+    }
+}
+
+/// A request's leave to use an upstream. Dropping the last reference gives its place back.
+pub trait Pass: Send + Sync + fmt::Debug {
+    /// Tells how the request ended, so that the upstream can judge itself: the status of the answer, or
+    /// the fault. A pass that is dropped without a word says nothing.
+    fn settle(&self, outcome: Result<StatusCode, &Fault>);
+}
+
+/// What operators see of whom an upstream lets in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AdmissionStatus {
+    /// `closed`, `half_open` or `open`, if there is a breaker.
+    pub breaker: Option<&'static str>,
+    /// Requests under way of how many at most, if that is limited.
+    pub concurrency: Option<(u32, u32)>,
+    /// Requests that wait for a place.
+    pub queued: u32,
 }
 
 /// An upstream to which a policy may send requests.
@@ -85,7 +215,7 @@ impl fmt::Debug for Picked {
 }
 
 /// What an attempt needs to know besides the request.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Call {
     /// The worker on which it runs, whose connections it uses.
     pub worker: usize,
@@ -97,6 +227,10 @@ pub struct Call {
     pub peers: Option<Peers>,
     /// Who wants to know what it took to connect, if anybody does.
     pub connected: Option<Arc<Connected>>,
+    /// How long everything until the head of the answer may take, if that is limited.
+    pub limit: Option<Duration>,
+    /// When the whole exchange is given up, if it is: a target that has not answered by then has failed.
+    pub deadline: Option<Instant>,
 }
 
 /// The two ends of a client's connection.
@@ -129,6 +263,23 @@ pub struct Failed {
     pub unsent: Option<Request>,
 }
 
+impl Failed {
+    /// Why another attempt may follow; none where it is not the target's doing.
+    #[must_use]
+    pub fn reason(&self) -> Option<RetryReason> {
+        match self.fault.code {
+            FaultCode::ConnectFailed | FaultCode::ConnectTimeout | FaultCode::Unresolved => {
+                Some(RetryReason::Connect)
+            }
+            FaultCode::UpstreamReset if self.unsent.is_some() => Some(RetryReason::RefusedStream),
+            FaultCode::UpstreamReset => Some(RetryReason::Reset),
+            FaultCode::FirstByteTimeout => Some(RetryReason::Timeout),
+            FaultCode::UpstreamInvalid => Some(RetryReason::Invalid),
+            _ => None,
+        }
+    }
+}
+
 /// What operators see of a target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TargetStatus {
@@ -142,4 +293,6 @@ pub struct TargetStatus {
     pub reason: Option<String>,
     /// Requests under way.
     pub in_flight: u64,
+    /// Whether it is out for a while because requests to it failed.
+    pub ejected: bool,
 }

@@ -1,6 +1,7 @@
 //! One attempt to have a request answered by one target.
 
 use crate::connect::ConnectError;
+use crate::outlier::Outcome;
 use crate::pool::Held;
 use crate::reach::{Reach, Wish};
 use crate::target::Seat;
@@ -8,6 +9,7 @@ use crate::{http1, http2};
 use http::header::HOST;
 use std::error::Error;
 use std::sync::Arc;
+use std::time::Duration;
 use traffic::upstream::{Call, Failed, Target};
 use traffic::{BoxFuture, Fault, FaultCode, Request, Response, Stage};
 
@@ -33,7 +35,14 @@ impl Attempt {
         reach.metrics.attempts.add(call.worker, 1);
         reach.cell.metrics.requests.add(call.worker, 1);
         let asked_for = reach.name_host(&mut request.headers);
-        let mut answered = exchange(&reach, Some(seat), &call, request).await;
+        let mut unheard = Unheard { reach: &reach, call: &call, probe: seat.probe, is_over: false };
+        let answering = exchange(&reach, Some(seat), &call, request);
+        let mut answered = match call.limit {
+            None => answering.await,
+            // Boxed, so that a request without such a limit does not carry it.
+            Some(limit) => Box::pin(within(limit, answering)).await,
+        };
+        unheard.end(&answered);
         if let Err(failed) = &mut answered {
             if failed.fault.code.row().blame == traffic::Blame::Upstream {
                 reach.cell.metrics.failures.add(call.worker, 1);
@@ -43,6 +52,61 @@ impl Attempt {
             }
         }
         answered
+    }
+}
+
+/// Gives an attempt up that takes too long.
+async fn within(
+    limit: Duration,
+    answering: impl Future<Output = Result<Response, Failed>>,
+) -> Result<Response, Failed> {
+    match tokio::time::timeout(limit, answering).await {
+        Ok(answered) => answered,
+        Err(_) => {
+            let fault = Fault::new(Stage::Forward, FaultCode::FirstByteTimeout);
+            let fault = fault.cause(format!("the attempt brought no answer within {limit:?}"));
+            Err(Failed { fault, unsent: None })
+        }
+    }
+}
+
+/// An attempt of which nothing was heard yet. If it is dropped as the time of the whole exchange is up,
+/// that speaks against the target; if it is because the client left, it does not.
+struct Unheard<'a> {
+    reach: &'a Reach,
+    call: &'a Call,
+    probe: u64,
+    is_over: bool,
+}
+
+impl Unheard<'_> {
+    /// Tells what is known of the target how the attempt ended.
+    fn end(&mut self, answered: &Result<Response, Failed>) {
+        self.is_over = true;
+        let cell = &self.reach.cell;
+        match answered {
+            Ok(response) => cell.outlier.answered(cell, self.call.worker, response, self.probe),
+            Err(failed) => {
+                let outcome = match failed.fault.code {
+                    FaultCode::ConnectFailed | FaultCode::ConnectTimeout => Outcome::NoConnection,
+                    FaultCode::FirstByteTimeout
+                    | FaultCode::UpstreamReset
+                    | FaultCode::UpstreamInvalid => Outcome::NoAnswer,
+                    _ => return,
+                };
+                cell.outlier.note(cell, self.call.worker, outcome, self.probe);
+            }
+        }
+    }
+}
+
+impl Drop for Unheard<'_> {
+    fn drop(&mut self) {
+        let Some(deadline) = self.call.deadline.filter(|_| !self.is_over) else { return };
+        if self.reach.now() >= deadline {
+            let cell = &self.reach.cell;
+            cell.outlier.note(cell, self.call.worker, Outcome::NoAnswer, self.probe);
+        }
     }
 }
 

@@ -1,17 +1,25 @@
 //! A named backend: its targets, and which of them is next.
 
+use crate::admission::{Admission, Time};
 use crate::attempt::Attempt;
 use crate::balance::{Balancer, Turns};
 use crate::health;
+use crate::outlier::Judge;
 use crate::reach::Reach;
 use crate::spec::UpstreamSpec;
 use crate::target::{Seat, TargetCell};
 use crate::world::World;
+use smallvec::SmallVec;
 use std::fmt;
 use std::sync::Arc;
-use telemetry::UpstreamMetrics;
-use traffic::upstream::{Picked, TargetStatus, Timeouts, Upstream};
+use telemetry::{RetryReason, UpstreamMetrics};
+use traffic::upstream::{
+    AdmissionStatus, Entry, Hedge, Picked, Retries, TargetStatus, Timeouts, Upstream,
+};
 use traffic::{Exchange, Fault, FaultCode, Stage};
+
+/// How often somebody else may be faster before a target counts as full.
+const RACES_MAX: usize = 8;
 
 /// The upstream that `spec` describes, going on where one of the same name was. Resolving names and
 /// checking health begin at once, and end when nobody holds the upstream any more.
@@ -26,17 +34,34 @@ pub fn build(spec: UpstreamSpec, world: &World) -> Result<Arc<dyn Upstream>, Str
         health::keep_asking(&reach, target, &spec, world)?;
         targets.push(Arc::new(reach));
     }
+    let time = Time::of(&spec.name, world);
+    let metrics = world.metrics.upstream(&spec.name);
+    let admission = Admission::new(&spec, world, &metrics, time.clone());
+    judge(&spec, &targets, world, &time);
     let id = format!("upstream/{}/turns", spec.name);
     let turns = world.state.cell(&id, || Turns::new(world.shelves()));
     let weights: Vec<_> = spec.targets.iter().map(|target| target.weight).collect();
     Ok(Arc::new(Backend {
         balancer: Balancer::new(spec.balance, &weights, turns),
-        metrics: world.metrics.upstream(&spec.name),
+        metrics,
+        admission,
         timeouts: spec.timeouts,
-        retries_max: spec.retries_max,
+        retries: spec.trouble.retries,
+        hedge: spec.trouble.hedge,
         name: spec.name,
         targets,
     }))
+}
+
+/// Has the targets put aside as `spec` wants it.
+fn judge(spec: &UpstreamSpec, targets: &[Arc<Reach>], world: &World, time: &Time) {
+    let cells: Vec<_> = targets.iter().map(|target| Arc::clone(&target.cell)).collect();
+    let judge = spec.trouble.outliers.as_ref().map(|outliers| {
+        Judge::new(outliers.clone(), time.clock.clone(), time.born, world.workers, &cells)
+    });
+    for cell in &cells {
+        cell.outlier.judged_by(cell, judge.clone());
+    }
 }
 
 /// Finds what makes building impossible, without bringing anything to life.
@@ -55,8 +80,10 @@ struct Backend {
     targets: Vec<Arc<Reach>>,
     balancer: Balancer,
     metrics: Arc<UpstreamMetrics>,
+    admission: Admission,
     timeouts: Timeouts,
-    retries_max: u32,
+    retries: Retries,
+    hedge: Option<Hedge>,
 }
 
 impl Backend {
@@ -67,6 +94,43 @@ impl Backend {
 
     fn is_available(&self, index: usize) -> bool {
         self.targets.get(index).is_some_and(|target| target.cell.is_available())
+    }
+
+    fn is_well(&self, index: usize) -> bool {
+        self.targets.get(index).is_some_and(|target| target.cell.is_well())
+    }
+
+    /// How many targets take requests.
+    fn available(&self) -> u32 {
+        let available = self.targets.iter().filter(|target| target.cell.is_available()).count();
+        u32::try_from(available).unwrap_or(u32::MAX)
+    }
+
+    /// A place at one of the targets that are `usable`, even if they were put aside with `is_anyhow`.
+    fn seat(
+        &self,
+        exchange: &Exchange,
+        is_anyhow: bool,
+        usable: &dyn Fn(usize) -> bool,
+    ) -> Option<(usize, Seat)> {
+        let most = self.admission.max_per_target();
+        let has_room = |index: usize| {
+            most.is_none_or(|most| {
+                self.targets.get(index).is_some_and(|t| t.cell.in_flight() < u64::from(most))
+            })
+        };
+        // Others choose at the same time, and may be faster.
+        let mut lost: SmallVec<[usize; 4]> = SmallVec::new();
+        while lost.len() <= RACES_MAX {
+            let usable = |index| has_room(index) && !lost.contains(&index) && usable(index);
+            let index = self.next(exchange.worker, &usable)?;
+            let cell = &self.targets.get(index)?.cell;
+            if let Some(seat) = Seat::take(cell, most, is_anyhow, exchange.attempts.pass.clone()) {
+                return Some((index, seat));
+            }
+            lost.push(index);
+        }
+        None
     }
 
     fn nobody(&self) -> Fault {
@@ -103,25 +167,50 @@ impl Upstream for Backend {
         self.timeouts
     }
 
-    fn retries_max(&self) -> u32 {
-        self.retries_max
+    fn retries(&self) -> &Retries {
+        &self.retries
     }
 
-    fn count_retry(&self, worker: usize) {
-        self.metrics.retries.add(worker, 1);
+    fn hedge(&self) -> Option<Hedge> {
+        self.hedge
+    }
+
+    fn enter(&self, worker: usize) -> Entry {
+        self.admission.enter(worker, || self.available())
+    }
+
+    fn enter_beside(&self, worker: usize) -> Option<Entry> {
+        self.admission.enter_beside(worker, || self.available())
+    }
+
+    fn may_repeat(&self, worker: usize, reason: RetryReason) -> bool {
+        self.admission.may_repeat(worker, reason)
+    }
+
+    fn may_hedge(&self, worker: usize) -> bool {
+        self.admission.may_hedge(worker)
+    }
+
+    fn count_hedge_won(&self, worker: usize) {
+        self.metrics.trouble.hedges_won.add(worker, 1);
     }
 
     fn pick(&self, exchange: &Exchange) -> Result<Picked, Fault> {
         let tried = &exchange.attempts.tried;
-        let worker = exchange.worker;
         let is_untried = |index: usize| !tried.contains(&index) && self.is_available(index);
-        let mut next = self.next(worker, &is_untried);
-        if next.is_none() && !tried.is_empty() {
-            next = self.next(worker, &|index| self.is_available(index));
+        let mut found = self.seat(exchange, false, &is_untried);
+        if found.is_none() && !tried.is_empty() {
+            found = self.seat(exchange, false, &|index| self.is_available(index));
         }
-        let reach = next.and_then(|index| Some((index, self.targets.get(index)?)));
-        let (index, reach) = reach.ok_or_else(|| self.nobody())?;
-        let seat = Seat::take(&reach.cell);
+        if found.is_none() {
+            if self.available() > 0 {
+                return Err(self.admission.no_room(exchange.worker));
+            }
+            // A target to which requests failed is better than none.
+            found = self.seat(exchange, true, &|index| self.is_well(index));
+        }
+        let reach = found.and_then(|(index, seat)| Some((index, seat, self.targets.get(index)?)));
+        let (index, seat, reach) = reach.ok_or_else(|| self.nobody())?;
         Ok(Picked {
             index,
             address: Arc::clone(&reach.cell.text),
@@ -131,5 +220,8 @@ impl Upstream for Backend {
 
     fn status(&self) -> Vec<TargetStatus> {
         self.targets.iter().map(|target| target.cell.status()).collect()
+    }
+    fn admission(&self) -> AdmissionStatus {
+        self.admission.status()
     }
 }

@@ -16,8 +16,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use tokio::time::timeout;
 use tracing::{info, warn};
-use traffic::upstream::{Call, Timeouts};
-use traffic::{Body, Headers, Interim, Request};
+use traffic::upstream::Call;
+use traffic::{Body, Headers, Request};
 
 /// How a target is, as far as is known.
 pub(crate) struct Health {
@@ -143,6 +143,7 @@ async fn ask(cell: Weak<TargetCell>, probe: Probe) {
 }
 
 fn report(target: &TargetCell, result: Result<String, String>, spec: &HealthSpec) {
+    target.outlier.checked(target, result.is_ok(), spec.healthy_after);
     let Some(verdict) = target.health.note(result, spec) else { return };
     target.metrics.set_up(verdict);
     let reason = target.health.reason().unwrap_or_default();
@@ -163,11 +164,11 @@ impl Probe {
         let link = link.await.map_err(|error| error.to_string())?;
         let status = match link {
             Link::Http1(link) => {
-                let answered = http1::ask(link, &call(), self.request()).await;
+                let answered = http1::ask(link, &Call::default(), self.request()).await;
                 answered.map_err(|failed| in_words(&failed.fault))?.head.status
             }
             Link::Http2(link) => {
-                let (call, scheme) = (call(), self.connector.scheme());
+                let (call, scheme) = (Call::default(), self.connector.scheme());
                 let mut alarm = link.lend_alarm();
                 let answered = http2::ask(&link, scheme, &call, self.request(), &mut alarm).await;
                 answered.map_err(|failed| in_words(&failed.fault))?.status
@@ -186,17 +187,6 @@ impl Probe {
             body: Body::empty(),
             protocol: None,
         }
-    }
-}
-
-/// Whoever waits for the answer sets the time limits.
-fn call() -> Call {
-    Call {
-        worker: 0,
-        timeouts: Timeouts::default(),
-        interim: Interim::default(),
-        connected: None,
-        peers: None,
     }
 }
 

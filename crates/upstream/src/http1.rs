@@ -376,8 +376,8 @@ impl Answer {
     fn give_up(&mut self) {
         self.link = None;
         self.upload = None;
-        if self.seat.take().is_some() {
-            self.reach.cell.metrics.failures.add(self.worker, 1);
+        if let Some(seat) = self.seat.take() {
+            seat.broke_off(self.worker);
         }
     }
 
@@ -449,6 +449,8 @@ impl HttpBody for Answer {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
         if let Err(cut) = this.send_on(cx) {
+            // The client's doing, which says nothing about the target.
+            this.seat = None;
             return this.fail(cut);
         }
         loop {

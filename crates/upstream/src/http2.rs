@@ -58,7 +58,7 @@ pub(crate) async fn send(
     alarm.clear();
     let Answered { status, headers, recv, upload } = answered;
     let seat = seat.take();
-    let occupied = Occupied { reach: Arc::clone(reach), worker: call.worker, stream, seat };
+    let occupied = Occupied { worker: call.worker, stream, seat };
     let left = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     let is_over = recv.is_end_stream();
     let mut answer = Answer::new(recv, upload, left, call.timeouts.idle, alarm, occupied);

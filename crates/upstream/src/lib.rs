@@ -15,6 +15,18 @@ pub mod world;
 pub mod resolve;
 /// A named backend: its targets, and which of them is next.
 pub mod backend;
+/// Whom an upstream lets in.
+mod admission;
+/// Leaves an upstream alone while it is in trouble.
+mod breaker;
+/// So many requests at a time, and a line of those who wait.
+mod gate;
+/// How many requests may be sent again.
+mod budget;
+/// Puts a target aside to which requests fail.
+mod outlier;
+/// How many requests of the last while were bad or slow.
+mod window;
 /// Whose turn it is.
 mod balance;
 /// One server and all that is known of it.
@@ -46,7 +58,8 @@ pub use backend::{build, check};
 pub use outbound::outbound;
 pub use resolve::{Resolve, Resolved, SystemResolve};
 pub use spec::{
-    Balance, ClientCert, EgressSpec, HealthSpec, HostHeader, NoProxy, Protocol, ProxyProtocol,
-    ProxySpec, TargetHost, TargetSpec, Through, TlsSpec, UpstreamSpec,
+    Balance, BreakerSpec, ClientCert, ConcurrencySpec, EgressSpec, HealthSpec, HostHeader, NoProxy,
+    OutlierSpec, Protocol, ProxyProtocol, ProxySpec, ShareSpec, TargetHost, TargetSpec, Through,
+    TlsSpec, TroubleSpec, UpstreamSpec,
 };
 pub use world::{Dial, Io, TcpDial, World};

@@ -3,7 +3,8 @@
 
 use crate::backend;
 use crate::spec::{
-    Balance, EgressSpec, HostHeader, Protocol, TargetHost, TargetSpec, TlsSpec, UpstreamSpec,
+    Balance, EgressSpec, HostHeader, Protocol, TargetHost, TargetSpec, TlsSpec, TroubleSpec,
+    UpstreamSpec,
 };
 use crate::world::World;
 use base::caps::POOL_IDLE_PER_TARGET;
@@ -19,7 +20,7 @@ use traffic::exchange::{Attempts, Connection, Notes, Record};
 use traffic::head::{RequestHead, Scheme};
 use traffic::id::{RequestId, Trace};
 use traffic::outbound::{Destination, Outbound, Remote};
-use traffic::upstream::{Call, Timeouts, Upstream};
+use traffic::upstream::{Call, Retries, Timeouts, Upstream};
 use traffic::{
     Body, BoxFuture, Exchange, Fault, FaultCode, Headers, Interim, Request, Response, Stage,
 };
@@ -95,7 +96,10 @@ impl Ways {
             ),
             health: None,
             timeouts,
-            retries_max,
+            trouble: TroubleSpec {
+                retries: Retries { max: retries_max, ..Retries::default() },
+                ..TroubleSpec::default()
+            },
             idle_max: usize::from(POOL_IDLE_PER_TARGET),
             idle_timeout: KEPT,
             proxy_protocol: None,
@@ -193,23 +197,20 @@ impl Alive {
             let (method, target, headers) = (method.clone(), target.clone(), headers.clone());
             let protocol = protocol.clone();
             let request = Request { method, target, headers, body, protocol };
-            let call = Call {
-                worker,
-                timeouts,
-                interim: Interim::default(),
-                connected: None,
-                peers: None,
-            };
+            let call = Call { worker, timeouts, ..Call::default() };
             let failed = match picked.target.send(call, request).await {
                 Ok(response) => return Ok(response),
                 Err(failed) => failed,
             };
+            let reason = failed.reason().filter(|reason| upstream.retries().on.contains(reason));
+            let may_follow = exchange.attempts.count <= upstream.retries().max;
             let next = failed.unsent.map(|unsent| unsent.body).or(again);
-            let Some(next) = next.filter(|_| exchange.attempts.count <= upstream.retries_max())
-            else {
+            let (Some(reason), Some(next), true) = (reason, next, may_follow) else {
                 return Err(failed.fault);
             };
-            upstream.count_retry(worker);
+            if !upstream.may_repeat(worker, reason) {
+                return Err(failed.fault);
+            }
             body = next;
         }
     }

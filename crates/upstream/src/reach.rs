@@ -13,7 +13,7 @@ use http::HeaderValue;
 use http::header::HOST;
 use http::uri::Scheme;
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use telemetry::UpstreamMetrics;
 use tokio::time::timeout;
 use traffic::Headers;
@@ -79,6 +79,11 @@ impl Reach {
             clock: world.clock.clone(),
             cell,
         })
+    }
+
+    /// Now.
+    pub(crate) fn now(&self) -> Instant {
+        self.clock.now()
     }
 
     /// How more connections are opened.

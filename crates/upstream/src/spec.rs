@@ -1,12 +1,13 @@
 //! What to connect to and how: plain data, written by whoever compiles a config.
 
-use http::{HeaderValue, Method};
+use base::units::Share;
+use http::{HeaderValue, Method, StatusCode};
 use rustls::sign::CertifiedKey;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use traffic::upstream::Timeouts;
+use traffic::upstream::{Hedge, Retries, Timeouts};
 
 /// A backend.
 #[derive(Clone, Debug)]
@@ -27,14 +28,120 @@ pub struct UpstreamSpec {
     pub health: Option<HealthSpec>,
     /// Time limits where the route sets none.
     pub timeouts: Timeouts,
-    /// How many times a request that is safe to repeat is tried again.
-    pub retries_max: u32,
+    /// What is done when targets are in trouble.
+    pub trouble: TroubleSpec,
     /// Idle connections kept per target and worker.
     pub idle_max: usize,
     /// How long an idle connection is kept.
     pub idle_timeout: Duration,
     /// Whether and how targets are told of clients, by the PROXY protocol.
     pub proxy_protocol: Option<ProxyProtocol>,
+}
+
+/// What is done when targets are in trouble.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TroubleSpec {
+    /// When a request that is safe to repeat is tried again.
+    pub retries: Retries,
+    /// The share of requests that may be tried again after they were sent.
+    pub retry_budget: Share,
+    /// When a second attempt races a slow first one.
+    pub hedge: Option<Hedge>,
+    /// When a target is put aside.
+    pub outliers: Option<OutlierSpec>,
+    /// When the whole upstream is left alone.
+    pub breaker: Option<BreakerSpec>,
+    /// How many requests are under way at a time.
+    pub concurrency: Option<ConcurrencySpec>,
+}
+
+impl Default for TroubleSpec {
+    /// One retry, and targets to which no connection can be opened are put aside.
+    fn default() -> Self {
+        Self {
+            retries: Retries::default(),
+            retry_budget: Share::percent(20),
+            hedge: None,
+            outliers: Some(OutlierSpec::gentle()),
+            breaker: None,
+            concurrency: None,
+        }
+    }
+}
+
+/// A share of requests over a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShareSpec {
+    /// The share.
+    pub share: Share,
+    /// The time.
+    pub within: Duration,
+    /// How many requests there must be for the share to mean something.
+    pub requests_min: u32,
+}
+
+/// When a target is put aside because requests to it fail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutlierSpec {
+    /// Failures in a row that put it aside; zero for none.
+    pub consecutive: u32,
+    /// Share of failures that puts it aside.
+    pub failures: Option<ShareSpec>,
+    /// Whether nothing counts as a failure but connections that cannot be opened.
+    pub is_connect_only: bool,
+    /// Statuses of answers that are failures.
+    pub statuses: Vec<StatusCode>,
+    /// How long the first time; each time that follows is twice as long.
+    pub eject: Duration,
+    /// How long at most.
+    pub eject_max: Duration,
+    /// The share of targets that may be out at once.
+    pub ejected_max: Share,
+}
+
+impl OutlierSpec {
+    /// What holds where nobody says otherwise: a target that lets nobody in is passed over, and soon
+    /// tried again.
+    #[must_use]
+    pub const fn gentle() -> Self {
+        Self {
+            consecutive: 5,
+            failures: None,
+            is_connect_only: true,
+            statuses: Vec::new(),
+            eject: Duration::from_secs(10),
+            eject_max: Duration::from_secs(60),
+            ejected_max: Share::percent(50),
+        }
+    }
+}
+
+/// When a whole upstream is left alone for a while.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BreakerSpec {
+    /// Share of failed requests.
+    pub failures: ShareSpec,
+    /// What is slow, and which share of slow requests opens it.
+    pub slow: Option<(Duration, Share)>,
+    /// Statuses of answers that are failures.
+    pub statuses: Vec<StatusCode>,
+    /// How long it stays open.
+    pub open: Duration,
+    /// How many requests try it then.
+    pub probes: u32,
+}
+
+/// How many requests are under way at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConcurrencySpec {
+    /// In all; at most 2³² − 1 where nothing is said.
+    pub max: u32,
+    /// For each target.
+    pub max_per_target: Option<u32>,
+    /// How many wait for a place.
+    pub queue: u32,
+    /// How long one waits.
+    pub wait: Duration,
 }
 
 /// One server of a backend.

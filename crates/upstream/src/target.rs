@@ -3,6 +3,7 @@
 
 use crate::health::Health;
 use crate::names;
+use crate::outlier::{Outcome, Outlier, Standing};
 use crate::spec::{TargetHost, TargetSpec};
 use crate::world::World;
 use arc_swap::ArcSwap;
@@ -14,7 +15,7 @@ use telemetry::TargetMetrics;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tracing::{info, warn};
-use traffic::upstream::TargetStatus;
+use traffic::upstream::{Pass, TargetStatus};
 
 /// The live state of a target.
 pub(crate) struct TargetCell {
@@ -22,6 +23,7 @@ pub(crate) struct TargetCell {
     pub(crate) text: Arc<str>,
     pub(crate) metrics: Arc<TargetMetrics>,
     pub(crate) health: Health,
+    pub(crate) outlier: Outlier,
     port: u16,
     known: ArcSwap<Known>,
     learned: Notify,
@@ -89,6 +91,7 @@ impl TargetCell {
             text: Arc::clone(&spec.text),
             metrics: world.metrics.target(upstream, &spec.text),
             health: Health::default(),
+            outlier: Outlier::default(),
             port: spec.port,
             known: ArcSwap::from_pointee(Known { addresses, error: None }),
             learned: Notify::new(),
@@ -101,6 +104,11 @@ impl TargetCell {
 
     /// Whether it may be chosen.
     pub(crate) fn is_available(&self) -> bool {
+        self.is_well() && self.outlier.standing() != Standing::Out
+    }
+
+    /// Whether it would take requests, had none of them failed.
+    pub(crate) fn is_well(&self) -> bool {
         self.health.is_good() && !self.is_nowhere()
     }
 
@@ -173,29 +181,59 @@ impl TargetCell {
         TargetStatus {
             address: Arc::clone(&self.text),
             resolved: known.addresses.to_vec(),
-            healthy: self.is_available(),
+            healthy: self.is_well() && !self.outlier.is_out(),
             reason: match &known.error {
                 Some(error) if known.addresses.is_empty() => Some(error.clone()),
-                _ => self.health.reason(),
+                _ => self.outlier.reason().or_else(|| self.health.reason()),
             },
             in_flight: self.in_flight(),
+            ejected: self.outlier.is_out(),
         }
     }
 }
 
 /// A place among a target's requests under way; dropping it gives it back.
-pub(crate) struct Seat(pub(crate) Arc<TargetCell>);
+pub(crate) struct Seat {
+    pub(crate) cell: Arc<TargetCell>,
+    /// The number of the request that tries a target which was put aside; zero for all others.
+    pub(crate) probe: u64,
+    /// The request's leave to use the upstream, which it keeps until the answer has ended.
+    _pass: Option<Arc<dyn Pass>>,
+}
 
 impl Seat {
-    /// Takes a place.
-    pub(crate) fn take(target: &Arc<TargetCell>) -> Self {
-        target.in_flight.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(target))
+    /// Takes a place, if there are fewer than `most` requests under way; and tries the target, if it was
+    /// put aside and its time is over. `is_anyhow` asks a target even if it is out.
+    pub(crate) fn take(
+        cell: &Arc<TargetCell>,
+        most: Option<u32>,
+        is_anyhow: bool,
+        pass: Option<Arc<dyn Pass>>,
+    ) -> Option<Self> {
+        let probe = match cell.outlier.standing() {
+            Standing::In => 0,
+            Standing::Probe => cell.outlier.claim()?,
+            Standing::Out if is_anyhow => 0,
+            Standing::Out => return None,
+        };
+        // From here on dropping it undoes what was done.
+        let before = cell.in_flight.fetch_add(1, Ordering::Relaxed);
+        let seat = Self { cell: Arc::clone(cell), probe, _pass: pass };
+        most.is_none_or(|most| before < u64::from(most)).then_some(seat)
+    }
+
+    /// Notes that the answer broke off.
+    pub(crate) fn broke_off(&self, worker: usize) {
+        self.cell.metrics.failures.add(worker, 1);
+        self.cell.outlier.note(&self.cell, worker, Outcome::NoAnswer, self.probe);
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.cell.in_flight.fetch_sub(1, Ordering::Relaxed);
+        if self.probe != 0 {
+            self.cell.outlier.unclaim(self.probe);
+        }
     }
 }

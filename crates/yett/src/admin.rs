@@ -123,7 +123,17 @@ impl Board {
         let upstreams: Vec<Value> = snapshot
             .upstreams
             .iter()
-            .map(|upstream| json!({ "name": &**upstream.name(), "targets": targets(&**upstream) }))
+            .map(|upstream| {
+                let admission = upstream.admission();
+                json!({
+                    "name": &**upstream.name(),
+                    "breaker": admission.breaker,
+                    "concurrency": admission.concurrency.map(|(taken, most)| {
+                        json!({ "in_flight": taken, "max": most, "queued": admission.queued })
+                    }),
+                    "targets": targets(&**upstream),
+                })
+            })
             .collect();
         let broken: Vec<&str> =
             snapshot.routes.iter().filter(|r| r.broken.is_some()).map(|r| &*r.id).collect();
@@ -152,6 +162,7 @@ fn targets(upstream: &dyn traffic::upstream::Upstream) -> Vec<Value> {
             "healthy": target.healthy,
             "reason": target.reason,
             "in_flight": target.in_flight,
+            "ejected": target.ejected,
         })
     };
     upstream.status().into_iter().map(target).collect()

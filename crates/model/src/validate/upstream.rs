@@ -4,7 +4,6 @@ use super::pointer;
 use crate::authority::{parse_authority, parse_host};
 use crate::upstream::{Health, Target};
 use crate::{Config, Upstream};
-use base::caps::ATTEMPTS_MAX;
 use base::{Placed, Report};
 use std::collections::HashMap;
 
@@ -15,6 +14,7 @@ pub(super) fn check(config: &Config, report: &mut Report) {
     for (name, upstream) in config.upstreams.iter() {
         targets(name, upstream, report);
         settings(name, upstream, report);
+        super::trouble::check(name, upstream, report);
         if let Some(health) = &upstream.health {
             self::health(health, &pointer(&["upstreams", name, "health"]), report);
         }
@@ -77,15 +77,6 @@ fn address(target: &Placed<Target>, path: &str, report: &mut Report) -> Option<S
 }
 
 fn settings(name: &Placed<String>, upstream: &Upstream, report: &mut Report) {
-    if let Some(retries) = &upstream.retries
-        && u32::from(retries.value) >= ATTEMPTS_MAX
-    {
-        let most = ATTEMPTS_MAX - 1;
-        report
-            .error("invalid_value", &retries.place, format!("{most} retries are the most"))
-            .at(pointer(&["upstreams", name, "retries"]))
-            .help("each retry adds load where something is wrong already");
-    }
     if let Some(host) = &upstream.host
         && !matches!(host.as_str(), "preserve" | "target")
         && let (Err(message), Err(_)) = (parse_host(host), parse_authority(host))

@@ -7,6 +7,8 @@ const SECOND: &str = "10.0.0.2:80";
 const OK: &str = "HTTP/1.1 200 OK\ncontent-length: 2\n\nok";
 const GET: &str = "GET / HTTP/1.1\nhost: a.test\n\n";
 const POST: &str = "POST / HTTP/1.1\nhost: a.test\ncontent-length: 5\n\nhello";
+/// One retry, without a wait before it: in these tests whoever is silent for a moment has nothing more to say.
+const AT_ONCE: &str = "retries: { backoff: { base: 0s } }";
 
 /// One backend that misbehaves and one that answers.
 fn pair(bad: Backend, settings: &str) -> TestGateway {
@@ -53,13 +55,13 @@ async fn a_target_that_refuses_is_passed_over_whatever_the_method() {
 #[tokio::test(start_paused = true)]
 async fn a_reset_before_the_answer_is_tried_elsewhere_if_the_method_is_idempotent() {
     for method in ["GET", "HEAD", "OPTIONS", "DELETE", "PUT"] {
-        let gateway = pair(Backend::acts([Act::Close]), "");
+        let gateway = pair(Backend::acts([Act::Close]), AT_ONCE);
         let request = GET.replace("GET", method);
         assert_eq!(twice(&gateway, &request).await, ["200", "200"], "{method}");
         assert_eq!(seen(&gateway), (2, 2), "{method}");
     }
     for request in [POST, &GET.replace("GET", "PATCH"), &GET.replace("GET", "PURGE")] {
-        let gateway = pair(Backend::acts([Act::Close]), "");
+        let gateway = pair(Backend::acts([Act::Close]), AT_ONCE);
         assert_eq!(twice(&gateway, request).await, ["200", "502 upstream_reset"], "{request}");
         assert_eq!(seen(&gateway), (1, 1), "{request}");
     }
@@ -68,7 +70,7 @@ async fn a_reset_before_the_answer_is_tried_elsewhere_if_the_method_is_idempoten
 #[tokio::test(start_paused = true)]
 async fn a_small_body_is_sent_again_if_the_method_is_idempotent() {
     let put = POST.replace("POST", "PUT");
-    let gateway = pair(Backend::acts([Act::Close]), "");
+    let gateway = pair(Backend::acts([Act::Close]), AT_ONCE);
     assert_eq!(twice(&gateway, &put).await, ["200", "200"]);
     assert_eq!(seen(&gateway), (2, 2));
     for request in gateway.seen() {
@@ -103,7 +105,10 @@ async fn nothing_is_tried_again_once_a_client_has_seen_a_byte() {
 #[tokio::test(start_paused = true)]
 async fn the_number_of_attempts_is_bounded() {
     for (retries, attempts) in [(0, 1), (1, 2), (4, 5)] {
-        let gateway = pair(Backend::acts([Act::Close]), &format!("retries: {retries}"));
+        let gateway = pair(
+            Backend::acts([Act::Close]),
+            &format!("retries: {{ max: {retries}, backoff: {{ base: 0s }} }}"),
+        );
         gateway.put(SECOND, Backend::acts([Act::Close]));
         assert_eq!(brief(&say(&gateway, GET).await), "502 upstream_reset");
         let (first, second) = seen(&gateway);

@@ -2,7 +2,7 @@
 
 use super::process::Process;
 use super::series::{ApiMetrics, ApiTotals, BUCKETS_US, CLASSES, Labels, Refusal};
-use super::{OTHER, State};
+use super::{OTHER, State, trouble};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
@@ -140,7 +140,7 @@ impl Exposition {
                 counter(&mut family, &labels(["upstream"], values), value(metrics).sum())?;
             }
         }
-        Ok(())
+        trouble::upstreams(page, &upstreams)
     }
 
     fn mirrors(&self, page: &mut Page<'_>) -> fmt::Result {
@@ -184,7 +184,7 @@ impl Exposition {
         for (values, metrics) in &targets {
             counter(&mut family, &labels(keys, values), metrics.failures.sum())?;
         }
-        Ok(())
+        trouble::targets(page, &targets)
     }
 
     fn config(&self, page: &mut Page<'_>) -> fmt::Result {
@@ -252,7 +252,7 @@ fn process(page: &mut Page<'_>) -> fmt::Result {
 }
 
 /// The text being written.
-struct Page<'a> {
+pub(super) struct Page<'a> {
     encoder: DescriptorEncoder<'a>,
 }
 
@@ -267,7 +267,7 @@ impl Page<'_> {
     }
 
     /// A family of counters; the encoder adds `_total` to the name.
-    fn counters<'s>(
+    pub(super) fn counters<'s>(
         &'s mut self,
         name: &'s str,
         help: &str,
@@ -275,7 +275,7 @@ impl Page<'_> {
         self.family(name, help, MetricType::Counter)
     }
 
-    fn gauges<'s>(
+    pub(super) fn gauges<'s>(
         &'s mut self,
         name: &'s str,
         help: &str,
@@ -289,14 +289,14 @@ impl Page<'_> {
     }
 }
 
-fn labels<'a, const N: usize>(
+pub(super) fn labels<'a, const N: usize>(
     keys: [&'static str; N],
     values: &'a Labels,
 ) -> [(&'static str, &'a str); N] {
     std::array::from_fn(|i| (keys[i], values.get(i).map_or("", |value| &**value)))
 }
 
-fn counter<const N: usize>(
+pub(super) fn counter<const N: usize>(
     family: &mut MetricEncoder<'_>,
     labels: &[(&str, &str); N],
     value: u64,
@@ -304,7 +304,7 @@ fn counter<const N: usize>(
     family.encode_family(labels)?.encode_counter::<NoLabelSet, _, u64>(&value, None)
 }
 
-fn gauge<const N: usize>(
+pub(super) fn gauge<const N: usize>(
     family: &mut MetricEncoder<'_>,
     labels: &[(&str, &str); N],
     value: i64,

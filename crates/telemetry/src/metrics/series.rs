@@ -1,5 +1,6 @@
 //! The handles that the request path holds, and the tables that keep them by label.
 
+use super::trouble::TroubleMetrics;
 use crate::shards::{Gauge, Sharded, ShardedCounter, sum};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -216,6 +217,8 @@ pub struct UpstreamMetrics {
     pub connect_failed: ShardedCounter,
     /// Attempts that found an open connection in the pool.
     pub pool_reused: ShardedCounter,
+    /// What went wrong, and what was done about it.
+    pub trouble: TroubleMetrics,
 }
 
 impl UpstreamMetrics {
@@ -226,6 +229,7 @@ impl UpstreamMetrics {
             connections_opened: ShardedCounter::new(shards),
             connect_failed: ShardedCounter::new(shards),
             pool_reused: ShardedCounter::new(shards),
+            trouble: TroubleMetrics::new(shards),
         }
     }
 }
@@ -264,13 +268,21 @@ pub struct TargetMetrics {
     pub requests: ShardedCounter,
     /// Requests that it did not answer, or answered with what counts as a failure for its health.
     pub failures: ShardedCounter,
+    /// How often it was taken out for a while because requests to it failed.
+    pub ejections: ShardedCounter,
     up: AtomicBool,
+    ejected: AtomicBool,
 }
 
 impl TargetMetrics {
     pub(super) fn new(shards: usize) -> Self {
-        let (requests, failures) = (ShardedCounter::new(shards), ShardedCounter::new(shards));
-        Self { requests, failures, up: AtomicBool::new(true) }
+        Self {
+            requests: ShardedCounter::new(shards),
+            failures: ShardedCounter::new(shards),
+            ejections: ShardedCounter::new(shards),
+            up: AtomicBool::new(true),
+            ejected: AtomicBool::new(false),
+        }
     }
 
     /// Says whether the target may be chosen. A new one is up until somebody says otherwise.
@@ -281,7 +293,18 @@ impl TargetMetrics {
     /// Whether the target may be chosen.
     #[must_use]
     pub fn is_up(&self) -> bool {
-        self.up.load(Ordering::Relaxed)
+        self.up.load(Ordering::Relaxed) && !self.is_ejected()
+    }
+
+    /// Says whether the target is out for a while because requests to it failed.
+    pub fn set_ejected(&self, ejected: bool) {
+        self.ejected.store(ejected, Ordering::Relaxed);
+    }
+
+    /// Whether it is.
+    #[must_use]
+    pub fn is_ejected(&self) -> bool {
+        self.ejected.load(Ordering::Relaxed)
     }
 }
 

@@ -4,7 +4,6 @@
 use super::head::is_token;
 use super::upload::Upload;
 use crate::pool::Stream;
-use crate::reach::Reach;
 use crate::target::Seat;
 use base::Alarm;
 use base::caps::{HEADERS_MAX, TRAILER_BYTES_MAX};
@@ -13,14 +12,12 @@ use h2::{Reason, RecvStream};
 use http::header::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use traffic::body::{BodyError, Duplex};
 
 /// What an answer occupies until it ends.
 pub(super) struct Occupied {
-    pub(super) reach: Arc<Reach>,
     pub(super) worker: usize,
     pub(super) stream: Stream,
     pub(super) seat: Option<Seat>,
@@ -91,10 +88,20 @@ impl Answer {
     fn fail(&mut self, error: BodyError) -> BodyError {
         self.recv = None;
         self.upload = None;
-        if let Some(occupied) = self.occupied.take() {
-            occupied.reach.cell.metrics.failures.add(occupied.worker, 1);
+        if let Some(occupied) = self.occupied.take()
+            && let Some(seat) = &occupied.seat
+        {
+            seat.broke_off(occupied.worker);
         }
         error
+    }
+
+    /// Gives the stream up because the client's body broke off, which says nothing about the target.
+    fn give_up(&mut self, error: &BodyError) -> BodyError {
+        if let Some(occupied) = &mut self.occupied {
+            occupied.seat = None;
+        }
+        self.fail(BodyError::Cut(error.to_string().into()))
     }
 
     /// Sends on what is left of the request.
@@ -171,8 +178,7 @@ impl HttpBody for Answer {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Piece> {
         let this = &mut *self;
         if let Poll::Ready(Err(error)) = this.poll_upload(cx) {
-            let error = BodyError::Cut(error.to_string().into());
-            return Poll::Ready(Some(Err(this.fail(error))));
+            return Poll::Ready(Some(Err(this.give_up(&error))));
         }
         let piece = match this.poll_piece(cx) {
             Poll::Ready(piece) => piece,
@@ -217,9 +223,6 @@ impl HttpBody for Answer {
 impl Duplex for Answer {
     fn poll_drive(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
         let this = &mut *self;
-        this.poll_upload(cx).map_err(|error| {
-            let error = BodyError::Cut(error.to_string().into());
-            this.fail(error)
-        })
+        this.poll_upload(cx).map_err(|error| this.give_up(&error))
     }
 }

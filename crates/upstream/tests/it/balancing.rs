@@ -98,7 +98,7 @@ async fn what_is_done_is_counted() {
     fetch(&upstream).await;
     assert!(send(&upstream, get()).await.is_err());
     fetch(&upstream).await;
-    upstream.count_retry(0);
+    assert!(upstream.may_repeat(0, telemetry::RetryReason::Connect));
     let metrics = world.metrics.upstream("orders");
     let counts = [
         metrics.attempts.sum(),

@@ -445,7 +445,7 @@ async fn informational_answers_are_relayed_within_bounds() {
         let picked = upstream.pick(&exchange()).unwrap();
         let timeouts = Timeouts::default();
         let interim = interim.clone();
-        let call = Call { worker: 0, timeouts, interim, connected: None, peers: None };
+        let call = Call { worker: 0, timeouts, interim, ..Call::default() };
         tokio::spawn(picked.target.send(call, request))
     };
     let interim = Interim::open();
@@ -481,8 +481,7 @@ async fn a_client_that_waits_for_100_gets_it_though_the_target_never_says_it() {
         worker: 0,
         timeouts: Timeouts::default(),
         interim: interim.clone(),
-        connected: None,
-        peers: None,
+        ..Call::default()
     };
     let asking = tokio::spawn(picked.target.send(call, request));
     let mut peer = Peer::meet(&mut accepted, &[]).await;

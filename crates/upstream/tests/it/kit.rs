@@ -9,7 +9,6 @@ use http_body_util::combinators::BoxBody;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use smallvec::SmallVec;
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
 use std::io;
@@ -221,7 +220,7 @@ pub(crate) fn spec(targets: &[&str]) -> UpstreamSpec {
         host: HostHeader::Preserve,
         health: None,
         timeouts: Timeouts::default(),
-        retries_max: 2,
+        trouble: upstream::TroubleSpec::default(),
         idle_max: 8,
         idle_timeout: Duration::from_secs(60),
         proxy_protocol: None,
@@ -260,7 +259,7 @@ pub(crate) fn exchange() -> Exchange {
         unrouted: None,
         timeouts: Timeouts::default(),
         notes: Notes::default(),
-        attempts: Attempts { tried: SmallVec::new(), count: 0 },
+        attempts: Attempts::default(),
         record: Record::default(),
         is_preflight: false,
         rpc: None,
@@ -301,16 +300,7 @@ pub(crate) fn send_within(
     timeouts: Timeouts,
 ) -> BoxFuture<'static, Result<Response, Failed>> {
     let picked = upstream.pick(&exchange()).unwrap();
-    picked.target.send(
-        Call {
-            worker: 0,
-            timeouts,
-            interim: traffic::Interim::default(),
-            connected: None,
-            peers: None,
-        },
-        request,
-    )
+    picked.target.send(Call { timeouts, ..Call::default() }, request)
 }
 
 /// Sends a request and reads the whole answer as text.

@@ -46,13 +46,7 @@ async fn each_worker_has_connections_of_its_own() {
     let upstream = build(spec(&[AT]), &world(&net)).unwrap();
     for worker in [0, 1, 0, 1] {
         let picked = upstream.pick(&super::kit::exchange()).unwrap();
-        let call = Call {
-            worker,
-            timeouts: upstream.timeouts(),
-            interim: traffic::Interim::default(),
-            connected: None,
-            peers: None,
-        };
+        let call = Call { worker, timeouts: upstream.timeouts(), ..Call::default() };
         read(picked.target.send(call, get()).await.unwrap()).await;
     }
     assert_eq!(net.dials(), 2);

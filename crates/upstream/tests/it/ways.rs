@@ -34,7 +34,7 @@ fn peers(client: &str, local: &str) -> Peers {
 async fn send_for(upstream: &Arc<dyn Upstream>, peers: Peers) -> Response {
     let picked = upstream.pick(&exchange()).unwrap();
     let (timeouts, interim) = (Timeouts::default(), Interim::default());
-    let call = Call { worker: 0, timeouts, interim, connected: None, peers: Some(peers) };
+    let call = Call { worker: 0, timeouts, interim, peers: Some(peers), ..Call::default() };
     picked.target.send(call, get()).await.unwrap()
 }
 

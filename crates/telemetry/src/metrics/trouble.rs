@@ -1,0 +1,210 @@
+//! What went wrong with an upstream, and what was done about it.
+
+use super::OTHER;
+use super::exposition::{Page, counter, gauge, labels};
+use super::series::{Labels, TargetMetrics, UpstreamMetrics};
+use crate::shards::{Gauge, ShardedCounter};
+use prometheus_client::encoding::NoLabelSet;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+/// Why an attempt was made once more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RetryReason {
+    /// There was no connection.
+    Connect,
+    /// The target took nothing of it.
+    RefusedStream,
+    /// The target broke off before it had answered.
+    Reset,
+    /// The answer did not begin in time.
+    Timeout,
+    /// The answer was not HTTP.
+    Invalid,
+    /// The answer had a status that asks for it.
+    Status,
+}
+
+impl RetryReason {
+    /// All of them, in the order of the counters.
+    pub const ALL: [Self; 6] = [
+        Self::Connect,
+        Self::RefusedStream,
+        Self::Reset,
+        Self::Timeout,
+        Self::Invalid,
+        Self::Status,
+    ];
+    /// Those without an answer.
+    pub const FAILURES: [Self; 5] =
+        [Self::Connect, Self::RefusedStream, Self::Reset, Self::Timeout, Self::Invalid];
+
+    /// The value of the label `reason`, which is also its name in a config.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::RefusedStream => "refused_stream",
+            Self::Reset => "reset",
+            Self::Timeout => "timeout",
+            Self::Invalid => "invalid",
+            Self::Status => "status",
+        }
+    }
+}
+
+/// Where a breaker stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum BreakerState {
+    /// Requests pass.
+    Closed = 0,
+    /// Some requests pass, to see how it goes.
+    HalfOpen = 1,
+    /// No request passes.
+    Open = 2,
+}
+
+/// Says that an upstream has no breaker.
+const NO_BREAKER: u8 = u8::MAX;
+
+/// What went wrong with one upstream.
+#[derive(Debug)]
+pub struct TroubleMetrics {
+    reasons: [ShardedCounter; RetryReason::ALL.len()],
+    /// Repetitions that the budget did not allow.
+    pub retries_cut: ShardedCounter,
+    /// Second attempts that raced a slow first one.
+    pub hedges: ShardedCounter,
+    /// Those of them that answered first.
+    pub hedges_won: ShardedCounter,
+    /// Requests that an open breaker turned away.
+    pub breaker_refused: ShardedCounter,
+    /// How often the breaker opened.
+    pub breaker_opened: ShardedCounter,
+    /// Requests that found no place, or none in time.
+    pub busy: ShardedCounter,
+    /// Requests that had to wait for a place.
+    pub queued: ShardedCounter,
+    /// How long they waited, in microseconds.
+    pub queued_us: ShardedCounter,
+    /// Requests that wait now.
+    pub queue: Gauge,
+    breaker: AtomicU8,
+}
+
+impl TroubleMetrics {
+    pub(super) fn new(shards: usize) -> Self {
+        let counter = || ShardedCounter::new(shards);
+        Self {
+            reasons: std::array::from_fn(|_| counter()),
+            retries_cut: counter(),
+            hedges: counter(),
+            hedges_won: counter(),
+            breaker_refused: counter(),
+            breaker_opened: counter(),
+            busy: counter(),
+            queued: counter(),
+            queued_us: counter(),
+            queue: Gauge::new(shards),
+            breaker: AtomicU8::new(NO_BREAKER),
+        }
+    }
+
+    /// Repetitions for that reason.
+    #[must_use]
+    pub fn retries(&self, reason: RetryReason) -> &ShardedCounter {
+        &self.reasons[reason as usize]
+    }
+
+    /// Says where the breaker stands; none says that there is no breaker.
+    pub fn set_breaker(&self, state: Option<BreakerState>) {
+        self.breaker.store(state.map_or(NO_BREAKER, |state| state as u8), Ordering::Relaxed);
+    }
+}
+
+/// Name, help and place of a counter.
+type Family = (&'static str, &'static str, fn(&TroubleMetrics) -> &ShardedCounter);
+
+const FAMILIES: [Family; 7] = [
+    ("yett_upstream_retries_cut", "Repetitions that the budget did not allow", |t| &t.retries_cut),
+    ("yett_upstream_hedges", "Second attempts that raced a slow first one", |t| &t.hedges),
+    ("yett_upstream_hedges_won", "Second attempts that answered first", |t| &t.hedges_won),
+    ("yett_upstream_breaker_opened", "How often the breaker opened", |t| &t.breaker_opened),
+    ("yett_upstream_breaker_refused", "Requests turned away by an open breaker", |t| {
+        &t.breaker_refused
+    }),
+    ("yett_upstream_busy", "Requests that found no place, or none in time", |t| &t.busy),
+    ("yett_upstream_queued", "Requests that waited for a place", |t| &t.queued),
+];
+
+/// Writes what went wrong with upstreams.
+pub(super) fn upstreams(
+    page: &mut Page<'_>,
+    upstreams: &[(Labels, Arc<UpstreamMetrics>)],
+) -> fmt::Result {
+    for (name, help, value) in FAMILIES {
+        let mut family = page.counters(name, help)?;
+        for (values, metrics) in upstreams {
+            counter(&mut family, &labels(["upstream"], values), value(&metrics.trouble).sum())?;
+        }
+    }
+    let mut family =
+        page.counters("yett_upstream_retry_reasons", "Attempts after the first, by reason")?;
+    for ([upstream, _], metrics) in upstreams {
+        for reason in RetryReason::ALL {
+            let count = metrics.trouble.retries(reason).sum();
+            if count > 0 {
+                let labels = [("upstream", &**upstream), ("reason", reason.label())];
+                counter(&mut family, &labels, count)?;
+            }
+        }
+    }
+    let mut family =
+        page.counters("yett_upstream_queue_wait_seconds", "Time that requests waited for a place")?;
+    for (values, metrics) in upstreams {
+        #[expect(clippy::cast_precision_loss, reason = "a float is what OpenMetrics has for times")]
+        let wait_s = metrics.trouble.queued_us.sum() as f64 / 1e6;
+        let labels = labels(["upstream"], values);
+        let mut series = family.encode_family(&labels)?;
+        series.encode_counter::<NoLabelSet, _, u64>(&wait_s, None)?;
+    }
+    let mut family = page.gauges("yett_upstream_queue", "Requests that wait for a place")?;
+    for (values, metrics) in upstreams {
+        let waiting = metrics.trouble.queue.sum().max(0);
+        gauge(&mut family, &labels(["upstream"], values), waiting)?;
+    }
+    let mut family = page.gauges(
+        "yett_upstream_breaker",
+        "Where the breaker stands: 0 closed, 1 half open, 2 open",
+    )?;
+    for (values, metrics) in upstreams {
+        let state = metrics.trouble.breaker.load(Ordering::Relaxed);
+        if state != NO_BREAKER {
+            gauge(&mut family, &labels(["upstream"], values), i64::from(state))?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes which targets are out for a while.
+pub(super) fn targets(
+    page: &mut Page<'_>,
+    targets: &[(Labels, Arc<TargetMetrics>)],
+) -> fmt::Result {
+    let keys = ["upstream", "target"];
+    let mut family = page.gauges(
+        "yett_target_ejected",
+        "Whether the target is out for a while because requests to it failed",
+    )?;
+    for (values, metrics) in targets.iter().filter(|(values, _)| *values[1] != *OTHER) {
+        gauge(&mut family, &labels(keys, values), i64::from(metrics.is_ejected()))?;
+    }
+    let mut family =
+        page.counters("yett_target_ejections", "How often the target was taken out for a while")?;
+    for (values, metrics) in targets {
+        counter(&mut family, &labels(keys, values), metrics.ejections.sum())?;
+    }
+    Ok(())
+}
