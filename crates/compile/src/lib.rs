@@ -19,6 +19,8 @@ mod trouble;
 mod consumers;
 /// What a listener makes of whoever connects.
 mod clients;
+/// What certificates are asked of clients.
+mod client_auth;
 /// Certificates and TLS of listeners.
 mod tls;
 /// The effective chain of a route.

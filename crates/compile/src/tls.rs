@@ -1,19 +1,21 @@
 //! Certificates and TLS of listeners: TLS 1.2 and 1.3, certificates chosen by the name the client asks
 //! for (SNI, RFC 6066), HTTP/2 and HTTP/1.1 by ALPN (RFC 7301).
 
+use crate::client_auth;
 use crate::inputs::Inputs;
 use crate::upstreams::read;
 use base::{Place, Placed, Report};
-use model::listener::{CertificateFiles, ListenerTls};
+use model::listener::{CertificateFiles, ListenerTls, TlsVersion};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::{ClientHello, ProducesTickets, ResolvesServerCert};
+use rustls::server::{ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls::{InconsistentKeys, ServerConfig};
+use rustls::{InconsistentKeys, ServerConfig, SupportedCipherSuite, SupportedProtocolVersion};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
+use traffic::tls::{ClientAuth, HostTls, ListenerTls as Tls};
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
 /// Days before its end at which a certificate is warned about.
@@ -26,27 +28,114 @@ pub(crate) fn compile(
     written: &ListenerTls,
     inputs: Inputs<'_>,
     report: &mut Report,
-) -> Option<Arc<ServerConfig>> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let loaded: Vec<Option<Loaded>> =
-        written.certificates.iter().map(|files| load(files, &provider, inputs, report)).collect();
-    let loaded: Vec<Loaded> = loaded.into_iter().collect::<Option<_>>()?;
-    let by_name = ByName::new(loaded)?;
-    let config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map(|builder| builder.with_no_client_auth().with_cert_resolver(Arc::new(by_name)));
-    let mut config = match config {
-        Ok(config) => config,
+) -> Option<Arc<Tls>> {
+    let provider = Arc::new(provider(&written.ciphers, report)?);
+    let mut rules: Vec<Rule> = Vec::new();
+    let mut names = Vec::new();
+    let mut loaded = Vec::new();
+    let mut is_whole = true;
+    for files in &written.certificates {
+        let client = files.client.as_ref().or(written.client.as_ref()).map(|client| &client.value);
+        let rule = client_auth::compile(client, &provider, inputs, report);
+        let certificate = load(files, &provider, inputs, report);
+        let (Some(rule), Some(certificate)) = (rule, certificate) else {
+            is_whole = false;
+            continue;
+        };
+        let id = |rule: &Rule| rule.as_ref().map(|auth| auth.id);
+        let at = rules.iter().position(|known| id(known) == id(&rule)).unwrap_or_else(|| {
+            rules.push(rule);
+            rules.len() - 1
+        });
+        names.extend(certificate.names.iter().map(|name| (name.clone(), at)));
+        loaded.push(certificate);
+    }
+    if !is_whole {
+        return None;
+    }
+    let by_name = Arc::new(ByName::new(loaded)?);
+    let versions: &[_] = match written.min_version {
+        TlsVersion::Tls12 => rustls::ALL_VERSIONS,
+        TlsVersion::Tls13 => &[&rustls::version::TLS13],
+    };
+    let hosts = rules.into_iter().map(|client| {
+        let config = config(&provider, versions, &by_name, client.as_deref())?;
+        Ok(HostTls { config: Arc::new(config), client })
+    });
+    match hosts.collect::<Result<Vec<_>, rustls::Error>>() {
+        // The first certificate's rule is the first.
+        Ok(hosts) => Tls::new(hosts, names, 0).map(Arc::new),
         Err(error) => {
             report.error("tls", &listener.place, format!("TLS cannot be set up: {error}"));
-            return None;
+            None
         }
-    };
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    if let Some(ticketer) = ticketer() {
-        config.ticketer = ticketer;
     }
-    Some(Arc::new(config))
+}
+
+type Rule = Option<Arc<ClientAuth>>;
+
+/// The settings of the hosts that ask the same of clients.
+fn config(
+    provider: &Arc<CryptoProvider>,
+    versions: &[&'static SupportedProtocolVersion],
+    by_name: &Arc<ByName>,
+    client: Option<&ClientAuth>,
+) -> Result<ServerConfig, rustls::Error> {
+    let builder = ServerConfig::builder_with_provider(Arc::clone(provider))
+        .with_protocol_versions(versions)?;
+    let by_name = Arc::clone(by_name) as Arc<dyn ResolvesServerCert>;
+    let Some(client) = client else {
+        let mut config = builder.with_no_client_auth().with_cert_resolver(by_name);
+        config.alpn_protocols = alpn();
+        if let Some(ticketer) = ticketer() {
+            config.ticketer = ticketer;
+        }
+        return Ok(config);
+    };
+    let verifier = Arc::clone(&client.verifier);
+    let mut config = builder.with_client_cert_verifier(verifier).with_cert_resolver(by_name);
+    config.alpn_protocols = alpn();
+    // A session that is resumed verifies no certificate: who was revoked since would come in.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    Ok(config)
+}
+
+fn alpn() -> Vec<Vec<u8>> {
+    vec![b"h2".to_vec(), b"http/1.1".to_vec()]
+}
+
+/// The cryptography, with the cipher suites that are wanted.
+fn provider(wanted: &[Placed<String>], report: &mut Report) -> Option<CryptoProvider> {
+    let mut provider = aws_lc_rs::default_provider();
+    if wanted.is_empty() {
+        return Some(provider);
+    }
+    // rustls writes the names of TLS 1.3 with its version in them.
+    let name = |suite: &SupportedCipherSuite| {
+        let name = format!("{:?}", suite.suite());
+        name.replacen("TLS13_", "TLS_", 1)
+    };
+    let known: Vec<(String, SupportedCipherSuite)> =
+        provider.cipher_suites.iter().map(|suite| (name(suite), *suite)).collect();
+    let mut suites = Vec::new();
+    let mut all_known = true;
+    for text in wanted {
+        if let Some((_, suite)) = known.iter().find(|(name, _)| *name == text.value) {
+            suites.push(*suite);
+            continue;
+        }
+        all_known = false;
+        let names: Vec<&str> = known.iter().map(|(name, _)| name.as_str()).collect();
+        let help = match base::report::did_you_mean(&text.value, names.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("known here: {}", names.join(", ")),
+        };
+        let message = format!("`{}` is no cipher suite that is used here", text.value);
+        report.error("unknown_cipher", &text.place, message).help(help);
+    }
+    provider.cipher_suites = suites;
+    all_known.then_some(provider)
 }
 
 /// One ticketer for all listeners and all revisions, so that clients resume after a reload.

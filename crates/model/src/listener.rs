@@ -48,6 +48,54 @@ pub struct ListenerTls {
     #[serde(deserialize_with = "crate::map::at_least_one")]
     #[schemars(length(min = 1))]
     pub certificates: Vec<Placed<CertificateFiles>>,
+    /// Certificates of clients, for all hosts that do not say otherwise; none are asked for unless said here or there.
+    pub client: Option<Placed<ClientTls>>,
+    /// The oldest version of TLS that is spoken, `"1.2"` or `"1.3"`; 1.2 unless said otherwise.
+    #[serde(default)]
+    pub min_version: TlsVersion,
+    /// The only cipher suites that are used, by their IANA names such as `TLS_AES_256_GCM_SHA384`, the preferred first.
+    /// Unless said otherwise all that are known: none without forward secrecy and authenticated encryption.
+    #[serde(default)]
+    pub ciphers: Vec<Placed<String>>,
+}
+
+/// Certificates of clients (mutual TLS).
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClientTls {
+    /// Whether one must come.
+    #[serde(default)]
+    pub mode: ClientMode,
+    /// PEM file with the authorities that sign them, relative to the config file.
+    pub ca: Option<Placed<String>>,
+    /// PEM file with revocation lists, one of each authority. Whoever is on one is refused; so is everybody once it is
+    /// out of date.
+    pub crl: Option<Placed<String>>,
+}
+
+/// Whether a client must show a certificate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ClientMode {
+    /// Nobody comes in without one.
+    #[default]
+    Required,
+    /// Who has one shows it; who shows one that is not valid is refused.
+    Optional,
+    /// None is asked for.
+    Off,
+}
+
+/// A version of TLS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+pub enum TlsVersion {
+    /// TLS 1.2 (RFC 5246).
+    #[default]
+    #[serde(rename = "1.2")]
+    Tls12,
+    /// TLS 1.3 (RFC 8446).
+    #[serde(rename = "1.3")]
+    Tls13,
 }
 
 /// A certificate and its key as files, relative to the config file. Changed files are read again.
@@ -58,6 +106,8 @@ pub struct CertificateFiles {
     pub cert: Placed<String>,
     /// PEM file with the private key.
     pub key: Placed<String>,
+    /// Certificates of clients for the hosts of this certificate, in place of those of the listener.
+    pub client: Option<Placed<ClientTls>>,
 }
 
 /// What to do with paths that programs read differently.

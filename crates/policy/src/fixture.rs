@@ -46,7 +46,11 @@ pub(crate) fn exchange(text: &str) -> Exchange {
         revision: "1".into(),
         connection: Arc::new(Connection {
             scheme: Scheme::Https,
-            tls: Some(TlsFacts { version: "TLSv1.3", server_name: Some("api.example.com".into()) }),
+            tls: Some(TlsFacts {
+                version: "TLSv1.3",
+                server_name: Some("api.example.com".into()),
+                client: None,
+            }),
             ..Connection::plain(
                 "public".into(),
                 "192.0.2.7:40000".parse().unwrap(),

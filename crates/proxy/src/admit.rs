@@ -1,8 +1,8 @@
 //! Stage one: normalise and refuse. What leaves this stage has one host, one canonical path, and only
 //! headers that a client may set.
 
-use crate::forwarded;
 use crate::gateway::Worker;
+use crate::{client_certificate, forwarded};
 use http::header::{
     CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, HeaderValue, LOCATION,
     PROXY_AUTHORIZATION, TE,
@@ -137,7 +137,13 @@ pub fn check<'a>(
         Method::TRACE => return Err(fault(FaultCode::MethodUnsupported)),
         _ => {}
     }
+    if exchange.connection.lacks_tls {
+        return Err(fault(FaultCode::TlsExpected).closing());
+    }
     check_host(exchange)?;
+    if let Some(tls) = listener.tls.as_ref().filter(|tls| tls.asks_clients()) {
+        client_certificate::check(exchange, tls)?;
+    }
     check_target(exchange, listener)?;
     if let Some(port) = listener.redirect_https
         && exchange.request.scheme == Scheme::Http

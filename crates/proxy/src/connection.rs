@@ -2,11 +2,12 @@
 //! [`crate::http2`] serve it; nothing beyond them knows which.
 
 use crate::gateway::Worker;
-use crate::{http1, http2, proxy_protocol};
+use crate::{client_certificate, http1, http2, proxy_protocol};
 use base::buffers::poll_fill;
 use base::caps;
 use base::shutdown::{Phase, Signal};
 use bytes::{Buf as _, BytesMut};
+use rustls::server::Acceptor;
 use socket2::SockRef;
 use std::future::poll_fn;
 use std::io;
@@ -18,13 +19,14 @@ use std::time::Duration;
 use telemetry::metrics::Refusal;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 use traffic::BoxFuture;
 use traffic::clients::{Clients, Place};
 use traffic::exchange::{Connection, TlsFacts};
 use traffic::head::Scheme;
 use traffic::snapshot::ListenerPart;
+use traffic::tls::ListenerTls;
 
 /// A client's stream of bytes.
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
@@ -153,9 +155,13 @@ async fn serve_tls<I: Stream>(
 ) -> io::Result<()> {
     let Some(tls) = &listener.tls else { return Ok(()) };
     let limit = Duration::from_secs(caps::HANDSHAKE_TIMEOUT_S);
-    let handshake = TlsAcceptor::from(Arc::clone(tls)).accept(stream);
-    let stream = match tokio::time::timeout(limit, handshake).await {
-        Ok(Ok(stream)) => stream,
+    let stream = match tokio::time::timeout(limit, handshake(tls, stream)).await {
+        Ok(Ok(Handshake::Done(stream))) => stream,
+        Ok(Ok(Handshake::NoTls(stream))) => {
+            connection.lacks_tls = true;
+            worker.gateway.metrics.refused("plain_on_tls");
+            return boxed(serve_io(worker, connection, stream, signal)).await;
+        }
         Ok(Err(error)) => {
             listener.metrics.handshake_failed.add(worker.index, 1);
             return Err(error);
@@ -165,19 +171,42 @@ async fn serve_tls<I: Stream>(
             return Err(io::ErrorKind::TimedOut.into());
         }
     };
-    drop(listener);
     let (_, session) = stream.get_ref();
     let speaks_http2 = session.alpn_protocol() == Some(b"h2");
+    let auth = &tls.host(session.server_name()).client;
     connection.scheme = Scheme::Https;
     connection.tls = Some(TlsFacts {
         version: session.protocol_version().and_then(|v| v.as_str()).unwrap_or("unknown"),
         server_name: session.server_name().map(Arc::from),
+        client: auth.as_ref().map(|auth| Arc::new(client_certificate::shown(session, auth))),
     });
+    drop(listener);
     let connection = Arc::new(connection);
     if speaks_http2 {
         return boxed(http2::serve(worker, connection, stream, signal)).await;
     }
     until_stopped(worker, connection, stream, BytesMut::new(), signal).await
+}
+
+/// What came of a handshake.
+enum Handshake<I: Stream> {
+    Done(TlsStream<Rewound<I>>),
+    /// The client speaks something else.
+    NoTls(Rewound<I>),
+}
+
+/// The handshake, with the settings of the host that the client names.
+async fn handshake<I: Stream>(tls: &ListenerTls, mut io: Rewound<I>) -> io::Result<Handshake<I>> {
+    if io.head.is_empty() && poll_fn(|cx| poll_fill(&mut io.io, &mut io.head, 1, cx)).await? == 0 {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    // TLS begins with a record of type 22 (RFC 8446, 5.1), HTTP with a method.
+    if io.head.first().is_some_and(u8::is_ascii_alphabetic) {
+        return Ok(Handshake::NoTls(io));
+    }
+    let begun = LazyConfigAcceptor::new(Acceptor::default(), io).await?;
+    let config = Arc::clone(&tls.host(begun.client_hello().server_name()).config);
+    begun.into_stream(config).await.map(Handshake::Done)
 }
 
 /// Serves a client over any stream of bytes, until it leaves or a shutdown ends it. Without TLS the first

@@ -13,6 +13,8 @@ pub mod serve;
 pub mod admit;
 /// What trusted proxies tell of a request.
 mod forwarded;
+/// What clients show of themselves by TLS.
+mod client_certificate;
 /// Stage two: find the route.
 pub mod route;
 /// Stage three: run the request phase of the chain.

@@ -1,7 +1,9 @@
 //! Throw-away certificates: an authority that lives as long as the test, and what it signs.
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName,
+    DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, RevokedCertParams,
+    SerialNumber,
 };
 use std::time::{Duration, SystemTime};
 
@@ -69,6 +71,57 @@ impl Authority {
         params.use_authority_key_identifier_extension = true;
         let cert_pem = params.signed_by(&key, &self.issuer).unwrap().pem();
         Pair { cert_pem, key_pem: key.serialize_pem() }
+    }
+
+    /// A client's certificate with this common name, and with the number it is revoked by.
+    ///
+    /// # Panics
+    /// When no key can be made.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "certificates are valid by the real clock")]
+    pub fn sign_client(&self, common_name: &str, serial: u8) -> Pair {
+        let key = KeyPair::generate().unwrap();
+        let mut params =
+            CertificateParams::new(vec![format!("{common_name}.clients.test")]).unwrap();
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, common_name);
+        params.serial_number = Some(SerialNumber::from_slice(&[serial]));
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let now = SystemTime::now();
+        params.not_before = (now - Duration::from_secs(2 * 86_400)).into();
+        params.not_after = (now + Duration::from_secs(86_400)).into();
+        let cert_pem = params.signed_by(&key, &self.issuer).unwrap().pem();
+        Pair { cert_pem, key_pem: key.serialize_pem() }
+    }
+
+    /// A list of revoked certificates that holds for `life` from now; zero gives one that is out of date.
+    ///
+    /// # Panics
+    /// When it cannot be signed.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "lists are valid by the real clock")]
+    pub fn revoked(&self, serials: &[u8], life: Duration) -> String {
+        let began = SystemTime::now() - Duration::from_secs(2 * 86_400);
+        let end = if life.is_zero() {
+            began + Duration::from_secs(86_400)
+        } else {
+            SystemTime::now() + life
+        };
+        let revoked = |serial: &u8| RevokedCertParams {
+            serial_number: SerialNumber::from_slice(&[*serial]),
+            revocation_time: began.into(),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let params = CertificateRevocationListParams {
+            this_update: began.into(),
+            next_update: end.into(),
+            crl_number: SerialNumber::from_slice(&[1]),
+            issuing_distribution_point: None,
+            revoked_certs: serials.iter().map(revoked).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        params.signed_by(&self.issuer).unwrap().pem().unwrap()
     }
 }
 

@@ -2,6 +2,7 @@
 //! clock, and no port is opened.
 
 use crate::backend::{Backend, Backends, MemoryDial, MemoryResolve};
+use crate::certificates::Pair;
 use crate::message::{self, Kind};
 use crate::surroundings::{ROOT, Surroundings};
 use base::shutdown::{self, Signal, Trigger};
@@ -11,7 +12,7 @@ use model::load::load;
 use proxy::connection::Rewound;
 use proxy::{Gateway, Worker, connection};
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use std::io;
 use std::net::SocketAddr;
@@ -21,13 +22,12 @@ use telemetry::trace::{TraceSink, Traced};
 use telemetry::{AccessFormat, AccessLog, AccessSettings, AccessTarget, Metrics};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, DuplexStream};
 use tokio::sync::mpsc;
+use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use tokio_rustls::{TlsAcceptor, TlsConnector};
 use traffic::State;
 use traffic::directory::Directory;
 use traffic::exchange::Connection;
 use traffic::fault::FAULT_NAMES;
-use traffic::head::Scheme;
 use upstream::World;
 
 /// Where the backend of [`TestGateway::with_policies`] is.
@@ -241,18 +241,25 @@ impl TestGateway {
         name: &str,
         ca_pem: &str,
     ) -> io::Result<TlsStream<DuplexStream>> {
-        let snapshot = self.gateway.snapshot.load_full();
-        let tls = snapshot.listener(listener).and_then(|part| part.tls.clone());
-        let acceptor = TlsAcceptor::from(tls.expect("a listener with TLS"));
-        let (ours, theirs) = tokio::io::duplex(64 << 10);
+        self.connect_tls_with(listener, name, client_tls(ca_pem)).await
+    }
+
+    /// Opens a TLS connection to this listener, asking for `name`, as this client.
+    ///
+    /// # Errors
+    /// Why the handshake failed, as far as the client learns of it.
+    ///
+    /// # Panics
+    /// When there is no such listener, or `name` is none.
+    pub async fn connect_tls_with(
+        &self,
+        listener: &str,
+        name: &str,
+        client: Arc<ClientConfig>,
+    ) -> io::Result<TlsStream<DuplexStream>> {
         let name = ServerName::try_from(name.to_owned()).expect("a name");
-        let connector = TlsConnector::from(client_tls(ca_pem));
-        let (ours, theirs) =
-            tokio::try_join!(connector.connect(name, ours), acceptor.accept(theirs))?;
-        let mut connection = plain(listener, CLIENT);
-        connection.scheme = Scheme::Https;
-        self.serve(connection, theirs);
-        Ok(ours)
+        let theirs = self.connect_as(listener, CLIENT);
+        TlsConnector::from(client).connect(name, theirs).await
     }
 
     fn serve<I: connection::Stream>(&self, connection: Connection, io: I) {
@@ -315,6 +322,15 @@ fn plain(listener: &str, peer: &str) -> Connection {
 
 /// TLS of a client that trusts one authority and speaks HTTP/1.1.
 fn client_tls(ca_pem: &str) -> Arc<ClientConfig> {
+    client_tls_with(ca_pem, None)
+}
+
+/// TLS of a client that trusts one authority, shows a certificate if it has one, and speaks HTTP/1.1.
+///
+/// # Panics
+/// When a certificate or key is none.
+#[must_use]
+pub fn client_tls_with(ca_pem: &str, pair: Option<&Pair>) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     let ca = CertificateDer::from_pem_slice(ca_pem.as_bytes()).expect("a certificate");
     roots.add(ca).expect("an authority");
@@ -322,7 +338,11 @@ fn client_tls(ca_pem: &str) -> Arc<ClientConfig> {
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("the provider knows TLS 1.3");
-    Arc::new(config.with_root_certificates(roots).with_no_client_auth())
+    let config = config.with_root_certificates(roots);
+    let Some(pair) = pair else { return Arc::new(config.with_no_client_auth()) };
+    let own = CertificateDer::from_pem_slice(pair.cert_pem.as_bytes()).expect("a certificate");
+    let key = PrivateKeyDer::from_pem_slice(pair.key_pem.as_bytes()).expect("a key");
+    Arc::new(config.with_client_auth_cert(vec![own], key).expect("they fit"))
 }
 
 fn with_host(request: &str) -> String {

@@ -17,7 +17,7 @@ pub mod gateway;
 pub mod certificates;
 
 pub use backend::{Act, Backend};
-pub use certificates::Authority;
+pub use certificates::{Authority, Pair};
 pub use gateway::TestGateway;
 pub use surroundings::Surroundings;
 

@@ -12,6 +12,7 @@ use crate::id::{RequestId, Trace};
 use crate::message::Interim;
 use crate::mirror::Mirror;
 use crate::observe::Marks;
+use crate::tls::ShownByClient;
 use crate::tree::Matched;
 use crate::upgrade::Upgrade;
 use crate::upstream::{Pass, Timeouts, Upstream};
@@ -112,6 +113,8 @@ pub struct Connection {
     pub tls: Option<TlsFacts>,
     /// Seconds after which it is asked to end, give or take a tenth.
     pub age_max_s: u64,
+    /// The listener speaks TLS and the client does not: it is told so, and gets nothing else.
+    pub lacks_tls: bool,
 }
 
 impl Connection {
@@ -126,6 +129,7 @@ impl Connection {
             scheme: Scheme::Http,
             tls: None,
             age_max_s: CONNECTION_AGE_MAX_S,
+            lacks_tls: false,
         }
     }
 
@@ -160,6 +164,8 @@ pub struct TlsFacts {
     pub version: &'static str,
     /// The name the client asked for (SNI).
     pub server_name: Option<Arc<str>>,
+    /// What the client showed of itself, if it was asked to.
+    pub client: Option<Arc<ShownByClient>>,
 }
 
 /// The position of a policy in its chain: the key of its notes.

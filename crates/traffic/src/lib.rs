@@ -9,6 +9,8 @@
 pub mod exchange;
 /// A request's way through proxies.
 pub mod forwarded;
+/// TLS of a listener.
+pub mod tls;
 /// What a listener makes of whoever connects.
 pub mod clients;
 /// The request's head, in canonical form.

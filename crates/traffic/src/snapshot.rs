@@ -4,10 +4,10 @@ use crate::canonical::PathRules;
 use crate::chain::Chain;
 use crate::clients::Clients;
 use crate::observe::Observe;
+use crate::tls::ListenerTls;
 use crate::tree::RouteTree;
 use crate::upstream::Upstream;
 use base::Place;
-use rustls::ServerConfig;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use telemetry::metrics::{ListenerMetrics, RouteMetrics};
@@ -49,7 +49,7 @@ pub struct ListenerPart {
     /// What it makes of whoever connects.
     pub clients: Clients,
     /// TLS, if it speaks it.
-    pub tls: Option<Arc<ServerConfig>>,
+    pub tls: Option<Arc<ListenerTls>>,
     /// The port of the HTTPS listener to which every request is redirected.
     pub redirect_https: Option<u16>,
     /// What to do with unusual paths.

@@ -1,6 +1,7 @@
 //! Listeners, and the admin listener beside them.
 
 use super::pointer;
+use crate::listener::ClientMode;
 use crate::{Config, Listener};
 use base::network::Network;
 use base::units::Period;
@@ -135,6 +136,15 @@ fn redirect(listener: &Listener, report: &mut Report) {
 }
 
 fn certificates(listener: &Listener, report: &mut Report) {
+    let tls = listener.tls.iter();
+    let per_host = tls.clone().flat_map(|tls| &tls.certificates).filter_map(|c| c.client.as_ref());
+    for client in tls.filter_map(|tls| tls.client.as_ref()).chain(per_host) {
+        if client.mode != ClientMode::Off && client.ca.is_none() {
+            report
+                .error("missing_field", &client.place, "clients' certificates need a `ca`")
+                .help("write the name of a PEM file with the authorities that sign them");
+        }
+    }
     for certificate in listener.tls.iter().flat_map(|tls| &tls.certificates) {
         for (file, what) in [(&certificate.cert, "certificate"), (&certificate.key, "private key")]
         {

@@ -36,6 +36,9 @@ enum Fields {
     Claims,
 }
 
+/// What a client showed of itself, if it was asked to.
+const TLS_CLIENT: &str = "tls.client";
+
 /// The names that an expression can begin with, and what can be asked of each.
 const ROOTS: &[(&str, &[(&str, Type)])] = &[
     (
@@ -54,6 +57,17 @@ const ROOTS: &[(&str, &[(&str, Type)])] = &[
     ("claims", &[]),
     ("client", &[("address", Type::Text)]),
     ("tls", &[("version", Type::Text), ("server_name", Type::Text)]),
+    (
+        TLS_CLIENT,
+        &[
+            ("verified", Type::Bool),
+            ("subject", Type::Text),
+            ("issuer", Type::Text),
+            ("names", Type::List),
+            ("serial", Type::Text),
+            ("fingerprint", Type::Text),
+        ],
+    ),
 ];
 
 /// Functions that can be called, and what they give.
@@ -177,16 +191,30 @@ impl Checker<'_> {
             let fields = list(fields.iter().map(|(field, _)| *field));
             return Err(self.problem(id, format!("`{root}` alone is no value; it has {fields}")));
         }
-        let known = ROOTS.iter().map(|(root, _)| *root);
+        let known = ROOTS.iter().map(|(root, _)| *root).filter(|root| *root != TLS_CLIENT);
         Err(self.problem(id, unknown("name", name, known)))
     }
 
+    /// The name that is asked for a field, unless it is a variable.
+    fn root<'a>(&self, operand: &'a Expr) -> Option<&'a str> {
+        match operand {
+            Expr::Ident(root) if self.variable(root).is_none() => Some(root),
+            Expr::Select(inner) if inner.field == "client" && !inner.test => {
+                self.root(&inner.operand.expr).filter(|root| *root == "tls").map(|_| TLS_CLIENT)
+            }
+            _ => None,
+        }
+    }
+
     fn select(&mut self, id: u64, select: &mut SelectExpr) -> Checked {
-        if let Expr::Ident(root) = &select.operand.expr
+        if let Some(root) = self.root(&select.operand.expr)
             && root != "claims"
-            && self.variable(root).is_none()
-            && let Some((_, fields)) = ROOTS.iter().find(|(known, _)| known == root)
+            && let Some((_, fields)) = ROOTS.iter().find(|(known, _)| *known == root)
         {
+            if root == "tls" && select.field == "client" {
+                let message = "`tls.client` alone is no value; ask for `tls.client.verified`";
+                return Err(self.problem(id, message));
+            }
             let Some((_, kind)) = fields.iter().find(|(field, _)| *field == select.field) else {
                 let what = format!("field of `{root}`");
                 let known = fields.iter().map(|(field, _)| *field);

@@ -4,7 +4,7 @@ use crate::query;
 use base::caps::QUERY_PARAMS_MAX;
 use cel::ExecutionError;
 use cel::common::traits::{Container, Indexer, Sizer};
-use cel::common::types::{CelInt, CelList, CelString, MAP_TYPE, Type};
+use cel::common::types::{CelBool, CelInt, CelList, CelString, MAP_TYPE, Type};
 use cel::common::value::{CowVal, Val};
 use cel::context::VariableResolver;
 use http::HeaderValue;
@@ -45,6 +45,7 @@ impl VariableResolver for View<'_> {
     /// Is asked for the longest name first: `request.path` before `request`.
     fn resolve<'b>(&'b self, variable: &str) -> Option<CowVal<'b, 'b>> {
         let tls = || self.connection.tls.as_ref();
+        let certificate = || tls()?.client.as_ref()?.certificate.as_ref();
         let text: Cow<'b, str> = match variable {
             "request.method" => self.request.method.as_str().into(),
             "request.scheme" => self.request.scheme.as_str().into(),
@@ -69,6 +70,17 @@ impl VariableResolver for View<'_> {
             "tls.server_name" => {
                 tls().and_then(|tls| tls.server_name.as_deref()).unwrap_or_default().into()
             }
+            "tls.client.verified" => {
+                return Some(CowVal::owned(CelBool::from(certificate().is_some())));
+            }
+            "tls.client.subject" => certificate().map_or("", |it| &*it.subject).into(),
+            "tls.client.issuer" => certificate().map_or("", |it| &*it.issuer).into(),
+            "tls.client.serial" => certificate().map_or("", |it| &*it.serial).into(),
+            "tls.client.fingerprint" => certificate().map_or("", |it| &*it.fingerprint).into(),
+            "tls.client.names" => {
+                let names = certificate().map_or(&[][..], |certificate| &*certificate.names);
+                return Some(CowVal::owned(texts(names)));
+            }
             other => {
                 let number: usize = other.strip_prefix("@pattern")?.parse().ok()?;
                 return self.patterns.get(number).map(|pattern| CowVal::Borrowed(pattern as _));
@@ -83,8 +95,12 @@ impl VariableResolver for View<'_> {
 
 fn groups(consumer: Option<&Consumer>) -> CelList<'_> {
     let groups = consumer.map_or(&[][..], |consumer| &*consumer.groups);
+    texts(groups)
+}
+
+fn texts<T: AsRef<str>>(texts: &[T]) -> CelList<'_> {
     let values: Vec<Box<dyn Val + '_>> =
-        groups.iter().map(|group| Box::new(CelString::from(&**group)) as _).collect();
+        texts.iter().map(|text| Box::new(CelString::from(text.as_ref())) as _).collect();
     CelList::from(values)
 }
 

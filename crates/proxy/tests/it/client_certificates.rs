@@ -1,0 +1,161 @@
+use crate::it::kit::{brief, header, hear};
+use std::time::Duration;
+use testkit::gateway::{BACKEND, client_tls_with};
+use testkit::{Authority, Backend, Pair, Surroundings, TestGateway};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// Three hosts: `a.test` needs a client certificate, `b.test` takes one, `open.test` asks for none.
+struct World {
+    servers: Authority,
+    clients: Authority,
+    gateway: TestGateway,
+}
+
+fn config(crl: &str) -> String {
+    format!(
+        "version: 1
+listeners:
+  public:
+    bind: '127.0.0.1:8443'
+    tls:
+      certificates:
+        - {{ cert: open.pem, key: open.key }}
+        - {{ cert: a.pem, key: a.key, client: {{ ca: clients.pem{crl} }} }}
+        - {{ cert: b.pem, key: b.key, client: {{ mode: optional, ca: clients.pem }} }}
+upstreams: {{ one: {{ targets: ['{BACKEND}'] }} }}
+apis:
+  test:
+    upstream: one
+    public: a test
+    routes:
+      - /mine: {{ policies: [{{ allow: 'tls.client.verified && tls.client.subject == \"CN=alice\" && \"alice.clients.test\" in tls.client.names && tls.client.serial == \"07\" && size(tls.client.fingerprint) == 64 && tls.client.issuer.startsWith(\"CN=a test\")' }}] }}
+      - /*
+"
+    )
+}
+
+impl World {
+    fn new() -> Self {
+        Self::with(&config(""), None)
+    }
+
+    fn with(config: &str, crl: Option<&[u8]>) -> Self {
+        let (servers, clients) = (Authority::new(), Authority::new());
+        let mut around = Surroundings::of(config).file("clients.pem", clients.ca_pem.as_str());
+        for name in ["open", "a", "b"] {
+            let pair = servers.sign(&[&format!("{name}.test")]);
+            around = around
+                .file(&format!("{name}.pem"), pair.cert_pem)
+                .file(&format!("{name}.key"), pair.key_pem);
+        }
+        if let Some(serials) = crl {
+            around = around.file("clients.crl", clients.revoked(serials, DAY));
+        }
+        let gateway = TestGateway::within(&around);
+        gateway.put(BACKEND, Backend::echo());
+        Self { servers, clients, gateway }
+    }
+
+    /// What comes of a request for `path` at `host`, on a connection made for `name`.
+    async fn ask(&self, pair: Option<&Pair>, name: &str, host: &str, path: &str) -> String {
+        let client = client_tls_with(&self.servers.ca_pem, pair);
+        match self.gateway.connect_tls_with("public", name, client).await {
+            Err(_) => "no connection".to_owned(),
+            Ok(mut io) => fetch(&mut io, host, path).await,
+        }
+    }
+}
+
+async fn fetch(io: &mut (impl AsyncRead + AsyncWrite + Unpin), host: &str, path: &str) -> String {
+    let request = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n\r\n");
+    drop(io.write_all(request.as_bytes()).await);
+    brief(&hear(io).await)
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_host_asks_for_what_it_wants() {
+    let world = World::new();
+    let alice = world.clients.sign_client("alice", 7);
+    let stranger = Authority::new().sign_client("alice", 7);
+    for (pair, name, expected) in [
+        (Some(&alice), "a.test", "200"),
+        (None, "a.test", "closed"),
+        (Some(&stranger), "a.test", "closed"),
+        (Some(&alice), "b.test", "200"),
+        (None, "b.test", "200"),
+        (Some(&stranger), "b.test", "closed"),
+        (Some(&alice), "open.test", "200"),
+        (None, "open.test", "200"),
+    ] {
+        assert_eq!(world.ask(pair, name, name, "/").await, expected, "{name} {}", pair.is_some());
+    }
+    let failed = "yett_tls_handshakes_failed_total{listener=\"public\"}";
+    assert!((world.gateway.metric(failed) - 3.0).abs() < 0.5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_asks_for_more_is_not_reached_by_a_connection_made_for_another() {
+    let world = World::new();
+    let alice = world.clients.sign_client("alice", 7);
+    for (pair, name, host, expected) in [
+        (None, "open.test", "a.test", "421 misdirected, closed"),
+        (Some(&alice), "open.test", "a.test", "421 misdirected, closed"),
+        (None, "open.test", "b.test", "421 misdirected, closed"),
+        (None, "b.test", "a.test", "421 misdirected, closed"),
+        (None, "open.test", "A.TEST", "421 misdirected, closed"),
+        (None, "open.test", "a.test.", "421 misdirected, closed"),
+        // Its certificate is one that the other host takes as well.
+        (Some(&alice), "b.test", "a.test", "200"),
+        (Some(&alice), "a.test", "b.test", "200"),
+        (Some(&alice), "a.test", "open.test", "200"),
+        (None, "open.test", "other.test", "200"),
+    ] {
+        assert_eq!(world.ask(pair, name, host, "/").await, expected, "{name} {host}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn expressions_see_the_certificate_of_the_host_it_was_shown_to() {
+    let world = World::new();
+    let alice = world.clients.sign_client("alice", 7);
+    let bob = world.clients.sign_client("bob", 8);
+    for (pair, name, host, expected) in [
+        (Some(&alice), "a.test", "a.test", "200"),
+        (Some(&bob), "a.test", "a.test", "403 access_denied"),
+        (Some(&alice), "b.test", "b.test", "200"),
+        (None, "b.test", "b.test", "403 access_denied"),
+        (Some(&alice), "open.test", "open.test", "403 access_denied"),
+        (Some(&alice), "a.test", "open.test", "403 access_denied"),
+    ] {
+        assert_eq!(world.ask(pair, name, host, "/mine").await, expected, "{name} {host}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_was_revoked_does_not_come_in() {
+    let world = World::with(&config(", crl: clients.crl"), Some(&[8]));
+    let alice = world.clients.sign_client("alice", 7);
+    let bob = world.clients.sign_client("bob", 8);
+    assert_eq!(world.ask(Some(&alice), "a.test", "a.test", "/").await, "200");
+    assert_eq!(world.ask(Some(&bob), "a.test", "a.test", "/").await, "closed");
+    // The other host has no list, so he gets a connection there, but not further.
+    assert_eq!(world.ask(Some(&bob), "b.test", "b.test", "/").await, "200");
+    assert_eq!(world.ask(Some(&bob), "b.test", "a.test", "/").await, "421 misdirected, closed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn plain_http_on_a_port_with_tls_is_told_so() {
+    let world = World::new();
+    let mut io = world.gateway.connect_as("public", "192.0.2.7:1");
+    io.write_all(b"GET / HTTP/1.1\r\nhost: open.test\r\n\r\n").await.unwrap();
+    let answer = hear(&mut io).await;
+    assert_eq!(brief(&answer), "400 tls_expected, closed");
+    assert!(answer.contains("This port speaks HTTPS"), "{answer}");
+    assert_eq!(header(&answer, "connection"), Some("close"));
+    assert!(world.gateway.seen().is_empty());
+    let mut io = world.gateway.connect_as("public", "192.0.2.7:1");
+    io.write_all(b"\x00garbage that is no TLS").await.unwrap();
+    assert!(hear(&mut io).await.ends_with("<closed>"));
+}

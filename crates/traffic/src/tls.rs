@@ -1,0 +1,142 @@
+//! TLS of a listener: the settings of each host, and what is asked of its clients.
+
+use rustls::ServerConfig;
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::danger::ClientCertVerifier;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// TLS of a listener.
+#[derive(Debug)]
+pub struct ListenerTls {
+    rules: Box<[HostTls]>,
+    exact: HashMap<Box<str>, usize>,
+    wildcard: HashMap<Box<str>, usize>,
+    first: usize,
+    asks_clients: bool,
+}
+
+/// TLS towards the clients of some hosts.
+#[derive(Clone, Debug)]
+pub struct HostTls {
+    /// With which the handshake is done.
+    pub config: Arc<ServerConfig>,
+    /// What is asked of clients, if anything is.
+    pub client: Option<Arc<ClientAuth>>,
+}
+
+/// What certificate is asked of clients.
+#[derive(Clone)]
+pub struct ClientAuth {
+    /// The same number for the same demands, in whatever revision of the config; never 0.
+    pub id: u64,
+    /// Whether none comes in without one.
+    pub is_required: bool,
+    /// Judges certificates.
+    pub verifier: Arc<dyn ClientCertVerifier>,
+}
+
+impl fmt::Debug for ClientAuth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ClientAuth({:x}, required: {})", self.id, self.is_required)
+    }
+}
+
+impl ListenerTls {
+    /// The settings of hosts by name, the wildcard `*.name` for one label more. `first` is for clients that name no
+    /// host, or one that is not known. Nothing if there is no first.
+    #[must_use]
+    pub fn new(
+        rules: Vec<HostTls>,
+        names: impl IntoIterator<Item = (String, usize)>,
+        first: usize,
+    ) -> Option<Self> {
+        rules.get(first)?;
+        let (mut exact, mut wildcard) = (HashMap::new(), HashMap::new());
+        for (name, rule) in names {
+            rules.get(rule)?;
+            match name.strip_prefix("*.") {
+                Some(parent) => wildcard.entry(parent.into()).or_insert(rule),
+                None => exact.entry(name.into_boxed_str()).or_insert(rule),
+            };
+        }
+        let asks_clients = rules.iter().any(|rule| rule.client.is_some());
+        Some(Self { rules: rules.into(), exact, wildcard, first, asks_clients })
+    }
+
+    /// Whether clients of any host are asked for certificates.
+    #[must_use]
+    pub fn asks_clients(&self) -> bool {
+        self.asks_clients
+    }
+
+    /// The settings of a host: of the exact name before a wildcard (RFC 6125, 6.4.3).
+    #[must_use]
+    pub fn host(&self, name: Option<&str>) -> &HostTls {
+        let index = match name {
+            Some(name) if self.rules.len() > 1 => {
+                let name = name.to_ascii_lowercase();
+                let by_wildcard = || self.wildcard.get(name.split_once('.')?.1);
+                self.exact.get(&*name).or_else(by_wildcard).copied().unwrap_or(self.first)
+            }
+            _ => self.first,
+        };
+        &self.rules[index]
+    }
+}
+
+/// What a client showed of itself in the handshake, where it was asked to.
+#[derive(Debug)]
+pub struct ShownByClient {
+    /// Its certificate and what it sent with it; empty if it has none.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// What the certificate says, if there is one.
+    pub certificate: Option<ClientCertificate>,
+    /// The [`ClientAuth::id`] it was last found to satisfy.
+    satisfies: AtomicU64,
+}
+
+/// What a client's certificate says.
+#[derive(Clone, Debug, Default)]
+pub struct ClientCertificate {
+    /// Whom it is for, as RFC 4514 writes names.
+    pub subject: Box<str>,
+    /// Who signed it.
+    pub issuer: Box<str>,
+    /// Its alternative names: DNS names, e-mail addresses, URIs, IP addresses.
+    pub names: Box<[Box<str>]>,
+    /// Its serial number, in hexadecimal digits.
+    pub serial: Box<str>,
+    /// The SHA-256 digest of its DER form, in hexadecimal digits.
+    pub fingerprint: Box<str>,
+}
+
+impl ShownByClient {
+    /// What satisfied `auth` in the handshake.
+    #[must_use]
+    pub fn new(
+        auth: &ClientAuth,
+        chain: Vec<CertificateDer<'static>>,
+        certificate: Option<ClientCertificate>,
+    ) -> Self {
+        Self { chain, certificate, satisfies: AtomicU64::new(auth.id) }
+    }
+
+    /// Whether it satisfies these demands at this time. Other demands than those of the handshake come with another
+    /// host, or with another config: a new revocation list ends the connections of whoever is on it.
+    pub fn satisfies(&self, auth: &ClientAuth, now: UnixTime) -> bool {
+        if self.satisfies.load(Ordering::Relaxed) == auth.id {
+            return true;
+        }
+        let is_fine = match self.chain.split_first() {
+            None => !auth.is_required,
+            Some((leaf, others)) => auth.verifier.verify_client_cert(leaf, others, now).is_ok(),
+        };
+        if is_fine {
+            self.satisfies.store(auth.id, Ordering::Relaxed);
+        }
+        is_fine
+    }
+}
