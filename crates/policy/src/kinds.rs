@@ -10,6 +10,8 @@ pub mod compress;
 pub mod grpc_web;
 /// Tells that a service is being worked on.
 pub mod maintenance;
+/// Tells browsers to come by HTTPS only.
+pub mod hsts;
 /// Identifies consumers by a key.
 pub mod api_key;
 /// Refuses what an expression does not hold for.
@@ -42,6 +44,7 @@ pub mod respond;
 /// All kinds, in the order of the reference.
 pub const KINDS: &[&Kind] = &[
     &cors::KIND,
+    &hsts::KIND,
     &compress::KIND,
     &grpc_web::KIND,
     &maintenance::KIND,

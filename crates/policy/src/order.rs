@@ -10,6 +10,10 @@ pub const ORDER: &[(&str, &str)] = &[
          without which a browser hides them from its page",
     ),
     (
+        "hsts",
+        "beside `cors`: last on the way back, so that refusals carry it too, and no other policy undoes it",
+    ),
+    (
         "compress",
         "before all that makes or changes answers, so that on their way back it is the last to touch the \
          body; after `cors`, which only adds headers",

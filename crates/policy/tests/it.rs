@@ -21,6 +21,7 @@ mod it {
     mod rewrite;
     mod headers;
     mod errors;
+    mod hsts;
     mod respond;
     /// Several policies of several owners.
     mod chains;

@@ -1,11 +1,12 @@
 use crate::it::kit::{Case, difference};
 use crate::it::{
-    allow, api_key, body_limit, cors, deny, errors, headers, maintenance, mirror, rate_limit,
+    allow, api_key, body_limit, cors, deny, errors, headers, hsts, maintenance, mirror, rate_limit,
     redirect, respond, rewrite, split, steer, timeouts,
 };
 
 const TABLE: &[(&str, &[Case])] = &[
     ("cors", cors::CASES),
+    ("hsts", hsts::CASES),
     ("maintenance", maintenance::CASES),
     ("api_key", api_key::CASES),
     ("allow", allow::CASES),

@@ -115,12 +115,17 @@ fn paths_that_are_named_exist() {
 
 /// Everything that a config in a document may refer to.
 fn surroundings(config: &str) -> Surroundings {
-    let pair = Authority::new().sign(&["example.com"]);
+    let authority = Authority::new();
+    let pair = authority.sign(&["example.com"]);
     let mut all = Surroundings::of(config).file("teams/one.yaml", "version: 1\n");
     let cert = Regex::new(r"\b(cert|key|ca): ([\w./-]+\.(?:pem|key))").unwrap();
     for found in cert.captures_iter(config) {
         let content = if &found[1] == "key" { &pair.key_pem } else { &pair.cert_pem };
         all = all.file(&found[2], content.as_bytes());
+    }
+    let list = Regex::new(r"\bcrl: ([\w./-]+\.crl)").unwrap();
+    for found in list.captures_iter(config) {
+        all = all.file(&found[1], authority.revoked(&[], std::time::Duration::from_secs(86_400)));
     }
     let reference = Regex::new(r"\$\{(env|file):([^}]+)\}").unwrap();
     for found in reference.captures_iter(config) {

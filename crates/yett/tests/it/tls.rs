@@ -113,11 +113,105 @@ fn a_plain_listener_sends_clients_to_https() {
 }
 
 #[test]
-fn plain_http_on_a_tls_listener_gets_nowhere() {
+fn plain_http_on_a_tls_listener_is_told_so() {
     let backend = Backend::echo();
     let yett = start(&backend, &Authority::new());
-    let url = yett.url("secure").replace("https", "http");
-    assert_ne!(curl_fails(&[&url]), 0);
+    let answer = curl(&[&yett.url("secure").replace("https", "http")]);
+    assert_eq!(answer.status, 400);
+    assert!(answer.body.contains("This port speaks HTTPS"), "{}", answer.body);
     assert_eq!(backend.seen().len(), 0);
     assert_eq!(curl(&words(&asking(&yett, "one.test"))).status, 200);
+}
+
+/// What `openssl s_client` says of a connection, with these arguments besides.
+fn openssl(yett: &Yett, arguments: &[&str]) -> String {
+    let output = Command::new("openssl")
+        .args(["s_client", "-connect", &yett.address("secure")])
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .expect("openssl is installed");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn mutual(backend: &Backend, crl: &str, clients: &Authority) -> Launch {
+    let servers = Authority::new();
+    let config = format!(
+        "{TOP}listeners:
+  secure:
+    bind: \"127.0.0.1:0\"
+    tls:
+      min_version: \"1.3\"
+      ciphers: [TLS_AES_256_GCM_SHA384]
+      certificates:
+        - {{ cert: one.pem, key: one.key }}
+        - {{ cert: two.pem, key: two.key, client: {{ ca: clients.pem, crl: clients.crl }} }}
+upstreams: {{ backend: {{ targets: [\"{}\"] }} }}
+apis: {{ all: {{ upstream: backend, public: a test, policies: [{{ hsts: 365d }}] }} }}
+",
+        backend.address
+    );
+    let mut launch = Launch::new(&config)
+        .file("ca.pem", &servers.ca_pem)
+        .file("clients.pem", &clients.ca_pem)
+        .file("clients.crl", crl);
+    for (file, name) in [("one", "one.test"), ("two", "two.test")] {
+        let pair = servers.sign(&[name]);
+        launch = launch
+            .file(&format!("{file}.pem"), &pair.cert_pem)
+            .file(&format!("{file}.key"), &pair.key_pem);
+    }
+    for (name, serial) in [("alice", 1), ("bob", 2)] {
+        let pair = clients.sign_client(name, serial);
+        launch = launch
+            .file(&format!("{name}.pem"), &pair.cert_pem)
+            .file(&format!("{name}.key"), &pair.key_pem);
+    }
+    launch
+}
+
+#[test]
+fn clients_show_certificates_where_they_are_asked_to() {
+    let (backend, clients) = (Backend::echo(), Authority::new());
+    let day = std::time::Duration::from_secs(86_400);
+    let yett = mutual(&backend, &clients.revoked(&[2], day), &clients).start();
+    let with = |name: &str, host: &str| {
+        let mut arguments = asking(&yett, host);
+        for (option, suffix) in [("--cert", "pem"), ("--key", "key")] {
+            let file = yett.path(&format!("{name}.{suffix}")).display().to_string();
+            arguments.extend([option.to_owned(), file]);
+        }
+        arguments
+    };
+    let answer = curl(&words(&asking(&yett, "one.test")));
+    assert_eq!(answer.status, 200, "one host asks for none");
+    assert_eq!(answer.header("strict-transport-security").unwrap(), "max-age=31536000");
+    assert_eq!(curl(&words(&with("alice", "two.test"))).status, 200);
+    assert_ne!(curl_fails(&words(&asking(&yett, "two.test"))), 0, "without one");
+    assert_ne!(curl_fails(&words(&with("bob", "two.test"))), 0, "he was revoked");
+    let mut other = asking(&yett, "one.test");
+    other.extend(["-H".to_owned(), "host: two.test".to_owned()]);
+    assert_eq!(curl(&words(&other)).status, 421);
+    // Alice is revoked while she is connected: a reload, and her next handshake fails.
+    yett.reloaded_by(|| yett.write("clients.crl", clients.revoked(&[1, 2], day)));
+    assert_ne!(curl_fails(&words(&with("alice", "two.test"))), 0);
+    // A list that is out of date, or none, changes nothing, and says so.
+    for bad in [clients.revoked(&[], std::time::Duration::ZERO), String::new()] {
+        let outcome = yett.reloaded_by(|| yett.write("clients.crl", &bad));
+        assert_eq!(outcome["adopted"], false, "{outcome}");
+    }
+    assert!(yett.log.text().contains("expired_revocation_list"), "{}", yett.log.text());
+    assert_ne!(curl_fails(&words(&with("bob", "two.test"))), 0);
+}
+
+#[test]
+fn versions_and_ciphers_are_those_of_the_config() {
+    let (backend, clients) = (Backend::echo(), Authority::new());
+    let day = std::time::Duration::from_secs(86_400);
+    let yett = mutual(&backend, &clients.revoked(&[], day), &clients).start();
+    let told = openssl(&yett, &["-servername", "one.test"]);
+    assert!(told.contains("TLSv1.3, Cipher is TLS_AES_256_GCM_SHA384"), "{told}");
+    assert!(!openssl(&yett, &["-tls1_2"]).contains("Cipher is TLS"), "1.2 is refused");
+    let refused = openssl(&yett, &["-ciphersuites", "TLS_CHACHA20_POLY1305_SHA256"]);
+    assert!(refused.contains("Cipher is (NONE)"), "{refused}");
 }
