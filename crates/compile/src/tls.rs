@@ -34,10 +34,11 @@ pub(crate) fn compile(
     let mut names = Vec::new();
     let mut loaded = Vec::new();
     let mut is_whole = true;
-    for files in &written.certificates {
-        let client = files.client.as_ref().or(written.client.as_ref()).map(|client| &client.value);
+    for certificate in &written.certificates {
+        let client =
+            certificate.client.as_ref().or(written.client.as_ref()).map(|client| &client.value);
         let rule = client_auth::compile(client, &provider, inputs, report);
-        let certificate = load(files, &provider, inputs, report);
+        let certificate = load(&certificate.files(), &provider, inputs, report);
         let (Some(rule), Some(certificate)) = (rule, certificate) else {
             is_whole = false;
             continue;
@@ -152,7 +153,7 @@ pub(crate) struct Loaded {
 
 /// A certificate with its key, once both are fine.
 pub(crate) fn load(
-    files: &Placed<CertificateFiles>,
+    files: &CertificateFiles,
     provider: &CryptoProvider,
     inputs: Inputs<'_>,
     report: &mut Report,
@@ -210,7 +211,7 @@ pub(crate) fn load(
 /// The names of a certificate, once its dates are fine.
 fn inspect(
     key: &CertifiedKey,
-    files: &Placed<CertificateFiles>,
+    files: &CertificateFiles,
     inputs: Inputs<'_>,
     report: &mut Report,
 ) -> Option<Vec<String>> {

@@ -47,7 +47,7 @@ pub struct ListenerTls {
     /// none or an unknown one.
     #[serde(deserialize_with = "crate::map::at_least_one")]
     #[schemars(length(min = 1))]
-    pub certificates: Vec<Placed<CertificateFiles>>,
+    pub certificates: Vec<Placed<HostCertificate>>,
     /// Certificates of clients, for all hosts that do not say otherwise; none are asked for unless said here or there.
     pub client: Option<Placed<ClientTls>>,
     /// The oldest version of TLS that is spoken, `"1.2"` or `"1.3"`; 1.2 unless said otherwise.
@@ -106,8 +106,27 @@ pub struct CertificateFiles {
     pub cert: Placed<String>,
     /// PEM file with the private key.
     pub key: Placed<String>,
+}
+
+/// A certificate of a listener, and what is asked of the clients of its hosts.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HostCertificate {
+    /// PEM file with the certificate, followed by its intermediates; relative to the config file, as all of them.
+    /// Changed files are read again.
+    pub cert: Placed<String>,
+    /// PEM file with the private key.
+    pub key: Placed<String>,
     /// Certificates of clients for the hosts of this certificate, in place of those of the listener.
     pub client: Option<Placed<ClientTls>>,
+}
+
+impl HostCertificate {
+    /// The files alone.
+    #[must_use]
+    pub fn files(&self) -> CertificateFiles {
+        CertificateFiles { cert: self.cert.clone(), key: self.key.clone() }
+    }
 }
 
 /// What to do with paths that programs read differently.
