@@ -155,9 +155,11 @@ async fn serve_tls<I: Stream>(
 ) -> io::Result<()> {
     let Some(tls) = &listener.tls else { return Ok(()) };
     let limit = Duration::from_secs(caps::HANDSHAKE_TIMEOUT_S);
-    let stream = match tokio::time::timeout(limit, handshake(tls, stream)).await {
-        Ok(Ok(Handshake::Done(stream))) => stream,
-        Ok(Ok(Handshake::NoTls(stream))) => {
+    let mut plain = None;
+    let stream = match tokio::time::timeout(limit, handshake(tls, stream, &mut plain)).await {
+        Ok(Ok(Some(stream))) => stream,
+        Ok(Ok(None)) => {
+            let Some(stream) = plain else { return Ok(()) };
             connection.lacks_tls = true;
             worker.gateway.metrics.refused("plain_on_tls");
             return boxed(serve_io(worker, connection, stream, signal)).await;
@@ -188,25 +190,24 @@ async fn serve_tls<I: Stream>(
     until_stopped(worker, connection, stream, BytesMut::new(), signal).await
 }
 
-/// What came of a handshake.
-enum Handshake<I: Stream> {
-    Done(TlsStream<Rewound<I>>),
-    /// The client speaks something else.
-    NoTls(Rewound<I>),
-}
-
-/// The handshake, with the settings of the host that the client names.
-async fn handshake<I: Stream>(tls: &ListenerTls, mut io: Rewound<I>) -> io::Result<Handshake<I>> {
+/// The handshake, with the settings of the host that the client names. A client that speaks something else is put
+/// into `plain`.
+async fn handshake<I: Stream>(
+    tls: &ListenerTls,
+    mut io: Rewound<I>,
+    plain: &mut Option<Rewound<I>>,
+) -> io::Result<Option<TlsStream<Rewound<I>>>> {
     if io.head.is_empty() && poll_fn(|cx| poll_fill(&mut io.io, &mut io.head, 1, cx)).await? == 0 {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
     // TLS begins with a record of type 22 (RFC 8446, 5.1), HTTP with a method.
     if io.head.first().is_some_and(u8::is_ascii_alphabetic) {
-        return Ok(Handshake::NoTls(io));
+        *plain = Some(io);
+        return Ok(None);
     }
     let begun = LazyConfigAcceptor::new(Acceptor::default(), io).await?;
     let config = Arc::clone(&tls.host(begun.client_hello().server_name()).config);
-    begun.into_stream(config).await.map(Handshake::Done)
+    begun.into_stream(config).await.map(Some)
 }
 
 /// Serves a client over any stream of bytes, until it leaves or a shutdown ends it. Without TLS the first
