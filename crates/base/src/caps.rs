@@ -54,6 +54,8 @@ pub const LINGER_TOTAL_S: u64 = 15;
 pub const BODY_GRACE_S: u64 = 30;
 /// Bytes a second that a client must send of its body on average after that, while it is waited for.
 pub const BODY_RATE_MIN: u64 = 64;
+/// Seconds for which nothing may pass through a tunnel of which one direction has ended.
+pub const TUNNEL_HALF_CLOSED_S: u64 = 30;
 /// Seconds a TLS handshake may take.
 pub const HANDSHAKE_TIMEOUT_S: u64 = 10;
 /// Streams one HTTP/2 client connection may have open at a time.

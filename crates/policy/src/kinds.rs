@@ -12,6 +12,8 @@ pub mod grpc_web;
 pub mod maintenance;
 /// Tells browsers to come by HTTPS only.
 pub mod hsts;
+/// Lets clients open WebSockets.
+pub mod websocket;
 /// Identifies consumers by a key.
 pub mod api_key;
 /// Refuses what an expression does not hold for.
@@ -48,6 +50,7 @@ pub const KINDS: &[&Kind] = &[
     &compress::KIND,
     &grpc_web::KIND,
     &maintenance::KIND,
+    &websocket::KIND,
     &api_key::KIND,
     &allow::KIND,
     &deny::KIND,

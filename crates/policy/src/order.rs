@@ -28,6 +28,11 @@ pub const ORDER: &[(&str, &str)] = &[
         "before identity: what identifies callers may be what is being worked on, and a 401 would hide \
          when to come back; after `cors`, so that pages of other origins can read it",
     ),
+    (
+        "websocket",
+        "before identity: a page of a stranger's origin is refused whatever its browser sends for it; \
+         after `cors`, which answers other requests",
+    ),
     ("api_key", "who calls must be known before anything is decided about them"),
     ("deny", "after identity, since expressions read `consumer`; what is forbidden is told first"),
     ("allow", "beside `deny`: both must agree, so their order only decides which reason is told"),

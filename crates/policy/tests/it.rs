@@ -14,6 +14,7 @@ mod it {
     mod rate_limit;
     mod body_limit;
     mod timeouts;
+    mod websocket;
     mod split;
     mod steer;
     mod mirror;

@@ -17,6 +17,7 @@ use traffic::grpc::Rpc;
 use traffic::head::{RequestHead, Scheme};
 use traffic::id::{RequestId, Trace};
 use traffic::snapshot::{ListenerPart, Snapshot};
+use traffic::upgrade::Upgrade;
 use traffic::upstream::Timeouts;
 use traffic::{Body, Fault, FaultCode, Headers, Interim, Stage, canonical};
 
@@ -29,6 +30,8 @@ pub struct Arrival {
     pub body: Body,
     /// The way of informational answers to the client.
     pub interim: Interim,
+    /// The other protocol that the client wants to go on in.
+    pub upgrade: Option<Box<Upgrade>>,
     /// Why the engine will not have it passed on, if so. The head holds what could be read.
     pub refused: Option<Box<Fault>>,
 }
@@ -80,9 +83,11 @@ pub fn arrive(
     head: RequestHead,
     body: Body,
     interim: Interim,
+    upgrade: Option<Box<Upgrade>>,
 ) -> Exchange {
     let gateway = &worker.gateway;
-    let rpc = Rpc::of(&head);
+    // What switches has no status to tell.
+    let rpc = if upgrade.is_some() { None } else { Rpc::of(&head) };
     Exchange {
         id: RequestId::new(&gateway.clock),
         trace: Trace::follow(head.headers.get(TRACEPARENT)),
@@ -93,7 +98,7 @@ pub fn arrive(
         request: head,
         forwarded: None,
         body,
-        upgrade: None,
+        upgrade,
         interim,
         matched: None,
         consumer: None,

@@ -5,7 +5,7 @@ mod attempts;
 mod race;
 
 use crate::gateway::Worker;
-use crate::{admit, grpc, mirror};
+use crate::{admit, grpc, mirror, tunnel};
 use base::caps::REPEAT_BODY_BYTES_MAX;
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, FORWARDED, HOST, HeaderName};
@@ -50,8 +50,12 @@ pub async fn send(worker: &Arc<Worker>, exchange: &mut Exchange) -> Result<Respo
     exchange.record.upstream = Some(Arc::clone(upstream.name()));
     exchange.timeouts = exchange.timeouts.or(upstream.timeouts());
     grpc::take_timeout(worker, exchange)?;
-    watch_body(exchange);
-    if !exchange.mirrors.is_empty() {
+    let plan = tunnel::plan(exchange);
+    if plan.is_none() {
+        watch_body(exchange);
+    }
+    // What passes through a tunnel is a conversation, which cannot be had twice.
+    if plan.is_none() && !exchange.mirrors.is_empty() {
         mirror::begin(worker, exchange);
     }
     let began = worker.gateway.clock.now();
@@ -71,7 +75,9 @@ pub async fn send(worker: &Arc<Worker>, exchange: &mut Exchange) -> Result<Respo
     }
     let now = worker.gateway.clock.now();
     exchange.record.upstream_duration = now.saturating_duration_since(began);
-    answer.map(|answer| grpc::watch(worker, exchange, answer))
+    let spent = now.saturating_duration_since(exchange.arrived);
+    let answer = tunnel::settle(plan, answer?, spent)?;
+    Ok(grpc::watch(worker, exchange, answer))
 }
 
 /// Counts and times the request body from here on, if there is one.
@@ -161,13 +167,8 @@ pub(crate) fn outgoing(exchange: &Exchange, body: Body) -> Request {
     if let Some(rpc) = &exchange.rpc {
         rpc.tell_timeout(&mut headers);
     }
-    Request {
-        method: head.method.clone(),
-        target: head.target.clone(),
-        headers,
-        body,
-        protocol: None,
-    }
+    let protocol = tunnel::ask(exchange, &mut headers);
+    Request { method: head.method.clone(), target: head.target.clone(), headers, body, protocol }
 }
 
 /// Removes from trailers what has no place there, and what `is_lie`: many programs put trailers to the

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 use traffic::exchange::Exchange;
+use traffic::upgrade::Upgrade;
 use traffic::{Fault, FaultCode, Flow, Stage};
 
 /// Runs the chain of the matched route.
 ///
 /// # Errors
 /// The first fault of a policy. A preflight that no policy answered is refused here: it asks about
-/// another request and must not reach a backend.
+/// another request and must not reach a backend. So is an extended CONNECT that no policy allowed.
 pub async fn run(exchange: &mut Exchange) -> Result<Flow, Fault> {
     let Some(matched) = &exchange.matched else {
         return Err(Fault::new(Stage::Guard, FaultCode::Internal).cause("no route was matched"));
@@ -23,6 +24,12 @@ pub async fn run(exchange: &mut Exchange) -> Result<Flow, Fault> {
     if exchange.is_preflight {
         let fault = Fault::new(Stage::Guard, FaultCode::CorsRefused);
         return Err(fault.detail("this route takes no cross-origin requests"));
+    }
+    let is_barred = |upgrade: &Upgrade| upgrade.is_connect && upgrade.terms.is_none();
+    if exchange.upgrade.as_deref().is_some_and(is_barred) {
+        // As a plain request it would have another meaning.
+        let fault = Fault::new(Stage::Guard, FaultCode::MethodUnsupported);
+        return Err(fault.detail("this route takes no WebSockets"));
     }
     Ok(Flow::Continue)
 }

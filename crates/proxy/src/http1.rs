@@ -7,6 +7,7 @@
 
 mod answer;
 mod pace;
+mod tunnel;
 mod wire;
 
 use crate::admit::{Arrival, strip_hop_by_hop};
@@ -158,7 +159,13 @@ impl<I: Stream> Client<I> {
         mut facts: Facts,
         ending: &Ending,
     ) -> io::Result<bool> {
-        let response = self.response(serving, &mut facts).await?;
+        let mut response = self.response(serving, &mut facts).await?;
+        if response.status == StatusCode::SWITCHING_PROTOCOLS {
+            match self.switch(response).await? {
+                Ok(switched) => return self.tunnel(switched, &facts).await,
+                Err(refused) => response = refused,
+            }
+        }
         facts.keeps_alive &= !ending.is_leaving() && self.can_go_on(&facts);
         facts.keeps_alive &= self.worker.seconds() < self.old_at_s;
         let (mut body, keeps_alive) = answer::begin(response, &facts, self.out.small());
@@ -189,12 +196,16 @@ impl<I: Stream> Client<I> {
     /// What the spine gets of a request.
     fn arrival(&self, asked: Asked) -> Arrival {
         let mut wire = lock(&self.wire);
+        let mut upgrade = None;
         let (head, length, refusal) = match asked {
             Err(bad) => (self.refused(&bad), Length::None, Some(bad.refusal)),
             Ok(asked) => {
                 let has_body = !matches!(asked.length, Length::None | Length::Exact(0));
                 let is_rash = asked.upgrades && !has_body && !wire.input.is_empty();
                 let refusal = is_rash.then_some(Refusal::BytesAfterUpgrade);
+                if asked.upgrades && !has_body && !is_rash {
+                    upgrade = tunnel::wish(&asked, &self.wire);
+                }
                 let authority = asked.target.authority.or_else(|| asked.headers.get(HOST).cloned());
                 let head = Head {
                     method: asked.method,
@@ -218,6 +229,7 @@ impl<I: Stream> Client<I> {
             head,
             body: if has_body { Body::stream(RequestBody::new(&self.wire)) } else { Body::empty() },
             interim: self.interim.clone(),
+            upgrade,
             refused: refusal.map(|refusal| Box::new(refusal.fault())),
         }
     }

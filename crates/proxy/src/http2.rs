@@ -112,7 +112,8 @@ fn builder() -> Builder {
         .max_concurrent_reset_streams(caps::RESET_STREAMS_KEPT)
         .reset_stream_duration(Duration::from_secs(caps::RESET_STREAMS_KEPT_S))
         .max_pending_accept_reset_streams(caps::PENDING_RESETS_MAX)
-        .max_local_error_reset_streams(Some(caps::STREAM_ERRORS_MAX));
+        .max_local_error_reset_streams(Some(caps::STREAM_ERRORS_MAX))
+        .enable_connect_protocol();
     builder
 }
 

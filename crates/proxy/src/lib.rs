@@ -27,6 +27,8 @@ mod observe;
 mod mirror;
 /// The spans of a request.
 mod spans;
+/// What the two directions of a tunnel have in common.
+mod tunnel;
 /// Stage six: run the response phase of the chain.
 pub mod reply;
 /// Stage seven: write down what happened.

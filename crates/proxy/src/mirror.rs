@@ -60,7 +60,7 @@ fn copied(worker: &Worker, exchange: &Exchange, mirror: &Mirror) -> Box<Exchange
         head.headers.retain(|name, _| !CREDENTIALS.contains(name));
     }
     let connection = &exchange.connection;
-    let mut copy = admit::arrive(worker, connection, head, Body::empty(), Interim::default());
+    let mut copy = admit::arrive(worker, connection, head, Body::empty(), Interim::default(), None);
     copy.id = exchange.id;
     copy.trace = exchange.trace;
     copy.revision = Arc::clone(&exchange.revision);

@@ -29,18 +29,21 @@ pub async fn finish(worker: &Arc<Worker>, mut underway: Underway, answer: Respon
     }
     // Of a request that was not forwarded: nobody will read it, which its connection must know.
     underway.body = Body::empty();
+    underway.upgrade = None;
     answer.headers.insert(REQUEST_ID, underway.id.header());
     underway.record.status = answer.status.as_u16();
     observe::replied(worker, &mut underway, &mut answer);
     let is_bodiless = underway.request.method == Method::HEAD
         || matches!(answer.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    // A call of gRPC keeps its own time, to end with a status.
-    let keeps_time = underway.rpc.as_ref().is_some_and(|rpc| rpc.keeps_time);
+    // A call of gRPC keeps its own time, to end with a status, and a tunnel keeps to its own terms.
+    let has_switched = answer.status == StatusCode::SWITCHING_PROTOCOLS;
+    let keeps_time = has_switched || underway.rpc.as_ref().is_some_and(|rpc| rpc.keeps_time);
     let time_left = if keeps_time { None } else { forward::time_left(worker, &underway) };
     if is_bodiless || answer.body.is_empty() {
         underway.complete();
     } else {
-        answer.body = Body::duplex(Recorded::new(answer.body, underway, time_left));
+        let recorded = Recorded::new(answer.body, underway, time_left);
+        answer.body = if has_switched { Body::tunnel(recorded) } else { Body::duplex(recorded) };
     }
     answer
 }

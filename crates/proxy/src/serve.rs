@@ -4,7 +4,7 @@
 use crate::admit::Arrival;
 use crate::gateway::Worker;
 use crate::record::Underway;
-use crate::{admit, forward, grpc, guard, observe, reply, route};
+use crate::{admit, forward, grpc, guard, observe, reply, route, tunnel};
 use std::sync::Arc;
 use traffic::exchange::{Connection, Exchange};
 use traffic::{Fault, Flow, Response, Snapshot, Stage};
@@ -15,8 +15,8 @@ pub fn serve(
     connection: &Arc<Connection>,
     arrival: Arrival,
 ) -> impl Future<Output = Response> + Send + use<> {
-    let Arrival { head, body, interim, refused } = arrival;
-    let exchange = admit::arrive(&worker, connection, head, body, interim);
+    let Arrival { head, body, interim, upgrade, refused } = arrival;
+    let exchange = admit::arrive(&worker, connection, head, body, interim, upgrade);
     let underway = Underway::new(&worker, exchange);
     answer(worker, underway, refused)
 }
@@ -26,7 +26,8 @@ async fn answer(
     mut underway: Underway,
     refused: Option<Box<Fault>>,
 ) -> Response {
-    let answer = match ask(&worker, &mut underway, refused).await {
+    let answer = ask(&worker, &mut underway, refused).await;
+    let answer = match answer.and_then(|response| tunnel::check(&underway, response)) {
         Ok(response) => response,
         Err(fault) => {
             observe::failed(&worker, &mut underway, fault.at);

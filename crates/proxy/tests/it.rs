@@ -28,6 +28,8 @@ mod it {
     mod streams;
     /// Requests go on while nobody reads.
     mod driving;
+    /// Connections that become tunnels.
+    mod tunnels;
     /// Heads of HTTP/2 that become heads of HTTP/1, as fuzzed.
     mod conversion;
     #[path = "../../../../fuzz/checks/http2_head.rs"]

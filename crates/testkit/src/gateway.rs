@@ -185,6 +185,11 @@ impl TestGateway {
         self.trigger.advance(shutdown::Phase::Draining);
     }
 
+    /// Ends what draining has left.
+    pub fn stop(&self) {
+        self.trigger.advance(shutdown::Phase::Stopping);
+    }
+
     /// Opens a client's connection to the listener `public`.
     #[must_use]
     pub fn connect(&self) -> DuplexStream {

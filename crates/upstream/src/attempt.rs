@@ -142,6 +142,12 @@ async fn exchange(
             connected.note(reach.clock.now().saturating_duration_since(began));
         }
         let sent = match held {
+            Held::Http1(link) if is_reused && request.protocol.is_some() => {
+                // A tunnel takes a connection for itself, so it need not meet one that may be closed already.
+                reach.put_back(call.worker, link);
+                is_fresh = true;
+                continue;
+            }
             Held::Http1(link) => http1::send(link, reach, &mut seat, call, request).await,
             Held::Http2(stream) => http2::send(stream, reach, &mut seat, call, request).await,
         };

@@ -3,6 +3,7 @@
 
 use crate::reach::Reach;
 use crate::target::Seat;
+use crate::tunnel::{Tunnel, Wanted};
 use crate::world::Io;
 use ::http1::{Decoder, Framing, Length, Piece, ResponseHead, Scan, Sending, write};
 use base::Alarm;
@@ -30,10 +31,10 @@ pub(crate) struct Http1 {
     pub(crate) address: SocketAddr,
     /// The client of whom the target was told: others must not use it.
     pub(crate) told: Option<Peers>,
-    io: Box<dyn Io>,
-    input: BytesMut,
+    pub(crate) io: Box<dyn Io>,
+    pub(crate) input: BytesMut,
     scan: Scan,
-    out: Outbox,
+    pub(crate) out: Outbox,
     alarm: Alarm,
 }
 
@@ -73,6 +74,8 @@ struct Asking<'a> {
     method: &'a Method,
     call: &'a Call,
     body: Sending,
+    /// What the target is asked to switch to.
+    wanted: Option<Wanted>,
     /// Bytes that were written.
     written: u64,
     /// None of them is held back by TLS.
@@ -128,6 +131,11 @@ pub(crate) async fn send(
 ) -> Result<Response, Failed> {
     let Answered { head, mut link, upload, is_spent } = ask(link, call, request).await?;
     link.alarm.clear();
+    if head.status == StatusCode::SWITCHING_PROTOCOLS {
+        let tunnel = Tunnel::new(link, upload, reach, call.worker, seat.take());
+        let ResponseHead { status, headers, .. } = head;
+        return Ok(Response { status, headers, body: Body::tunnel(tunnel) });
+    }
     let ResponseHead { status, mut headers, length, keeps_alive, declared, .. } = head;
     if let Some(declared) = declared.filter(|_| length == Length::None) {
         // Of the body that would be there (RFC 9110, 8.6).
@@ -158,17 +166,25 @@ pub(crate) async fn ask(
     call: &Call,
     request: Request,
 ) -> Result<Answered, Failed> {
-    let Request { method, target, headers, body, protocol } = request;
+    let Request { method, target, mut headers, mut body, protocol } = request;
+    let wanted =
+        protocol.map(|protocol| Wanted::ask(protocol, std::mem::take(&mut body), &mut headers));
     let copy = body.copy();
     let framing = framing(&method, &body);
     // `TE` holds for one connection only, which must be said (RFC 9110, 10.1.4).
-    let options: &[&str] = if headers.contains(TE) { &["te"] } else { &[] };
+    let options: &[&str] = match (headers.contains(TE), wanted.is_some()) {
+        (false, false) => &[],
+        (true, false) => &["te"],
+        (false, true) => &["upgrade"],
+        (true, true) => &["te", "upgrade"],
+    };
     write::request_head(link.out.small(), &method, &target, &headers, framing, options);
     let mut asking = Asking {
         link,
         method: &method,
         call,
         body: Sending::new(body, framing, true),
+        wanted,
         written: 0,
         is_flushed: true,
         write_error: None,
@@ -178,16 +194,29 @@ pub(crate) async fn ask(
     };
     let broken = match poll_fn(|cx| asking.poll_head(cx)).await {
         Ok(head) => {
-            let Asking { link, body, write_error, is_flushed, .. } = asking;
+            let Asking { link, body, wanted, write_error, is_flushed, .. } = asking;
             let is_spent = write_error.is_some();
+            if head.status == StatusCode::SWITCHING_PROTOCOLS {
+                // From here on the client's bytes pass as they are.
+                let raw =
+                    wanted.map(|wanted| Sending::new(wanted.body, Framing::UntilClose, false));
+                return Ok(Answered { head, link, upload: raw, is_spent: true });
+            }
             let is_out = body.is_done() && link.out.is_empty() && is_flushed;
             let upload = (!is_out && !is_spent).then_some(body);
             return Ok(Answered { head, link, upload, is_spent });
         }
         Err(broken) => broken,
     };
+    let (protocol, raw) = match asking.wanted.take() {
+        Some(wanted) => {
+            let (protocol, raw) = wanted.forget(&mut headers);
+            (Some(protocol), Some(raw))
+        }
+        None => (None, None),
+    };
     let may_go_elsewhere = asking.written == 0 && !matches!(broken, Broken::Body(_));
-    let body = may_go_elsewhere.then(|| copy.or_else(|| asking.body.untouched())).flatten();
+    let body = may_go_elsewhere.then(|| raw.or(copy).or_else(|| asking.body.untouched())).flatten();
     let fault = fault(broken);
     let unsent = body.map(|body| Request { method, target, headers, body, protocol });
     Err(Failed { fault, unsent })
@@ -278,13 +307,17 @@ impl Asking<'_> {
     }
 
     /// Relays what is only informational; returns the answer itself.
-    fn consider(&mut self, head: ResponseHead) -> Result<Option<ResponseHead>, Broken> {
+    fn consider(&mut self, mut head: ResponseHead) -> Result<Option<ResponseHead>, Broken> {
         if !head.status.is_informational() {
             return Ok(Some(head));
         }
         if head.status == StatusCode::SWITCHING_PROTOCOLS {
-            let why = "the target switched protocols, which nobody asked for";
-            return Err(Broken::Invalid(why.to_owned()));
+            let unasked = Err("the target switched protocols, which nobody asked for");
+            let checked = self.wanted.as_ref().map_or(unasked, |wanted| wanted.check(&mut head));
+            return match checked {
+                Ok(()) => Ok(Some(head)),
+                Err(why) => Err(Broken::Invalid(why.to_owned())),
+            };
         }
         self.informed += 1;
         if self.informed > INFORMATIONAL_MAX {

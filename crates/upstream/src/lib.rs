@@ -37,6 +37,8 @@ mod reach;
 mod attempt;
 /// One HTTP/1.1 connection.
 mod http1;
+/// A tunnel over HTTP/1.1.
+mod tunnel;
 /// Requests over HTTP/2 connections that they share.
 mod http2;
 /// Open connections that wait for requests.

@@ -22,7 +22,8 @@ pub const KIND: Kind = Kind {
     group: Group::Limit,
     phases: Phases { request: true, forward: false, reply: false, record: false },
     answers: false,
-    about: "Refuses request bodies above a size with 413. Where several apply, the smallest counts.",
+    about: "Refuses request bodies above a size with 413. Where several apply, the smallest counts. What passes \
+            through a WebSocket is no body.",
     example: "body_limit: 10MiB",
     resets: "it has no state",
     schema: <Written<Settings> as JsonSchema>::json_schema,

@@ -65,7 +65,7 @@ pub struct Settings {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(from = "Listed")]
 #[schemars(with = "Listed")]
-pub struct OneOrMany(Vec<String>);
+pub struct OneOrMany(pub(crate) Vec<String>);
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "a text or a list of texts")]
@@ -162,7 +162,7 @@ fn build(node: &Node, ctx: &BuildCtx<'_>, report: &mut Report) -> Option<Arc<dyn
 }
 
 /// An origin that may read answers.
-enum Origin {
+pub(crate) enum Origin {
     Any,
     Exact(Box<str>),
     /// `https://*.example.com` as `https://` and `.example.com`.
@@ -173,7 +173,7 @@ enum Origin {
 }
 
 /// An origin as browsers serialise it (RFC 6454, 6.2): nothing else would ever match.
-fn origin(text: &str) -> Result<Origin, String> {
+pub(crate) fn origin(text: &str) -> Result<Origin, String> {
     if text == "*" {
         return Ok(Origin::Any);
     }
@@ -209,7 +209,7 @@ fn origin(text: &str) -> Result<Origin, String> {
 }
 
 impl Origin {
-    fn matches(&self, origin: &str) -> bool {
+    pub(crate) fn matches(&self, origin: &str) -> bool {
         match self {
             Self::Any => true,
             Self::Exact(text) => **text == *origin,

@@ -3,13 +3,16 @@
 use crate::admit::takes_trailers;
 use crate::http1::Asked;
 use ::http1::{Framing, Sending, Version, write};
-use http::header::{CONNECTION, CONTENT_LENGTH};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE,
+};
 use http::{Method, StatusCode};
 use http_body::Body as _;
+use traffic::upgrade::{WEBSOCKET, websocket_accept};
 use traffic::{Body, Headers, Response};
 
 /// What of a request decides how it is answered.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Facts {
     pub(super) version: Version,
     pub(super) is_head: bool,
@@ -18,6 +21,8 @@ pub(super) struct Facts {
     pub(super) expects_continue: bool,
     pub(super) has_continued: bool,
     pub(super) takes_trailers: bool,
+    /// The key of a handshake of WebSocket, to be answered if the protocol is switched.
+    pub(super) key: Option<HeaderValue>,
 }
 
 impl Facts {
@@ -30,6 +35,7 @@ impl Facts {
                 expects_continue: false,
                 has_continued: false,
                 takes_trailers: false,
+                key: None,
             },
             Ok(head) => Self {
                 version: head.version,
@@ -39,6 +45,7 @@ impl Facts {
                 expects_continue: head.expects_continue,
                 has_continued: false,
                 takes_trailers: takes_trailers(&head.headers),
+                key: head.upgrades.then(|| head.headers.get(SEC_WEBSOCKET_KEY).cloned()).flatten(),
             },
         }
     }
@@ -52,6 +59,8 @@ pub(super) fn begin(response: Response, facts: &Facts, out: &mut Vec<u8>) -> (Se
     let keeps_alive =
         facts.keeps_alive && framing != Framing::UntilClose && !orders_close(&headers);
     let connection: &[&str] = match (keeps_alive, facts.version) {
+        // What the client is told to switch to (RFC 9110, 15.5.22).
+        (false, Version::Http11) if headers.contains(UPGRADE) => &["upgrade", "close"],
         (false, _) => &["close"],
         (true, Version::Http10) => &["keep-alive"],
         (true, Version::Http11) => &[],
@@ -82,6 +91,18 @@ fn framing(status: StatusCode, headers: &Headers, body: &Body, facts: &Facts) ->
 /// Whether the spine wants the connection closed.
 fn orders_close(headers: &Headers) -> bool {
     headers.get(CONNECTION).is_some_and(|value| value == "close")
+}
+
+/// Writes the head of the answer after which the protocol is another (RFC 9110, 15.2.2). Returns the raw bytes to
+/// be sent after it.
+pub(super) fn switch(response: Response, key: Option<&HeaderValue>, out: &mut Vec<u8>) -> Sending {
+    let Response { status, mut headers, body } = response;
+    headers.insert(UPGRADE, HeaderValue::from_static(WEBSOCKET));
+    if let Some(key) = key {
+        headers.insert(SEC_WEBSOCKET_ACCEPT, websocket_accept(key));
+    }
+    write::response_head(out, status, &headers, Framing::None, &["upgrade"], None);
+    Sending::new(body, Framing::UntilClose, false)
 }
 
 /// Writes an informational answer.

@@ -4,15 +4,15 @@
 use crate::connection::Stream;
 use crate::http1::pace::Pace;
 use ::http1::{Decoder, Piece, Refusal, Scan};
-use base::buffers::poll_fill;
-use base::caps::PIPELINED_BYTES_MAX;
+use base::buffers::{poll_fill, release};
+use base::caps::{COPY_BYTES_MAX, PIPELINED_BYTES_MAX};
 use bytes::{Bytes, BytesMut};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, ready};
-use traffic::body::BodyError;
+use std::task::{Context, Poll, Waker, ready};
+use traffic::body::{BodyError, Duplex};
 
 /// What the connection and the body that is being read share. The body may be read by another task than
 /// the connection's, but both live on one thread, so the lock is never waited for.
@@ -30,6 +30,10 @@ pub(super) struct Wire<I: Stream> {
     /// An answer is under way whose end only the end of the connection tells: if it is dropped now, the
     /// client must not take it for whole.
     pub(super) ends_answer: bool,
+    /// The connection is a tunnel: what comes has no form that is known here.
+    is_tunnel: bool,
+    /// Whoever waits for it to become one.
+    waiting: Option<Waker>,
 }
 
 impl<I: Stream> Drop for Wire<I> {
@@ -57,6 +61,8 @@ impl<I: Stream> Wire<I> {
             refusal: None,
             is_eof: false,
             ends_answer: false,
+            is_tunnel: false,
+            waiting: None,
         }
     }
 
@@ -91,6 +97,55 @@ impl<I: Stream> Wire<I> {
                 Err(refusal) => self.refusal = Some(refusal),
             }
         }
+    }
+
+    /// The client has been told that the protocol is another: what comes from now on is raw.
+    ///
+    /// # Errors
+    /// Bytes came before. Who sent them did not wait for the answer, and they may be meant for another reader.
+    pub(super) fn switch(&mut self) -> Result<(), Refusal> {
+        let switched = if self.input.is_empty() {
+            self.is_tunnel = true;
+            Ok(())
+        } else {
+            self.refusal = Some(Refusal::BytesAfterUpgrade);
+            Err(Refusal::BytesAfterUpgrade)
+        };
+        if let Some(waiting) = self.waiting.take() {
+            waiting.wake();
+        }
+        switched
+    }
+
+    /// The next raw bytes.
+    fn poll_raw(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(refusal) = self.refusal {
+            return Poll::Ready(Some(Err(BodyError::Cut(Box::new(refusal)))));
+        }
+        if !self.is_tunnel {
+            self.waiting = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        if self.input.is_empty() && !self.is_eof {
+            match poll_fill(&mut self.io, &mut self.input, COPY_BYTES_MAX, cx) {
+                Poll::Pending => {
+                    release(&mut self.input);
+                    return Poll::Pending;
+                }
+                Poll::Ready(Ok(count)) => {
+                    self.is_eof = count == 0;
+                    self.taken += count as u64;
+                }
+                Poll::Ready(Err(error)) => {
+                    let error = format!("the client broke off: {error}");
+                    return Poll::Ready(Some(Err(BodyError::Cut(error.into()))));
+                }
+            }
+        }
+        if self.input.is_empty() {
+            return Poll::Ready(None);
+        }
+        Poll::Ready(Some(Ok(Frame::data(self.input.split().freeze()))))
     }
 
     /// Reads ahead while an answer is being made, if there is nothing else to read: a client that goes
@@ -145,5 +200,32 @@ impl<I: Stream> HttpBody for RequestBody<I> {
 
     fn size_hint(&self) -> SizeHint {
         lock(&self.wire).body.hint().map_or_else(SizeHint::new, SizeHint::with_exact)
+    }
+}
+
+/// The client's side of a tunnel.
+pub(super) struct Raw<I: Stream>(Shared<I>);
+
+impl<I: Stream> Raw<I> {
+    pub(super) fn new(wire: &Shared<I>) -> Self {
+        Self(Arc::clone(wire))
+    }
+}
+
+impl<I: Stream> HttpBody for Raw<I> {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        lock(&self.0).poll_raw(cx)
+    }
+}
+
+impl<I: Stream> Duplex for Raw<I> {
+    fn poll_drive(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
+        Poll::Ready(Ok(()))
     }
 }

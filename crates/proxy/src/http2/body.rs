@@ -11,7 +11,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
-use traffic::body::BodyError;
+use traffic::body::{BodyError, Duplex};
 
 /// What the stream's task and whoever reads the body share.
 #[derive(Debug, Default)]
@@ -152,5 +152,11 @@ impl HttpBody for RequestBody {
 
     fn size_hint(&self) -> SizeHint {
         lock(&self.0).left.map_or_else(SizeHint::new, SizeHint::with_exact)
+    }
+}
+
+impl Duplex for RequestBody {
+    fn poll_drive(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
+        Poll::Ready(Ok(()))
     }
 }

@@ -1,5 +1,6 @@
 use ::http1::Refusal;
 use base::caps::HEAD_BYTES_MAX;
+use h2::ext::Protocol;
 use http::header::{CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::uri::PathAndQuery;
@@ -7,6 +8,7 @@ use http::{Method, Version};
 use std::sync::Arc;
 use traffic::head::{RequestHead, Scheme};
 use traffic::headers::SPARE;
+use traffic::upgrade::WEBSOCKET;
 use traffic::{Fault, FaultCode, Headers, Stage};
 
 /// Why a request is refused.
@@ -40,10 +42,16 @@ pub(super) const FIELD_OVERHEAD: usize = 32;
 /// so that a head in HTTP/1's form holds what was meant and nothing else.
 #[must_use]
 pub fn convert(parts: Parts, scheme: Scheme) -> (RequestHead, Option<Refused>) {
+    let asks_tunnel = asks_tunnel(&parts);
     let Parts { method, uri, headers, .. } = parts;
+    // An extended CONNECT is the other form of a GET that asks for an upgrade (RFC 8441, 5).
+    let method = if asks_tunnel { Method::GET } else { method };
     let uri = uri.into_parts();
     let is_known = |scheme: &http::uri::Scheme| matches!(scheme.as_str(), "http" | "https");
     let mut refused = None;
+    if asks_tunnel && headers.contains_key(CONTENT_LENGTH) {
+        refused = Some(Refused::new("tunnel_length", "a tunnel has no length"));
+    }
     if uri.scheme.is_some_and(|scheme| !is_known(&scheme)) {
         refused = Some(Refused::new("bad_scheme", "the scheme is neither http nor https"));
     }
@@ -72,6 +80,13 @@ pub fn convert(parts: Parts, scheme: Scheme) -> (RequestHead, Option<Refused>) {
         headers,
     };
     (head, refused.or(bad))
+}
+
+/// Whether a request is an extended CONNECT for the protocol that is tunnelled. All others stay what they are, which
+/// is refused.
+pub(super) fn asks_tunnel(parts: &Parts) -> bool {
+    let protocol = parts.extensions.get::<Protocol>();
+    parts.method == Method::CONNECT && protocol.is_some_and(|name| name.as_str() == WEBSOCKET)
 }
 
 /// A path, or for OPTIONS the asterisk.

@@ -22,6 +22,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use traffic::body::BodyError;
 use traffic::exchange::Connection;
+use traffic::upgrade::{Upgrade, WEBSOCKET};
 use traffic::{Body, Headers, Informational, Interim, Response};
 
 /// What becomes of an answer on its way: nothing is left of it when the client has reset the stream.
@@ -37,23 +38,34 @@ pub(super) async fn serve(
 ) {
     let (parts, recv) = request.into_parts();
     let is_head = parts.method == Method::HEAD;
+    let asks_tunnel = head::asks_tunnel(&parts);
     let (head, refused) = head::convert(parts, connection.scheme);
     if let Some(refused) = &refused {
         worker.gateway.metrics.refused(refused.name);
     }
     let length = head.header(CONTENT_LENGTH.as_str()).and_then(|digits| digits.parse().ok());
-    let (valve, body) = if recv.is_end_stream() {
+    let (valve, mut body) = if recv.is_end_stream() {
         drop(recv);
         (None, Body::empty())
     } else {
         let (valve, body) = body::split(recv, length);
-        (Some(valve), Body::stream(body))
+        let is_tunnel = asks_tunnel && refused.is_none();
+        (Some(valve), if is_tunnel { Body::tunnel(body) } else { Body::stream(body) })
     };
+    let upgrade = (asks_tunnel && refused.is_none()).then(|| {
+        Box::new(Upgrade {
+            protocol: HeaderValue::from_static(WEBSOCKET),
+            body: std::mem::take(&mut body),
+            is_connect: true,
+            terms: None,
+        })
+    });
     let interim = Interim::open();
     let arrival = Arrival {
         head,
         body,
         interim: interim.clone(),
+        upgrade,
         refused: refused.map(|refused| Box::new(refused.fault)),
     };
     let answering = serve::serve(Arc::clone(&worker), &connection, arrival);
@@ -114,7 +126,11 @@ async fn send(
     meter: &Meter,
     valve: Option<&Valve>,
 ) -> Sent {
-    let Response { status, headers, body } = response;
+    let Response { mut status, headers, body } = response;
+    if status == StatusCode::SWITCHING_PROTOCOLS {
+        // Success is what it is called here (RFC 8441, 5).
+        status = StatusCode::OK;
+    }
     let has_body = !is_head
         && !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
         && !body.is_empty();
@@ -173,15 +189,30 @@ impl Outgoing<'_> {
                 },
                 Some(Err(_)) => return self.cut(),
                 None if left.is_some_and(|left| left > 0) => return self.cut(),
-                None => return self.stream.send_data(Bytes::new(), true).ok(),
+                None => {
+                    self.stream.send_data(Bytes::new(), true).ok()?;
+                    return if self.body.is_tunnel() { self.drive().await } else { Some(()) };
+                }
             }
         }
     }
 
     /// The answer breaks off: the client must not take what it has for all of it.
     fn cut(&mut self) -> Sent {
-        self.stream.send_reset(Reason::INTERNAL_ERROR);
+        // In a tunnel it stands for the reset of a connection (RFC 8441, 5).
+        let is_tunnel = self.body.is_tunnel();
+        let reason = if is_tunnel { Reason::CANCEL } else { Reason::INTERNAL_ERROR };
+        self.stream.send_reset(reason);
         None
+    }
+
+    /// The target says nothing more; passes on what the client still has to say.
+    async fn drive(&mut self) -> Sent {
+        let driven = poll_fn(|cx| match self.body.poll_drive(cx) {
+            Poll::Ready(driven) => Poll::Ready(driven.is_ok()),
+            Poll::Pending => self.stream.poll_reset(cx).map(|_| false),
+        });
+        if driven.await { Some(()) } else { self.cut() }
     }
 
     /// The next piece.

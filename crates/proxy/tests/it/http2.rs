@@ -12,5 +12,7 @@ mod heads;
 mod rules;
 /// Work that a client causes for nothing.
 mod floods;
+/// WebSockets by extended CONNECT.
+mod tunnels;
 /// Bounds of time and size.
 mod limits;

@@ -1,4 +1,5 @@
 use crate::it::kit::{accept, brief, fetch, hear, played, say, tell, with_upstream};
+use crate::it::tunnels::{open_on, with_tunnels};
 use base::caps::HALF_CLOSED_TIMEOUT_S;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -272,4 +273,42 @@ async fn stages_are_written_down_where_the_config_wants_it() {
     let names: Vec<&String> = line["timings"].as_object().unwrap().keys().collect();
     assert_eq!(names, ["admit_us", "reply_us", "send_us"]);
     assert!(!logged("untimed", "{}", request).await.contains("timings"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tunnel_is_written_down_when_it_ends_with_the_bytes_of_both_sides() {
+    let (gateway, mut connections) = with_tunnels("{ idle: 20s }");
+    let lines = lines("tunnel", gateway, async |gateway| {
+        let (mut client, mut backend) = open_on(&gateway, &mut connections).await;
+        assert_eq!((in_flight(&gateway), recorded(&gateway)), (1, 0));
+        tell(&mut client, "12345").await;
+        hear(&mut backend).await;
+        tell(&mut backend, "1234567").await;
+        hear(&mut client).await;
+        drop(backend);
+        hear(&mut client).await;
+        drop(client);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let (_client, _backend) = open_on(&gateway, &mut connections).await;
+        tokio::time::sleep(Duration::from_secs(21)).await;
+        let (client, mut backend) = open_on(&gateway, &mut connections).await;
+        drop(client);
+        hear(&mut backend).await;
+        drop(backend);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        gateway
+    })
+    .await;
+    let [whole, silent, left] = &lines[..] else { panic!("{lines:?}") };
+    for line in &lines {
+        assert_eq!((field(line, "status"), field(line, "method")), ("101".into(), "GET".into()));
+    }
+    assert_eq!((field(whole, "bytes_in"), field(whole, "bytes_out")), ("5".into(), "7".into()));
+    assert_eq!(field(whole, "complete"), "null");
+    assert_eq!(field(silent, "complete"), "false");
+    assert_eq!(
+        field(silent, "cause"),
+        "the body was cut off: nothing passed through the tunnel for 20s (`idle`)"
+    );
+    assert_eq!(field(left, "complete"), "null", "{left}");
 }

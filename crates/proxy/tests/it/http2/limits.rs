@@ -57,6 +57,8 @@ async fn the_settings_say_what_is_allowed() {
         (4, STREAM_WINDOW_BYTES),
         (5, FRAME_BYTES_MAX),
         (6, list_bytes),
+        // RFC 8441, 3.
+        (8, 1),
     ];
     assert_eq!(said, expected);
     let more = heard.iter().find(|frame| frame.kind == WINDOW_UPDATE).unwrap();

@@ -304,13 +304,12 @@ pub(crate) fn connect() -> Vec<Row> {
         )
         .counted("http2_stream"),
         Row::each(
-            "extended `CONNECT`",
-            "RFC 8441, 3",
+            "extended `CONNECT` that no policy allows",
+            "RFC 8441, 5",
             ["websocket", "connect-udp"]
                 .map(|p| lines(&format!(":method: CONNECT\n:protocol: {p}\n{rest}"))),
-            MALFORMED,
-        )
-        .counted("http2_stream"),
+            "3:501 method_unsupported",
+        ),
         Row::new(
             "`TRACE`",
             "RFC 9110, 9.3.8",
