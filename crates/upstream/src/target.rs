@@ -184,6 +184,8 @@ impl TargetCell {
             healthy: self.is_well() && !self.outlier.is_out(),
             reason: match &known.error {
                 Some(error) if known.addresses.is_empty() => Some(error.clone()),
+                // Of two reasons the one that health checks give says more.
+                _ if !self.health.is_good() => self.health.reason(),
                 _ => self.outlier.reason().or_else(|| self.health.reason()),
             },
             in_flight: self.in_flight(),

@@ -29,6 +29,7 @@ mod it {
     mod swaps;
     mod tls;
     mod transfer;
+    mod trouble;
     mod traces;
     mod upgrade;
 }

@@ -15,6 +15,7 @@ upstreams:
   backend:
     targets: [\"{}\", \"{}\"]
     health: {{ path: /, every: 500ms, timeout: 500ms, healthy_after: 2, unhealthy_after: 2 }}
+    outliers: false
 apis: {{ all: {{ upstream: backend, public: a test }} }}
 ",
         first.address, second.address
