@@ -112,6 +112,16 @@ const CASES: &[Case] = &[
         &["200", "vary: accept-encoding", "content-encoding: gzip", "-content-length"],
     ),
     case("compress", "GET /account\naccept-encoding: gzip", &["200", "-content-encoding", "-vary"]),
+    case(
+        "websocket",
+        "GET /chat\nconnection: upgrade\nupgrade: websocket\nsec-websocket-version: 8",
+        &["426", "websocket_version", "sec-websocket-version: 13"],
+    ),
+    case(
+        "websocket",
+        "GET /chat\nconnection: upgrade\nupgrade: websocket\nsec-websocket-version: 13\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\norigin: https://evil.example",
+        &["403", "origin_refused"],
+    ),
     Case {
         example: "tls",
         listener: "plain",
