@@ -20,7 +20,7 @@ pub struct TrustedProxies {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct TrustedLong {
-    /// Where they are: networks such as `10.0.0.0/8`, addresses, or `unix` for peers over a Unix socket.
+    /// Where they are: networks such as `10.0.0.0/8`, or addresses.
     from: Vec<Placed<Network>>,
     /// Which headers they write. The other kind is ignored, since such a proxy passes it on as the client sent it.
     #[serde(default)]

@@ -7,6 +7,8 @@ mod it {
     /// Every kind has its cases.
     mod every;
     mod cors;
+    mod compress;
+    mod grpc_web;
     mod maintenance;
     mod api_key;
     mod deny;

@@ -81,7 +81,10 @@ fn build(node: &Node, ctx: &BuildCtx<'_>, report: &mut Report) -> Option<Arc<dyn
         ctx.error(&mut own, node, "/body", message);
     }
     let content_type = settings.content_type.as_deref().unwrap_or(default_type);
-    if !content_type.is_empty() {
+    // One that stands among the headers is meant.
+    let is_told =
+        settings.content_type.is_none() && headers.iter().any(|(name, _)| *name == CONTENT_TYPE);
+    if !content_type.is_empty() && !is_told {
         match HeaderValue::from_str(content_type) {
             Ok(value) => headers.push((CONTENT_TYPE, value)),
             Err(_) => {
@@ -163,6 +166,12 @@ mod tests {
             &["content-type: text/html"],
             "<p>",
         );
+    }
+
+    #[test]
+    fn a_content_type_among_the_headers_is_the_only_one() {
+        let settings = json!({ "body": "a,b", "headers": { "content-type": "text/csv" } });
+        check(&settings, 200, &["content-type: text/csv"], "a,b");
     }
 
     #[test]

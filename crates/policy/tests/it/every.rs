@@ -1,12 +1,14 @@
 use crate::it::kit::{Case, difference};
 use crate::it::{
-    allow, api_key, body_limit, cors, deny, errors, headers, hsts, maintenance, mirror, rate_limit,
-    redirect, respond, rewrite, split, steer, timeouts, websocket,
+    allow, api_key, body_limit, compress, cors, deny, errors, grpc_web, headers, hsts, maintenance,
+    mirror, rate_limit, redirect, respond, rewrite, split, steer, timeouts, websocket,
 };
 
 const TABLE: &[(&str, &[Case])] = &[
     ("cors", cors::CASES),
     ("hsts", hsts::CASES),
+    ("compress", compress::CASES),
+    ("grpc_web", grpc_web::CASES),
     ("maintenance", maintenance::CASES),
     ("websocket", websocket::CASES),
     ("api_key", api_key::CASES),
