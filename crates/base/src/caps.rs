@@ -99,8 +99,8 @@ pub const FAILURE_WINDOW_MAX_S: u64 = 600;
 pub const STATUSES_MAX: usize = 64;
 /// Bytes of an upstream's response head.
 pub const UPSTREAM_HEAD_BYTES_MAX: usize = 64 << 10;
-/// Addresses taken from one DNS answer.
-pub const ADDRESSES_PER_NAME_MAX: usize = 64;
+/// Addresses that one name stands for.
+pub const ADDRESSES_PER_NAME_MAX: usize = 256;
 
 /// Keys (consumers, addresses) one rate limit remembers; the stalest are forgotten beyond it.
 pub const LIMITER_KEYS_MAX: usize = 1_000_000;
@@ -129,6 +129,32 @@ pub const LOG_SPARE_BUFFERS: usize = 4;
 pub const LOG_CLOSE_TIMEOUT_S: u64 = 5;
 /// Turns in the sequence by which targets of different weights are chosen.
 pub const BALANCE_TURNS_MAX: u64 = 4_096;
+/// SRV records taken from one DNS answer.
+pub const RECORDS_PER_SERVICE_MAX: usize = 64;
+/// Seconds for which a DNS answer holds at least, whatever it says itself.
+pub const DNS_VALID_MIN_S: u64 = 1;
+/// Seconds for which a DNS answer holds at most.
+pub const DNS_VALID_MAX_S: u64 = 3_600;
+/// Seconds after which a name that could not be resolved is asked for again, at the latest.
+pub const DNS_PAUSE_MAX_S: u64 = 30;
+/// Milliseconds between two looks at who takes requests, where priorities, zones, slow start or a panic
+/// threshold depend on it.
+pub const PLAN_PERIOD_MS: u64 = 200;
+/// Slots of the table by which keys find their targets: a prime number, large enough that a thousand
+/// targets get shares that differ by a few percent. It is the same for all, so that targets can be added
+/// without moving other keys.
+pub const HASH_SLOTS: usize = 65_537;
+/// Priorities that a config can tell apart.
+pub const PRIORITY_MAX: u8 = 15;
+/// Name servers of a config.
+pub const NAME_SERVERS_MAX: usize = 8;
+/// Bytes of one cookie header that are looked through for the cookie of a target.
+pub const STICKY_COOKIE_BYTES_MAX: usize = 8 << 10;
+/// Milliseconds in which a slow answer of a target is forgotten to a third (1/e).
+pub const LATENCY_DECAY_MS: u32 = 10_000;
+/// Percent of its weight that a target has at least while its slow start goes on: without any request it
+/// would never become warm.
+pub const RAMP_PERCENT_MIN: u32 = 10;
 /// Addresses of one name that one connection attempt tries.
 pub const ADDRESSES_PER_CONNECT_MAX: usize = 4;
 /// Streams that one HTTP/2 connection to a target carries before another is opened.

@@ -39,11 +39,12 @@ impl Upstream for Inert {
     fn status(&self) -> Vec<TargetStatus> {
         let unknown = |target: &upstream::TargetSpec| TargetStatus {
             address: Arc::clone(&target.text),
-            resolved: Vec::new(),
             healthy: true,
-            reason: None,
-            in_flight: 0,
-            ejected: false,
+            weight: target.weight,
+            priority: target.priority,
+            zone: target.locality.zone.clone(),
+            region: target.locality.region.clone(),
+            ..TargetStatus::default()
         };
         self.0.targets.iter().map(unknown).collect()
     }

@@ -11,6 +11,8 @@ mod inputs;
 mod compile;
 /// Upstreams.
 mod upstreams;
+/// How targets are chosen.
+mod balance;
 /// How the gateway's own requests leave.
 mod egress;
 /// What is done when targets are in trouble.

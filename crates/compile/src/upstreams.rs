@@ -1,18 +1,20 @@
 //! Upstreams: from what was written to what crate `upstream` builds.
 
-use crate::egress;
 use crate::inputs::{Inputs, SecretsAt, resolve_path};
+use crate::{balance, egress};
 use base::{Place, Placed, Report};
 use http::{HeaderValue, Method};
 use model::Config;
 use model::authority::{Host, parse_authority};
-use model::upstream::{Balance, Health, Protocol, ProxyProtocol, Target, UpstreamTls};
+use model::upstream::{Health, Protocol, ProxyProtocol, Target, UpstreamTls};
 use rustls::crypto::aws_lc_rs::default_provider;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use traffic::upstream::{Timeouts, Upstream};
-use upstream::{ClientCert, HealthSpec, HostHeader, TargetHost, TargetSpec, TlsSpec, UpstreamSpec};
+use upstream::{
+    ChoiceSpec, ClientCert, HealthSpec, HostHeader, TargetHost, TargetSpec, TlsSpec, UpstreamSpec,
+};
 
 /// The upstreams by name; a broken one is there, but empty, so that it is not also called unknown.
 pub(crate) type Upstreams = BTreeMap<String, Option<Arc<dyn Upstream>>>;
@@ -24,9 +26,12 @@ const KEPT: Duration = Duration::from_secs(55);
 
 /// Builds all upstreams.
 pub(crate) fn compile(config: &Config, inputs: Inputs<'_>, report: &mut Report) -> Upstreams {
+    let common = balance::common(config, inputs, report);
     let mut upstreams = Upstreams::new();
     for (name, written) in config.upstreams.iter() {
-        let built = spec(name, written, inputs, report).and_then(|spec| {
+        let common = common.as_ref();
+        let spec = common.and_then(|common| spec(name, written, common, inputs, report));
+        let built = spec.and_then(|spec| {
             (inputs.upstream)(spec)
                 .map_err(|why| {
                     report.error(
@@ -45,11 +50,14 @@ pub(crate) fn compile(config: &Config, inputs: Inputs<'_>, report: &mut Report) 
 fn spec(
     name: &Placed<String>,
     written: &model::Upstream,
+    common: &ChoiceSpec,
     inputs: Inputs<'_>,
     report: &mut Report,
 ) -> Option<UpstreamSpec> {
     let targets: Option<Vec<TargetSpec>> =
         written.targets.iter().map(|written| target(written, inputs, report)).collect();
+    let balance = balance::balance(name, written, report);
+    let choice = balance::choice(name, written, common, inputs, report);
     let tls = match &written.tls {
         Some(tls) if tls.on => Some(self::tls(tls, inputs, report)?),
         _ => None,
@@ -58,6 +66,13 @@ fn spec(
         Some(url) => Some(egress::proxy(url, inputs, report)?),
         None => None,
     };
+    let service = written.targets.iter().find(|target| target.is_service);
+    if let (Some(service), true) = (service, proxy.is_some()) {
+        report
+            .error("bad_target", &service.place, "a service cannot be reached through a proxy")
+            .help("who offers it is found by DNS here, while the proxy resolves names itself: leave `proxy` out, or name a host");
+        return None;
+    }
     let host = host(written.host.as_ref(), report)?;
     let health = match &written.health {
         Some(written) => Some(health(written, report)?),
@@ -70,10 +85,8 @@ fn spec(
             Some(proxy) => targets?.into_iter().map(|target| target.through(&proxy)).collect(),
             None => targets?,
         },
-        balance: match written.balance {
-            Balance::RoundRobin => upstream::Balance::RoundRobin,
-            Balance::LeastRequest => upstream::Balance::LeastRequest,
-        },
+        balance: balance?,
+        choice: choice?,
         protocol: match written.protocol {
             Protocol::Auto => upstream::Protocol::Auto,
             Protocol::Http1 => upstream::Protocol::Http1,
@@ -111,16 +124,25 @@ fn target(written: &Placed<Target>, inputs: Inputs<'_>, report: &mut Report) -> 
             return None;
         }
     };
-    match parse_authority(text.reveal()) {
-        Ok(authority) => Some(TargetSpec {
-            text: Arc::from(text.reveal()),
-            host: match authority.host {
-                Host::Ip(address) => TargetHost::Ip(address),
-                Host::Name(name) => TargetHost::Name(name),
-            },
-            port: authority.port,
+    let text = text.reveal();
+    let parsed = if written.is_service {
+        let name = text.trim_end_matches('.').to_lowercase();
+        Ok((TargetHost::Service(name), 0))
+    } else {
+        parse_authority(text).map(|authority| match authority.host {
+            Host::Ip(address) => (TargetHost::Ip(address), authority.port),
+            Host::Name(name) => (TargetHost::Name(name), authority.port),
+        })
+    };
+    match parsed {
+        Ok((host, port)) => Some(TargetSpec {
             weight: u32::from(written.weight),
-            through: None,
+            priority: u32::from(written.priority),
+            locality: upstream::Locality {
+                zone: written.zone.as_deref().map(Arc::from),
+                region: written.region.as_deref().map(Arc::from),
+            },
+            ..TargetSpec::new(Arc::from(text), host, port)
         }),
         Err(_) => {
             // What is wrong with a plain text was reported by the model; the reason repeats the text,

@@ -1,5 +1,6 @@
 //! Everything a user may write.
 
+use crate::balance::{Dns, Gateway};
 use crate::node::{AccessLog, Admin, Drain, Egress};
 use crate::proxies::TrustedProxies;
 use crate::tracing::Tracing;
@@ -12,7 +13,7 @@ use serde::Deserialize;
 pub const VERSION: u32 = 1;
 
 /// The fields of [`Config`] in the order in which they are best written.
-pub const FIELDS: [&str; 15] = [
+pub const FIELDS: [&str; 17] = [
     "version",
     "include",
     "state_dir",
@@ -23,6 +24,8 @@ pub const FIELDS: [&str; 15] = [
     "drain",
     "trusted_proxies",
     "egress",
+    "gateway",
+    "dns",
     "listeners",
     "upstreams",
     "policies",
@@ -61,6 +64,12 @@ pub struct Config {
     /// How the gateway's own requests leave: to key servers, authorisers, collectors.
     #[serde(default)]
     pub egress: Egress,
+    /// Where this gateway runs.
+    #[serde(default)]
+    pub gateway: Gateway,
+    /// How names of targets are resolved.
+    #[serde(default)]
+    pub dns: Dns,
     /// The addresses on which clients are served.
     #[serde(default)]
     #[schemars(extend("propertyNames" = {"pattern": "^[a-z0-9][a-z0-9_-]{0,62}$"}))]

@@ -9,6 +9,8 @@
 pub mod config;
 /// A bound address.
 pub mod listener;
+/// How a target of an upstream is chosen.
+pub mod balance;
 /// A named backend and its targets.
 pub mod upstream;
 /// What is done when a backend is in trouble.

@@ -1,9 +1,10 @@
 //! A named backend and its targets.
 
+use crate::balance::{Balance, Sticky};
 use crate::listener::CertificateFiles;
 use crate::trouble::{Breaker, Concurrency, Hedge, Outliers, Retries};
 use base::decode::short_or_long;
-use base::units::Period;
+use base::units::{Period, Share};
 use base::{Placed, Text};
 use schemars::JsonSchema;
 use serde::de::Error;
@@ -18,9 +19,11 @@ pub struct Upstream {
     #[serde(deserialize_with = "crate::map::at_least_one")]
     #[schemars(length(min = 1))]
     pub targets: Vec<Placed<Target>>,
-    /// How a target is chosen.
-    #[serde(default)]
-    pub balance: Balance,
+    /// How a target is chosen among those that take requests: `round_robin` (in turn, by weight),
+    /// `least_request` (of two drawn at random the one with fewer requests under way), `peak_ewma` (of two the
+    /// one that is expected to answer sooner), `random`, or `{ hash: client }` (the same key finds the same
+    /// target). `round_robin` unless said otherwise.
+    pub balance: Option<Placed<Balance>>,
     /// The protocol spoken to the targets.
     #[serde(default)]
     pub protocol: Protocol,
@@ -56,38 +59,79 @@ pub struct Upstream {
     pub breaker: Option<Placed<Breaker>>,
     /// How many requests are under way at a time, such as `100`; unlimited unless said otherwise.
     pub concurrency: Option<Placed<Concurrency>>,
+    /// Keeps each browser at the target that answered it first, by a cookie; off unless said otherwise.
+    pub sticky: Option<Placed<Sticky>>,
+    /// How long a target that is new, or healthy again, takes to get its whole share; it has it at once
+    /// unless said otherwise. With `{ hash: … }` shares do not depend on it.
+    #[serde(default, deserialize_with = "above_zero")]
+    pub slow_start: Option<Period>,
+    /// When fewer of the targets than this share are healthy, all of them get requests, so that the few that are
+    /// left are not overrun; never unless said otherwise.
+    pub panic_threshold: Option<Share>,
 }
 
-/// One server of an upstream.
+/// One server of an upstream, or a name that stands for several.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Target {
-    /// Host (name, IPv4 or bracketed IPv6) and port.
+    /// Host (name, IPv4 or bracketed IPv6) and port, or the name of a service.
     pub address: Text,
-    /// Its share of the requests, relative to the other targets; 1 unless said otherwise.
+    /// Whether `address` is the name of a service, whose SRV records say hosts and ports.
+    pub is_service: bool,
+    /// Its share of the requests, relative to the other targets; 1 unless said otherwise. Each address of a
+    /// name has it.
     pub weight: u16,
     /// Where it runs.
     pub zone: Option<String>,
+    /// Where that is.
+    pub region: Option<String>,
+    /// Targets of priority 0 come first.
+    pub priority: u8,
+}
+
+impl Target {
+    fn new(address: Text) -> Self {
+        Self { address, is_service: false, weight: 1, zone: None, region: None, priority: 0 }
+    }
 }
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct TargetLong {
-    /// Host (name, IPv4 or bracketed IPv6) and port.
-    address: Text,
-    /// Its share of the requests, relative to the other targets.
+    /// Host (name, IPv4 or bracketed IPv6) and port. Each address of a name is a target of its own.
+    address: Option<Text>,
+    /// In place of `address`, the name of a service, such as `_orders._tcp.example.com`, whose SRV records
+    /// (RFC 2782) say hosts, ports, priorities and weights. With TLS, hosts outside its domain are passed over
+    /// unless `tls: { server_name }` says what to verify.
+    srv: Option<Text>,
+    /// Its share of the requests, relative to the other targets; 1 unless said otherwise. Each address of a
+    /// name has it; 0 takes no new requests.
     #[serde(default = "one")]
     weight: u16,
-    /// Where it runs.
+    /// The zone it runs in. Gateways that know their own (`gateway: { zone }`) prefer it.
     zone: Option<String>,
+    /// The region it runs in, for gateways in another zone of it.
+    region: Option<String>,
+    /// Targets of priority 0 come first; those of 1 get what these cannot carry, and so on to 15.
+    #[serde(default)]
+    priority: u8,
 }
 
 const fn one() -> u16 {
     1
 }
 
-impl From<TargetLong> for Target {
-    fn from(long: TargetLong) -> Self {
-        Self { address: long.address, weight: long.weight, zone: long.zone }
+impl TryFrom<TargetLong> for Target {
+    type Error = &'static str;
+
+    fn try_from(long: TargetLong) -> Result<Self, &'static str> {
+        let TargetLong { address, srv, weight, zone, region, priority } = long;
+        let (address, is_service) = match (address, srv) {
+            (Some(address), None) => (address, false),
+            (None, Some(service)) => (service, true),
+            (None, None) => return Err("the target has neither `address` nor `srv`"),
+            (Some(_), Some(_)) => return Err("the target has both `address` and `srv`"),
+        };
+        Ok(Self { address, is_service, weight, zone, region, priority })
     }
 }
 
@@ -98,15 +142,16 @@ impl<'de> Deserialize<'de> for Target {
         impl<'de> serde::de::Visitor<'de> for Either {
             type Value = Target;
             fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("an address such as `10.0.0.1:8080`, or `{ address, weight, zone }`")
+                f.write_str("an address such as `10.0.0.1:8080`, or `{ address, weight, zone, … }`")
             }
             fn visit_str<E: Error>(self, text: &str) -> Result<Target, E> {
                 let address = Text::parse(text).map_err(E::custom)?;
-                Ok(Target { address, weight: 1, zone: None })
+                Ok(Target::new(address))
             }
             fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<Target, A::Error> {
-                TargetLong::deserialize(serde::de::value::MapAccessDeserializer::new(map))
-                    .map(Into::into)
+                TargetLong::deserialize(serde::de::value::MapAccessDeserializer::new(map))?
+                    .try_into()
+                    .map_err(A::Error::custom)
             }
             fn visit_newtype_struct<D: Deserializer<'de>>(self, d: D) -> Result<Target, D::Error> {
                 d.deserialize_any(self)
@@ -124,17 +169,6 @@ impl JsonSchema for Target {
         let long = generator.subschema_for::<TargetLong>();
         schemars::json_schema!({ "oneOf": [{ "type": "string" }, long] })
     }
-}
-
-/// How a target is chosen among the healthy ones.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Balance {
-    /// One after the other, by weight.
-    #[default]
-    RoundRobin,
-    /// The one with the fewest requests under way for its weight, of two drawn at random.
-    LeastRequest,
 }
 
 /// The protocol spoken to the targets.

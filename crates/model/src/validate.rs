@@ -8,6 +8,7 @@ use base::units::Size;
 use base::{Placed, Report};
 
 mod api;
+mod balance;
 mod conflict;
 mod consumer;
 mod listener;
@@ -26,6 +27,7 @@ pub fn validate(config: &Config, report: &mut Report) {
     names("a consumer", &config.consumers, report);
     node(config, report);
     listener::check(config, report);
+    balance::check(config, report);
     upstream::check(config, report);
     api::check(config, report);
     conflict::check(config, report);

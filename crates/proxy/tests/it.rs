@@ -40,6 +40,8 @@ mod it {
     mod allocations;
     /// More than one attempt.
     mod retries;
+    /// Which target gets a request.
+    mod choosing;
     /// Whoever is too slow.
     mod timeouts;
     mod trouble;

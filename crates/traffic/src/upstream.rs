@@ -200,9 +200,9 @@ pub struct Destination {
 
 /// A chosen target. Dropping it gives its place among the target's requests under way back.
 pub struct Picked {
-    /// Its position in the upstream.
+    /// Its number in the upstream, which it keeps when others come and go.
     pub index: usize,
-    /// Its address as configured.
+    /// Its address as configured; of a name, with the address it was resolved to.
     pub address: Arc<str>,
     /// Sends to it.
     pub target: Box<dyn Target>,
@@ -281,12 +281,12 @@ impl Failed {
 }
 
 /// What operators see of a target.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TargetStatus {
     /// Its address as configured.
     pub address: Arc<str>,
-    /// The addresses its name stands for now.
-    pub resolved: Vec<std::net::SocketAddr>,
+    /// Its own address; none while a name is not resolved. A name has a row for each of its addresses.
+    pub resolved: Option<std::net::SocketAddr>,
     /// Whether it takes requests.
     pub healthy: bool,
     /// Why it takes none, or what the last health check said.
@@ -295,4 +295,14 @@ pub struct TargetStatus {
     pub in_flight: u64,
     /// Whether it is out for a while because requests to it failed.
     pub ejected: bool,
+    /// The zone it runs in.
+    pub zone: Option<Arc<str>>,
+    /// The region it runs in.
+    pub region: Option<Arc<str>>,
+    /// Its priority, zero first.
+    pub priority: u32,
+    /// Its weight as configured.
+    pub weight: u32,
+    /// The part of the requests that is meant for it now, in thousandths.
+    pub share: u32,
 }

@@ -6,7 +6,8 @@ use crate::pool::Held;
 use crate::reach::{Reach, Wish};
 use crate::target::Seat;
 use crate::{http1, http2};
-use http::header::HOST;
+use http::HeaderValue;
+use http::header::{HOST, SET_COOKIE};
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +18,8 @@ use traffic::{BoxFuture, Fault, FaultCode, Request, Response, Stage};
 pub(crate) struct Attempt {
     pub(crate) reach: Arc<Reach>,
     pub(crate) seat: Seat,
+    /// Brings the client back to this target, if it has not been here before.
+    pub(crate) cookie: Option<HeaderValue>,
 }
 
 impl Target for Attempt {
@@ -31,11 +34,12 @@ impl Target for Attempt {
 
 impl Attempt {
     async fn run(self: Box<Self>, call: Call, mut request: Request) -> Result<Response, Failed> {
-        let Self { reach, seat } = *self;
+        let Self { reach, seat, cookie } = *self;
         reach.metrics.attempts.add(call.worker, 1);
         reach.cell.metrics.requests.add(call.worker, 1);
         let asked_for = reach.name_host(&mut request.headers);
         let mut unheard = Unheard { reach: &reach, call: &call, probe: seat.probe, is_over: false };
+        let began = reach.is_timed.then(|| reach.now());
         let answering = exchange(&reach, Some(seat), &call, request);
         let mut answered = match call.limit {
             None => answering.await,
@@ -43,6 +47,15 @@ impl Attempt {
             Some(limit) => Box::pin(within(limit, answering)).await,
         };
         unheard.end(&answered);
+        if let Some(began) = began {
+            let now = reach.now();
+            let took = now.saturating_duration_since(began);
+            let status = answered.as_ref().ok().map(|response| response.status);
+            reach.cell.latency.note(took, status, now);
+        }
+        if let (Ok(response), Some(cookie)) = (&mut answered, cookie) {
+            response.headers.append(SET_COOKIE, cookie);
+        }
         if let Err(failed) = &mut answered {
             if failed.fault.code.row().blame == traffic::Blame::Upstream {
                 reach.cell.metrics.failures.add(call.worker, 1);

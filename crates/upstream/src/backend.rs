@@ -2,19 +2,23 @@
 
 use crate::admission::{Admission, Time};
 use crate::attempt::Attempt;
-use crate::balance::{Balancer, Turns};
-use crate::health;
+use crate::balance::levels::Rank;
+use crate::balance::sticky::Sticky;
+use crate::balance::{Balancer, Place, Turns, View, Wish};
 use crate::outlier::Judge;
+use crate::planning::{self, Watch};
 use crate::reach::Reach;
-use crate::spec::UpstreamSpec;
-use crate::target::{Seat, TargetCell};
+use crate::spec::{Balance, Distance, HashKey, Locality, TargetSpec, UpstreamSpec};
+use crate::target::{Seat, TargetCell, Task};
 use crate::world::World;
+use crate::{health, members};
+use http::HeaderValue;
 use smallvec::SmallVec;
 use std::fmt;
 use std::sync::Arc;
 use telemetry::{RetryReason, UpstreamMetrics};
 use traffic::upstream::{
-    AdmissionStatus, Entry, Hedge, Picked, Retries, TargetStatus, Timeouts, Upstream,
+    AdmissionStatus, Entry, Hedge, Pass, Picked, Retries, TargetStatus, Timeouts, Upstream,
 };
 use traffic::{Exchange, Fault, FaultCode, Stage};
 
@@ -27,28 +31,61 @@ const RACES_MAX: usize = 8;
 /// # Errors
 /// In words, what makes it impossible: a CA without certificates, a name that TLS cannot ask for.
 pub fn build(spec: UpstreamSpec, world: &World) -> Result<Arc<dyn Upstream>, String> {
+    if members::has_names(&spec) {
+        return members::build(spec, world);
+    }
+    let backend = assemble(&spec, world, None)?;
+    Ok(backend)
+}
+
+/// The backend of a spec whose targets are addresses. Targets that were there before are reached as they
+/// were.
+///
+/// # Errors
+/// As [`build`].
+pub(crate) fn assemble(
+    spec: &UpstreamSpec,
+    world: &World,
+    before: Option<&Backend>,
+) -> Result<Arc<Backend>, String> {
     let mut targets = Vec::with_capacity(spec.targets.len());
     for target in &spec.targets {
+        if let Some(known) = before.and_then(|before| before.reach(target)) {
+            targets.push(known);
+            continue;
+        }
         let cell = TargetCell::of(&spec.name, target, world);
-        let reach = Reach::new(target, &spec, cell, world)?;
-        health::keep_asking(&reach, target, &spec, world)?;
+        let reach = Reach::new(target, spec, cell, world)?;
+        health::keep_asking(&reach, target, spec, world)?;
         targets.push(Arc::new(reach));
     }
     let time = Time::of(&spec.name, world);
     let metrics = world.metrics.upstream(&spec.name);
-    let admission = Admission::new(&spec, world, &metrics, time.clone());
-    judge(&spec, &targets, world, &time);
-    let id = format!("upstream/{}/turns", spec.name);
-    let turns = world.state.cell(&id, || Turns::new(world.shelves()));
-    let weights: Vec<_> = spec.targets.iter().map(|target| target.weight).collect();
+    let admission = Admission::new(spec, world, &metrics, time.clone());
+    judge(spec, &targets, world, &time);
+    let balancer = Arc::new(balancer(spec, world));
+    let cells = targets.iter().map(|target| Arc::clone(&target.cell)).collect();
+    let watch = Watch::new(&spec.name, cells, spec.choice.slow_start, world);
+    let planning = planning::keep_planned(&spec.name, &balancer, &watch, &metrics, world);
+    let sticky = spec.choice.sticky.as_ref();
     Ok(Arc::new(Backend {
-        balancer: Balancer::new(spec.balance, &weights, turns),
+        balancer,
+        watch,
+        _planning: planning,
+        key: match &spec.balance {
+            Balance::Hash(hash) => Some(Arc::clone(&hash.key)),
+            _ => None,
+        },
+        sticky: sticky.map(|sticky| Sticky::new(sticky, spec.targets.iter().map(|t| &*t.text))),
+        is_placed: spec.choice.here != Locality::default(),
+        here: spec.choice.here.clone(),
         metrics,
-        admission,
         timeouts: spec.timeouts,
-        retries: spec.trouble.retries,
+        admission,
+        retries: spec.trouble.retries.clone(),
         hedge: spec.trouble.hedge,
-        name: spec.name,
+        name: Arc::clone(&spec.name),
+        specs: spec.targets.clone(),
         targets,
     }))
 }
@@ -64,6 +101,24 @@ fn judge(spec: &UpstreamSpec, targets: &[Arc<Reach>], world: &World, time: &Time
     }
 }
 
+/// What chooses among the targets of a spec.
+fn balancer(spec: &UpstreamSpec, world: &World) -> Balancer {
+    let id = format!("upstream/{}/turns", spec.name);
+    let turns = world.state.cell(&id, || Turns::new(world.shelves()));
+    // A key finds the same target from everywhere.
+    let is_near_preferred = !matches!(spec.balance, Balance::Hash(_));
+    let here = is_near_preferred.then_some(&spec.choice.here);
+    let place = |target| place(target, here);
+    let places: Vec<_> = spec.targets.iter().map(place).collect();
+    Balancer::new(spec.balance.clone(), spec.choice.panic_threshold, &places, turns)
+}
+
+fn place<'a>(target: &'a TargetSpec, here: Option<&Locality>) -> Place<'a> {
+    let distance = here.map_or(Distance::Zone, |here| here.distance(&target.locality));
+    let rank = Rank { priority: target.priority, distance };
+    Place { name: &target.text, weight: target.weight, rank }
+}
+
 /// Finds what makes building impossible, without bringing anything to life.
 ///
 /// # Errors
@@ -75,10 +130,21 @@ pub fn check(spec: &UpstreamSpec) -> Result<(), String> {
     }
 }
 
-struct Backend {
+/// A backend of a fixed set of addresses.
+pub(crate) struct Backend {
     name: Arc<str>,
     targets: Vec<Arc<Reach>>,
-    balancer: Balancer,
+    /// As configured, in the same order.
+    specs: Vec<TargetSpec>,
+    balancer: Arc<Balancer>,
+    watch: Arc<Watch>,
+    _planning: Option<Task>,
+    /// What finds the key of a request, if targets are chosen by one.
+    key: Option<HashKey>,
+    sticky: Option<Sticky>,
+    here: Locality,
+    /// Whether the gateway knows where it is.
+    is_placed: bool,
     metrics: Arc<UpstreamMetrics>,
     admission: Admission,
     timeouts: Timeouts,
@@ -87,9 +153,85 @@ struct Backend {
 }
 
 impl Backend {
-    fn next(&self, worker: usize, usable: &dyn Fn(usize) -> bool) -> Option<usize> {
-        let load = |index: usize| self.targets.get(index).map_or(0, |t| t.cell.in_flight());
-        self.balancer.next(worker, usable, &load)
+    /// The target, if it is reached here already.
+    fn reach(&self, target: &TargetSpec) -> Option<Arc<Reach>> {
+        let at = self.specs.iter().position(|spec| spec.text == target.text)?;
+        self.targets.get(at).map(Arc::clone)
+    }
+
+    /// Whether its targets are these.
+    pub(crate) fn has_targets(&self, targets: &[TargetSpec]) -> bool {
+        self.specs == targets
+    }
+
+    /// What a request wishes for.
+    pub(crate) fn wish(&self, exchange: &Exchange) -> Wish {
+        let headers = &exchange.request.headers;
+        Wish {
+            worker: exchange.worker,
+            scheme: exchange.request.scheme,
+            key: self.key.as_ref().and_then(|key| key(exchange)),
+            pin: self.sticky.as_ref().and_then(|sticky| sticky.position(headers)),
+        }
+    }
+
+    fn next(&self, wish: &Wish, usable: &dyn Fn(usize) -> bool) -> Option<usize> {
+        let cell = |index: usize| self.targets.get(index).map(|target| &target.cell);
+        let load = |index: usize| cell(index).map_or(0, |cell| cell.in_flight());
+        let cost = |index: usize| cell(index).map_or(0, |cell| cell.latency.cost(cell.in_flight()));
+        self.balancer.next(wish, &View { usable, load: &load, cost: &cost })
+    }
+
+    fn number(&self, index: usize) -> usize {
+        self.targets.get(index).map_or(usize::MAX, |target| target.cell.number)
+    }
+
+    /// Chooses a target that is not among the numbers `tried`, if there is any such, and takes a place
+    /// there.
+    ///
+    /// # Errors
+    /// `no_target` or `upstream_busy`.
+    pub(crate) fn choose(
+        &self,
+        wish: &Wish,
+        tried: &[usize],
+        pass: &Option<Arc<dyn Pass>>,
+    ) -> Result<Picked, Fault> {
+        // With so few healthy targets that these would be overrun, all are used.
+        let is_panic = self.balancer.is_panic();
+        let is_usable = |index: usize| is_panic || self.is_available(index);
+        let is_untried = |index: usize| !tried.contains(&self.number(index)) && is_usable(index);
+        let mut found = self.seat(wish, pass, is_panic, &is_untried);
+        if found.is_none() && !tried.is_empty() {
+            found = self.seat(wish, pass, is_panic, &is_usable);
+        }
+        if found.is_none() {
+            if self.available() > 0 {
+                return Err(self.admission.no_room(wish.worker));
+            }
+            // A target to which requests failed is better than none.
+            found = self.seat(wish, pass, true, &|index| self.is_well(index));
+        }
+        let reach = found.and_then(|(index, seat)| Some((index, seat, self.targets.get(index)?)));
+        let (index, seat, reach) = reach.ok_or_else(|| self.nobody())?;
+        if self.is_placed
+            && let Some(spec) = self.specs.get(index)
+        {
+            let distance = self.here.distance(&spec.locality);
+            self.metrics.by_distance[distance as usize].add(wish.worker, 1);
+        }
+        let cookie = self.cookie(wish, index);
+        Ok(Picked {
+            index: reach.cell.number,
+            address: Arc::clone(&reach.cell.text),
+            target: Box::new(Attempt { reach: Arc::clone(reach), seat, cookie }),
+        })
+    }
+
+    /// What brings the client back to the target, if it has not been there before.
+    fn cookie(&self, wish: &Wish, index: usize) -> Option<HeaderValue> {
+        let sticky = self.sticky.as_ref().filter(|_| wish.pin != Some(index))?;
+        sticky.set(index, wish.scheme)
     }
 
     fn is_available(&self, index: usize) -> bool {
@@ -109,7 +251,8 @@ impl Backend {
     /// A place at one of the targets that are `usable`, even if they were put aside with `is_anyhow`.
     fn seat(
         &self,
-        exchange: &Exchange,
+        wish: &Wish,
+        pass: &Option<Arc<dyn Pass>>,
         is_anyhow: bool,
         usable: &dyn Fn(usize) -> bool,
     ) -> Option<(usize, Seat)> {
@@ -123,9 +266,9 @@ impl Backend {
         let mut lost: SmallVec<[usize; 4]> = SmallVec::new();
         while lost.len() <= RACES_MAX {
             let usable = |index| has_room(index) && !lost.contains(&index) && usable(index);
-            let index = self.next(exchange.worker, &usable)?;
+            let index = self.next(wish, &usable)?;
             let cell = &self.targets.get(index)?.cell;
-            if let Some(seat) = Seat::take(cell, most, is_anyhow, exchange.attempts.pass.clone()) {
+            if let Some(seat) = Seat::take(cell, most, is_anyhow, pass.clone()) {
                 return Some((index, seat));
             }
             lost.push(index);
@@ -134,14 +277,11 @@ impl Backend {
     }
 
     fn nobody(&self) -> Fault {
-        let are_nowhere =
-            !self.targets.is_empty() && self.targets.iter().all(|target| target.cell.is_nowhere());
-        let code = if are_nowhere { FaultCode::Unresolved } else { FaultCode::NoTarget };
         let said = self.targets.iter().find_map(|target| {
             let reason = target.cell.status().reason?;
             Some(format!("{}: {reason}", target.cell.text))
         });
-        let fault = Fault::new(Stage::Forward, code);
+        let fault = Fault::new(Stage::Forward, FaultCode::NoTarget);
         match said {
             Some(said) => fault.cause(said),
             None => fault,
@@ -196,30 +336,21 @@ impl Upstream for Backend {
     }
 
     fn pick(&self, exchange: &Exchange) -> Result<Picked, Fault> {
-        let tried = &exchange.attempts.tried;
-        let is_untried = |index: usize| !tried.contains(&index) && self.is_available(index);
-        let mut found = self.seat(exchange, false, &is_untried);
-        if found.is_none() && !tried.is_empty() {
-            found = self.seat(exchange, false, &|index| self.is_available(index));
-        }
-        if found.is_none() {
-            if self.available() > 0 {
-                return Err(self.admission.no_room(exchange.worker));
-            }
-            // A target to which requests failed is better than none.
-            found = self.seat(exchange, true, &|index| self.is_well(index));
-        }
-        let reach = found.and_then(|(index, seat)| Some((index, seat, self.targets.get(index)?)));
-        let (index, seat, reach) = reach.ok_or_else(|| self.nobody())?;
-        Ok(Picked {
-            index,
-            address: Arc::clone(&reach.cell.text),
-            target: Box::new(Attempt { reach: Arc::clone(reach), seat }),
-        })
+        self.choose(&self.wish(exchange), &exchange.attempts.tried, &exchange.attempts.pass)
     }
 
     fn status(&self) -> Vec<TargetStatus> {
-        self.targets.iter().map(|target| target.cell.status()).collect()
+        let shares = self.balancer.shares(&self.watch.vitals());
+        let of = |((target, spec), share): ((&Arc<Reach>, &TargetSpec), u32)| TargetStatus {
+            address: Arc::clone(spec.origin.as_ref().unwrap_or(&spec.text)),
+            zone: spec.locality.zone.clone(),
+            region: spec.locality.region.clone(),
+            priority: if spec.origin.is_some() { spec.priority >> 16 } else { spec.priority },
+            weight: spec.weight,
+            share,
+            ..target.cell.status()
+        };
+        self.targets.iter().zip(&self.specs).zip(shares).map(of).collect()
     }
     fn admission(&self) -> AdmissionStatus {
         self.admission.status()

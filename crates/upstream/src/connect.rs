@@ -193,7 +193,7 @@ impl Tls {
         let id = format!("upstream/tls/{protocol:?}/{}", tls::fingerprint(Some(spec)));
         let config = world.state.cell(&id, || config);
         let name = match (&spec.server_name, target.own_host()) {
-            (Some(name), _) | (None, TargetHost::Name(name)) => {
+            (Some(name), _) | (None, TargetHost::Name(name) | TargetHost::Service(name)) => {
                 let name = name.strip_suffix('.').unwrap_or(name);
                 ServerName::try_from(name.to_owned())
                     .map_err(|_| format!("`{name}` is not a name that a certificate can hold"))?

@@ -27,8 +27,12 @@ mod budget;
 mod outlier;
 /// How many requests of the last while were bad or slow.
 mod window;
-/// Whose turn it is.
+/// An upstream some of whose targets are names.
+mod members;
+/// Which target is next.
 mod balance;
+/// Who gets how much, as the targets are at the moment.
+mod planning;
 /// One server and all that is known of it.
 mod target;
 /// How a target is reached under one config.
@@ -49,7 +53,7 @@ mod connect;
 mod preface;
 /// TLS towards targets.
 mod tls;
-/// Keeps the addresses of a name fresh.
+/// What names stand for, kept fresh.
 mod names;
 /// Asks targets how they are.
 mod health;
@@ -58,10 +62,11 @@ mod outbound;
 
 pub use backend::{build, check};
 pub use outbound::outbound;
-pub use resolve::{Resolve, Resolved, SystemResolve};
+pub use resolve::{Offered, Resolve, Resolved, Server, SystemResolve};
 pub use spec::{
-    Balance, BreakerSpec, ClientCert, ConcurrencySpec, EgressSpec, HealthSpec, HostHeader, NoProxy,
-    OutlierSpec, Protocol, ProxyProtocol, ProxySpec, ShareSpec, TargetHost, TargetSpec, Through,
-    TlsSpec, TroubleSpec, UpstreamSpec,
+    Balance, BreakerSpec, ChoiceSpec, ClientCert, ConcurrencySpec, Distance, EgressSpec, HashKey,
+    HashSpec, HealthSpec, HostHeader, Locality, NoProxy, OutlierSpec, Protocol, ProxyProtocol,
+    ProxySpec, ShareSpec, StickySpec, TargetHost, TargetSpec, Through, TlsSpec, TroubleSpec,
+    UpstreamSpec,
 };
 pub use world::{Dial, Io, TcpDial, World};

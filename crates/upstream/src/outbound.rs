@@ -3,8 +3,8 @@
 
 use crate::backend;
 use crate::spec::{
-    Balance, EgressSpec, HostHeader, Protocol, TargetHost, TargetSpec, TlsSpec, TroubleSpec,
-    UpstreamSpec,
+    Balance, ChoiceSpec, EgressSpec, HostHeader, Protocol, TargetHost, TargetSpec, TlsSpec,
+    TroubleSpec, UpstreamSpec,
 };
 use crate::world::World;
 use base::caps::POOL_IDLE_PER_TARGET;
@@ -78,7 +78,7 @@ impl Ways {
         let ca_pem = ca_pem.or_else(|| self.egress.ca_pem.clone());
         let text: Arc<str> = format!("{name}:{port}").into();
         let is_direct = self.egress.no_proxy.iter().any(|rule| rule.holds(&host));
-        let target = TargetSpec { text, host, port, weight: 1, through: None };
+        let target = TargetSpec::new(text, host, port);
         let target = match &self.egress.proxy {
             Some(proxy) if !is_direct => target.through(proxy),
             _ => target,
@@ -88,6 +88,7 @@ impl Ways {
             name: format!("outbound/{name}").into(),
             targets: vec![target],
             balance: Balance::RoundRobin,
+            choice: ChoiceSpec::default(),
             protocol: Protocol::Auto,
             tls: is_safe.then(|| TlsSpec { ca_pem, ..TlsSpec::default() }),
             host: HostHeader::Fixed(

@@ -4,7 +4,7 @@
 use crate::connect::{ConnectError, Connector, Link};
 use crate::http1::Http1;
 use crate::pool::{Held, Pool};
-use crate::spec::{HostHeader, Protocol, TargetHost, TargetSpec, UpstreamSpec};
+use crate::spec::{Balance, HostHeader, Protocol, TargetHost, TargetSpec, UpstreamSpec};
 use crate::target::{TargetCell, Task};
 use crate::tls;
 use crate::world::World;
@@ -30,6 +30,8 @@ pub(crate) struct Reach {
     /// In place of the client's `Host`, if it is replaced.
     host: Option<HeaderValue>,
     pub(crate) clock: Clock,
+    /// Whether the time that answers take decides who is chosen.
+    pub(crate) is_timed: bool,
 }
 
 /// What kind of connection is wanted.
@@ -77,6 +79,7 @@ impl Reach {
             tunnels,
             host,
             clock: world.clock.clone(),
+            is_timed: matches!(spec.balance, Balance::PeakEwma),
             cell,
         })
     }
@@ -181,7 +184,7 @@ impl Reach {
     fn take(&self, wish: Wish) -> Option<Held> {
         let told = wish.peers.filter(|_| self.connector.tells());
         let held =
-            self.pool.take(wish.worker, self.clock.now(), told, &|at| self.cell.holds(at))?;
+            self.pool.take(wish.worker, self.clock.now(), told, &|at| self.cell.address() == at)?;
         self.metrics.pool_reused.add(wish.worker, 1);
         Some(held)
     }
@@ -220,7 +223,7 @@ impl Reach {
     }
 }
 
-/// Opens a connection to a target within a time limit, which includes waiting for its first address.
+/// Opens a connection to a target within a time limit.
 ///
 /// # Errors
 /// Why there is none.
@@ -230,10 +233,8 @@ pub(crate) async fn connect(
     limit: Option<Duration>,
     peers: Option<Peers>,
 ) -> Result<Link, ConnectError> {
-    let connect = async {
-        let (addresses, turn) = cell.addresses().await.map_err(ConnectError::Unresolved)?;
-        connector.connect(&addresses, turn, limit, peers).await
-    };
+    let address = [cell.address()];
+    let connect = connector.connect(&address, 0, limit, peers);
     match limit {
         None => connect.await,
         Some(limit) => timeout(limit, connect).await.unwrap_or_else(|_| {
@@ -251,7 +252,7 @@ pub(crate) fn own_host(target: &TargetSpec, scheme: &Scheme) -> Result<HeaderVal
     let host = match target.own_host() {
         TargetHost::Ip(std::net::IpAddr::V6(address)) => format!("[{address}]"),
         TargetHost::Ip(address) => address.to_string(),
-        TargetHost::Name(name) => name.clone(),
+        TargetHost::Name(name) | TargetHost::Service(name) => name.clone(),
     };
     let own_port = if *scheme == Scheme::HTTPS { 443 } else { 80 };
     let port = target.own_port();

@@ -1,12 +1,14 @@
 //! What to connect to and how: plain data, written by whoever compiles a config.
 
+use base::Secret;
 use base::units::Share;
 use http::{HeaderValue, Method, StatusCode};
 use rustls::sign::CertifiedKey;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
+use traffic::Exchange;
 use traffic::upstream::{Hedge, Retries, Timeouts};
 
 /// A backend.
@@ -18,6 +20,8 @@ pub struct UpstreamSpec {
     pub targets: Vec<TargetSpec>,
     /// How a target is chosen.
     pub balance: Balance,
+    /// What else decides about it.
+    pub choice: ChoiceSpec,
     /// What is spoken.
     pub protocol: Protocol,
     /// TLS, if the targets want it.
@@ -144,29 +148,46 @@ pub struct ConcurrencySpec {
     pub wait: Duration,
 }
 
-/// One server of a backend.
+/// One server of a backend, or a name that stands for several.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TargetSpec {
-    /// As configured, `host:port`: the id of its live state.
+    /// As configured, `host:port`: the id of its live state. One of the addresses of a name has it
+    /// behind a slash.
     pub text: Arc<str>,
+    /// As configured, where `text` is not.
+    pub origin: Option<Arc<str>>,
     /// Its host.
     pub host: TargetHost,
+    /// The address of the host, where that is a name and this is known.
+    pub address: Option<IpAddr>,
     /// Its port.
     pub port: u16,
     /// Its share of the requests, compared with the other targets'. Zero takes none.
     pub weight: u32,
+    /// Targets of a lower number come first.
+    pub priority: u32,
+    /// Where it runs.
+    pub locality: Locality,
     /// What is behind the host, if that is a proxy.
     pub through: Option<Through>,
 }
 
 impl TargetSpec {
+    /// One of weight 1, of the first priority, that runs nobody knows where.
+    #[must_use]
+    pub fn new(text: Arc<str>, host: TargetHost, port: u16) -> Self {
+        let locality = Locality::default();
+        let (origin, address, through) = (None, None, None);
+        Self { text, origin, host, address, port, weight: 1, priority: 0, locality, through }
+    }
+
     /// The same target, reached through a proxy.
     #[must_use]
     pub fn through(self, proxy: &ProxySpec) -> Self {
         let host = match &self.host {
             TargetHost::Ip(IpAddr::V6(address)) => format!("[{address}]"),
             TargetHost::Ip(address) => address.to_string(),
-            TargetHost::Name(name) => name.clone(),
+            TargetHost::Name(name) | TargetHost::Service(name) => name.clone(),
         };
         let through = Through {
             authority: format!("{host}:{}", self.port),
@@ -192,6 +213,48 @@ impl TargetSpec {
         match &self.through {
             Some(_) => format!("through {:?}:{}", self.host, self.port),
             None => "direct".to_owned(),
+        }
+    }
+}
+
+/// Where a server or a gateway runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Locality {
+    /// A place whose parts fail together, such as one data centre.
+    pub zone: Option<Arc<str>>,
+    /// Zones that are near each other.
+    pub region: Option<Arc<str>>,
+}
+
+/// How far one place is from another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Distance {
+    /// The same zone, or it is not asked for.
+    #[default]
+    Zone,
+    /// Another zone of the same region.
+    Region,
+    /// Elsewhere, or nobody knows where.
+    Rest,
+}
+
+impl Locality {
+    /// How far `there` is. Whoever does not know where it is itself is equally near to all.
+    #[must_use]
+    pub fn distance(&self, there: &Self) -> Distance {
+        if self.zone.is_none() && self.region.is_none() {
+            return Distance::Zone;
+        }
+        let is_same = |here: &Option<Arc<str>>, there: &Option<Arc<str>>| match (here, there) {
+            (Some(here), Some(there)) => Some(here == there),
+            _ => None,
+        };
+        match (is_same(&self.zone, &there.zone), is_same(&self.region, &there.region)) {
+            // Names of zones may come again in another region.
+            (Some(true), None | Some(true)) => Distance::Zone,
+            (_, Some(true)) if self.zone.is_none() => Distance::Zone,
+            (_, Some(true)) => Distance::Region,
+            _ => Distance::Rest,
         }
     }
 }
@@ -237,16 +300,75 @@ pub enum TargetHost {
     Ip(IpAddr),
     /// A name to be resolved.
     Name(String),
+    /// The name of a service (RFC 2782), such as `_orders._tcp.example.com`: its records say hosts,
+    /// ports, weights and priorities.
+    Service(String),
 }
 
 /// How a target is chosen.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub enum Balance {
     /// By turns, as often as the weights say.
     #[default]
     RoundRobin,
     /// Of two drawn by weight, the one with fewer requests under way for its weight.
     LeastRequest,
+    /// Of two drawn by weight, the one that is expected to answer sooner: by how long it took lately,
+    /// and by its requests under way.
+    PeakEwma,
+    /// Drawn by weight.
+    Random,
+    /// By a key, so that the same key finds the same target, on every gateway.
+    Hash(HashSpec),
+}
+
+/// Balancing by a key.
+#[derive(Clone)]
+pub struct HashSpec {
+    /// The key of a request, evenly spread over all numbers; a request without one is given to anybody.
+    pub key: HashKey,
+    /// How many requests a target may have under way, in percent of its fair share, before keys go to
+    /// another one; at least 100.
+    pub load_max_percent: u32,
+}
+
+/// What finds the key of a request.
+pub type HashKey = Arc<dyn Fn(&Exchange) -> Option<u64> + Send + Sync>;
+
+impl fmt::Debug for HashSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HashSpec")
+            .field("load_max_percent", &self.load_max_percent)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What else decides which target is chosen.
+#[derive(Clone, Debug, Default)]
+pub struct ChoiceSpec {
+    /// Where the gateway runs: near targets are preferred.
+    pub here: Locality,
+    /// How clients are kept at a target.
+    pub sticky: Option<StickySpec>,
+    /// How long a target that is new, or well again, takes to get its whole share.
+    pub slow_start: Option<Duration>,
+    /// When a smaller share of the targets than this takes requests, all of them get some.
+    pub panic_threshold: Option<Share>,
+    /// The name servers, instead of the system's.
+    pub name_servers: Vec<SocketAddr>,
+}
+
+/// How clients are kept at a target.
+#[derive(Clone, Debug)]
+pub struct StickySpec {
+    /// The name of the cookie.
+    pub cookie: String,
+    /// How long the client keeps it; as long as it runs, where nothing is said.
+    pub ttl: Option<Duration>,
+    /// The path for which the client sends it.
+    pub path: String,
+    /// What the values are made with. Gateways that have the same one understand each other's.
+    pub secret: Secret,
 }
 
 /// What is spoken to targets.

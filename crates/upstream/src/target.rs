@@ -1,20 +1,16 @@
-//! One server and all that is known of it: addresses, health, requests under way. It outlives configs
-//! and is the same for all routes and workers.
+//! One server and all that is known of it: address, health, requests under way. It outlives configs and
+//! is the same for all routes and workers.
 
+use crate::balance::latency::Latency;
 use crate::health::Health;
-use crate::names;
 use crate::outlier::{Outcome, Outlier, Standing};
 use crate::spec::{TargetHost, TargetSpec};
 use crate::world::World;
-use arc_swap::ArcSwap;
-use base::caps::ADDRESSES_PER_NAME_MAX;
-use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use telemetry::TargetMetrics;
-use tokio::sync::Notify;
 use tokio::task::AbortHandle;
-use tracing::{info, warn};
 use traffic::upstream::{Pass, TargetStatus};
 
 /// The live state of a target.
@@ -24,23 +20,16 @@ pub(crate) struct TargetCell {
     pub(crate) metrics: Arc<TargetMetrics>,
     pub(crate) health: Health,
     pub(crate) outlier: Outlier,
-    port: u16,
-    known: ArcSwap<Known>,
-    learned: Notify,
-    /// Its name was asked for and has never had an address.
-    is_nowhere: AtomicBool,
-    /// Whose turn it is among the addresses.
-    turn: AtomicUsize,
+    /// How soon it answers, where that decides who is chosen.
+    pub(crate) latency: Latency,
+    /// Since when it takes requests, in milliseconds of whoever plans; zero while it does not.
+    pub(crate) well_since_ms: AtomicU64,
+    /// Its number among the targets of its upstream, those included that are gone.
+    pub(crate) number: usize,
+    /// Numbers go on for as long as there is any target.
+    _numbers: Arc<AtomicUsize>,
+    address: SocketAddr,
     in_flight: AtomicU64,
-    resolving: Mutex<Option<Task>>,
-}
-
-/// What is known of a target's addresses.
-#[derive(Debug, Default)]
-struct Known {
-    addresses: Box<[SocketAddr]>,
-    /// Why the last attempt to learn them failed, if it did.
-    error: Option<String>,
 }
 
 /// A task beside the requests, which ends with its owner.
@@ -66,39 +55,38 @@ impl Drop for Task {
 }
 
 impl TargetCell {
-    /// The state of a target, new or as it was; learning its addresses begins at once.
+    /// The state of a target, new or as it was.
     pub(crate) fn of(upstream: &Arc<str>, spec: &TargetSpec, world: &World) -> Arc<Self> {
+        let numbers =
+            world.state.cell(&format!("upstream/{upstream}/numbers"), AtomicUsize::default);
         let id = format!("upstream/{upstream}/target/{}/{}", spec.text, spec.way());
-        let cell = world.state.cell(&id, || Self::new(upstream, spec, world));
-        if let TargetHost::Name(name) = &spec.host {
-            let mut resolving = cell.resolving.lock().unwrap_or_else(PoisonError::into_inner);
-            resolving.get_or_insert_with(|| {
-                let resolve = Arc::clone(&world.resolve);
-                let task = names::keep_fresh(Arc::downgrade(&cell), resolve, name.clone());
-                Task::start(world, task)
-            });
-        }
-        cell
+        world.state.cell(&id, || Self::new(upstream, spec, numbers, world))
     }
 
-    fn new(upstream: &Arc<str>, spec: &TargetSpec, world: &World) -> Self {
-        let addresses = match &spec.host {
-            TargetHost::Ip(address) => Box::from([SocketAddr::new(*address, spec.port)]),
-            TargetHost::Name(_) => Box::default(),
+    fn new(
+        upstream: &Arc<str>,
+        spec: &TargetSpec,
+        numbers: Arc<AtomicUsize>,
+        world: &World,
+    ) -> Self {
+        let host = match &spec.host {
+            TargetHost::Ip(address) => Some(*address),
+            TargetHost::Name(_) | TargetHost::Service(_) => spec.address,
         };
+        // Whoever builds targets resolves names first; nothing is reached at this address.
+        let host = host.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         Self {
             upstream: Arc::clone(upstream),
             text: Arc::clone(&spec.text),
             metrics: world.metrics.target(upstream, &spec.text),
             health: Health::default(),
             outlier: Outlier::default(),
-            port: spec.port,
-            known: ArcSwap::from_pointee(Known { addresses, error: None }),
-            learned: Notify::new(),
-            is_nowhere: AtomicBool::new(false),
-            turn: AtomicUsize::new(0),
+            latency: Latency::default(),
+            well_since_ms: AtomicU64::new(0),
+            number: numbers.fetch_add(1, Ordering::Relaxed),
+            _numbers: numbers,
+            address: SocketAddr::new(host, spec.port),
             in_flight: AtomicU64::new(0),
-            resolving: Mutex::default(),
         }
     }
 
@@ -109,13 +97,7 @@ impl TargetCell {
 
     /// Whether it would take requests, had none of them failed.
     pub(crate) fn is_well(&self) -> bool {
-        self.health.is_good() && !self.is_nowhere()
-    }
-
-    /// Whether its name has never had an address. While it is asked for the first time that is not
-    /// known yet.
-    pub(crate) fn is_nowhere(&self) -> bool {
-        self.is_nowhere.load(Ordering::Relaxed)
+        self.health.is_good()
     }
 
     /// Requests under way.
@@ -123,73 +105,25 @@ impl TargetCell {
         self.in_flight.load(Ordering::Relaxed)
     }
 
-    /// Whether a connection to this address is still one to the target.
-    pub(crate) fn holds(&self, address: SocketAddr) -> bool {
-        self.known.load().addresses.contains(&address)
-    }
-
-    /// Its addresses, and whose turn it is among them. Waits while its name is asked for the first
-    /// time.
-    ///
-    /// # Errors
-    /// Why it has none.
-    pub(crate) async fn addresses(&self) -> Result<(Box<[SocketAddr]>, usize), String> {
-        loop {
-            let mut learned = std::pin::pin!(self.learned.notified());
-            // What is learned from now on is not missed.
-            learned.as_mut().enable();
-            let known = self.known.load_full();
-            if !known.addresses.is_empty() {
-                let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-                return Ok((known.addresses.clone(), turn));
-            }
-            if let Some(error) = &known.error {
-                return Err(error.clone());
-            }
-            learned.await;
-        }
-    }
-
-    /// Its name stands for these addresses now; there is at least one.
-    pub(crate) fn resolved(&self, addresses: &[IpAddr]) {
-        let kept = addresses.iter().take(ADDRESSES_PER_NAME_MAX);
-        let addresses: Box<[_]> = kept.map(|ip| SocketAddr::new(*ip, self.port)).collect();
-        let before = self.known.swap(Arc::new(Known { addresses, error: None }));
-        self.is_nowhere.store(false, Ordering::Relaxed);
-        self.learned.notify_waiters();
-        if before.error.is_some() {
-            info!(upstream = %self.upstream, target = %self.text, "the name is resolved again");
-        }
-    }
-
-    /// Its name could not be resolved: what was known stays.
-    pub(crate) fn not_resolved(&self, error: String) {
-        let before = self.known.load_full();
-        if before.error.is_none() {
-            let (upstream, target) = (&self.upstream, &self.text);
-            warn!(%upstream, %target, %error, "the name could not be resolved");
-        }
-        let addresses = before.addresses.clone();
-        self.is_nowhere.store(addresses.is_empty(), Ordering::Relaxed);
-        self.known.store(Arc::new(Known { addresses, error: Some(error) }));
-        self.learned.notify_waiters();
+    /// Where it is.
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// What operators see of it.
     pub(crate) fn status(&self) -> TargetStatus {
-        let known = self.known.load();
         TargetStatus {
             address: Arc::clone(&self.text),
-            resolved: known.addresses.to_vec(),
+            resolved: Some(self.address),
             healthy: self.is_well() && !self.outlier.is_out(),
-            reason: match &known.error {
-                Some(error) if known.addresses.is_empty() => Some(error.clone()),
+            reason: match self.health.is_good() {
                 // Of two reasons the one that health checks give says more.
-                _ if !self.health.is_good() => self.health.reason(),
-                _ => self.outlier.reason().or_else(|| self.health.reason()),
+                false => self.health.reason(),
+                true => self.outlier.reason().or_else(|| self.health.reason()),
             },
             in_flight: self.in_flight(),
             ejected: self.outlier.is_out(),
+            ..TargetStatus::default()
         }
     }
 }

@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod it {
     mod balancing;
+    mod choosing;
     mod frames;
     mod health;
     mod kit;

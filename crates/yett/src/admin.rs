@@ -158,7 +158,12 @@ fn targets(upstream: &dyn traffic::upstream::Upstream) -> Vec<Value> {
     let target = |target: traffic::upstream::TargetStatus| {
         json!({
             "address": &*target.address,
-            "resolved": target.resolved.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "resolved": target.resolved.map(|address| address.to_string()),
+            "zone": target.zone.as_deref(),
+            "region": target.region.as_deref(),
+            "priority": target.priority,
+            "weight": target.weight,
+            "share_permille": target.share,
             "healthy": target.healthy,
             "reason": target.reason,
             "in_flight": target.in_flight,

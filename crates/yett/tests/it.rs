@@ -20,6 +20,7 @@ mod it {
     mod log_files;
     mod matrix;
     mod messages;
+    mod names;
     mod peers;
     mod reload;
     mod secrets;

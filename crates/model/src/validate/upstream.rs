@@ -1,6 +1,6 @@
 //! Upstreams and their targets.
 
-use super::pointer;
+use super::{balance, pointer};
 use crate::authority::{parse_authority, parse_host};
 use crate::upstream::{Health, Target};
 use crate::{Config, Upstream};
@@ -14,6 +14,7 @@ pub(super) fn check(config: &Config, report: &mut Report) {
     for (name, upstream) in config.upstreams.iter() {
         targets(name, upstream, report);
         settings(name, upstream, report);
+        balance::upstream(name, upstream, report);
         super::trouble::check(name, upstream, report);
         if let Some(health) = &upstream.health {
             self::health(health, &pointer(&["upstreams", name, "health"]), report);
@@ -62,6 +63,9 @@ fn address(target: &Placed<Target>, path: &str, report: &mut Report) -> Option<S
     if target.address.has_reference() {
         return None;
     }
+    if target.is_service {
+        return service(target, &written, path, report);
+    }
     match parse_authority(&written) {
         Ok(authority) => Some(authority.to_string()),
         Err(message) => {
@@ -74,6 +78,31 @@ fn address(target: &Placed<Target>, path: &str, report: &mut Report) -> Option<S
             None
         }
     }
+}
+
+/// The name of a service in one spelling.
+fn service(
+    target: &Placed<Target>,
+    written: &str,
+    path: &str,
+    report: &mut Report,
+) -> Option<String> {
+    let name = written.trim_end_matches('.').to_lowercase();
+    let mut labels = name.splitn(3, '.');
+    let marked = |label: Option<&str>| label.is_some_and(|l| l.len() > 1 && l.starts_with('_'));
+    let is_service = marked(labels.next()) && marked(labels.next());
+    if is_service && labels.next().is_some_and(|domain| parse_host(domain).is_ok()) {
+        return Some(name);
+    }
+    report
+        .error(
+            "invalid_address",
+            &target.place,
+            format!("`{written}` is not the name of a service"),
+        )
+        .at(path)
+        .help("it is `_name._protocol.domain`, such as `_orders._tcp.example.com` (RFC 2782)");
+    None
 }
 
 fn settings(name: &Placed<String>, upstream: &Upstream, report: &mut Report) {

@@ -140,7 +140,34 @@ impl Exposition {
                 counter(&mut family, &labels(["upstream"], values), value(metrics).sum())?;
             }
         }
-        trouble::upstreams(page, &upstreams)
+        trouble::upstreams(page, &upstreams)?;
+        self.choices(page)
+    }
+
+    /// How targets were chosen.
+    fn choices(&self, page: &mut Page<'_>) -> fmt::Result {
+        let upstreams = self.0.upstreams.list();
+        let mut family = page.gauges(
+            "yett_upstream_panic",
+            "Whether so few targets are well that all of them get requests",
+        )?;
+        for (values, metrics) in &upstreams {
+            gauge(&mut family, &labels(["upstream"], values), i64::from(metrics.is_panic()))?;
+        }
+        let mut family = page.counters(
+            "yett_upstream_distance",
+            "Requests sent to a target, by how far it is from the gateway, if that is known",
+        )?;
+        for ([upstream, _], metrics) in &upstreams {
+            for (distance, count) in DISTANCES.iter().zip(&metrics.by_distance) {
+                // Most gateways do not know where they are.
+                if count.sum() > 0 {
+                    let labels = [("upstream", &**upstream), ("distance", distance)];
+                    counter(&mut family, &labels, count.sum())?;
+                }
+            }
+        }
+        Ok(())
     }
 
     fn mirrors(&self, page: &mut Page<'_>) -> fmt::Result {
@@ -223,6 +250,9 @@ impl Exposition {
 /// Name, help and place of a counter of upstreams.
 type UpstreamFamily =
     (&'static str, &'static str, fn(&super::UpstreamMetrics) -> &crate::shards::ShardedCounter);
+
+/// How far targets are, in the order of their counters.
+const DISTANCES: [&str; 3] = ["zone", "region", "rest"];
 
 const UPSTREAM_FAMILIES: [UpstreamFamily; 5] = [
     ("yett_upstream_attempts", "Requests sent to a target, retries included", |u| &u.attempts),

@@ -219,6 +219,9 @@ pub struct UpstreamMetrics {
     pub pool_reused: ShardedCounter,
     /// What went wrong, and what was done about it.
     pub trouble: TroubleMetrics,
+    /// Attempts by how far the target is: in the zone, in the region, elsewhere.
+    pub by_distance: [ShardedCounter; 3],
+    is_panic: AtomicBool,
 }
 
 impl UpstreamMetrics {
@@ -230,7 +233,20 @@ impl UpstreamMetrics {
             connect_failed: ShardedCounter::new(shards),
             pool_reused: ShardedCounter::new(shards),
             trouble: TroubleMetrics::new(shards),
+            by_distance: std::array::from_fn(|_| ShardedCounter::new(shards)),
+            is_panic: AtomicBool::new(false),
         }
+    }
+
+    /// Says whether so few targets are well that all of them get requests; returns what was said before.
+    pub fn set_panic(&self, is_panic: bool) -> bool {
+        self.is_panic.swap(is_panic, Ordering::Relaxed)
+    }
+
+    /// Whether so few targets are well that all of them get requests.
+    #[must_use]
+    pub fn is_panic(&self) -> bool {
+        self.is_panic.load(Ordering::Relaxed)
     }
 }
 

@@ -122,6 +122,7 @@ const CASES: &[Case] = &[
         "GET /chat\nconnection: upgrade\nupgrade: websocket\nsec-websocket-version: 13\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\norigin: https://evil.example",
         &["403", "origin_refused"],
     ),
+    case("zones", "GET /orders/1", &["200", "GET /orders/1"]),
     Case {
         example: "tls",
         listener: "plain",
@@ -133,7 +134,8 @@ const CASES: &[Case] = &[
 /// An example with what its page has readers set up.
 fn example(name: &str, authority: &Authority) -> Surroundings {
     let folder = repository().join("examples").join(name);
-    let mut all = Surroundings::folder(&folder).env("BACKEND_TOKEN", "open-sesame");
+    let all = Surroundings::folder(&folder).env("BACKEND_TOKEN", "open-sesame");
+    let mut all = all.env("ZONE", "eu-west-1b").env("REGION", "eu-west-1");
     for (file, host) in [("site", "localhost"), ("api", "api.localhost")] {
         let pair = authority.sign(&[host]);
         all = all.file(&format!("certs/{file}.pem"), pair.cert_pem);

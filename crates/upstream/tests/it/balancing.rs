@@ -21,7 +21,7 @@ async fn a_target_that_was_tried_is_skipped_while_there_are_others() {
     let world = world(&Arc::default());
     for balance in [Balance::RoundRobin, Balance::LeastRequest] {
         let mut spec = spec(&["192.0.2.1:80", "192.0.2.2:80"]);
-        spec.balance = balance;
+        spec.balance = balance.clone();
         let upstream = build(spec, &world).unwrap();
         let mut exchange = exchange();
         exchange.attempts.tried.push(1);

@@ -29,8 +29,8 @@ use traffic::id::{RequestId, Trace};
 use traffic::upstream::{Call, Failed, Timeouts, Upstream};
 use traffic::{Body, BoxFuture, Response};
 use upstream::{
-    Balance, Dial, HostHeader, Io, Protocol, Resolve, Resolved, TargetHost, TargetSpec,
-    UpstreamSpec, World,
+    Balance, ChoiceSpec, Dial, HostHeader, Io, Offered, Protocol, Resolve, Resolved, Server,
+    TargetHost, TargetSpec, UpstreamSpec, World,
 };
 
 pub(crate) type Answer = http::Response<BoxBody<Bytes, Infallible>>;
@@ -155,6 +155,8 @@ pub(crate) struct Names {
     answers: Mutex<VecDeque<Result<Resolved, String>>>,
     pub(crate) asked: AtomicUsize,
     pub(crate) delay: Duration,
+    /// Who offers any service.
+    pub(crate) servers: Vec<Server>,
 }
 
 impl Names {
@@ -170,6 +172,15 @@ pub(crate) fn found(addresses: &[&str]) -> Result<Resolved, String> {
 }
 
 impl Resolve for Names {
+    fn servers(&self, _service: &str) -> BoxFuture<'_, Result<Offered, String>> {
+        Box::pin(async move {
+            if self.servers.is_empty() {
+                return Err("nobody offers it".to_owned());
+            }
+            Ok(Offered { servers: self.servers.clone(), valid_for: Duration::from_secs(10) })
+        })
+    }
+
     fn resolve(&self, _name: &str) -> BoxFuture<'_, Result<Resolved, String>> {
         Box::pin(async move {
             self.asked.fetch_add(1, Ordering::Relaxed);
@@ -207,7 +218,7 @@ pub(crate) fn target(text: &str, weight: u32) -> TargetSpec {
     let (host, port) = text.rsplit_once(':').unwrap();
     let host = host.trim_matches(['[', ']']);
     let host = host.parse().map_or_else(|_| TargetHost::Name(host.to_owned()), TargetHost::Ip);
-    TargetSpec { text: text.into(), host, port: port.parse().unwrap(), weight, through: None }
+    TargetSpec { weight, ..TargetSpec::new(text.into(), host, port.parse().unwrap()) }
 }
 
 pub(crate) fn spec(targets: &[&str]) -> UpstreamSpec {
@@ -215,6 +226,7 @@ pub(crate) fn spec(targets: &[&str]) -> UpstreamSpec {
         name: "orders".into(),
         targets: targets.iter().map(|text| target(text, 1)).collect(),
         balance: Balance::RoundRobin,
+        choice: ChoiceSpec::default(),
         protocol: Protocol::Auto,
         tls: None,
         host: HostHeader::Preserve,

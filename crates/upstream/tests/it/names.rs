@@ -4,9 +4,10 @@ use super::kit::{
 };
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use traffic::FaultCode;
 use traffic::upstream::Timeouts;
-use upstream::build;
+use upstream::{Server, TargetHost, TargetSpec, build};
 
 const NAMED: &str = "orders.test:80";
 
@@ -65,7 +66,7 @@ async fn the_last_known_addresses_stay_when_resolving_fails() {
     assert_eq!(fetch(&upstream).await, "192.0.2.1:80");
     let status = &upstream.status()[0];
     assert!(status.healthy);
-    assert_eq!(status.resolved, ["192.0.2.1:80".parse().unwrap()]);
+    assert_eq!(status.resolved, Some("192.0.2.1:80".parse().unwrap()));
 }
 
 #[tokio::test(start_paused = true)]
@@ -82,26 +83,149 @@ async fn requests_follow_a_name_to_its_new_address() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn connections_rotate_over_the_addresses_and_pass_over_dead_ones() {
-    let net = net();
-    let names = || Names::new([found(&["192.0.2.1", "192.0.2.2"])]);
-    let upstream = build(spec(&[NAMED]), &world_with_names(&net, names())).unwrap();
+async fn each_address_of_a_name_is_a_target_of_its_own() {
+    let names = Names::new([found(&["192.0.2.1", "192.0.2.2"])]);
+    let upstream = build(spec(&[NAMED]), &world_with_names(&net(), names)).unwrap();
     let mut answers = Vec::new();
     for _ in 0..4 {
         answers.push(fetch(&upstream).await);
-        settle().await;
     }
     assert_eq!(answers, ["192.0.2.1:80", "192.0.2.2:80", "192.0.2.1:80", "192.0.2.2:80"]);
+    let status = upstream.status();
+    assert!(status.iter().all(|status| &*status.address == NAMED && status.share == 500));
+    assert_eq!(status[1].resolved, Some("192.0.2.2:80".parse().unwrap()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_health_of_an_address_is_its_own() {
+    let names = Names::new([found(&["192.0.2.1", "192.0.2.2"])]);
+    let net = net();
     net.put("192.0.2.1:80", At::Refuses);
-    for at in [At::Refuses, At::Hangs] {
-        net.put("192.0.2.1:80", at);
-        for _ in 0..4 {
-            let limits = Timeouts { connect: Some(Duration::from_secs(5)), ..Timeouts::default() };
-            let response = send_within(&upstream, get(), limits).await.unwrap();
-            assert_eq!(super::kit::read(response).await, "192.0.2.2:80");
-            settle().await;
-        }
+    let mut spec = spec(&[NAMED]);
+    spec.health = Some(upstream::HealthSpec {
+        method: http::Method::GET,
+        path: "/".to_owned(),
+        every: Duration::from_secs(1),
+        timeout: Duration::from_secs(1),
+        healthy_after: 1,
+        unhealthy_after: 1,
+    });
+    let upstream = build(spec, &world_with_names(&net, names)).unwrap();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let healthy: Vec<_> = upstream.status().iter().map(|status| status.healthy).collect();
+    assert_eq!(healthy, [false, true]);
+    for _ in 0..4 {
+        assert_eq!(fetch(&upstream).await, "192.0.2.2:80");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_address_that_is_gone_finishes_and_one_that_is_new_joins() {
+    let net = Arc::new(Net::default());
+    let mut old = net.listen("192.0.2.1:80");
+    net.serve("192.0.2.2:80", |_| async { text("new") });
+    let names = Names::new([found(&["192.0.2.1"]), found(&["192.0.2.2"])]);
+    let upstream = build(spec(&[NAMED]), &world_with_names(&net, names)).unwrap();
+    let under_way = tokio::spawn(send(&upstream, get()));
+    let mut connection = old.recv().await.unwrap();
+    let mut request = [0; 4];
+    connection.read_exact(&mut request).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    for _ in 0..3 {
+        assert_eq!(fetch(&upstream).await, "new");
+    }
+    connection.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nold").await.unwrap();
+    let answer = under_way.await.unwrap().unwrap();
+    assert_eq!(super::kit::read(answer).await, "old", "what was under way went on");
+    settle().await;
+    let closed = connection.read(&mut [0; 4_096]).await;
+    while connection.read(&mut [0; 4_096]).await.unwrap_or(0) > 0 {}
+    assert!(closed.is_ok(), "nobody keeps a connection to an address that is gone");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_that_flaps_keeps_those_who_stay() {
+    let net = Arc::new(Net::default());
+    for address in ["192.0.2.1:80", "192.0.2.2:80"] {
+        net.serve(address, move |_| async move { text(address) });
+    }
+    let both = || found(&["192.0.2.1", "192.0.2.2"]);
+    let mut answers = Vec::new();
+    for _ in 0..10 {
+        answers.extend([both(), found(&["192.0.2.1"])]);
+    }
+    let upstream = build(spec(&[NAMED]), &world_with_names(&net, Names::new(answers))).unwrap();
+    for _ in 0..20 {
+        for _ in 0..4 {
+            fetch(&upstream).await;
+        }
+        tokio::time::sleep(Duration::from_secs(10)).await;
+    }
+    let dialed = net.dialed.lock().unwrap().clone();
+    let to = |last: &str| dialed.iter().filter(|to| to.to_string() == last).count();
+    assert_eq!(to("192.0.2.1:80"), 1, "the one that stays keeps its connection");
+    assert_eq!(to("192.0.2.2:80"), 10, "the other joins each time");
+}
+
+fn server(host: &str, port: u16, priority: u16, weight: u16) -> Server {
+    Server { host: host.to_owned(), port, priority, weight }
+}
+
+fn service() -> TargetSpec {
+    let name = "_orders._tcp.test.example".to_owned();
+    TargetSpec::new(name.as_str().into(), TargetHost::Service(name), 0)
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_of_a_service_are_targets_with_port_weight_and_priority() {
+    let net = Arc::new(Net::default());
+    let mut names = Names::new([found(&["192.0.2.1"])]);
+    names.servers = vec![
+        server("a.test.example", 81, 1, 30),
+        server("b.test.example", 82, 1, 10),
+        server("c.test.example", 83, 2, 0),
+    ];
+    let mut spec = spec(&[]);
+    spec.targets = vec![service()];
+    let upstream = build(spec, &world_with_names(&net, names)).unwrap();
+    assert!(upstream.pick(&exchange()).is_ok(), "the first wait for the answer");
+    settle().await;
+    let mut counts = [0; 3];
+    for _ in 0..400 {
+        counts[upstream.pick(&exchange()).unwrap().index] += 1;
+    }
+    assert_eq!(counts, [300, 100, 0]);
+    let status: Vec<_> = upstream.status();
+    let rows: Vec<_> = status.iter().map(|s| (s.resolved.unwrap().port(), s.share)).collect();
+    assert_eq!(rows, [(81, 750), (82, 250), (83, 0)]);
+    assert_eq!(&*status[0].address, "_orders._tcp.test.example");
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_tls_servers_of_another_domain_are_passed_over() {
+    let mut names = Names::new([found(&["192.0.2.1"])]);
+    names.servers = vec![server("a.test.example", 81, 1, 1), server("evil.test", 82, 0, 1)];
+    let mut spec = spec(&[]);
+    spec.targets = vec![service()];
+    spec.tls = Some(upstream::TlsSpec::default());
+    let upstream = build(spec.clone(), &world_with_names(&Arc::default(), names)).unwrap();
+    settle().await;
+    let ports = |upstream: &Arc<dyn traffic::upstream::Upstream>| -> Vec<u16> {
+        upstream.status().iter().filter_map(|s| Some(s.resolved?.port())).collect()
+    };
+    assert_eq!(ports(&upstream), [81]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_cannot_be_resolved_says_so() {
+    let mut spec = spec(&[]);
+    spec.targets = vec![service()];
+    let upstream = build(spec, &world(&Arc::default())).unwrap();
+    settle().await;
+    let fault = upstream.pick(&exchange()).unwrap_err();
+    assert_eq!(fault.code, FaultCode::Unresolved);
+    let cause = fault.cause.unwrap().to_string();
+    assert_eq!(cause, "_orders._tcp.test.example: nobody offers it");
 }
 
 #[tokio::test(start_paused = true)]
@@ -115,7 +239,7 @@ async fn addresses_survive_a_new_config_and_nothing_runs_for_nobody() {
     fetch(&old).await;
     let new = build(spec(&[NAMED]), &world).unwrap();
     drop(old);
-    assert_eq!(new.status()[0].resolved.len(), 1);
+    assert!(new.status()[0].resolved.is_some());
     assert_eq!(asked(), 1);
     tokio::time::sleep(Duration::from_secs(15)).await;
     assert_eq!(asked(), 2, "one task asks for both");
