@@ -58,6 +58,10 @@ pub async fn send(worker: &Arc<Worker>, exchange: &mut Exchange) -> Result<Respo
     if plan.is_none() && !exchange.mirrors.is_empty() {
         mirror::begin(worker, exchange);
     }
+    if plan.is_none() && exchange.request.method.is_idempotent() {
+        // Outermost, for what a filter has seen it would not see again.
+        exchange.body = std::mem::take(&mut exchange.body).keep(REPEAT_BODY_BYTES_MAX);
+    }
     let began = worker.gateway.clock.now();
     let answer = match time_left(worker, exchange) {
         None => admitted(worker, &*upstream, exchange).await,
@@ -89,9 +93,7 @@ fn watch_body(exchange: &mut Exchange) {
     exchange.record.bytes_in = Some(Arc::clone(&bytes));
     let inner = std::mem::take(&mut exchange.body);
     let idle = exchange.timeouts.idle;
-    let body = Body::stream(ClientBody { inner, bytes, idle, silence: None });
-    let is_repeatable = exchange.request.method.is_idempotent();
-    exchange.body = if is_repeatable { body.keep(REPEAT_BODY_BYTES_MAX) } else { body };
+    exchange.body = Body::stream(ClientBody { inner, bytes, idle, silence: None });
 }
 
 /// What is left of the total time limit.

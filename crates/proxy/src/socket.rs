@@ -2,7 +2,7 @@
 //! (`SO_REUSEPORT`), which would let a second process share it by accident: so one process claims an
 //! address first, and a probe without `SO_REUSEPORT` finds any other holder.
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::linux::net::SocketAddrExt as _;
@@ -31,7 +31,8 @@ pub struct Claim {
 
 impl Bound {
     /// Takes up an address that another process of ours serves: its sockets, on which clients may be waiting
-    /// already, and its claim. More sockets are bound if there are fewer than workers.
+    /// already, and its claim. More sockets are bound if there are fewer than workers; nobody can wait on those
+    /// before [`listen`].
     ///
     /// # Errors
     /// What the system says.
@@ -43,13 +44,22 @@ impl Bound {
         let first = sockets.first().ok_or_else(|| io::Error::other("no socket was handed over"))?;
         let address = first.local_addr()?;
         while sockets.len() < workers {
-            sockets.push(listening(address)?);
+            // Nobody waits on it before it is opened, so that nobody is lost if it never is.
+            sockets.push(socket(address, true)?.into());
         }
         for socket in &sockets {
             socket.set_nonblocking(true)?;
         }
         Ok(Self { address, sockets, claim: Claim { name: claim } })
     }
+}
+
+/// Lets clients wait on a socket to be accepted.
+///
+/// # Errors
+/// What the system says.
+pub fn listen(socket: &TcpListener) -> io::Result<()> {
+    SockRef::from(socket).listen(BACKLOG)
 }
 
 impl Claim {

@@ -113,6 +113,7 @@ impl Workers {
     /// # Errors
     /// When a worker is gone.
     pub fn open(&mut self, name: &Arc<str>, bound: Bound) -> io::Result<SocketAddr> {
+        bound.sockets.iter().try_for_each(socket::listen)?;
         let (trigger, signal) = shutdown::channel();
         let sockets = bound.sockets.iter().map(TcpListener::try_clone);
         let sockets = sockets.collect::<io::Result<Vec<_>>>()?;

@@ -12,9 +12,8 @@ use std::task::{Context, Poll, ready};
 /// before has failed with it.
 pub(crate) struct Kept {
     source: Arc<Mutex<Source>>,
-    /// Pieces that were read by this way, and the bytes in them.
+    /// Bytes that were read by this way.
     read: usize,
-    bytes: u64,
     /// Which way this is; none before its first piece.
     turn: Option<u32>,
     is_over: bool,
@@ -24,7 +23,8 @@ pub(crate) struct Kept {
 struct Source {
     inner: Body,
     length: u64,
-    pieces: Vec<Bytes>,
+    /// What has come so far, copied: pieces of it may be slices of buffers that are much larger.
+    data: Vec<u8>,
     trailers: Option<HeaderMap>,
     is_over: bool,
     turns: u32,
@@ -33,14 +33,14 @@ struct Source {
 impl Kept {
     pub(crate) fn new(inner: Body, length: u64) -> Self {
         let source =
-            Source { inner, length, pieces: Vec::new(), trailers: None, is_over: false, turns: 0 };
-        Self { source: Arc::new(Mutex::new(source)), read: 0, bytes: 0, turn: None, is_over: false }
+            Source { inner, length, data: Vec::new(), trailers: None, is_over: false, turns: 0 };
+        Self { source: Arc::new(Mutex::new(source)), read: 0, turn: None, is_over: false }
     }
 
     /// Another way, which begins at the beginning.
     pub(crate) fn again(&self) -> Self {
         let source = Arc::clone(&self.source);
-        Self { source, read: 0, bytes: 0, turn: None, is_over: false }
+        Self { source, read: 0, turn: None, is_over: false }
     }
 
     pub(crate) const fn is_over(&self) -> bool {
@@ -48,7 +48,7 @@ impl Kept {
     }
 
     pub(crate) fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(lock(&self.source).length.saturating_sub(self.bytes))
+        SizeHint::with_exact(lock(&self.source).length.saturating_sub(self.read as u64))
     }
 
     pub(crate) fn poll_frame(
@@ -64,18 +64,18 @@ impl Kept {
             self.is_over = true;
             return Poll::Ready(Some(Err(BodyError::Cut("the request is sent elsewhere".into()))));
         }
-        if source.pieces.len() == self.read
-            && let Err(error) = ready!(source.poll_more(cx))
-        {
-            self.is_over = true;
-            return Poll::Ready(Some(Err(error)));
+        while source.data.len() == self.read && !source.is_over {
+            if let Err(error) = ready!(source.poll_more(cx)) {
+                self.is_over = true;
+                return Poll::Ready(Some(Err(error)));
+            }
         }
-        if let Some(piece) = source.pieces.get(self.read) {
-            self.read += 1;
-            self.bytes += piece.len() as u64;
-            self.is_over =
-                source.is_over && source.trailers.is_none() && source.pieces.len() == self.read;
-            return Poll::Ready(Some(Ok(Frame::data(piece.clone()))));
+        let unread = source.data.get(self.read..).unwrap_or_default();
+        if !unread.is_empty() {
+            let piece = Bytes::copy_from_slice(unread);
+            self.read = source.data.len();
+            self.is_over = source.is_over && source.trailers.is_none();
+            return Poll::Ready(Some(Ok(Frame::data(piece))));
         }
         self.is_over = true;
         Poll::Ready(source.trailers.clone().map(|trailers| Ok(Frame::trailers(trailers))))
@@ -88,16 +88,16 @@ impl Source {
         self.turns
     }
 
-    /// Reads a piece more, unless all of it was read.
+    /// Reads a piece more. More than was announced is an error.
     fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
-        if self.is_over {
-            return Poll::Ready(Ok(()));
-        }
         match ready!(Pin::new(&mut self.inner).poll_frame(cx)) {
             None => self.is_over = true,
             Some(Err(error)) => return Poll::Ready(Err(error)),
             Some(Ok(frame)) => match frame.into_data() {
-                Ok(data) => self.pieces.push(data),
+                Ok(data) if (self.data.len() + data.len()) as u64 > self.length => {
+                    return Poll::Ready(Err(BodyError::Cut("the body is too long".into())));
+                }
+                Ok(data) => self.data.extend_from_slice(&data),
                 Err(frame) => {
                     self.trailers = frame.into_trailers().ok();
                     self.is_over = true;

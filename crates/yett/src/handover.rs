@@ -14,17 +14,19 @@ use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut, Read as _, Write as _};
 use std::mem::MaybeUninit;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use traffic::State;
 
@@ -53,6 +55,37 @@ pub(crate) struct Estate {
     pub(crate) state_dir: Option<(PathBuf, File)>,
 }
 
+/// The means to give an upgrade up while it is under way.
+#[derive(Debug, Default)]
+pub(crate) struct Cancel {
+    is_cancelled: AtomicBool,
+    way: Mutex<Option<UnixStream>>,
+}
+
+impl Cancel {
+    /// Gives it up: unless the new process serves already, it is ended.
+    pub(crate) fn cancel(&self) {
+        self.is_cancelled.store(true, Ordering::SeqCst);
+        if let Some(way) = &*self.way.lock().unwrap_or_else(PoisonError::into_inner) {
+            // It is gone if this fails.
+            way.shutdown(Shutdown::Both).ok();
+        }
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.is_cancelled.load(Ordering::SeqCst)
+    }
+
+    /// Has [`Cancel::cancel`] close this way.
+    fn watch(&self, way: &UnixStream) -> io::Result<()> {
+        *self.way.lock().unwrap_or_else(PoisonError::into_inner) = Some(way.try_clone()?);
+        match self.is_cancelled() {
+            true => Err(io::Error::other("the upgrade was given up")),
+            false => Ok(()),
+        }
+    }
+}
+
 /// Starts `program` and hands everything over. Returns the process that serves now.
 ///
 /// # Errors
@@ -62,6 +95,7 @@ pub(crate) fn pass_on(
     arguments: &[OsString],
     estate: &Estate,
     state: &State,
+    cancel: &Cancel,
 ) -> Result<u32, String> {
     let (ours, theirs) = UnixStream::pair().map_err(|error| format!("no way to it: {error}"))?;
     let mut child = Command::new(program)
@@ -70,15 +104,16 @@ pub(crate) fn pass_on(
         .stdin(Stdio::from(OwnedFd::from(theirs)))
         .spawn()
         .map_err(|error| format!("`{}` cannot be started: {error}", program.display()))?;
-    match tell(ours, estate, state) {
+    match cancel.watch(&ours).and_then(|()| tell(ours, estate, state)) {
         Ok(()) => Ok(child.id()),
-        Err(error) => Err(end(&mut child, &error)),
+        Err(error) => Err(end(&mut child, &error, cancel)),
     }
 }
 
 /// Makes sure that a process that did not take over is gone, and says why.
-fn end(child: &mut Child, error: &io::Error) -> String {
-    if error.kind() == io::ErrorKind::UnexpectedEof
+fn end(child: &mut Child, error: &io::Error, cancel: &Cancel) -> String {
+    if !cancel.is_cancelled()
+        && error.kind() == io::ErrorKind::UnexpectedEof
         && let Ok(status) = child.wait()
     {
         return format!("the new process ended before it served ({status}); its log says why");
@@ -86,6 +121,9 @@ fn end(child: &mut Child, error: &io::Error) -> String {
     // Whether it was still there does not matter.
     child.kill().ok();
     child.wait().ok();
+    if cancel.is_cancelled() {
+        return "it was given up, since this process was told to stop".to_owned();
+    }
     match error.kind() {
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
             format!("the new process did not serve within {PREPARE_LIMIT:?}")
@@ -214,6 +252,15 @@ impl Heir {
         if let Err(error) = write(&mut self.way, SERVING) {
             tracing::warn!(%error, "the process that was replaced could not be told");
         }
+    }
+}
+
+/// Tells a process that has taken over to stop as well.
+pub(crate) fn terminate(process: u32) {
+    let process = i32::try_from(process).ok().and_then(Pid::from_raw);
+    let told = process.map(|process| kill_process(process, Signal::TERM));
+    if let Some(Err(error)) = told {
+        tracing::warn!(%error, "the process that took over could not be told to stop");
     }
 }
 

@@ -3,7 +3,7 @@
 
 use crate::admin::{self, Board};
 use crate::disk::StateDir;
-use crate::handover::{self, Estate, Heir};
+use crate::handover::{self, Cancel, Estate, Heir};
 use crate::notify;
 use crate::prepare::{self, Still, compile_with};
 use crate::render;
@@ -96,6 +96,16 @@ impl Signals {
             upgrade: signal(SignalKind::user_defined2())?,
         })
     }
+}
+
+/// What became of an upgrade.
+enum Handed {
+    /// Another process serves.
+    Over,
+    /// None does; this one goes on.
+    Nothing,
+    /// It was told to stop meanwhile.
+    Stop,
 }
 
 /// A running gateway.
@@ -228,14 +238,10 @@ impl Process {
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
                 _ = upgrade.recv() => {
-                    let handed = tokio::select! {
-                        handed = self.hand_over() => handed,
-                        // The new process finds nobody to take over from, and ends.
-                        _ = terminate.recv() => break,
-                        _ = interrupt.recv() => break,
-                    };
-                    if handed {
-                        return self.retire([terminate, interrupt]).await;
+                    match self.hand_over([&mut terminate, &mut interrupt]).await {
+                        Handed::Over => return self.retire([terminate, interrupt]).await,
+                        Handed::Stop => break,
+                        Handed::Nothing => {}
                     }
                 }
                 _ = rotate.recv() => self.gateway.access_log.reopen(),
@@ -267,26 +273,51 @@ impl Process {
         self.trigger.advance(Phase::Stopping);
     }
 
-    /// Has a new process take over. Says whether one did; otherwise this one goes on.
-    async fn hand_over(&self) -> bool {
+    /// Has a new process take over, unless a signal to stop comes first: that is meant for both.
+    async fn hand_over(&self, [terminate, interrupt]: [&mut Signal; 2]) -> Handed {
         let estate = self.estate().map_err(|error| format!("no file descriptor is left: {error}"));
         let (program, state) = (self.program.clone(), Arc::clone(&self.still.state));
         tracing::info!(program = %program.display(), "upgrading");
+        let mut is_stopped = false;
         let outcome = match estate {
             Err(why) => Err(why),
-            Ok(estate) => tokio::task::spawn_blocking(move || {
-                let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
-                handover::pass_on(&program, &arguments, &estate, &state)
-            })
-            .await
-            .unwrap_or_else(|error| Err(error.to_string())),
+            Ok(estate) => {
+                let cancel = Arc::new(Cancel::default());
+                let cancelled = Arc::clone(&cancel);
+                let mut passing = tokio::task::spawn_blocking(move || {
+                    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+                    handover::pass_on(&program, &arguments, &estate, &state, &cancelled)
+                });
+                let passed = tokio::select! {
+                    passed = &mut passing => Some(passed),
+                    _ = terminate.recv() => None,
+                    _ = interrupt.recv() => None,
+                };
+                is_stopped = passed.is_none();
+                let passed = match passed {
+                    Some(passed) => passed,
+                    None => {
+                        cancel.cancel();
+                        passing.await
+                    }
+                };
+                passed.unwrap_or_else(|error| Err(error.to_string()))
+            }
         };
         self.board.upgraded(self.still.clock.wall(), &outcome);
         match &outcome {
             Ok(process) => tracing::info!(process, "another process serves now"),
             Err(why) => tracing::error!(why, "no upgrade; this process goes on serving"),
         }
-        outcome.is_ok()
+        match outcome {
+            Ok(process) if is_stopped => {
+                handover::terminate(process);
+                Handed::Stop
+            }
+            Ok(_) => Handed::Over,
+            Err(_) if is_stopped => Handed::Stop,
+            Err(_) => Handed::Nothing,
+        }
     }
 
     fn estate(&self) -> std::io::Result<Estate> {
@@ -309,6 +340,8 @@ impl Process {
         if !finished {
             tracing::warn!("stopping with connections open");
         }
+        #[cfg(feature = "otlp")]
+        self.still.exporters.finish(LAST_SPANS).await;
         self.trigger.advance(Phase::Stopping);
     }
 

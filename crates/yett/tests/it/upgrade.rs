@@ -138,3 +138,20 @@ fn a_stream_without_end_is_cut_when_the_time_to_drain_is_over() {
     assert!(yett.ended().success());
     yett.log.expect(&["stopping with connections open"]);
 }
+
+#[test]
+fn a_signal_to_stop_during_an_upgrade_stops_both() {
+    let backend = Backend::says("here");
+    let mut yett = Yett::start(&plain(&backend.address.to_string(), ""));
+    let address = yett.address("public");
+    yett.signal("USR2");
+    yett.signal("TERM");
+    assert!(yett.ended().success());
+    until_true("nobody serves", || std::net::TcpStream::connect(&address).is_err());
+    // Whoever had taken over by then ends as well, and nobody else begins.
+    let text = yett.log.text();
+    assert!(
+        !text.contains("another process serves now") || text.matches("stopped").count() == 2,
+        "{text}"
+    );
+}
