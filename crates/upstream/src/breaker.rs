@@ -34,6 +34,8 @@ pub(crate) struct Breaker {
     open_until_ms: AtomicU64,
     /// How many more may try it in the lower half, the era in which they may in the upper.
     probes_left: AtomicU64,
+    /// How many there were when it opened: settings may change while they are under way.
+    probes_wanted: AtomicU32,
     probes_good: AtomicU32,
 }
 
@@ -69,6 +71,7 @@ impl Breaker {
             era: AtomicU64::new(0),
             open_until_ms: AtomicU64::new(0),
             probes_left: AtomicU64::new(0),
+            probes_wanted: AtomicU32::new(0),
             probes_good: AtomicU32::new(0),
         }
     }
@@ -151,7 +154,7 @@ impl Breaker {
             return;
         }
         let good = self.probes_good.fetch_add(1, Ordering::AcqRel) + 1;
-        if good >= spec.probes && self.change(era) {
+        if good >= self.probes_wanted.load(Ordering::Acquire) && self.change(era) {
             self.window.clear();
             self.open_until_ms.store(0, Ordering::Release);
             self.metrics.trouble.set_breaker(Some(BreakerState::Closed));
@@ -165,6 +168,7 @@ impl Breaker {
             return false;
         }
         self.probes_good.store(0, Ordering::Release);
+        self.probes_wanted.store(spec.probes, Ordering::Release);
         let probes = u64::from(spec.probes);
         self.probes_left.store(era_of(era + 1) << 32 | probes, Ordering::Release);
         let open_ms = u64::try_from(spec.open.as_millis()).unwrap_or(u64::MAX);
@@ -321,6 +325,15 @@ mod tests {
             late.settle(0, 5_000, BAD);
         }
         assert_eq!(breaker.state(5_000), Closed);
+    }
+
+    #[test]
+    fn more_probes_in_new_settings_do_not_keep_an_open_one_from_closing() {
+        let breaker = breaker();
+        end(&breaker, 0, &[BAD; 4]);
+        breaker.set(BreakerSpec { probes: 5, ..spec() });
+        end(&breaker, 5_000, &[GOOD, GOOD]);
+        assert_eq!(breaker.state(5_000), Closed, "as many as it had when it opened");
     }
 
     #[test]
