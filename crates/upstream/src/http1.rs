@@ -463,6 +463,8 @@ impl Duplex for Answer {
         let this = &mut *self;
         match this.send_on(cx) {
             Err(cut) => {
+                // As when the answer is read: it says nothing about the target.
+                this.seat = None;
                 this.give_up();
                 Poll::Ready(Err(cut))
             }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::net::TcpListener;
+use traffic::body::BodyError;
 use traffic::upstream::Call;
 use traffic::{Body, FaultCode};
 use upstream::{HostHeader, TcpDial, build};
@@ -190,7 +191,7 @@ async fn an_answer_that_is_cut_off_fails_and_its_connection_is_not_used_again() 
     drop(io);
     let response = sending.await.unwrap().unwrap();
     let error = http_body_util::BodyExt::collect(response.body).await.unwrap_err();
-    assert!(matches!(error, traffic::body::BodyError::Cut(_)), "{error:?}");
+    assert!(matches!(error, BodyError::Cut(_)), "{error:?}");
     assert_eq!(in_flight(&upstream), 0);
 }
 
@@ -321,4 +322,22 @@ async fn a_port_where_nobody_listens_refuses() {
     let cause = failed.fault.cause.unwrap().to_string();
     assert!(cause.contains("refused"), "{cause}");
     assert!(failed.unsent.is_some());
+}
+
+#[tokio::test]
+async fn a_client_that_breaks_off_while_nobody_reads_is_no_failure_of_the_target() {
+    let net = Arc::new(Net::default());
+    let mut accepted = net.listen(AT);
+    let world = world(&net);
+    let upstream = build(spec(&[AT]), &world).unwrap();
+    let (feeder, body) = fed();
+    let sending = tokio::spawn(send(&upstream, post(body)));
+    let mut target = accepted.recv().await.unwrap();
+    read_head(&mut target).await;
+    target.write_all(HELLO).await.unwrap();
+    let mut response = sending.await.unwrap().unwrap();
+    feeder.send(Err(BodyError::Cut("the client left".into()))).await.unwrap();
+    std::future::poll_fn(|cx| response.body.poll_drive(cx)).await.unwrap_err();
+    assert_eq!(world.metrics.target("orders", AT).failures.sum(), 0);
+    assert_eq!(in_flight(&upstream), 0);
 }
