@@ -92,11 +92,14 @@ pub(crate) fn assemble(
 
 /// Has the targets put aside as `spec` wants it.
 fn judge(spec: &UpstreamSpec, targets: &[Arc<Reach>], world: &World, time: &Time) {
-    let cells: Vec<_> = targets.iter().map(|target| Arc::clone(&target.cell)).collect();
+    let cells = || targets.iter().map(|target| &target.cell);
+    // Without a weight it takes nobody's requests over.
+    let at_work = cells().zip(&spec.targets).filter(|(_, target)| target.weight > 0);
+    let peers: Vec<_> = at_work.map(|(cell, _)| Arc::clone(cell)).collect();
     let judge = spec.trouble.outliers.as_ref().map(|outliers| {
-        Judge::new(outliers.clone(), time.clock.clone(), time.born, world.workers, &cells)
+        Judge::new(outliers.clone(), time.clock.clone(), time.born, world.workers, &peers)
     });
-    for cell in &cells {
+    for cell in cells() {
         cell.outlier.judged_by(cell, judge.clone());
     }
 }
@@ -242,9 +245,10 @@ impl Backend {
         self.targets.get(index).is_some_and(|target| target.cell.is_well())
     }
 
-    /// How many targets take requests.
+    /// How many targets take requests. One without a weight is not asked, however well it is.
     fn available(&self) -> u32 {
-        let available = self.targets.iter().filter(|target| target.cell.is_available()).count();
+        let at_work = self.targets.iter().zip(&self.specs).filter(|(_, spec)| spec.weight > 0);
+        let available = at_work.filter(|(target, _)| target.cell.is_available()).count();
         u32::try_from(available).unwrap_or(u32::MAX)
     }
 

@@ -346,6 +346,21 @@ async fn the_last_target_is_never_put_aside() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_target_without_weight_is_nobody_who_could_take_over() {
+    let drained = format!("{{ address: '{SECOND}', weight: 0 }}");
+    let targets = format!("{{ targets: ['{FIRST}', {drained}], {OUTLIERS} }}");
+    let gateway = with_upstream(&targets);
+    gateway.put(FIRST, Backend::refusing());
+    gateway.put(SECOND, Backend::answer(OK));
+    for _ in 0..10 {
+        assert_eq!(get(&gateway).await, "502 connect_failed", "the last one at work stays");
+    }
+    gateway.put(FIRST, Backend::answer(OK));
+    assert_eq!(get(&gateway).await, "200");
+    assert_eq!(seen(&gateway, SECOND), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn unless_said_otherwise_only_targets_without_a_connection_are_put_aside() {
     let gateway = pair(Backend::answer(BUSY), "retries: 0");
     for _ in 0..20 {
