@@ -83,6 +83,8 @@ fn path<'p>(rewrite: &Rewrite, is_stripped: bool, path: &'p str) -> Option<Cow<'
 fn is_backend(exchange: &Exchange, authority: &str) -> bool {
     let told = exchange.request.authority.to_str().unwrap_or_default();
     let target = exchange.record.target.as_deref().unwrap_or_default();
+    // A target that is an address of a name has the address behind the name.
+    let target = target.split_once('/').map_or(target, |(name, _)| name);
     authority.eq_ignore_ascii_case(told) || authority.eq_ignore_ascii_case(target)
 }
 
