@@ -27,6 +27,7 @@ pub(crate) fn take_timeout(worker: &Worker, exchange: &mut Exchange) -> Result<(
     let Some(written) = exchange.request.headers.get(GRPC_TIMEOUT) else { return Ok(()) };
     let timeout = grpc::parse_timeout(written)
         .map_err(|why| Fault::new(Stage::Forward, FaultCode::BadRequest).detail(why))?;
+    rpc.is_hurried = exchange.timeouts.total.is_none_or(|total| timeout < total);
     let total = exchange.timeouts.total.map_or(timeout, |total| total.min(timeout));
     exchange.timeouts.total = Some(total);
     rpc.expires = Some((exchange.arrived + total, worker.gateway.clock.clone()));

@@ -171,6 +171,8 @@ pub struct Rpc {
     pub content_type: HeaderValue,
     /// When the caller gives up, by the clock beside it.
     pub expires: Option<(Instant, Clock)>,
+    /// Whether it gives up before the gateway would have: a target that is late then has not failed.
+    pub is_hurried: bool,
     /// Whether the body of the answer ends by itself when the time of the exchange is over.
     pub keeps_time: bool,
     /// How it ended; shared with the body of the answer, which learns it.
@@ -188,7 +190,14 @@ impl Rpc {
         let dialect = Dialect::of(written)?;
         let content_type = essence(written).and_then(|essence| essence.parse().ok())?;
         let ending = Arc::default();
-        Some(Box::new(Self { dialect, content_type, expires: None, keeps_time: false, ending }))
+        Some(Box::new(Self {
+            dialect,
+            content_type,
+            expires: None,
+            is_hurried: false,
+            keeps_time: false,
+            ending,
+        }))
     }
 
     /// Tells a backend how long the caller still waits, if the caller said so.

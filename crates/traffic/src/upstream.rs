@@ -229,7 +229,8 @@ pub struct Call {
     pub connected: Option<Arc<Connected>>,
     /// How long everything until the head of the answer may take, if that is limited.
     pub limit: Option<Duration>,
-    /// When the whole exchange is given up, if it is: a target that has not answered by then has failed.
+    /// When the whole exchange is given up, if that is the target's doing: if it has not answered by then,
+    /// it has failed. None for a request with a body, which the client may hold back.
     pub deadline: Option<Instant>,
 }
 

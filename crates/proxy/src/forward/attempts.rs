@@ -89,7 +89,10 @@ pub(super) fn call(worker: &Worker, exchange: &mut Exchange, limit: Option<Durat
         timeouts: exchange.timeouts,
         interim: exchange.interim.clone(),
         limit,
-        deadline: time_left(worker, exchange).map(|left| worker.gateway.clock.now() + left),
+        // A client that holds its body back, or is in a hurry, says nothing about the target.
+        deadline: time_left(worker, exchange)
+            .filter(|_| exchange.record.bytes_in.is_none())
+            .map(|left| worker.gateway.clock.now() + left),
     }
 }
 

@@ -179,6 +179,20 @@ async fn a_breaker_counts_no_fault_of_a_client() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn callers_in_a_hurry_open_no_breaker_and_take_no_target_away() {
+    let settings = format!("{BREAKER}, outliers: {{ consecutive: 3 }}, timeouts: {{ total: 20s }}");
+    let gateway = single(Backend::acts([Act::Hang]), &settings);
+    let call = "POST /a HTTP/1.1\nhost: a.test\ncontent-type: application/grpc\ngrpc-timeout: 5m\n";
+    let call = format!("{call}content-length: 1\n\nx");
+    for _ in 0..8 {
+        gateway.ask(&call).await;
+    }
+    gateway.put(FIRST, Backend::answer(OK));
+    assert_eq!(get(&gateway).await, "200");
+    assert_eq!(metric(&gateway, "yett_upstream_breaker_opened_total"), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn places_are_given_in_the_order_of_those_who_wait() {
     let gateway = with_upstream(&format!(
         "{{ targets: ['{FIRST}'], concurrency: {{ max: 1, queue: 2, wait: 10s }} }}"
