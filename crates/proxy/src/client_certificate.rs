@@ -64,17 +64,18 @@ fn hexadecimal(bytes: &[u8]) -> Box<str> {
 /// for several hosts over one connection (RFC 9113, 9.1.1), but not to one that demands more of it.
 pub(crate) fn check(exchange: &mut Exchange, tls: &ListenerTls) -> Result<(), Fault> {
     let shown = exchange.connection.tls.as_ref().and_then(|facts| facts.client.as_ref());
-    let Some(auth) = &tls.host(Some(&exchange.request.host)).client else {
+    let mut demands = tls.demands(&exchange.request.host).peekable();
+    if demands.peek().is_none() {
         if shown.is_some() {
             // It was shown to another host, by whose authorities this one does not judge.
             forget(&mut exchange.connection);
         }
         return Ok(());
-    };
+    }
     // Certificates are valid by the same clock as in the handshake.
     let now = Clock::System.wall().duration_since(SystemTime::UNIX_EPOCH);
     let now = UnixTime::since_unix_epoch(now.unwrap_or_default());
-    if shown.is_some_and(|shown| shown.satisfies(auth, now)) {
+    if shown.is_some_and(|shown| demands.all(|auth| shown.satisfies(auth, now))) {
         return Ok(());
     }
     Err(Fault::new(Stage::Admit, FaultCode::Misdirected).closing())

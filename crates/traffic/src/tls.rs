@@ -5,6 +5,7 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::ClientCertVerifier;
 use std::collections::HashMap;
 use std::fmt;
+use std::iter::successors;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -45,7 +46,7 @@ impl fmt::Debug for ClientAuth {
 }
 
 impl ListenerTls {
-    /// The settings of hosts by name, the wildcard `*.name` for one label more. `first` is for clients that name no
+    /// The settings of hosts by name, the wildcard `*.name` for all below it. `first` is for clients that name no
     /// host, or one that is not known. Nothing if there is no first.
     #[must_use]
     pub fn new(
@@ -72,18 +73,30 @@ impl ListenerTls {
         self.asks_clients
     }
 
-    /// The settings of a host: of the exact name before a wildcard (RFC 6125, 6.4.3).
+    /// The settings of a host: of the exact name, then of the wildcard with the most labels. Where certificates are
+    /// chosen a wildcard stands for one label (RFC 6125, 6.4.3); here for any number, as in the hosts of an API:
+    /// what is demanded below a name is not got round by one label more.
     #[must_use]
     pub fn host(&self, name: Option<&str>) -> &HostTls {
-        let index = match name {
-            Some(name) if self.rules.len() > 1 => {
-                let name = name.to_ascii_lowercase();
-                let by_wildcard = || self.wildcard.get(name.split_once('.')?.1);
-                self.exact.get(&*name).or_else(by_wildcard).copied().unwrap_or(self.first)
-            }
-            _ => self.first,
-        };
-        &self.rules[index]
+        let rule = name.filter(|_| self.rules.len() > 1).and_then(|name| self.named(name));
+        &self.rules[rule.unwrap_or(self.first)]
+    }
+
+    /// What is asked of clients of a host. One that no certificate names is asked for what every host asks that
+    /// lets nobody in without a certificate: nobody can tell to whom it belongs.
+    pub fn demands(&self, name: &str) -> impl Iterator<Item = &Arc<ClientAuth>> {
+        let own = self.host(Some(name));
+        let is_named = self.rules.len() == 1 || self.named(name).is_some();
+        let others = self.rules.iter().filter(move |_| !is_named);
+        let others = others.filter_map(|rule| rule.client.as_ref()).filter(|auth| auth.is_required);
+        others.chain(&own.client)
+    }
+
+    fn named(&self, name: &str) -> Option<usize> {
+        let name = name.to_ascii_lowercase();
+        let mut parents = successors(name.split_once('.'), |(_, parent)| parent.split_once('.'));
+        let by_wildcard = || parents.find_map(|(_, parent)| self.wildcard.get(parent));
+        self.exact.get(&*name).or_else(by_wildcard).copied()
     }
 }
 

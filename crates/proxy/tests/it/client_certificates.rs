@@ -38,14 +38,15 @@ apis:
 
 impl World {
     fn new() -> Self {
-        Self::with(&config(""), None)
+        Self::with(&config(""), None, "a.test")
     }
 
-    fn with(config: &str, crl: Option<&[u8]>) -> Self {
+    fn with(config: &str, crl: Option<&[u8]>, a: &str) -> Self {
         let (servers, clients) = (Authority::new(), Authority::new());
         let mut around = Surroundings::of(config).file("clients.pem", clients.ca_pem.as_str());
         for name in ["open", "a", "b"] {
-            let pair = servers.sign(&[&format!("{name}.test")]);
+            let host = if name == "a" { a.to_owned() } else { format!("{name}.test") };
+            let pair = servers.sign(&[&host]);
             around = around
                 .file(&format!("{name}.pem"), pair.cert_pem)
                 .file(&format!("{name}.key"), pair.key_pem);
@@ -110,7 +111,28 @@ async fn a_host_that_asks_for_more_is_not_reached_by_a_connection_made_for_anoth
         (Some(&alice), "b.test", "a.test", "200"),
         (Some(&alice), "a.test", "b.test", "200"),
         (Some(&alice), "a.test", "open.test", "200"),
-        (None, "open.test", "other.test", "200"),
+        // No certificate names it, so nobody can tell that it is not the host that asks for more.
+        (None, "open.test", "other.test", "421 misdirected, closed"),
+        (None, "open.test", "x.a.test", "421 misdirected, closed"),
+        (None, "open.test", "127.0.0.1", "421 misdirected, closed"),
+        (Some(&alice), "a.test", "other.test", "200"),
+    ] {
+        assert_eq!(world.ask(pair, name, host, "/").await, expected, "{name} {host}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_demanded_below_a_name_is_demanded_at_every_depth() {
+    let world = World::with(&config(""), None, "*.a.test");
+    let alice = world.clients.sign_client("alice", 7);
+    for (pair, name, host, expected) in [
+        (None, "x.a.test", "x.a.test", "closed"),
+        (Some(&alice), "x.a.test", "x.a.test", "200"),
+        (None, "open.test", "x.a.test", "421 misdirected, closed"),
+        (None, "open.test", "y.x.a.test", "421 misdirected, closed"),
+        (None, "open.test", "z.y.x.A.test.", "421 misdirected, closed"),
+        (Some(&alice), "x.a.test", "z.y.x.a.test", "200"),
+        (None, "open.test", "open.test", "200"),
     ] {
         assert_eq!(world.ask(pair, name, host, "/").await, expected, "{name} {host}");
     }
@@ -135,7 +157,7 @@ async fn expressions_see_the_certificate_of_the_host_it_was_shown_to() {
 
 #[tokio::test(start_paused = true)]
 async fn who_was_revoked_does_not_come_in() {
-    let world = World::with(&config(", crl: clients.crl"), Some(&[8]));
+    let world = World::with(&config(", crl: clients.crl"), Some(&[8]), "a.test");
     let alice = world.clients.sign_client("alice", 7);
     let bob = world.clients.sign_client("bob", 8);
     assert_eq!(world.ask(Some(&alice), "a.test", "a.test", "/").await, "200");
