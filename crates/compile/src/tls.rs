@@ -31,14 +31,14 @@ pub(crate) fn compile(
 ) -> Option<Arc<Tls>> {
     let provider = Arc::new(provider(&written.ciphers, report)?);
     let mut rules: Vec<Rule> = Vec::new();
-    let mut names = Vec::new();
+    let mut names: Vec<(String, usize)> = Vec::new();
     let mut loaded = Vec::new();
+    let mut nameless = None;
     let mut is_whole = true;
-    for certificate in &written.certificates {
-        let client =
-            certificate.client.as_ref().or(written.client.as_ref()).map(|client| &client.value);
+    for entry in &written.certificates {
+        let client = entry.client.as_ref().or(written.client.as_ref()).map(|client| &client.value);
         let rule = client_auth::compile(client, &provider, inputs, report);
-        let certificate = load(&certificate.files(), &provider, inputs, report);
+        let certificate = load(&entry.files(), &provider, inputs, report);
         let (Some(rule), Some(certificate)) = (rule, certificate) else {
             is_whole = false;
             continue;
@@ -48,8 +48,21 @@ pub(crate) fn compile(
             rules.push(rule);
             rules.len() - 1
         });
+        let place = &entry.cert.place;
+        is_whole &= asks_the_same(&certificate.names, &names, at, place, report);
+        if certificate.names.is_empty() {
+            nameless.get_or_insert(place);
+        }
         names.extend(certificate.names.iter().map(|name| (name.clone(), at)));
         loaded.push(certificate);
+    }
+    if let Some(place) = nameless.filter(|_| rules.len() > 1) {
+        let message =
+            "the certificate names no host, so nobody can tell for which hosts its `client` holds";
+        report.error("nameless_certificate", place, message.to_owned()).help(
+            "give one with DNS names among its alternative names (subjectAltName), or the same `client` to all entries",
+        );
+        return None;
     }
     if !is_whole {
         return None;
@@ -74,6 +87,27 @@ pub(crate) fn compile(
 }
 
 type Rule = Option<Arc<ClientAuth>>;
+
+/// Whether no earlier entry has one of these names and asks something else of its clients: the demand of one of the
+/// two would not hold, without a word.
+fn asks_the_same(
+    own: &[String],
+    earlier: &[(String, usize)],
+    rule: usize,
+    place: &Place,
+    report: &mut Report,
+) -> bool {
+    let other = own.iter().find(|name| {
+        earlier.iter().any(|(known, known_rule)| known == *name && *known_rule != rule)
+    });
+    let Some(name) = other else { return true };
+    let message =
+        format!("an earlier certificate is for `{name}` as well, and its `client` differs");
+    report
+        .error("client_differs", place, message)
+        .help("have both ask the same of clients, or keep the name in one certificate only");
+    false
+}
 
 /// The settings of the hosts that ask the same of clients.
 fn config(
