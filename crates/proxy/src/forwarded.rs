@@ -125,28 +125,45 @@ fn said(request: &RequestHead) -> Hop {
     }
 }
 
-/// The hops that `Forwarded` tells of, the nearest first. A line that cannot be read is a hop nothing is known of.
+/// The hops that `Forwarded` tells of, the nearest first. An element that cannot be read is a hop nothing is known of.
+/// Lines are read from their right ends: what a proxy appended is read alike whatever stands before it, as
+/// the client chose that.
 fn forwarded(request: &RequestHead) -> Vec<Hop> {
     let lines: SmallVec<[&HeaderValue; 2]> = request.headers.all(FORWARDED).collect();
-    let mut hops = Vec::new();
-    for line in lines.iter().rev() {
-        let told = line.to_str().ok().and_then(elements);
-        match told {
-            Some(told) => hops.extend(told.into_iter().rev()),
-            None => hops.push(Hop::default()),
-        }
-        if hops.len() >= FORWARDED_HOPS_MAX {
-            break;
-        }
-    }
-    hops.truncate(FORWARDED_HOPS_MAX);
-    hops
+    let members = lines.iter().rev().flat_map(|line| members(line.as_bytes()));
+    members.take(FORWARDED_HOPS_MAX).map(|member| element(member).unwrap_or_default()).collect()
 }
 
-/// The elements of one line (RFC 7239, 4), or nothing if it breaks the grammar: then nobody knows where one ends.
-fn elements(line: &str) -> Option<Vec<Hop>> {
-    let mut hops = vec![Hop::default()];
-    let mut rest = line.trim();
+/// The members of one line from the last to the first, parted by commas that are not within quotes. A quote that
+/// is open at the beginning of the line leaves one member that breaks the grammar.
+fn members(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(line);
+    std::iter::from_fn(move || {
+        let line = rest?;
+        let mut is_quoted = false;
+        let comma = (0..line.len()).rev().find(|at| {
+            let (before, from) = line.split_at(*at);
+            match from.first() {
+                // Within quotes one after a backslash is text, unless the backslash itself is.
+                Some(b'"') => {
+                    let backslashes =
+                        before.iter().rev().take_while(|byte| **byte == b'\\').count();
+                    is_quoted = !is_quoted || backslashes % 2 == 1;
+                    false
+                }
+                Some(b',') => !is_quoted,
+                _ => false,
+            }
+        });
+        rest = comma.and_then(|at| line.get(..at));
+        comma.map_or(Some(line), |at| line.get(at + 1..))
+    })
+}
+
+/// One element (RFC 7239, 4), or nothing if it breaks the grammar.
+fn element(member: &[u8]) -> Option<Hop> {
+    let mut hop = Hop::default();
+    let mut rest = std::str::from_utf8(member).ok()?.trim_matches([' ', '\t']);
     let mut seen: SmallVec<[String; 4]> = SmallVec::new();
     loop {
         let (name, after) = rest.split_once('=')?;
@@ -155,7 +172,6 @@ fn elements(line: &str) -> Option<Vec<Hop>> {
             return None;
         }
         let (value, after) = value(after)?;
-        let hop = hops.last_mut()?;
         match name.as_str() {
             "for" => hop.address = address(value.as_bytes()),
             "proto" => hop.scheme = scheme(value.as_bytes()),
@@ -165,15 +181,9 @@ fn elements(line: &str) -> Option<Vec<Hop>> {
         seen.push(name);
         let after = after.trim_start();
         if after.is_empty() {
-            return Some(hops);
+            return Some(hop);
         }
-        if let Some(next) = after.strip_prefix(';') {
-            rest = next;
-        } else {
-            rest = after.strip_prefix(',')?;
-            seen.clear();
-            hops.push(Hop::default());
-        }
+        rest = after.strip_prefix(';')?;
     }
 }
 
@@ -249,7 +259,7 @@ fn is_host(text: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{address, elements};
+    use super::{Hop, address, element, members};
 
     #[test]
     fn addresses_come_in_several_forms() {
@@ -280,32 +290,43 @@ mod tests {
     }
 
     #[test]
-    fn a_line_of_forwarded_is_read_by_its_grammar() {
+    fn a_line_of_forwarded_is_read_from_its_right_end() {
         let read = |line: &str| {
-            let hops = elements(line)?;
-            let shown = hops.iter().map(|hop| match hop.address {
-                Some(address) => address.to_string(),
-                None => "?".to_owned(),
+            let shown = members(line.as_bytes()).map(|member| match element(member) {
+                Some(Hop { address: Some(address), .. }) => address.to_string(),
+                Some(_) => "?".to_owned(),
+                None => "-".to_owned(),
             });
-            Some(shown.collect::<Vec<_>>().join(" "))
+            shown.collect::<Vec<_>>().join(" ")
         };
         for (line, expected) in [
-            ("for=192.0.2.43", Some("192.0.2.43")),
-            ("For=\"[2001:db8:cafe::17]:4711\"", Some("2001:db8:cafe::17")),
-            ("for=192.0.2.60;proto=http;by=203.0.113.43", Some("192.0.2.60")),
-            ("for=192.0.2.43, for=198.51.100.17", Some("192.0.2.43 198.51.100.17")),
-            ("for=\"1,2;3\", for=198.51.100.17", Some("? 198.51.100.17")),
-            ("for=unknown;host=\"a, b\"", Some("?")),
-            ("proto=https", Some("?")),
-            ("for=\"192.0.2.43", None),
-            ("for=192.0.2.43;for=192.0.2.44", None),
-            ("for", None),
-            ("for=", None),
-            ("for=a b", None),
-            ("", None),
-            ("=x", None),
+            ("for=192.0.2.43", "192.0.2.43"),
+            ("For=\"[2001:db8:cafe::17]:4711\"", "2001:db8:cafe::17"),
+            ("for=192.0.2.60;proto=http;by=203.0.113.43", "192.0.2.60"),
+            ("for=192.0.2.43, for=198.51.100.17", "198.51.100.17 192.0.2.43"),
+            ("for=\"1,2;3\", for=198.51.100.17", "198.51.100.17 ?"),
+            ("for=unknown;host=\"a, b\"", "?"),
+            ("for=unknown;host=\"a\\\", b\"", "?"),
+            ("for=unknown;host=\"a\\\\\", for=192.0.2.1", "192.0.2.1 ?"),
+            ("proto=https", "?"),
+            // What the client wrote does not take away what the proxy appended.
+            ("garbage, for=192.0.2.1", "192.0.2.1 -"),
+            ("for=\"evil, for=192.0.2.1", "192.0.2.1 -"),
+            ("for=\"evil, for=\"[2001:db8::1]\"", "2001:db8::1 -"),
+            ("for=\"evil\\, for=\"[2001:db8::1]\";host=\"a, b\"", "2001:db8::1 -"),
+            ("\u{e9}, for=192.0.2.1", "192.0.2.1 -"),
+            (",for=192.0.2.1", "192.0.2.1 -"),
+            ("for=\"192.0.2.43", "-"),
+            ("for=192.0.2.1, b\"", "-"),
+            ("for=192.0.2.43;for=192.0.2.44", "-"),
+            ("for", "-"),
+            ("for=", "-"),
+            ("for=a b", "-"),
+            ("for=192.0.2.1;", "-"),
+            ("", "-"),
+            ("=x", "-"),
         ] {
-            assert_eq!(read(line).as_deref(), expected, "{line}");
+            assert_eq!(read(line), expected, "{line}");
         }
     }
 }

@@ -132,6 +132,16 @@ async fn forwarded_is_believed_where_it_is_what_proxies_write() {
         ),
         (
             PROXY,
+            "forwarded: garbage, for=192.0.2.1\n",
+            "192.0.2.1, 10.0.0.9 | http | a.test | for=192.0.2.1;host=\"a.test\";proto=http, for=10.0.0.9",
+        ),
+        (
+            PROXY,
+            "forwarded: for=\"é, for=192.0.2.1\n",
+            "192.0.2.1, 10.0.0.9 | http | a.test | for=192.0.2.1;host=\"a.test\";proto=http, for=10.0.0.9",
+        ),
+        (
+            PROXY,
             "forwarded: for=\"192.0.2.1\n",
             "10.0.0.9 | http | a.test | for=10.0.0.9;host=\"a.test\";proto=http",
         ),
