@@ -127,12 +127,14 @@ pub fn check<'a>(
     let listener = snapshot.listener(&exchange.connection.listener);
     let listener = listener.ok_or_else(|| fault(FaultCode::ListenerGone).closing())?;
     exchange.revision = Arc::clone(&listener.revision);
+    let mut believed = Ok(());
     if listener.clients.trusted.hold(exchange.connection.peer_ip()) {
-        forwarded::believe(exchange, &listener.clients);
+        believed = forwarded::believe(exchange, &listener.clients);
     }
     if let Some(fault) = refused {
         return Err(*fault);
     }
+    believed?;
     if exchange.request.headers.len() > base::caps::HEADERS_MAX {
         return Err(fault(FaultCode::HeadTooLarge).closing());
     }

@@ -1,7 +1,7 @@
 //! What trusted proxies tell of a request's way: `X-Forwarded-For`, `-Proto` and `-Host`, or `Forwarded`
 //! (RFC 7239). The way is walked from our peer towards the client for as long as its hops are trusted: the first
-//! that is not is the client, and what it says of what lies beyond it is not believed. What cannot be read ends
-//! the walk as well, never the request.
+//! that is not is the client, and what it says of what lies beyond it is not believed. What is no address ends
+//! the walk as well; a trusted hop's element that breaks the grammar of `Forwarded` ends the request.
 
 use base::caps::FORWARDED_HOPS_MAX;
 use http::HeaderValue;
@@ -13,6 +13,7 @@ use traffic::clients::{Clients, ToldBy};
 use traffic::exchange::{Exchange, address_text};
 use traffic::forwarded::Forwarded;
 use traffic::head::{RequestHead, Scheme};
+use traffic::{Fault, FaultCode, Stage};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -24,10 +25,16 @@ struct Hop {
     address: Option<IpAddr>,
     scheme: Option<Scheme>,
     host: Option<HeaderValue>,
+    /// What was told breaks the grammar.
+    is_broken: bool,
 }
 
 /// Takes from the headers of a trusted peer who the client is, and by which scheme and host it asked.
-pub(crate) fn believe(exchange: &mut Exchange, clients: &Clients) {
+///
+/// # Errors
+/// When a trusted hop's own element of `Forwarded` breaks the grammar, as it does where the proxy copies into it what
+/// the client chose: nobody can tell then who the client is, and it must not pass for the proxy.
+pub(crate) fn believe(exchange: &mut Exchange, clients: &Clients) -> Result<(), Fault> {
     let request = &exchange.request;
     let hops = match clients.told_by {
         ToldBy::XForwarded => x_forwarded(request),
@@ -36,6 +43,10 @@ pub(crate) fn believe(exchange: &mut Exchange, clients: &Clients) {
     let mut way: SmallVec<[IpAddr; 4]> = SmallVec::new();
     let mut first = Hop::default();
     for hop in hops {
+        if hop.is_broken {
+            let fault = Fault::new(Stage::Admit, FaultCode::BadRequest);
+            return Err(fault.detail("a trusted proxy's Forwarded breaks the grammar"));
+        }
         let Some(address) = hop.address else { break };
         way.push(address);
         first = hop;
@@ -62,6 +73,7 @@ pub(crate) fn believe(exchange: &mut Exchange, clients: &Clients) {
     let host = first.host;
     let client_text = address_text(client);
     exchange.forwarded = Some(Box::new(Forwarded { client, client_text, way, host, told: None }));
+    Ok(())
 }
 
 /// Has backends told by `Forwarded` too. The host was found to be one.
@@ -120,18 +132,19 @@ fn said(request: &RequestHead) -> Hop {
     let host = hosts.next().filter(|host| is_host(host.as_bytes())).cloned();
     Hop {
         address: None,
+        is_broken: false,
         scheme: scheme.filter(|_| is_one),
         host: host.filter(|_| hosts.next().is_none()),
     }
 }
 
-/// The hops that `Forwarded` tells of, the nearest first. An element that cannot be read is a hop nothing is known of.
-/// Lines are read from their right ends: what a proxy appended is read alike whatever stands before it, as
+/// The hops that `Forwarded` tells of, the nearest first. /// Lines are read from their right ends: what a proxy appended is read alike whatever stands before it, as
 /// the client chose that.
 fn forwarded(request: &RequestHead) -> Vec<Hop> {
     let lines: SmallVec<[&HeaderValue; 2]> = request.headers.all(FORWARDED).collect();
     let members = lines.iter().rev().flat_map(|line| members(line.as_bytes()));
-    members.take(FORWARDED_HOPS_MAX).map(|member| element(member).unwrap_or_default()).collect()
+    let broken = || Hop { is_broken: true, ..Hop::default() };
+    members.take(FORWARDED_HOPS_MAX).map(|member| element(member).unwrap_or_else(broken)).collect()
 }
 
 /// The members of one line from the last to the first, parted by commas that are not within quotes. A quote that

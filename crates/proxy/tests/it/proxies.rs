@@ -142,8 +142,13 @@ async fn forwarded_is_believed_where_it_is_what_proxies_write() {
         ),
         (
             PROXY,
-            "forwarded: for=\"192.0.2.1\n",
+            "forwarded: for=unknown\n",
             "10.0.0.9 | http | a.test | for=10.0.0.9;host=\"a.test\";proto=http",
+        ),
+        (
+            PROXY,
+            "forwarded: garbage, for=192.0.2.1, for=10.1.1.1\n",
+            "192.0.2.1, 10.1.1.1, 10.0.0.9 | http | a.test | for=192.0.2.1;host=\"a.test\";proto=http, for=10.1.1.1, for=10.0.0.9",
         ),
         (
             PROXY,
@@ -157,6 +162,16 @@ async fn forwarded_is_believed_where_it_is_what_proxies_write() {
         ),
     ] {
         assert_eq!(told(&gateway, peer, headers).await, expected, "{headers}");
+    }
+    // The client must not pass for a proxy whose own word cannot be read.
+    for headers in [
+        "forwarded: for=\"192.0.2.1\n",
+        "forwarded: for=192.0.2.1;host=a:80\n",
+        "forwarded: for=192.0.2.1;host=a;for=10.0.0.1\n",
+        "forwarded: for=192.0.2.1;host=a:80, for=10.1.1.1\n",
+    ] {
+        let answer = ask(&gateway, PROXY, b"", headers).await;
+        assert_eq!(brief(&answer), "400 bad_request, closed", "{headers}");
     }
 }
 
