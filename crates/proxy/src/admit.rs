@@ -148,8 +148,9 @@ pub fn check<'a>(
         return Err(fault(FaultCode::TlsExpected).closing());
     }
     check_host(exchange)?;
-    if let Some(tls) = listener.tls.as_ref().filter(|tls| tls.asks_clients()) {
-        client_certificate::check(exchange, tls)?;
+    let has_shown = exchange.connection.tls.as_ref().is_some_and(|tls| tls.client.is_some());
+    if has_shown || listener.tls.as_ref().is_some_and(|tls| tls.asks_clients()) {
+        client_certificate::check(exchange, listener.tls.as_deref())?;
     }
     check_target(exchange, listener)?;
     if let Some(port) = listener.redirect_https

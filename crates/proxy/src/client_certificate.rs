@@ -62,9 +62,11 @@ fn hexadecimal(bytes: &[u8]) -> Box<str> {
 
 /// Whether the connection was made with what the host of the request demands of clients. A client may send requests
 /// for several hosts over one connection (RFC 9113, 9.1.1), but not to one that demands more of it.
-pub(crate) fn check(exchange: &mut Exchange, tls: &ListenerTls) -> Result<(), Fault> {
+pub(crate) fn check(exchange: &mut Exchange, tls: Option<&ListenerTls>) -> Result<(), Fault> {
     let shown = exchange.connection.tls.as_ref().and_then(|facts| facts.client.as_ref());
-    let mut demands = tls.demands(&exchange.request.host).peekable();
+    // A reload may have ended TLS here, and what is asked of clients.
+    let host = &exchange.request.host;
+    let mut demands = tls.into_iter().flat_map(|tls| tls.demands(host)).peekable();
     if demands.peek().is_none() {
         if shown.is_some() {
             // It was shown to another host, by whose authorities this one does not judge.

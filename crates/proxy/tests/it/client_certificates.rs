@@ -156,6 +156,21 @@ async fn expressions_see_the_certificate_of_the_host_it_was_shown_to() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_reload_that_asks_no_client_any_more_forgets_what_was_shown() {
+    let world = World::new();
+    let alice = world.clients.sign_client("alice", 7);
+    let client = client_tls_with(&world.servers.ca_pem, Some(&alice));
+    let mut io = world.gateway.connect_tls_with("public", "a.test", client).await.unwrap();
+    assert_eq!(fetch(&mut io, "a.test", "/mine").await, "200");
+    let config = config("");
+    let (before, _) = config.split_once("    tls:").unwrap();
+    let (_, after) = config.split_once("upstreams:").unwrap();
+    let config = format!("{before}upstreams:{after}");
+    world.gateway.reload(&config).unwrap();
+    assert_eq!(fetch(&mut io, "a.test", "/mine").await, "403 access_denied");
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_was_revoked_does_not_come_in() {
     let world = World::with(&config(", crl: clients.crl"), Some(&[8]), "a.test");
     let alice = world.clients.sign_client("alice", 7);
