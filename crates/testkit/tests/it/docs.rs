@@ -116,12 +116,15 @@ fn paths_that_are_named_exist() {
 /// Everything that a config in a document may refer to.
 fn surroundings(config: &str) -> Surroundings {
     let authority = Authority::new();
-    let pair = authority.sign(&["example.com"]);
+    let mut pairs = std::collections::BTreeMap::new();
     let mut all = Surroundings::of(config).file("teams/one.yaml", "version: 1\n");
-    let cert = Regex::new(r"\b(cert|key|ca): ([\w./-]+\.(?:pem|key))").unwrap();
+    let cert = Regex::new(r"\b(cert|key|ca): ([\w./-]+)\.(pem|key)").unwrap();
     for found in cert.captures_iter(config) {
+        // Each certificate is for a host of its own, as entries that share one must not differ.
+        let host = format!("{}.example.com", found[2].replace(['/', '.', '_'], "-"));
+        let pair = pairs.entry(host.clone()).or_insert_with(|| authority.sign(&[host.as_str()]));
         let content = if &found[1] == "key" { &pair.key_pem } else { &pair.cert_pem };
-        all = all.file(&found[2], content.as_bytes());
+        all = all.file(&format!("{}.{}", &found[2], &found[3]), content.as_bytes());
     }
     let list = Regex::new(r"\bcrl: ([\w./-]+\.crl)").unwrap();
     for found in list.captures_iter(config) {
