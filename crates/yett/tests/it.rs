@@ -5,6 +5,7 @@ mod it {
     mod backend;
     mod cases;
     mod client;
+    mod python;
     mod servers;
     mod wait;
     mod yett;
@@ -32,5 +33,6 @@ mod it {
     mod transfer;
     mod trouble;
     mod traces;
+    mod tunnels;
     mod upgrade;
 }

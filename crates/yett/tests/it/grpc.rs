@@ -1,14 +1,13 @@
 //! Calls of gRPC: the service of `examples/grpc`, called through the gateway by the library of Python, and by
 //! gRPC-Web in raw bytes.
 
-use super::wait::{Lines, until};
+use super::python::Python;
+use super::wait::until;
 use super::yett::{Launch, TOP, Yett};
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::process::{Child, Command, Stdio};
 use testkit::{Authority, repository};
 
-const PYTHON: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/python/bin/python");
 const CLIENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/programs/client_grpc.py");
 
 /// What the client checks, in its order.
@@ -28,33 +27,6 @@ const CHECKS: &[&str] = &[
     "server_stream",
 ];
 
-/// A program of Python; it ends with the test.
-struct Python {
-    child: Child,
-    told: Lines,
-}
-
-impl Python {
-    fn start(script: &str, arguments: &[&str]) -> Self {
-        let mut child = Command::new(PYTHON)
-            .args(["-B", script])
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("Python is below target/python; `make needs` installs it");
-        let told = Lines::of(child.stdout.take().unwrap());
-        Self { child, told }
-    }
-}
-
-impl Drop for Python {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
-
 /// The service, and the gateway of the example before it.
 struct Example {
     greeter: Python,
@@ -65,8 +37,7 @@ impl Example {
     fn start() -> Self {
         let folder = repository().join("examples/grpc");
         let greeter = Python::start(folder.join("greeter.py").to_str().unwrap(), &["127.0.0.1:0"]);
-        let port =
-            greeter.told.find("its port", |line| Some(line.strip_prefix("port ")?.to_owned()));
+        let port = greeter.port();
         let config = std::fs::read_to_string(folder.join("yett.yaml")).unwrap();
         let config = config
             .replace("version: 1\n", TOP)
