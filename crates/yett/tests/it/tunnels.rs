@@ -9,7 +9,7 @@ use serde_json::Value;
 use std::io::{Read as _, Write as _};
 use std::process::{Child, Stdio};
 use std::sync::Mutex;
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use testkit::Authority;
 
 const BACKEND: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/programs/backend_websocket.py");
@@ -188,8 +188,8 @@ fn a_drain_waits_for_websockets() {
 
 /// A backend that sends an event whenever it is told one, until nobody can tell it any; then it waits for its client
 /// to leave.
-fn news(framing: &'static str) -> (Sender<String>, Backend) {
-    let (sender, events) = channel::<String>();
+fn news(framing: &'static str) -> (SyncSender<String>, Backend) {
+    let (sender, events) = sync_channel::<String>(1);
     let events = Mutex::new(events);
     let backend = Backend::start(move |_, stream| {
         let head = format!("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n{framing}\r\n");
