@@ -12,7 +12,7 @@ fn traced(tracing: &str) -> TestGateway {
         "version: 1
 tracing: {tracing}
 listeners: {{ public: {{ bind: '127.0.0.1:80' }} }}
-upstreams: {{ echo: {{ targets: ['{BACKEND}'] }} }}
+upstreams: {{ echo: {{ targets: ['{BACKEND}'], retries: {{ max: 1, backoff: {{ base: 0s }} }} }} }}
 apis:
   shop:
     upstream: echo
