@@ -83,6 +83,8 @@ struct Asking<'a> {
     phase: Phase,
     informed: usize,
     wants_continue: bool,
+    /// A client says nothing before the target has agreed to a tunnel.
+    is_tunnel: bool,
 }
 
 /// What is waited for.
@@ -150,6 +152,7 @@ pub(crate) async fn ask(
         phase: Phase::Writing(0),
         informed: 0,
         wants_continue: request.headers.contains(EXPECT),
+        is_tunnel: request.protocol.is_some(),
     };
     let broken = match poll_fn(|cx| asking.poll_head(cx)).await {
         Ok(answer) => {
@@ -253,6 +256,7 @@ impl Asking<'_> {
     fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<Broken> {
         let phase = match &self.upload {
             None => Phase::Answer,
+            Some(_) if self.is_tunnel => Phase::Answer,
             Some(upload) if !upload.is_hungry() => Phase::Writing(upload.taken()),
             Some(upload) if upload.taken() == 0 && self.wants_continue => Phase::Continue,
             Some(_) => Phase::Body,

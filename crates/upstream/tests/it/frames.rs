@@ -535,6 +535,22 @@ async fn a_tunnel_is_an_extended_connect() {
     assert_eq!(in_flight(&upstream), 0);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_tunnel_that_is_not_answered_is_given_up() {
+    let (_net, mut accepted, upstream) = target();
+    let (_feeder, body) = fed();
+    let mut request = get();
+    request.protocol = Some(HeaderValue::from_static("websocket"));
+    request.body = body;
+    let limits = Timeouts { first_byte: Some(Duration::from_secs(1)), ..Timeouts::default() };
+    let sending = tokio::spawn(send_within(&upstream, request, limits));
+    let mut peer = Peer::meet(&mut accepted, &[(8, 1)]).await;
+    assert_eq!(peer.next().await.kind, HEADERS);
+    let failed = sending.await.unwrap().unwrap_err();
+    assert_eq!(failed.fault.code, FaultCode::FirstByteTimeout);
+    assert_eq!(in_flight(&upstream), 0);
+}
+
 #[tokio::test]
 async fn a_target_without_extended_connect_carries_no_tunnel() {
     let (_net, mut accepted, upstream) = target();
