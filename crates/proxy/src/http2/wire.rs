@@ -21,6 +21,8 @@ struct Wire<I> {
     out: Vec<u8>,
     /// Bytes of it that are out.
     sent: usize,
+    /// Nothing that was written is held back by TLS.
+    is_flushed: bool,
     /// Somebody flushes when all is done.
     is_gathering: bool,
 }
@@ -36,7 +38,8 @@ pub(super) struct Tap<I>(Arc<Mutex<Wire<I>>>);
 /// Both sides of a stream.
 pub(super) fn split<I>(io: I, meter: &Arc<Meter>) -> (Ends<I>, Tap<I>) {
     let (out, meter) = (Vec::new(), Arc::clone(meter));
-    let wire = Arc::new(Mutex::new(Wire { io, meter, out, sent: 0, is_gathering: false }));
+    let wire = Wire { io, meter, out, sent: 0, is_flushed: true, is_gathering: false };
+    let wire = Arc::new(Mutex::new(wire));
     (Ends(Arc::clone(&wire)), Tap(wire))
 }
 
@@ -69,13 +72,15 @@ impl<I: AsyncWrite + Unpin> Tap<I> {
 
 impl<I: AsyncWrite + Unpin> Wire<I> {
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.out.is_empty() {
-            return Poll::Ready(Ok(()));
-        }
         while !self.out.is_empty() {
             ready!(self.poll_write_with(&[], cx))?;
         }
-        Pin::new(&mut self.io).poll_flush(cx)
+        // Also what was written without having been gathered, and what an earlier flush has left.
+        if !self.is_flushed {
+            ready!(Pin::new(&mut self.io).poll_flush(cx))?;
+            self.is_flushed = true;
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// Writes once, first what was gathered, then pieces. Returns how many bytes of the pieces are out.
@@ -106,6 +111,7 @@ impl<I: AsyncWrite + Unpin> Wire<I> {
         if count == 0 {
             return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
         }
+        self.is_flushed = false;
         if count < left {
             self.sent += count;
             return Poll::Ready(Ok(0));
@@ -194,10 +200,11 @@ mod tests {
     use crate::http2::meter::Meter;
     use base::caps::{BUFFER_BYTES, COPY_BYTES_MAX};
     use std::future::poll_fn;
-    use std::io::IoSlice;
+    use std::io::{self, IoSlice};
     use std::pin::Pin;
     use std::sync::Arc;
-    use tokio::io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, duplex};
+    use std::task::{Context, Poll, ready};
+    use tokio::io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream, duplex};
 
     #[tokio::test]
     async fn what_is_gathered_goes_out_in_order_through_any_pipe() {
@@ -255,5 +262,60 @@ mod tests {
         assert!(tokio::time::timeout(early, theirs.read(&mut read)).await.is_err());
         poll_fn(|cx| tap.poll_flush(cx)).await.unwrap();
         assert_eq!(theirs.read(&mut read).await.unwrap(), 15);
+    }
+
+    /// Takes all that is written, as TLS does, and passes it on as the pipe has room.
+    struct Holding {
+        pipe: DuplexStream,
+        held: Vec<u8>,
+    }
+
+    impl AsyncWrite for Holding {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            data: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            self.held.extend_from_slice(data);
+            match self.poll_flush(cx) {
+                Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+                _ => Poll::Ready(Ok(data.len())),
+            }
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            let Self { pipe, held } = &mut *self;
+            while !held.is_empty() {
+                let count = ready!(Pin::new(&mut *pipe).poll_write(cx, held))?;
+                held.drain(..count);
+            }
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            self.poll_flush(cx)
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_the_stream_holds_back_goes_out_as_there_is_room() {
+        // What is gathered, what is too large for that, and what is written for want of room.
+        for lengths in [&[300][..], &[COPY_BYTES_MAX + 1], &[COPY_BYTES_MAX; 5]] {
+            let (pipe, mut theirs) = duplex(7);
+            let holding = Holding { pipe, held: Vec::new() };
+            let (mut ends, tap) = split(holding, &Arc::new(Meter::default()));
+            tap.gather();
+            for length in lengths {
+                ends.write_all(&vec![b'x'; *length]).await.unwrap();
+            }
+            let mut received = vec![0; lengths.iter().sum()];
+            let flushed = poll_fn(|cx| tap.poll_flush(cx));
+            let (flushed, read) = tokio::join!(flushed, async {
+                let soon = std::time::Duration::from_secs(1);
+                tokio::time::timeout(soon, theirs.read_exact(&mut received)).await
+            });
+            flushed.unwrap();
+            assert!(read.is_ok(), "{lengths:?}");
+        }
     }
 }

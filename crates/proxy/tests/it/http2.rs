@@ -14,5 +14,7 @@ mod rules;
 mod floods;
 /// WebSockets by extended CONNECT.
 mod tunnels;
+/// What TLS holds back.
+mod secure;
 /// Bounds of time and size.
 mod limits;
