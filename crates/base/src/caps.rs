@@ -70,6 +70,8 @@ pub const STREAM_SEND_BUFFER_BYTES: usize = 64 << 10;
 pub const CONNECTION_BUFFER_BYTES: usize = 128 << 10;
 /// Client connections one listener holds open.
 pub const CONNECTIONS_PER_LISTENER_MAX: usize = 100_000;
+/// Connections of one listener on their way to a worker that did not accept them; beyond that they stay where they are.
+pub const HANDED_OVER_MAX: usize = 256;
 /// Bytes of a request body where no `body_limit` policy says otherwise.
 pub const BODY_BYTES_DEFAULT: u64 = 100 << 20;
 /// Parameters captured from one path.

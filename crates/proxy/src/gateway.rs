@@ -1,5 +1,6 @@
 //! What all workers share, and what each has for itself.
 
+use crate::load::Loads;
 use arc_swap::ArcSwap;
 use base::Clock;
 use std::fmt;
@@ -57,6 +58,8 @@ pub struct Worker {
     pub gateway: Arc<Gateway>,
     /// Its position, the index into sharded state.
     pub index: usize,
+    /// How busy it is, and the others are.
+    pub(crate) loads: Arc<Loads>,
     /// What a look at the clock said last, so that what need not be exact costs no look of its own.
     second: AtomicU64,
     began: Instant,
@@ -65,12 +68,17 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// A worker of a gateway.
+    /// A worker of a gateway that shares its work with no other.
     #[must_use]
     pub fn new(gateway: Arc<Gateway>, index: usize) -> Arc<Self> {
+        Self::among(gateway, index, Arc::new(Loads::new(index + 1)))
+    }
+
+    /// One of several workers.
+    pub(crate) fn among(gateway: Arc<Gateway>, index: usize, loads: Arc<Loads>) -> Arc<Self> {
         let lines = Mutex::new(gateway.access_log.writer());
         let began = gateway.clock.now();
-        Arc::new(Self { gateway, index, second: AtomicU64::new(0), began, lines })
+        Arc::new(Self { gateway, index, loads, second: AtomicU64::new(0), began, lines })
     }
 
     /// Looks at the clock.

@@ -7,6 +7,8 @@
 
 /// What all workers share, and what each has for itself.
 pub mod gateway;
+/// How busy each worker is.
+pub mod load;
 /// The spine: one request from head to last byte.
 pub mod serve;
 /// Stage one: normalise and refuse.

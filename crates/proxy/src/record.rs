@@ -35,6 +35,7 @@ impl Underway {
     /// Takes an exchange into care.
     #[must_use]
     pub fn new(worker: &Arc<Worker>, exchange: Exchange) -> Self {
+        worker.loads.asked(worker.index);
         Self { exchange: Some(Box::new(exchange)), worker: Arc::clone(worker) }
     }
 
@@ -63,6 +64,7 @@ impl Drop for Underway {
     fn drop(&mut self) {
         if let Some(mut exchange) = self.exchange.take() {
             write(&self.worker, &mut exchange);
+            self.worker.loads.answered(self.worker.index);
         }
     }
 }

@@ -1,8 +1,10 @@
 //! Threads that serve. Each has a single-threaded runtime, its own socket on every listener's address
-//! and its own connections to upstreams; a request stays on the worker that accepted its connection.
+//! and its own connections to upstreams. A connection stays on the worker that accepted it, or goes once,
+//! before a byte of it is read, to one that is much less busy.
 
 use crate::connection;
 use crate::gateway::{Gateway, Worker};
+use crate::load::Loads;
 use crate::socket::{self, Bound, Claim};
 use base::caps;
 use base::shutdown::{self, Phase, Signal, Trigger};
@@ -33,6 +35,7 @@ const COMMANDS_MAX: usize = 64;
 pub struct Workers {
     commands: Vec<mpsc::Sender<Open>>,
     threads: Vec<JoinHandle<()>>,
+    loads: Arc<Loads>,
     listeners: HashMap<Arc<str>, Held>,
     /// Of listeners that are closed, while connections of theirs go on.
     leaving: Vec<Trigger>,
@@ -63,6 +66,17 @@ struct Open {
     name: Arc<str>,
     socket: TcpListener,
     signal: Signal,
+    /// To each worker, for this listener.
+    ways: Arc<[mpsc::Sender<HandedOver>]>,
+    /// What others hand over. A worker with several sockets of a listener has one way to it.
+    arrivals: Option<mpsc::Receiver<HandedOver>>,
+}
+
+/// A client on its way to another worker, of which nothing was read. It is counted there already.
+struct HandedOver {
+    stream: std::net::TcpStream,
+    part: Arc<ListenerPart>,
+    active: Active,
 }
 
 impl Workers {
@@ -71,16 +85,18 @@ impl Workers {
     /// # Errors
     /// When the system refuses a thread or a runtime.
     pub fn start(gateway: &Arc<Gateway>, count: usize) -> io::Result<Self> {
+        let count = count.max(1);
         let mut workers = Self {
             commands: Vec::new(),
             threads: Vec::new(),
+            loads: Arc::new(Loads::new(count)),
             listeners: HashMap::new(),
             leaving: Vec::new(),
         };
-        for index in 0..count.max(1) {
+        for index in 0..count {
             let (sender, receiver) = mpsc::channel(COMMANDS_MAX);
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            let worker = Worker::new(Arc::clone(gateway), index);
+            let worker = Worker::among(Arc::clone(gateway), index, Arc::clone(&workers.loads));
             let thread = std::thread::Builder::new()
                 .name(format!("yett-worker-{index}"))
                 .spawn(move || runtime.block_on(run(worker, receiver)))?;
@@ -117,8 +133,13 @@ impl Workers {
         let (trigger, signal) = shutdown::channel();
         let sockets = bound.sockets.iter().map(TcpListener::try_clone);
         let sockets = sockets.collect::<io::Result<Vec<_>>>()?;
+        let ways = self.commands.iter().map(|_| mpsc::channel(caps::HANDED_OVER_MAX));
+        let (ways, arrivals): (Vec<_>, Vec<_>) = ways.unzip();
+        let (ways, mut arrivals) = (Arc::from(ways), arrivals.into_iter());
         for (commands, socket) in self.commands.iter().cycle().zip(bound.sockets) {
-            let open = Open { name: Arc::clone(name), socket, signal: signal.clone() };
+            let (name, signal) = (Arc::clone(name), signal.clone());
+            let (ways, arrivals) = (Arc::clone(&ways), arrivals.next());
+            let open = Open { name, socket, signal, ways, arrivals };
             commands.try_send(open).map_err(|_| io::Error::other("a worker is gone"))?;
         }
         let address = bound.address;
@@ -151,6 +172,12 @@ impl Workers {
     /// The listeners and their addresses.
     pub fn addresses(&self) -> impl Iterator<Item = (&Arc<str>, SocketAddr)> {
         self.listeners.iter().map(|(name, held)| (name, held.address))
+    }
+
+    /// How busy each worker is.
+    #[must_use]
+    pub fn loads(&self) -> &Loads {
+        &self.loads
     }
 
     /// What another process needs to go on where this one is.
@@ -251,7 +278,7 @@ async fn run(worker: Arc<Worker>, mut commands: mpsc::Receiver<Open>) {
 
 /// Accepts clients of one listener until it is closed; those who are waiting by then are served still.
 async fn accept(worker: Arc<Worker>, open: Open) {
-    let Open { name, socket, signal } = open;
+    let Open { name, socket, signal, ways, mut arrivals } = open;
     let (trigger, mut local) = shutdown::channel();
     drop(tokio::spawn(relay(signal, trigger)));
     let signal = &mut local;
@@ -263,20 +290,48 @@ async fn accept(worker: Arc<Worker>, open: Open) {
         let accepted = tokio::select! {
             biased;
             () = signal.reached(Phase::Leaving) => break,
+            handed_over = next(&mut arrivals) => {
+                take_up(&worker, &name, handed_over, signal);
+                continue;
+            }
             accepted = socket.accept() => accepted,
         };
         match accepted {
-            Ok((stream, _)) => welcome(&worker, &name, stream, signal),
+            Ok((stream, _)) => welcome(&worker, &name, stream, signal, &ways),
             Err(error) => {
                 tracing::warn!(listener = %name, %error, "cannot accept a connection");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }
-    let mut context = Context::from_waker(Waker::noop());
-    while let Poll::Ready(Ok((stream, _))) = socket.poll_accept(&mut context) {
-        welcome(&worker, &name, stream, signal);
+    while let Some(stream) = waiting(&socket) {
+        welcome(&worker, &name, stream, signal, &ways);
     }
+    if let Some(mut arrivals) = arrivals {
+        // Whoever is on the way by now arrives; the others stay where they are.
+        arrivals.close();
+        while let Some(handed_over) = arrivals.recv().await {
+            take_up(&worker, &name, handed_over, signal);
+        }
+    }
+}
+
+/// A client who waits to be accepted, if there is one by now.
+fn waiting(socket: &tokio::net::TcpListener) -> Option<TcpStream> {
+    match socket.poll_accept(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(Ok((stream, _))) => Some(stream),
+        _ => None,
+    }
+}
+
+/// The next client that another worker hands over.
+async fn next(arrivals: &mut Option<mpsc::Receiver<HandedOver>>) -> HandedOver {
+    if let Some(arrivals) = arrivals
+        && let Some(handed_over) = arrivals.recv().await
+    {
+        return handed_over;
+    }
+    std::future::pending().await
 }
 
 /// Passes a shutdown on to the connections of one worker: each looks at its signal often, and would meet
@@ -291,10 +346,53 @@ async fn relay(mut signal: Signal, trigger: Trigger) {
     trigger.all_gone().await;
 }
 
-/// Serves a client on a task of its own. A listener that the config no longer has takes none.
-fn welcome(worker: &Arc<Worker>, name: &Arc<str>, stream: TcpStream, signal: &Signal) {
+/// Serves a client, or has a worker serve it that is much less busy. A listener that the config no
+/// longer has takes none.
+fn welcome(
+    worker: &Arc<Worker>,
+    name: &Arc<str>,
+    stream: TcpStream,
+    signal: &Signal,
+    ways: &[mpsc::Sender<HandedOver>],
+) {
     let Some(part) = worker.gateway.snapshot.load().listener(name).cloned() else { return };
-    let Some(active) = Active::begin(&part, worker.index) else { return };
+    let relief = worker.loads.relief(worker.index).and_then(|other| {
+        // Full where that worker does not come to it, closed where it takes no more.
+        Some((other, ways.get(other)?.try_reserve().ok()?))
+    });
+    let Some((other, place)) = relief else {
+        if let Some(active) = Active::begin(worker, &part, worker.index) {
+            serve(worker, part, stream, signal, active);
+        }
+        return;
+    };
+    let Some(active) = Active::begin(worker, &part, other) else { return };
+    match stream.into_std() {
+        Ok(stream) => {
+            part.metrics.handed_over.add(worker.index, 1);
+            place.send(HandedOver { stream, part, active });
+        }
+        Err(error) => tracing::warn!(listener = %name, %error, "cannot hand a connection over"),
+    }
+}
+
+/// Serves a client that another worker accepted.
+fn take_up(worker: &Arc<Worker>, name: &str, handed_over: HandedOver, signal: &Signal) {
+    let HandedOver { stream, part, active } = handed_over;
+    match TcpStream::from_std(stream) {
+        Ok(stream) => serve(worker, part, stream, signal, active),
+        Err(error) => tracing::warn!(listener = name, %error, "cannot take a connection over"),
+    }
+}
+
+/// Serves a client on a task of its own.
+fn serve(
+    worker: &Arc<Worker>,
+    part: Arc<ListenerPart>,
+    stream: TcpStream,
+    signal: &Signal,
+    active: Active,
+) {
     let (worker, signal) = (Arc::clone(worker), signal.clone());
     drop(tokio::spawn(async move {
         if let Err(error) = connection::serve_tcp(worker, part, stream, signal).await {
@@ -307,26 +405,29 @@ fn welcome(worker: &Arc<Worker>, name: &Arc<str>, stream: TcpStream, signal: &Si
 /// A connection in the counts, until it is dropped.
 struct Active {
     metrics: Arc<ListenerMetrics>,
+    loads: Arc<Loads>,
     worker: usize,
 }
 
 impl Active {
-    /// Counts a connection; none beyond the cap.
-    fn begin(part: &ListenerPart, worker: usize) -> Option<Self> {
-        let metrics = &part.metrics;
+    /// Counts a connection that `by` accepted as one of `worker`; none beyond the cap.
+    fn begin(by: &Worker, part: &ListenerPart, worker: usize) -> Option<Self> {
+        let (metrics, loads) = (&part.metrics, &by.loads);
         let cap = i64::try_from(part.clients.connections_max).unwrap_or(i64::MAX);
         if metrics.active.sum() >= cap {
-            metrics.refused(Refusal::Full).add(worker, 1);
+            metrics.refused(Refusal::Full).add(by.index, 1);
             return None;
         }
-        metrics.accepted.add(worker, 1);
+        metrics.accepted.add(by.index, 1);
         metrics.active.add(worker, 1);
-        Some(Self { metrics: Arc::clone(metrics), worker })
+        loads.connected(worker);
+        Some(Self { metrics: Arc::clone(metrics), loads: Arc::clone(loads), worker })
     }
 }
 
 impl Drop for Active {
     fn drop(&mut self) {
         self.metrics.active.add(self.worker, -1);
+        self.loads.disconnected(self.worker);
     }
 }

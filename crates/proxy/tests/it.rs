@@ -16,6 +16,8 @@ mod it {
     mod proxies;
     /// How many may connect, and for how long.
     mod crowds;
+    /// Which worker serves a connection.
+    mod balance;
     /// What clients show of themselves by TLS.
     mod client_certificates;
     /// The hostile table.

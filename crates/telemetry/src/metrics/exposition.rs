@@ -115,6 +115,13 @@ impl Exposition {
             gauge(&mut family, &labels(["listener"], values), metrics.active.sum().max(0))?;
         }
         let mut family = page.counters(
+            "yett_connections_handed_over",
+            "Connections given to a worker less busy than the one that accepted them",
+        )?;
+        for (values, metrics) in &listeners {
+            counter(&mut family, &labels(["listener"], values), metrics.handed_over.sum())?;
+        }
+        let mut family = page.counters(
             "yett_connections_refused",
             "Connections closed before a request could be sent, by reason",
         )?;

@@ -182,6 +182,8 @@ pub struct ListenerMetrics {
     pub accepted: ShardedCounter,
     /// Connections open now.
     pub active: Gauge,
+    /// Connections that went to a worker less busy than the one that accepted them.
+    pub handed_over: ShardedCounter,
     /// TLS handshakes that failed or took too long.
     pub handshake_failed: ShardedCounter,
     refused: [ShardedCounter; Refusal::ALL.len()],
@@ -192,6 +194,7 @@ impl ListenerMetrics {
         Self {
             accepted: ShardedCounter::new(shards),
             active: Gauge::new(shards),
+            handed_over: ShardedCounter::new(shards),
             handshake_failed: ShardedCounter::new(shards),
             refused: std::array::from_fn(|_| ShardedCounter::new(shards)),
         }
