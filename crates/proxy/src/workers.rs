@@ -16,7 +16,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use telemetry::metrics::{ListenerMetrics, Refusal};
@@ -304,8 +304,13 @@ async fn accept(worker: Arc<Worker>, open: Open) {
             }
         }
     }
-    while let Some(stream) = waiting(&socket) {
-        welcome(&worker, &name, stream, signal, &ways);
+    match socket.into_std() {
+        Ok(socket) => {
+            while let Some(stream) = waiting(&socket) {
+                welcome(&worker, &name, stream, signal, &ways);
+            }
+        }
+        Err(error) => tracing::warn!(listener = %name, %error, "cannot accept who is waiting"),
     }
     if let Some(mut arrivals) = arrivals {
         // Whoever is on the way by now arrives; the others stay where they are.
@@ -316,12 +321,24 @@ async fn accept(worker: Arc<Worker>, open: Open) {
     }
 }
 
-/// A client who waits to be accepted, if there is one by now.
-fn waiting(socket: &tokio::net::TcpListener) -> Option<TcpStream> {
-    match socket.poll_accept(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(Ok((stream, _))) => Some(stream),
-        _ => None,
+/// A client who waits to be accepted, if there is one by now. The system is asked: the runtime knows only
+/// of those it was told of already.
+fn waiting(socket: &TcpListener) -> Option<TcpStream> {
+    loop {
+        match socket.accept() {
+            Ok((stream, _)) => {
+                stream.set_nonblocking(true).ok()?;
+                return TcpStream::from_std(stream).ok();
+            }
+            // This client has left again; there may be others.
+            Err(error) if is_passing(&error) => {}
+            Err(_) => return None,
+        }
     }
+}
+
+fn is_passing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted)
 }
 
 /// The next client that another worker hands over.
