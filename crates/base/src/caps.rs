@@ -265,3 +265,7 @@ pub const TRACES_WAITING_MAX: usize = 2_048;
 pub const TRACES_PER_BATCH: usize = 512;
 /// Bytes of the body of an idempotent request that is remembered, so that the request can be sent again.
 pub const REPEAT_BODY_BYTES_MAX: u64 = 64 << 10;
+/// Bytes by which a TLS client must have said whom it asks for, where TLS is passed on unopened.
+pub const CLIENT_HELLO_BYTES_MAX: usize = 16 << 10;
+/// Parts of the time for which a connection that is passed on as bytes may be silent, after each of which somebody looks.
+pub const RELAY_IDLE_PARTS: u32 = 4;

@@ -1,7 +1,7 @@
 //! The whole, top to bottom.
 
 use crate::inputs::{Inputs, SecretsAt};
-use crate::{access_log, clients, consumers, egress, observe, routes, tls, upstreams};
+use crate::{access_log, clients, consumers, egress, observe, relays, routes, tls, upstreams};
 use base::{Placed, Report, Text};
 use model::Config;
 use model::listener::{DoubleSlash, EncodedSlash};
@@ -43,15 +43,24 @@ pub fn compile(config: &Config, inputs: Inputs<'_>) -> Compiled {
     let mut listeners = Vec::new();
     for (name, listener) in config.listeners.iter() {
         let bind = address(&listener.bind, inputs, &mut report);
-        let tls = listener.tls.as_ref().map(|tls| tls::compile(name, tls, inputs, &mut report));
-        let tree = routes::tree(&name.value, &routes, &name.place, &mut report);
-        let (Some(bind), Some(tree), None | Some(Some(_))) = (bind, tree, &tls) else { continue };
+        let is_raw = listener.tcp.is_some();
+        let tls = listener.tls.as_ref();
+        let tls = tls.map(|tls| tls::compile(name, tls, is_raw, inputs, &mut report));
+        let served = if is_raw { &[][..] } else { &routes[..] };
+        let tree = routes::tree(&name.value, served, &name.place, &mut report);
+        let relays = relays::compile(listener, &upstreams);
+        let (Some(bind), Some(tree), Some(relays), None | Some(Some(_))) =
+            (bind, tree, relays, &tls)
+        else {
+            continue;
+        };
         listeners.push(Arc::new(ListenerPart {
             name: Arc::from(name.value.as_str()),
             revision: Arc::clone(inputs.revision),
             bind,
             clients: clients::compile(&name.value, listener, config, inputs),
             tls: tls.flatten(),
+            relays,
             redirect_https: listener.redirect_https.as_ref().map(|port| port.value),
             path_rules: path_rules(&listener.paths),
             tree,

@@ -32,6 +32,8 @@ pub enum Outcome {
     Redirected(u16),
     /// It is refused before it is routed.
     Refused(String),
+    /// The connection is passed on to this upstream, unread.
+    Relayed(String),
     /// No route matches.
     NotFound,
     /// Routes match, but none this method; these methods would do.
@@ -112,7 +114,7 @@ pub fn explain(snapshot: &Snapshot, question: &Question) -> Result<Vec<Explanati
         .ok_or_else(|| format!("`{authority}` is not a host"))?
         .into_owned();
     let fits = |listener: &&Arc<ListenerPart>| match question.url.scheme_str() {
-        Some("https") => listener.tls.is_some(),
+        Some("https") => listener.tls.is_some() || !listener.relays.by_name.is_empty(),
         Some("http") => listener.tls.is_none(),
         _ => true,
     };
@@ -128,6 +130,12 @@ fn on_listener(listener: &ListenerPart, host: &str, question: &Question) -> Expl
         path: question.url.path().to_owned(),
         outcome: Outcome::NotFound,
     };
+    let is_tls = question.url.scheme_str() != Some("http");
+    let by_name = || listener.relays.by_name.find(host).filter(|_| is_tls);
+    if let Some(relay) = listener.relays.whole.as_ref().or_else(by_name) {
+        explanation.outcome = Outcome::Relayed(relay.upstream.name().to_string());
+        return explanation;
+    }
     let path = match canonical::path(question.url.path(), listener.path_rules) {
         Ok(path) => path.into_owned(),
         Err(why) => {
@@ -225,6 +233,9 @@ impl fmt::Display for Explanation {
         match &self.outcome {
             Outcome::Redirected(port) => writeln!(f, "answer    308, to HTTPS on port {port}"),
             Outcome::Refused(why) => writeln!(f, "answer    400, {why}"),
+            Outcome::Relayed(to) => {
+                writeln!(f, "answer    none: the bytes go to upstream `{to}`, unread")
+            }
             Outcome::NotFound => writeln!(f, "answer    404, no route matches host and path"),
             Outcome::MethodNotAllowed(allow) => {
                 writeln!(f, "answer    405, routes match, but only for {allow}")

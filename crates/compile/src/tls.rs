@@ -22,10 +22,12 @@ use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 const EXPIRY_WARNING_DAYS: i64 = 14;
 const DAY_S: i64 = 86_400;
 
-/// The TLS settings of a listener; none when any certificate has a problem.
+/// The TLS settings of a listener; none when any certificate has a problem. With `is_raw` nobody knows what is spoken
+/// inside, so that no protocol is agreed on.
 pub(crate) fn compile(
     listener: &Placed<String>,
     written: &ListenerTls,
+    is_raw: bool,
     inputs: Inputs<'_>,
     report: &mut Report,
 ) -> Option<Arc<Tls>> {
@@ -73,7 +75,10 @@ pub(crate) fn compile(
         TlsVersion::Tls13 => &[&rustls::version::TLS13],
     };
     let hosts = rules.into_iter().map(|client| {
-        let config = config(&provider, versions, &by_name, client.as_deref())?;
+        let mut config = config(&provider, versions, &by_name, client.as_deref())?;
+        if is_raw {
+            config.alpn_protocols.clear();
+        }
         Ok(HostTls { config: Arc::new(config), client })
     });
     match hosts.collect::<Result<Vec<_>, rustls::Error>>() {

@@ -11,6 +11,8 @@ pub mod config;
 pub mod listener;
 /// How a target of an upstream is chosen.
 pub mod balance;
+/// Connections that are passed on as bytes.
+pub mod relay;
 /// A named backend and its targets.
 pub mod upstream;
 /// What is done when a backend is in trouble.

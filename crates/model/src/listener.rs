@@ -1,6 +1,8 @@
 //! A bound address.
 
+use crate::map::Map;
 use crate::proxies::{ProxyProtocol, TrustedProxies};
+use crate::relay::Relay;
 use base::units::Period;
 use base::{Placed, Text};
 use schemars::JsonSchema;
@@ -37,6 +39,13 @@ pub struct Listener {
     pub connections_per_address_max: Option<Placed<u32>>,
     /// How long a connection may last before it is asked to end, give or take a tenth; 1 h unless said otherwise.
     pub connection_age_max: Option<Placed<Period>>,
+    /// Pass the bytes of every connection on to an upstream, unread: the name of the upstream, or with settings. There
+    /// is no HTTP here and there are no routes. With `tls` beside it, TLS ends at the gateway.
+    pub tcp: Option<Relay>,
+    /// TLS connections that are passed on unopened, by the name the client asks for (SNI), such as `db.example.com` or
+    /// `*.db.example.com` for all below it. All others are for `tls`; without `tls` they are closed.
+    #[serde(default)]
+    pub passthrough: Map<Relay>,
 }
 
 /// TLS of a listener.

@@ -12,6 +12,7 @@ mod balance;
 mod conflict;
 mod consumer;
 mod listener;
+mod relay;
 mod route;
 mod trouble;
 mod upstream;

@@ -2,6 +2,7 @@
 //! [`crate::http2`] serve it; nothing beyond them knows which.
 
 use crate::gateway::Worker;
+use crate::relay::{self, Hello, Passing};
 use crate::{client_certificate, http1, http2, proxy_protocol};
 use base::buffers::poll_fill;
 use base::caps;
@@ -17,7 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use telemetry::metrics::Refusal;
-use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, DuplexStream, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -50,6 +51,9 @@ impl<I: Stream> Stream for TlsStream<I> {
 impl Stream for DuplexStream {
     fn reset(&mut self) {}
 }
+
+/// A fatal alert: the name is not known here (RFC 6066, 3; RFC 8446, 6).
+const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
 
 /// The bytes by which HTTP/2 begins (RFC 9113, 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -95,6 +99,10 @@ pub async fn serve_client<I: Stream>(
         listener.metrics.refused(Refusal::Address).add(worker.index, 1);
         return Ok(());
     };
+    let relays = &listener.relays;
+    if relays.whole.is_some() || !relays.by_name.is_empty() {
+        return boxed(serve_relays(worker, listener, connection, io, signal)).await;
+    }
     // Either is boxed by a function that does not wait, so that this future has no room for it.
     match listener.tls.is_some() {
         true => boxed(serve_tls(worker, listener, connection, io, signal)).await,
@@ -146,6 +154,51 @@ fn boxed<'a, F: Future<Output = io::Result<()>> + Send + 'a>(
     Box::pin(future)
 }
 
+/// Serves a client of a listener that passes connections on: all of them, or those of TLS that ask for certain names.
+async fn serve_relays<I: Stream>(
+    worker: Arc<Worker>,
+    listener: Arc<ListenerPart>,
+    connection: Connection,
+    mut io: Rewound<I>,
+    signal: Signal,
+) -> io::Result<()> {
+    if let Some(relay) = &listener.relays.whole {
+        if !relay::lets_in(&worker, &listener, relay, &connection) {
+            return Ok(());
+        }
+        if listener.tls.is_some() {
+            return boxed(serve_tls(worker, listener, connection, io, signal)).await;
+        }
+        let passing = Passing::new(&worker, &listener, relay, connection, None);
+        drop((listener, worker));
+        Box::pin(passing.run(io, signal)).await;
+        return Ok(());
+    }
+    let hello = relay::read_hello(&mut io.io, &mut io.head).await;
+    let hello = hello.inspect_err(|_| listener.metrics.handshake_failed.add(worker.index, 1))?;
+    let name = if let Hello::Tls(Some(name)) = &hello { Some(name.as_str()) } else { None };
+    if let Some(name) = name
+        && let Some(relay) = listener.relays.by_name.find(name)
+    {
+        if !relay::lets_in(&worker, &listener, relay, &connection) {
+            return Ok(());
+        }
+        let passing = Passing::new(&worker, &listener, relay, connection, Some(name));
+        drop((listener, worker, hello));
+        Box::pin(passing.run(io, signal)).await;
+        return Ok(());
+    }
+    if listener.tls.is_some() {
+        return boxed(serve_tls(worker, listener, connection, io, signal)).await;
+    }
+    listener.metrics.refused(Refusal::UnknownName).add(worker.index, 1);
+    if matches!(hello, Hello::Tls(_)) {
+        io.write_all(&UNRECOGNIZED_NAME).await?;
+        io.shutdown().await?;
+    }
+    Ok(())
+}
+
 async fn serve_tls<I: Stream>(
     worker: Arc<Worker>,
     listener: Arc<ListenerPart>,
@@ -158,6 +211,10 @@ async fn serve_tls<I: Stream>(
     let mut plain = None;
     let stream = match tokio::time::timeout(limit, handshake(tls, stream, &mut plain)).await {
         Ok(Ok(Some(stream))) => stream,
+        Ok(Ok(None)) if listener.relays.whole.is_some() => {
+            listener.metrics.handshake_failed.add(worker.index, 1);
+            return Ok(());
+        }
         Ok(Ok(None)) => {
             let Some(stream) = plain else { return Ok(()) };
             connection.lacks_tls = true;
@@ -182,6 +239,13 @@ async fn serve_tls<I: Stream>(
         server_name: session.server_name().map(Arc::from),
         client: auth.as_ref().map(|auth| Arc::new(client_certificate::shown(session, auth))),
     });
+    if let Some(relay) = &listener.relays.whole {
+        let name = session.server_name().map(str::to_owned);
+        let passing = Passing::new(&worker, &listener, relay, connection, name.as_deref());
+        drop((listener, worker));
+        Box::pin(passing.run(stream, signal)).await;
+        return Ok(());
+    }
     drop(listener);
     let connection = Arc::new(connection);
     if speaks_http2 {

@@ -39,6 +39,8 @@ pub mod record;
 mod grpc;
 /// From bytes to requests and back.
 pub mod connection;
+/// Connections that are passed on as bytes.
+mod relay;
 /// Whom a proxy announces in front of a connection.
 mod proxy_protocol;
 /// HTTP/1, one request after the other.

@@ -14,6 +14,8 @@ mod it {
     mod smuggling;
     /// Proxies in front, and whom they carry.
     mod proxies;
+
+    mod relays;
     /// How many may connect, and for how long.
     mod crowds;
     /// Which worker serves a connection.

@@ -148,6 +148,7 @@ fault_codes! {
     Draining "draining" 503 Gateway "The service is restarting" "The gateway is shutting down and takes no new requests on this connection.";
     TlsExpected "tls_expected" 400 Client "This port speaks HTTPS" "The client spoke plain HTTP on a listener with `tls`.";
     Misdirected "misdirected" 421 Client "Use another connection for this host" "The connection was made without the client certificate that this host asks for, or with one that is not valid here or no longer (RFC 9110, 15.5.20).";
+    ConnectionIdle "connection_idle" 408 Client "The connection was silent for too long" "Nobody said anything on a connection that is passed on as bytes for as long as its `idle` says.";
     Internal "internal" 500 Gateway "Something went wrong" "A defect of the gateway; please report it with the request id.";
 }
 

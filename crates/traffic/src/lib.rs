@@ -47,6 +47,8 @@ pub mod tree;
 pub mod observe;
 /// Where requests go.
 pub mod upstream;
+/// Connections that are passed on as bytes.
+pub mod relay;
 /// The way out for whoever is not a client's request.
 pub mod outbound;
 /// Copies of requests.

@@ -4,6 +4,7 @@ use crate::canonical::PathRules;
 use crate::chain::Chain;
 use crate::clients::Clients;
 use crate::observe::Observe;
+use crate::relay::Relays;
 use crate::tls::ListenerTls;
 use crate::tree::RouteTree;
 use crate::upstream::Upstream;
@@ -50,6 +51,8 @@ pub struct ListenerPart {
     pub clients: Clients,
     /// TLS, if it speaks it.
     pub tls: Option<Arc<ListenerTls>>,
+    /// What it passes on unread.
+    pub relays: Relays,
     /// The port of the HTTPS listener to which every request is redirected.
     pub redirect_https: Option<u16>,
     /// What to do with unusual paths.

@@ -10,6 +10,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use telemetry::RetryReason;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 /// Time limits of a call; none means unlimited, or not overridden.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -252,6 +253,17 @@ pub trait Target: Send {
         call: Call,
         request: Request,
     ) -> BoxFuture<'static, Result<Response, Failed>>;
+
+    /// Opens a connection for raw bytes, which nobody else uses before or after. It holds the target's place until
+    /// it is dropped.
+    fn open(self: Box<Self>, call: Call) -> BoxFuture<'static, Result<Box<dyn Opened>, Fault>>;
+}
+
+/// A connection to a target on which nothing was said yet but what the upstream's settings want.
+pub trait Opened: AsyncRead + AsyncWrite + Send + Unpin {
+    /// Has the connection end in a way that the target does not take for the end of what is sent. It is dropped
+    /// next.
+    fn reset(&mut self);
 }
 
 /// A failed attempt.

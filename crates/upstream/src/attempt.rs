@@ -5,13 +5,18 @@ use crate::outlier::Outcome;
 use crate::pool::Held;
 use crate::reach::{Reach, Wish};
 use crate::target::Seat;
+use crate::world::Io;
 use crate::{http1, http2};
 use http::HeaderValue;
 use http::header::{HOST, SET_COOKIE};
 use std::error::Error;
+use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
-use traffic::upstream::{Call, Failed, Target};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use traffic::upstream::{Call, Failed, Opened, Target};
 use traffic::{BoxFuture, Fault, FaultCode, Request, Response, Stage};
 
 /// A chosen target, and its place among the target's requests under way.
@@ -30,9 +35,35 @@ impl Target for Attempt {
     ) -> BoxFuture<'static, Result<Response, Failed>> {
         Box::pin(self.run(call, request))
     }
+
+    fn open(self: Box<Self>, call: Call) -> BoxFuture<'static, Result<Box<dyn Opened>, Fault>> {
+        Box::pin(self.open_raw(call))
+    }
 }
 
 impl Attempt {
+    async fn open_raw(self: Box<Self>, call: Call) -> Result<Box<dyn Opened>, Fault> {
+        let Self { reach, seat, .. } = *self;
+        let (worker, cell) = (call.worker, &reach.cell);
+        reach.metrics.attempts.add(worker, 1);
+        cell.metrics.requests.add(worker, 1);
+        let wish = Wish { worker, limit: call.timeouts.connect, is_fresh: true, peers: call.peers };
+        match reach.raw(wish).await {
+            Ok(io) => {
+                cell.outlier.note(cell, worker, Outcome::Good, seat.probe);
+                Ok(Box::new(Seated { io, _seat: seat }))
+            }
+            Err(error) => {
+                let fault = not_connected(error);
+                cell.metrics.failures.add(worker, 1);
+                if fault.code != FaultCode::Unresolved {
+                    cell.outlier.note(cell, worker, Outcome::NoConnection, seat.probe);
+                }
+                Err(fault)
+            }
+        }
+    }
+
     async fn run(self: Box<Self>, call: Call, mut request: Request) -> Result<Response, Failed> {
         let Self { reach, seat, cookie } = *self;
         reach.metrics.attempts.add(call.worker, 1);
@@ -65,6 +96,46 @@ impl Attempt {
             }
         }
         answered
+    }
+}
+
+/// A connection for raw bytes, and the place that it takes.
+struct Seated {
+    io: Box<dyn Io>,
+    _seat: Seat,
+}
+
+impl Opened for Seated {
+    fn reset(&mut self) {
+        self.io.reset();
+    }
+}
+
+impl AsyncRead for Seated {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Seated {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, data)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }
 

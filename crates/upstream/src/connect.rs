@@ -110,17 +110,38 @@ impl Connector {
         limit: Option<Duration>,
         peers: Option<Peers>,
     ) -> Result<Link, ConnectError> {
+        self.over(addresses, turn, limit, |address| self.open(address, peers)).await
+    }
+
+    /// The same, for raw bytes.
+    pub(crate) async fn connect_raw(
+        &self,
+        addresses: &[SocketAddr],
+        turn: usize,
+        limit: Option<Duration>,
+        peers: Option<Peers>,
+    ) -> Result<Box<dyn Io>, ConnectError> {
+        self.over(addresses, turn, limit, |address| self.open_raw(address, peers)).await
+    }
+
+    async fn over<T, F: Future<Output = Result<T, ConnectError>>>(
+        &self,
+        addresses: &[SocketAddr],
+        turn: usize,
+        limit: Option<Duration>,
+        open: impl Fn(SocketAddr) -> F,
+    ) -> Result<T, ConnectError> {
         let count = addresses.len().min(ADDRESSES_PER_CONNECT_MAX);
         let share = limit.map(|limit| limit / u32::try_from(count.max(1)).unwrap_or(1));
         let mut last = ConnectError::Unresolved("no address is known".to_owned());
         for step in 0..count {
             let address = addresses[(turn % addresses.len() + step) % addresses.len()];
             let opened = match share.filter(|_| step + 1 < count) {
-                Some(share) => match timeout(share, self.open(address, peers)).await {
+                Some(share) => match timeout(share, open(address)).await {
                     Ok(opened) => opened,
                     Err(_) => Err(ConnectError::Timeout(format!("{address} did not answer"))),
                 },
-                None => self.open(address, peers).await,
+                None => open(address).await,
             };
             match opened {
                 Ok(link) => return Ok(link),
@@ -141,11 +162,27 @@ impl Connector {
         Ok(link)
     }
 
-    async fn converse(
+    /// Without ALPN (RFC 7301), since nobody knows what will be spoken.
+    async fn open_raw(
         &self,
         address: SocketAddr,
         peers: Option<Peers>,
-    ) -> Result<Link, ConnectError> {
+    ) -> Result<Box<dyn Io>, ConnectError> {
+        let io = self.prepare(address, peers).await?;
+        let Some(tls) = &self.tls else { return Ok(io) };
+        let connecting = tls.connector.clone().with_alpn(Vec::new()).connect(tls.name.clone(), io);
+        match connecting.await {
+            Ok(io) => Ok(Box::new(io)),
+            Err(error) => Err(ConnectError::Failed(format!("TLS with {address} failed: {error}"))),
+        }
+    }
+
+    /// A connection on which everything was said that comes ahead of TLS.
+    async fn prepare(
+        &self,
+        address: SocketAddr,
+        peers: Option<Peers>,
+    ) -> Result<Box<dyn Io>, ConnectError> {
         let failed = |error: io::Error| {
             ConnectError::Failed(format!("connecting to {address} failed: {error}"))
         };
@@ -159,6 +196,15 @@ impl Connector {
             io.write_all(&header).await.map_err(failed)?;
             io.flush().await.map_err(failed)?;
         }
+        Ok(io)
+    }
+
+    async fn converse(
+        &self,
+        address: SocketAddr,
+        peers: Option<Peers>,
+    ) -> Result<Link, ConnectError> {
+        let io = self.prepare(address, peers).await?;
         let Some(tls) = &self.tls else {
             let speaks_http2 = self.protocol == Protocol::Http2;
             return handshake(io, address, speaks_http2).await;

@@ -15,13 +15,14 @@ use arc_swap::ArcSwap;
 use rustls::pki_types::ServerName;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 use telemetry::RetryReason;
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::{debug, warn};
 use traffic::upstream::{
-    AdmissionStatus, Call, Entry, Failed, Hedge, Pass, Picked, Retries, Target, TargetStatus,
-    Timeouts, Upstream,
+    AdmissionStatus, Call, Entry, Failed, Hedge, Opened, Pass, Picked, Retries, Target,
+    TargetStatus, Timeouts, Upstream,
 };
 use traffic::{BoxFuture, Exchange, Fault, FaultCode, Request, Response, Stage};
 
@@ -305,20 +306,33 @@ impl Target for Waiting {
         request: Request,
     ) -> BoxFuture<'static, Result<Response, Failed>> {
         Box::pin(async move {
-            let Self { shared, wish, pass } = *self;
-            let choosing = choose(&shared, &wish, &pass);
-            let chosen = match call.timeouts.connect {
-                None => choosing.await,
-                Some(limit) => timeout(limit, choosing).await.unwrap_or_else(|_| {
-                    let fault = Fault::new(Stage::Forward, FaultCode::ConnectTimeout);
-                    Err(fault.cause(format!("no name was resolved within {limit:?}")))
-                }),
-            };
-            match chosen {
+            match self.choose(call.timeouts.connect).await {
                 Ok(picked) => picked.target.send(call, request).await,
                 Err(fault) => Err(Failed { fault, unsent: Some(request) }),
             }
         })
+    }
+
+    fn open(self: Box<Self>, call: Call) -> BoxFuture<'static, Result<Box<dyn Opened>, Fault>> {
+        Box::pin(async move {
+            let picked = self.choose(call.timeouts.connect).await?;
+            picked.target.open(call).await
+        })
+    }
+}
+
+impl Waiting {
+    /// Waits for a name, and chooses.
+    async fn choose(self: Box<Self>, limit: Option<Duration>) -> Result<Picked, Fault> {
+        let Self { shared, wish, pass } = *self;
+        let choosing = choose(&shared, &wish, &pass);
+        match limit {
+            None => choosing.await,
+            Some(limit) => timeout(limit, choosing).await.unwrap_or_else(|_| {
+                let fault = Fault::new(Stage::Forward, FaultCode::ConnectTimeout);
+                Err(fault.cause(format!("no name was resolved within {limit:?}")))
+            }),
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use crate::pool::{Held, Pool};
 use crate::spec::{Balance, HostHeader, Protocol, TargetHost, TargetSpec, UpstreamSpec};
 use crate::target::{TargetCell, Task};
 use crate::tls;
-use crate::world::World;
+use crate::world::{Io, World};
 use base::Clock;
 use http::HeaderValue;
 use http::header::HOST;
@@ -189,6 +189,23 @@ impl Reach {
         Some(held)
     }
 
+    /// A connection for raw bytes.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub(crate) async fn raw(&self, wish: Wish) -> Result<Box<dyn Io>, ConnectError> {
+        let Wish { worker, limit, peers, .. } = wish;
+        let address = [self.cell.address()];
+        let connect = self.connector.connect_raw(&address, 0, limit, peers);
+        let opened = within(&self.cell, limit, connect).await;
+        let counter = match &opened {
+            Ok(_) => &self.metrics.connections_opened,
+            Err(_) => &self.metrics.connect_failed,
+        };
+        counter.add(worker, 1);
+        opened
+    }
+
     async fn open(&self, wish: Wish) -> Result<Held, ConnectError> {
         let Wish { worker, limit, peers, .. } = wish;
         let connect = connect(&self.cell, &self.connector, limit, peers);
@@ -235,6 +252,15 @@ pub(crate) async fn connect(
 ) -> Result<Link, ConnectError> {
     let address = [cell.address()];
     let connect = connector.connect(&address, 0, limit, peers);
+    within(cell, limit, connect).await
+}
+
+/// Gives up what takes too long.
+async fn within<T>(
+    cell: &TargetCell,
+    limit: Option<Duration>,
+    connect: impl Future<Output = Result<T, ConnectError>>,
+) -> Result<T, ConnectError> {
     match limit {
         None => connect.await,
         Some(limit) => timeout(limit, connect).await.unwrap_or_else(|_| {

@@ -9,9 +9,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use telemetry::Metrics;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
+use tokio_rustls::client::TlsStream;
 use traffic::BoxFuture;
 
 /// Seconds without traffic after which the operating system asks whether the peer is still there.
@@ -69,9 +70,33 @@ impl fmt::Debug for World {
 }
 
 /// A connection before anything is spoken on it.
-pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {
+    /// Has it end in a way that the peer does not take for the end of what is sent, where there is such a way.
+    fn reset(&mut self);
+}
 
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+impl Io for TcpStream {
+    fn reset(&mut self) {
+        // If this fails the connection is gone already.
+        SockRef::from(&*self).set_linger(Some(Duration::ZERO)).ok();
+    }
+}
+
+impl Io for DuplexStream {
+    fn reset(&mut self) {}
+}
+
+impl Io for Box<dyn Io> {
+    fn reset(&mut self) {
+        (**self).reset();
+    }
+}
+
+impl<I: Io> Io for TlsStream<I> {
+    fn reset(&mut self) {
+        self.get_mut().0.reset();
+    }
+}
 
 /// Opens connections. Time limits are the caller's.
 pub trait Dial: Send + Sync {

@@ -81,7 +81,7 @@ fn hosts(name: &Placed<String>, api: &Api, report: &mut Report) {
 }
 
 /// Checks a host as it is compared with those of requests: in lower case, without a port.
-fn host(text: &str) -> Result<(), (String, String)> {
+pub(super) fn host(text: &str) -> Result<(), (String, String)> {
     const HELP: &str =
         "a host is a name such as `api.example.com`, or `*.example.com` for all below it";
     if text == "*" {
@@ -161,6 +161,12 @@ fn references(api: &Api, known: &Known<'_>, report: &mut Report) {
     for listener in &api.listeners {
         if !known.listeners.contains(listener.as_str()) {
             unknown("listener", listener, &known.config.listeners, report);
+        } else if known.config.listeners.get(listener).is_some_and(|to| to.tcp.is_some()) {
+            let message =
+                format!("listener `{}` passes bytes on: it has no routes", listener.value);
+            report
+                .error("no_http", &listener.place, message)
+                .help("name a listener without `tcp`, or take `tcp` out of this one");
         } else if !seen.insert(listener.as_str()) {
             let message = format!("`{}` appears twice", listener.value);
             report.error("duplicate_name", &listener.place, message).help("remove one of them");

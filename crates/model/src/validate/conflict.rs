@@ -41,7 +41,10 @@ pub(super) fn check(config: &Config, report: &mut Report) {
     let mut seen: HashMap<Where, Vec<(usize, usize)>> = HashMap::new();
     for (name, api) in config.apis.iter() {
         let listeners: Vec<usize> = if api.listeners.is_empty() {
-            (0..numbers.listeners.len()).collect()
+            let has_routes = |(at, (_, listener)): (usize, (_, &crate::Listener))| {
+                listener.tcp.is_none().then_some(at)
+            };
+            config.listeners.iter().enumerate().filter_map(has_routes).collect()
         } else {
             api.listeners
                 .iter()

@@ -40,6 +40,7 @@ pub(super) fn check(config: &Config, report: &mut Report) {
         proxies(listener, report);
         bounds(listener, report);
         certificates(listener, report);
+        super::relay::check(name, listener, config, report);
     }
     if config.admin.off {
         return;

@@ -83,7 +83,10 @@ pub(super) fn text(
     escape::word(out, line.method, EXACT);
     out.push(b' ');
     escape::word(out, line.host, EXACT);
-    escape::word(out, without_query(line.path), EXACT);
+    // A connection that is passed on as bytes has a host at most.
+    if line.host.is_empty() || !line.path.is_empty() {
+        escape::word(out, without_query(line.path), EXACT);
+    }
     out.push(b' ');
     let tenths_ms = micros(line.duration) / 100;
     number(out, tenths_ms / 10);

@@ -136,6 +136,28 @@ impl Exposition {
         for (values, metrics) in &listeners {
             counter(&mut family, &labels(["listener"], values), metrics.handshake_failed.sum())?;
         }
+        self.relayed(page)
+    }
+
+    fn relayed(&self, page: &mut Page<'_>) -> fmt::Result {
+        let listeners = self.0.listeners.list();
+        let mut family = page
+            .counters("yett_relayed_connections", "Connections passed on as bytes, by outcome")?;
+        for ([listener, _], metrics) in &listeners {
+            let relayed = &metrics.relayed;
+            for (outcome, count) in [("ended", &relayed.ended), ("failed", &relayed.failed)] {
+                let labels = [("listener", &**listener), ("outcome", outcome)];
+                counter(&mut family, &labels, count.sum())?;
+            }
+        }
+        let mut family = page.counters("yett_relayed_bytes", "Bytes passed on, by direction")?;
+        for ([listener, _], metrics) in &listeners {
+            let relayed = &metrics.relayed;
+            for (direction, count) in [("in", &relayed.bytes_in), ("out", &relayed.bytes_out)] {
+                let labels = [("listener", &**listener), ("direction", direction)];
+                counter(&mut family, &labels, count.sum())?;
+            }
+        }
         Ok(())
     }
 

@@ -150,18 +150,26 @@ pub enum Refusal {
     Full,
     /// The gateway is about to end.
     Draining,
-    /// A policy refuses the client's address.
+    /// The client's address may not connect.
     Denied,
     /// The client's address has as many connections as it may.
     Address,
     /// A proxy that must announce whom it carries did not, or not properly.
     ProxyHeader,
+    /// It asked by TLS for a name that the listener has neither a certificate nor an upstream for, or for none.
+    UnknownName,
 }
 
 impl Refusal {
     /// All of them, in the order of the counters.
-    pub(super) const ALL: [Self; 5] =
-        [Self::Full, Self::Draining, Self::Denied, Self::Address, Self::ProxyHeader];
+    pub(super) const ALL: [Self; 6] = [
+        Self::Full,
+        Self::Draining,
+        Self::Denied,
+        Self::Address,
+        Self::ProxyHeader,
+        Self::UnknownName,
+    ];
 
     /// The value of the label `reason`.
     pub(super) fn label(self) -> &'static str {
@@ -171,6 +179,7 @@ impl Refusal {
             Self::Denied => "denied",
             Self::Address => "address_full",
             Self::ProxyHeader => "proxy_header",
+            Self::UnknownName => "unknown_name",
         }
     }
 }
@@ -186,7 +195,22 @@ pub struct ListenerMetrics {
     pub handed_over: ShardedCounter,
     /// TLS handshakes that failed or took too long.
     pub handshake_failed: ShardedCounter,
+    /// What was passed on as bytes.
+    pub relayed: RelayMetrics,
     refused: [ShardedCounter; Refusal::ALL.len()],
+}
+
+/// What one listener passed on as bytes.
+#[derive(Debug)]
+pub struct RelayMetrics {
+    /// Connections that came to their end.
+    pub ended: ShardedCounter,
+    /// Connections that did not: no target was reached, one side broke off, or nobody said anything.
+    pub failed: ShardedCounter,
+    /// Bytes from clients.
+    pub bytes_in: ShardedCounter,
+    /// Bytes to clients.
+    pub bytes_out: ShardedCounter,
 }
 
 impl ListenerMetrics {
@@ -196,6 +220,12 @@ impl ListenerMetrics {
             active: Gauge::new(shards),
             handed_over: ShardedCounter::new(shards),
             handshake_failed: ShardedCounter::new(shards),
+            relayed: RelayMetrics {
+                ended: ShardedCounter::new(shards),
+                failed: ShardedCounter::new(shards),
+                bytes_in: ShardedCounter::new(shards),
+                bytes_out: ShardedCounter::new(shards),
+            },
             refused: std::array::from_fn(|_| ShardedCounter::new(shards)),
         }
     }

@@ -74,6 +74,7 @@ const CASES: &[Case] = &[
     case("canary", "GET /orders/1\nx-canary: 1", &["200", "GET /orders/1"]),
     case("canary", "GET /shop/1", &["200", "GET /orders/1", "set-cookie: side=", "Max-Age=86400"]),
     case("mirror", "GET /orders/1", &["200", "GET /orders/1", "-x-yett-mirror"]),
+    case("tcp", "GET /orders/1", &["200", "GET /orders/1"]),
     case("headers", "GET /api/articles/7/stock", &["200", "GET /stock/7 "]),
     case("headers", "GET /api/v0/orders/7?lang=en", &["308", "location: /api/orders/7?lang=en"]),
     case(

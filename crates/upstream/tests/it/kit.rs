@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use telemetry::Metrics;
-use tokio::io::DuplexStream;
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use traffic::body::BodyError;
@@ -108,7 +108,7 @@ impl Net {
 
 /// Serves one connection.
 pub(crate) async fn converse<F>(
-    io: impl Io + 'static,
+    io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     http2: bool,
     answer: Arc<impl Fn(Request<Incoming>) -> F + Send + Sync + 'static>,
 ) where
