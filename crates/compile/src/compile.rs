@@ -46,7 +46,7 @@ pub fn compile(config: &Config, inputs: Inputs<'_>) -> Compiled {
         let is_raw = listener.tcp.is_some();
         let tls = listener.tls.as_ref();
         let tls = tls.map(|tls| tls::compile(name, tls, is_raw, inputs, &mut report));
-        let served = if is_raw { &[][..] } else { &routes[..] };
+        let served = if listener.speaks_http() { &routes[..] } else { &[][..] };
         let tree = routes::tree(&name.value, served, &name.place, &mut report);
         let relays = relays::compile(listener, &upstreams);
         let (Some(bind), Some(tree), Some(relays), None | Some(Some(_))) =

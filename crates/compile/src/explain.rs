@@ -34,6 +34,8 @@ pub enum Outcome {
     Refused(String),
     /// The connection is passed on to this upstream, unread.
     Relayed(String),
+    /// The connection is closed: nobody here answers for the name.
+    Closed,
     /// No route matches.
     NotFound,
     /// Routes match, but none this method; these methods would do.
@@ -115,7 +117,7 @@ pub fn explain(snapshot: &Snapshot, question: &Question) -> Result<Vec<Explanati
         .into_owned();
     let fits = |listener: &&Arc<ListenerPart>| match question.url.scheme_str() {
         Some("https") => listener.tls.is_some() || !listener.relays.by_name.is_empty(),
-        Some("http") => listener.tls.is_none(),
+        Some("http") => listener.tls.is_none() && listener.relays.by_name.is_empty(),
         _ => true,
     };
     let chosen: Vec<_> = snapshot.listeners.iter().filter(fits).collect();
@@ -134,6 +136,10 @@ fn on_listener(listener: &ListenerPart, host: &str, question: &Question) -> Expl
     let by_name = || listener.relays.by_name.find(host).filter(|_| is_tls);
     if let Some(relay) = listener.relays.whole.as_ref().or_else(by_name) {
         explanation.outcome = Outcome::Relayed(relay.upstream.name().to_string());
+        return explanation;
+    }
+    if listener.tls.is_none() && !listener.relays.by_name.is_empty() {
+        explanation.outcome = Outcome::Closed;
         return explanation;
     }
     let path = match canonical::path(question.url.path(), listener.path_rules) {
@@ -235,6 +241,12 @@ impl fmt::Display for Explanation {
             Outcome::Refused(why) => writeln!(f, "answer    400, {why}"),
             Outcome::Relayed(to) => {
                 writeln!(f, "answer    none: the bytes go to upstream `{to}`, unread")
+            }
+            Outcome::Closed => {
+                writeln!(
+                    f,
+                    "answer    none: the connection is closed, `passthrough` lacks the host"
+                )
             }
             Outcome::NotFound => writeln!(f, "answer    404, no route matches host and path"),
             Outcome::MethodNotAllowed(allow) => {

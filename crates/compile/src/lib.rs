@@ -29,6 +29,7 @@ mod tls;
 mod chains;
 /// Routes and the trees that find them.
 mod routes;
+/// Connections that are passed on as bytes.
 mod relays;
 /// Upstreams that are only looked at.
 mod inert;

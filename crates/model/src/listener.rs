@@ -48,6 +48,14 @@ pub struct Listener {
     pub passthrough: Map<Relay>,
 }
 
+impl Listener {
+    /// Whether HTTP is spoken here, so that it has routes.
+    #[must_use]
+    pub fn speaks_http(&self) -> bool {
+        self.tcp.is_none() && (self.tls.is_some() || self.passthrough.is_empty())
+    }
+}
+
 /// TLS of a listener.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

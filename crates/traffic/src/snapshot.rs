@@ -63,6 +63,21 @@ pub struct ListenerPart {
     pub metrics: Arc<ListenerMetrics>,
 }
 
+impl ListenerPart {
+    /// What is spoken here, for operators: `http`, `https`, or `tcp` and `tls` where bytes are passed on only.
+    #[must_use]
+    pub fn speaks(&self) -> &'static str {
+        let is_raw = self.relays.whole.is_some();
+        match (&self.tls, self.relays.by_name.is_empty()) {
+            (Some(_), _) if is_raw => "tls",
+            (None, _) if is_raw => "tcp",
+            (Some(_), _) => "https",
+            (None, false) => "tls",
+            (None, true) => "http",
+        }
+    }
+}
+
 /// One route: what is done with the requests it matches.
 #[derive(Debug)]
 pub struct Route {

@@ -116,6 +116,7 @@ impl Board {
                     "name": &*part.name,
                     "bind": addresses.get(&part.name).unwrap_or(&part.bind).to_string(),
                     "tls": part.tls.is_some(),
+                    "speaks": part.speaks(),
                     "connections": part.metrics.active.sum(),
                 })
             })

@@ -512,8 +512,7 @@ fn open(workers: &mut Workers, bound: Vec<(Arc<ListenerPart>, Bound)>) -> std::i
 }
 
 fn told_listener(part: &ListenerPart, address: SocketAddr) {
-    let scheme = if part.tls.is_some() { "https" } else { "http" };
-    tracing::info!(listener = %part.name, "serving {scheme}://{address}");
+    tracing::info!(listener = %part.name, "serving {}://{address}", part.speaks());
 }
 
 fn bind_admin(

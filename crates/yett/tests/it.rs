@@ -23,6 +23,7 @@ mod it {
     mod messages;
     mod names;
     mod peers;
+    mod relays;
     mod reload;
     mod secrets;
     mod serving;

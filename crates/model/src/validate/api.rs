@@ -16,7 +16,8 @@ pub(super) struct Known<'a> {
 }
 
 pub(super) fn check(config: &Config, report: &mut Report) {
-    if config.apis.is_empty() {
+    let has_http = config.listeners.iter().any(|(_, listener)| listener.speaks_http());
+    if config.apis.is_empty() && (has_http || config.listeners.is_empty()) {
         report
             .warning("no_api", &config.version.place, "there is no API, so every request gets 404")
             .help("add one under `apis:`");
@@ -29,7 +30,7 @@ pub(super) fn check(config: &Config, report: &mut Report) {
     for (name, api) in config.apis.iter() {
         hosts(name, api, report);
         let base = base_path(name, api, report);
-        references(api, &known, report);
+        references(name, api, &known, report);
         if let Some(public) = &api.public {
             reason("`public`", &public.place, public, report);
         }
@@ -156,21 +157,34 @@ fn base_path(name: &Placed<String>, api: &Api, report: &mut Report) -> Vec<Segme
     Vec::new()
 }
 
-fn references(api: &Api, known: &Known<'_>, report: &mut Report) {
+fn references(name: &Placed<String>, api: &Api, known: &Known<'_>, report: &mut Report) {
     let mut seen = HashSet::new();
     for listener in &api.listeners {
         if !known.listeners.contains(listener.as_str()) {
             unknown("listener", listener, &known.config.listeners, report);
-        } else if known.config.listeners.get(listener).is_some_and(|to| to.tcp.is_some()) {
+        } else if known.config.listeners.get(listener).is_some_and(|to| !to.speaks_http()) {
             let message =
                 format!("listener `{}` passes bytes on: it has no routes", listener.value);
-            report
-                .error("no_http", &listener.place, message)
-                .help("name a listener without `tcp`, or take `tcp` out of this one");
+            report.error("no_http", &listener.place, message).help(
+                "name a listener without `tcp`, or one that has `tls` beside its `passthrough`",
+            );
         } else if !seen.insert(listener.as_str()) {
             let message = format!("`{}` appears twice", listener.value);
             report.error("duplicate_name", &listener.place, message).help("remove one of them");
         }
+    }
+    let mut listeners = known.config.listeners.iter();
+    if api.listeners.is_empty()
+        && !known.config.listeners.is_empty()
+        && listeners.all(|(_, listener)| !listener.speaks_http())
+    {
+        report
+            .error(
+                "no_http",
+                &name.place,
+                "every listener passes bytes on: nobody reaches this API",
+            )
+            .help("add a listener without `tcp`, such as `public: { bind: 0.0.0.0:8080 }`");
     }
     if let Some(upstream) = &api.upstream {
         known.upstream(upstream, report);
@@ -191,6 +205,10 @@ impl Known<'_> {
 fn unused_upstreams(config: &Config, report: &mut Report) {
     let mut used = HashSet::new();
     policies(&config.policies, &mut used);
+    for (_, listener) in config.listeners.iter() {
+        let relays = listener.tcp.iter().chain(listener.passthrough.iter().map(|(_, to)| to));
+        used.extend(relays.map(|relay| relay.upstream.as_str()));
+    }
     for (_, api) in config.apis.iter() {
         used.extend(api.upstream.as_ref().map(|name| name.as_str()));
         policies(&api.policies, &mut used);

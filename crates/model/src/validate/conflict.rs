@@ -42,7 +42,7 @@ pub(super) fn check(config: &Config, report: &mut Report) {
     for (name, api) in config.apis.iter() {
         let listeners: Vec<usize> = if api.listeners.is_empty() {
             let has_routes = |(at, (_, listener)): (usize, (_, &crate::Listener))| {
-                listener.tcp.is_none().then_some(at)
+                listener.speaks_http().then_some(at)
             };
             config.listeners.iter().enumerate().filter_map(has_routes).collect()
         } else {

@@ -47,6 +47,12 @@ fn alone(name: &Placed<String>, listener: &Listener, relay: &Relay, report: &mut
     if listener.redirect_https.is_some() {
         useless("redirect_https");
     }
+    if listener.forwarded {
+        useless("forwarded");
+    }
+    if listener.connection_age_max.is_some() {
+        useless("connection_age_max");
+    }
 }
 
 /// Whether nobody comes in without a certificate.

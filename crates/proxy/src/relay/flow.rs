@@ -89,16 +89,17 @@ impl Flows {
         C: AsyncRead + AsyncWrite + Unpin,
         T: AsyncRead + AsyncWrite + Unpin,
     {
-        let inward = self.inward.poll(client, target, cx).map_err(|side| match side {
-            Side::From(error) => Broken::Client(error),
-            Side::To(error) => Broken::Target(error),
-        })?;
-        let outward = self.outward.poll(target, client, cx).map_err(|side| match side {
-            Side::From(error) => Broken::Target(error),
-            Side::To(error) => Broken::Client(error),
-        })?;
-        if inward.is_ready() && outward.is_ready() {
-            return Poll::Ready(Ok(()));
+        let inward = self.inward.poll(client, target, cx);
+        let outward = self.outward.poll(target, client, cx);
+        let broken = match (&inward, &outward) {
+            (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => return Poll::Ready(Ok(())),
+            // Whoever has ended its own direction and then hears no more has left, as programs do that just close.
+            (Poll::Ready(Ok(())), Poll::Ready(Err(Side::To(_))))
+            | (Poll::Ready(Err(Side::To(_))), Poll::Ready(Ok(()))) => return Poll::Ready(Ok(())),
+            _ => broken(inward, outward),
+        };
+        if let Some(broken) = broken {
+            return Poll::Ready(Err(broken));
         }
         if std::mem::take(&mut self.inward.has_moved) | std::mem::take(&mut self.outward.has_moved)
         {
@@ -114,6 +115,19 @@ impl Flows {
             pause.as_mut().reset(next);
         }
         Poll::Pending
+    }
+}
+
+/// Which side failed, if any did.
+fn broken(inward: Poll<Result<(), Side>>, outward: Poll<Result<(), Side>>) -> Option<Broken> {
+    match (inward, outward) {
+        (Poll::Ready(Err(Side::From(error))), _) | (_, Poll::Ready(Err(Side::To(error)))) => {
+            Some(Broken::Client(error))
+        }
+        (Poll::Ready(Err(Side::To(error))), _) | (_, Poll::Ready(Err(Side::From(error)))) => {
+            Some(Broken::Target(error))
+        }
+        _ => None,
     }
 }
 

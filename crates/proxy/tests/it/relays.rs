@@ -4,6 +4,7 @@ use testkit::gateway::{BACKEND, client_tls_with, problems};
 use testkit::{Authority, Backend, Surroundings, TestGateway};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::sync::mpsc::Receiver;
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::aws_lc_rs::default_provider;
@@ -31,6 +32,15 @@ async fn read(io: &mut (impl tokio::io::AsyncRead + Unpin)) -> String {
     let mut buffer = [0; 64];
     let count = io.read(&mut buffer).await.unwrap();
     String::from_utf8_lossy(&buffer[..count]).into_owned()
+}
+
+/// The paused clock.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "waiting in tests goes by the runtime's paused clock"
+)]
+fn now() -> Instant {
+    Instant::now()
 }
 
 const PUBLIC: &str = "public: a test";
@@ -92,7 +102,7 @@ async fn silence_ends_a_connection_and_talk_in_either_direction_keeps_it() {
         target.write_all(b".").await.unwrap();
         assert_eq!(read(&mut client).await, ".");
     }
-    let began = tokio::time::Instant::now();
+    let began = now();
     assert_eq!(read(&mut client).await, "");
     let silent = began.elapsed();
     assert!(silent >= Duration::from_secs(60) && silent <= Duration::from_secs(76), "{silent:?}");
@@ -164,6 +174,10 @@ async fn a_shutdown_leaves_connections_alone_until_its_end() {
 }
 
 fn passing(tls: &str) -> String {
+    let apis = match tls {
+        "" => "",
+        _ => "apis: { web: { upstream: web, public: a test } }",
+    };
     format!(
         "version: 1
 listeners:
@@ -172,7 +186,7 @@ listeners:
     {tls}
     passthrough: {{ '*.db.test': {{ upstream: db, public: a test }} }}
 upstreams: {{ db: {{ targets: ['{BACKEND}'] }}, web: {{ targets: ['{OTHER}'] }} }}
-apis: {{ web: {{ upstream: web, public: a test }} }}
+{apis}
 "
     )
 }
@@ -239,7 +253,7 @@ async fn a_hello_that_does_not_come_ends_the_connection() {
     let gateway = TestGateway::new(&passing(""));
     let mut io = gateway.connect_as("public", "192.0.2.1:4000");
     io.write_all(b"\x16\x03\x01\x10\x00").await.unwrap();
-    let began = tokio::time::Instant::now();
+    let began = now();
     assert_eq!(read(&mut io).await, "");
     assert_eq!(began.elapsed().as_secs(), 10);
 }
@@ -299,4 +313,12 @@ upstreams: {{ db: {{ targets: ['{BACKEND}'] }}, safe: {{ targets: ['{OTHER}'], t
     let api = "apis: { web: { upstream: db, public: a test, listeners: [public] } }";
     let report = listener("tcp: { upstream: db, public: a test }", api);
     assert!(report.contains("it has no routes"), "{report}");
+    for listeners in [
+        "tcp: { upstream: db, public: a test }",
+        "passthrough: { a.test: { upstream: db, public: a test } }",
+    ] {
+        let report = listener(listeners, "apis: { web: { upstream: db, public: a test } }");
+        assert!(report.contains("nobody reaches this API"), "{report}");
+        assert!(!report.contains("nothing uses upstream `db`"), "{report}");
+    }
 }

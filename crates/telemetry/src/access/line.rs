@@ -80,11 +80,16 @@ pub(super) fn text(
     out.push(b' ');
     number(out, u64::from(line.status));
     out.push(b' ');
-    escape::word(out, line.method, EXACT);
-    out.push(b' ');
-    escape::word(out, line.host, EXACT);
-    // A connection that is passed on as bytes has a host at most.
-    if line.host.is_empty() || !line.path.is_empty() {
+    // A connection that is passed on as bytes has no method and no path, and a host only with TLS.
+    let is_relayed = matches!(line.protocol, "tcp" | "tls");
+    if is_relayed {
+        escape::word(out, line.protocol, EXACT);
+        out.push(b' ');
+        escape::word(out, if line.host.is_empty() { line.listener } else { line.host }, EXACT);
+    } else {
+        escape::word(out, line.method, EXACT);
+        out.push(b' ');
+        escape::word(out, line.host, EXACT);
         escape::word(out, without_query(line.path), EXACT);
     }
     out.push(b' ');

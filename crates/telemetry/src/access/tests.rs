@@ -165,6 +165,11 @@ fn text_line_reads_well() {
                     orders/GET-/{id} consumer=alice target=10.0.0.1:8080 client=192.0.2.1 rid=r-1\n\
                     2026-01-01T00:00:00.007Z 400 - -- 0.0ms client=192.0.2.1\n";
     assert_eq!(written(AccessFormat::Text, &[line, bare_line()]), expected);
+    let relayed = AccessLine { protocol: "tcp", listener: "db", ..bare_line() };
+    let named = AccessLine { protocol: "tls", host: "db.test", ..bare_line() };
+    let expected = "2026-01-01T00:00:00.007Z 400 tcp db 0.0ms client=192.0.2.1\n\
+                    2026-01-01T00:00:00.007Z 400 tls db.test 0.0ms client=192.0.2.1\n";
+    assert_eq!(written(AccessFormat::Text, &[relayed, named]), expected);
     let failed = written(AccessFormat::Text, &[full_line()]);
     let end = "client=192.0.2.1 fault=upstream_timeout cause=\"no answer within \\\"3 s\\\"\" \
                rid=r-1 incomplete\n";

@@ -209,7 +209,7 @@ fn titles(table: Table) -> &'static [&'static str] {
         }
         Table::Apis => &["API", "", "REQ/S", "4XX/S", "5XX/S", "ACTIVE", "P50", "P99"],
         Table::Targets => &["UPSTREAM", "TARGET", "REQ/S", "FAIL/S", "ACTIVE", "HEALTH"],
-        Table::Listeners => &["LISTENER", "BIND", "OPEN", "NEW/S", "REFUSED/S", "TLS"],
+        Table::Listeners => &["LISTENER", "BIND", "OPEN", "NEW/S", "REFUSED/S", "SPEAKS"],
     }
 }
 
@@ -281,7 +281,7 @@ fn listener(listener: &Listener) -> Row {
             count(listener.connections),
             per_s(listener.accepted),
             per_s(listener.refused),
-            name(if listener.is_tls { "yes" } else { "no" }),
+            name(&listener.speaks),
         ],
         is_bad: listener.refused > 0.0,
     }

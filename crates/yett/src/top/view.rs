@@ -80,6 +80,8 @@ pub(super) struct Listener {
     pub(super) name: String,
     pub(super) bind: String,
     pub(super) is_tls: bool,
+    /// `http`, `https`, `tcp` or `tls`.
+    pub(super) speaks: String,
     pub(super) connections: f64,
     pub(super) accepted: f64,
     pub(super) refused: f64,
@@ -190,6 +192,7 @@ impl View {
         let listeners = self.listeners.iter().map(|listener| {
             json!({
                 "listener": listener.name, "bind": listener.bind, "tls": listener.is_tls,
+                "speaks": listener.speaks,
                 "connections": listener.connections,
                 "accepted_per_s": rounded(listener.accepted),
                 "refused_per_s": rounded(listener.refused),
@@ -346,6 +349,7 @@ fn listeners(between: &Between<'_>, status: &Value) -> Vec<Listener> {
         Listener {
             bind: text(&listener["bind"]),
             is_tls: listener["tls"].as_bool().unwrap_or(false),
+            speaks: text(&listener["speaks"]),
             connections: listener["connections"].as_f64().unwrap_or(0.0),
             accepted: rate("yett_connections_total", &name),
             refused: rate("yett_connections_refused_total", &name),
@@ -381,7 +385,7 @@ pub(super) mod tests {
 
     const STATUS: &str = r#"{
         "version": "1", "state": "serving", "revision": "0123456789ab", "uptime_s": 93784,
-        "listeners": [{ "name": "public", "bind": "0.0.0.0:80", "tls": true, "connections": 5 }],
+        "listeners": [{ "name": "public", "bind": "0.0.0.0:80", "tls": true, "speaks": "https", "connections": 5 }],
         "upstreams": [{ "name": "shop", "targets": [
             { "address": "10.0.0.1:80", "healthy": false, "reason": "connection refused", "in_flight": 2 }
         ] }]

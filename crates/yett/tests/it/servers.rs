@@ -18,11 +18,20 @@ pub(crate) struct Nginx {
 impl Nginx {
     /// Serves files from a folder of its own, by a config that holds this in its `server` block.
     pub(crate) fn start(server: &str) -> Self {
+        Self::start_with("", server)
+    }
+
+    /// The same, with words behind its address, such as ` ssl`.
+    pub(crate) fn start_with(listen: &str, server: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("files")).unwrap();
         until("nginx finds a free port", || {
             let address = format!("127.0.0.1:{}", free_port());
-            fs::write(folder.path().join("nginx.conf"), config(&address, server)).unwrap();
+            fs::write(
+                folder.path().join("nginx.conf"),
+                config(&format!("{address}{listen}"), server),
+            )
+            .unwrap();
             let child = launch(folder.path(), &address)?;
             Some((child, address))
         })
