@@ -113,6 +113,14 @@ fn websockets_pass_without_tls() {
 }
 
 #[test]
+fn websockets_pass_over_tls() {
+    let chat = Chat::start("");
+    let port = chat.yett.address("secure").rsplit(':').next().unwrap().to_owned();
+    let ca = chat.yett.path("ca.pem").display().to_string();
+    chat.check(&[&format!("wss://localhost:{port}"), &ca]);
+}
+
+#[test]
 fn the_access_log_has_one_line_for_a_websocket_when_it_ends() {
     let chat = Chat::start("");
     let mut client = chat.open("/talk");

@@ -5,12 +5,14 @@ client_websocket.py talk URL: sends each line of its input, prints `heard MESSAG
 as a line closes.
 """
 
+import asyncio
 import ssl
 import sys
 import threading
 import traceback
 from hashlib import sha256
 
+from websockets.asyncio.client import connect as connect_async
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
@@ -21,113 +23,121 @@ PATIENT = {"open_timeout": PATIENCE_S, "close_timeout": PATIENCE_S, "ping_interv
 
 
 class Checks:
+    """All in one thread: where one writes while another reads, Python's TLS now and then loses what is written."""
+
     def __init__(self, url, ca_file):
         self.url = url
         self.tls = ssl.create_default_context(cafile=ca_file) if ca_file else None
 
     def open(self, path="/talk", **options):
-        return connect(self.url + path, ssl=self.tls, proxy=None, max_size=None, **PATIENT, **options)
+        return connect_async(self.url + path, ssl=self.tls, proxy=None, max_size=None, **PATIENT, **options)
 
-    def echoed(self, message, **options):
-        with self.open(**options) as socket:
-            socket.send(message)
-            assert socket.recv(PATIENCE_S) == message
+    async def echoed(self, message, **options):
+        async with self.open(**options) as socket:
+            await socket.send(message)
+            assert await socket.recv() == message
 
-    def refused(self, status, *arguments, **options):
+    async def refused(self, status, *arguments, **options):
         try:
-            self.open(*arguments, **options).close()
+            async with self.open(*arguments, **options):
+                pass
         except InvalidStatus as error:
             assert error.response.status_code == status, error
             return error.response.body.decode()
         raise AssertionError("it was opened")
 
-    def check_text(self):
-        self.echoed("größer als 漢字")
+    async def check_text(self):
+        await self.echoed("größer als 漢字")
 
-    def check_binary(self):
-        self.echoed(bytes(range(256)))
+    async def check_binary(self):
+        await self.echoed(bytes(range(256)))
 
-    def check_empty_message(self):
-        self.echoed("")
+    async def check_empty_message(self):
+        await self.echoed("")
 
-    def check_large_message(self):
-        self.echoed(LARGE)
-        self.echoed(LARGE, compression=None)
+    async def check_large_message(self):
+        await self.echoed(LARGE)
+        await self.echoed(LARGE, compression=None)
 
-    def check_fragments(self):
-        with self.open() as socket:
-            socket.send(["of ", "several ", "", "frames"])
-            assert socket.recv(PATIENCE_S) == "of several frames"
+    async def check_fragments(self):
+        async with self.open() as socket:
+            await socket.send(["of ", "several ", "", "frames"])
+            assert await socket.recv() == "of several frames"
 
-    def check_order(self):
-        with self.open() as socket:
+    async def check_order(self):
+        async with self.open() as socket:
             for number in range(300):
-                socket.send(str(number))
+                await socket.send(str(number))
             for number in range(300):
-                assert socket.recv(PATIENCE_S) == str(number), number
+                assert await socket.recv() == str(number), number
 
-    def check_ping_of_the_client(self):
-        with self.open() as socket:
-            assert socket.ping(b"from the client").wait(PATIENCE_S)
+    async def check_ping_of_the_client(self):
+        async with self.open() as socket:
+            await (await socket.ping(b"from the client"))
 
-    def check_ping_of_the_backend(self):
-        with self.open() as socket:
-            socket.send("ping me")
-            assert socket.recv(PATIENCE_S) == "it was answered"
+    async def check_ping_of_the_backend(self):
+        async with self.open() as socket:
+            await socket.send("ping me")
+            assert await socket.recv() == "it was answered"
 
-    def check_close_by_the_backend(self):
-        with self.open() as socket:
-            socket.send("close 4001 enough of that")
+    async def check_close_by_the_backend(self):
+        async with self.open() as socket:
+            await socket.send("close 4001 enough of that")
             try:
-                socket.recv(PATIENCE_S)
+                await socket.recv()
             except ConnectionClosed as error:
                 assert (error.rcvd.code, error.rcvd.reason) == (4001, "enough of that"), error
                 return
             raise AssertionError("it was not closed")
 
-    def check_close_by_the_client(self):
+    async def check_close_by_the_client(self):
         # The test looks at what the backend saw.
-        with self.open() as socket:
-            socket.close(4002, "so long")
+        async with self.open() as socket:
+            await socket.close(4002, "so long")
             assert socket.close_code == 4002, socket.close_code
 
-    def check_subprotocol(self):
-        with self.open(subprotocols=["chat.v1", "chat.v2"]) as socket:
+    async def check_subprotocol(self):
+        async with self.open(subprotocols=["chat.v1", "chat.v2"]) as socket:
             assert socket.subprotocol == "chat.v2", socket.subprotocol
 
-    def check_compression(self):
-        with self.open() as socket:
+    async def check_compression(self):
+        async with self.open() as socket:
             told = socket.response.headers["sec-websocket-extensions"]
             assert told.startswith("permessage-deflate"), told
-        with self.open(compression=None) as socket:
+        async with self.open(compression=None) as socket:
             assert "sec-websocket-extensions" not in socket.response.headers
 
-    def check_origin_that_is_listed(self):
-        self.echoed("hello", origin="https://app.test")
+    async def check_origin_that_is_listed(self):
+        await self.echoed("hello", origin="https://app.test")
 
-    def check_origin_that_is_the_host(self):
-        self.echoed("hello", origin=self.url.replace("ws", "http", 1))
+    async def check_origin_that_is_the_host(self):
+        await self.echoed("hello", origin=self.url.replace("ws", "http", 1))
 
-    def check_origin_of_strangers(self):
+    async def check_origin_of_strangers(self):
         for origin in ["https://evil.test", "http://app.test", "https://app.test.evil.test", "null"]:
-            told = self.refused(403, origin=origin)
+            told = await self.refused(403, origin=origin)
             assert "origin_refused" in told, told
 
-    def check_no_policy(self):
+    async def check_no_policy(self):
         # The backend's own words: it got a plain request.
-        told = self.refused(426, "/plain")
+        told = await self.refused(426, "/plain")
         assert "WebSocket" in told, told
 
 
-def check(url, ca_file=None):
+async def check_all(url, ca_file=None):
     checks = Checks(url, ca_file)
     for name in [name for name in dir(checks) if name.startswith("check_")]:
         try:
-            getattr(checks, name)()
+            async with asyncio.timeout(PATIENCE_S):
+                await getattr(checks, name)()
             print("pass", name.removeprefix("check_"), flush=True)
         except Exception:  # Whatever it is, the test wants to know.
             why = traceback.format_exc().replace("\n", " | ")
             print(f"FAIL {name.removeprefix('check_')}: {why}", flush=True)
+
+
+def check(*arguments):
+    asyncio.run(check_all(*arguments))
 
 
 def speak(socket):
