@@ -2,8 +2,8 @@
 //! RFC 9110, 9.3.6), and to the target, who the client is (the PROXY protocol of HAProxy).
 
 use crate::spec::{ProxyProtocol, Through};
-use base::caps::{BUFFER_BYTES, PROXY_HEAD_BYTES_MAX};
-use http::Method;
+use base::caps::{BUFFER_BYTES, INFORMATIONAL_MAX, PROXY_HEAD_BYTES_MAX};
+use http::{Method, StatusCode};
 use std::net::{IpAddr, SocketAddr};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use traffic::upstream::Peers;
@@ -95,27 +95,35 @@ where
     io.flush().await.map_err(gone)?;
     let mut head = bytes::BytesMut::with_capacity(BUFFER_BYTES);
     let mut scan = http1::Scan::default();
-    loop {
-        if io.read_buf(&mut head).await.map_err(gone)? == 0 {
-            return Err("the proxy closed the connection without an answer".to_owned());
-        }
+    let mut informed = 0;
+    let status = loop {
+        // What came together is read together: only then is there something to wait for.
         let read = http1::response(&mut scan, &mut head, &Method::CONNECT);
-        let answer = read.map_err(|refusal| format!("the proxy does not speak HTTP: {refusal}"))?;
-        match answer {
-            Some(answer) if answer.status.is_informational() => {}
-            Some(answer) if answer.status.is_success() => break,
-            Some(answer) => {
-                return Err(format!(
-                    "the proxy answered {} for {authority}",
-                    answer.status.as_u16()
-                ));
+        match read.map_err(|refusal| format!("the proxy does not speak HTTP: {refusal}"))? {
+            Some(answer) if is_interim(answer.status) && informed < INFORMATIONAL_MAX => {
+                informed += 1;
             }
+            Some(answer) => break answer.status,
             None if head.len() > PROXY_HEAD_BYTES_MAX => {
                 return Err("the proxy's answer is too large".to_owned());
             }
+            None if io.read_buf(&mut head).await.map_err(gone)? == 0 => {
+                return Err("the proxy closed the connection without an answer".to_owned());
+            }
             None => {}
         }
+    };
+    if is_interim(status) {
+        return Err("the proxy sent too many informational answers".to_owned());
+    }
+    if !status.is_success() {
+        return Err(format!("the proxy answered {} for {authority}", status.as_u16()));
     }
     // The target speaks only when it was spoken to.
     if head.is_empty() { Ok(()) } else { Err("the proxy said more than an answer".to_owned()) }
+}
+
+/// Whether an answer is ahead of the real one. 101 is none that anybody asked for.
+fn is_interim(status: StatusCode) -> bool {
+    status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS
 }

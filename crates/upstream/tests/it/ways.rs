@@ -3,6 +3,7 @@
 use super::kit::{
     Names, Net, exchange, found, get, read, send, settle, spec, world, world_with_names,
 };
+use base::caps::INFORMATIONAL_MAX;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -149,12 +150,41 @@ async fn a_proxy_is_asked_for_the_target_and_resolves_its_name() {
     assert_eq!(net.dials(), 1, "connections through a proxy are kept like any");
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_a_proxy_says_ahead_of_its_answer_may_come_together_with_it() {
+    let ahead = b"HTTP/1.1 102 Processing\r\n\r\n".repeat(INFORMATIONAL_MAX);
+    let answer = [&ahead[..], b"HTTP/1.1 200 OK\r\n\r\n"].concat();
+    for size in [answer.len(), ahead.len(), 7] {
+        let net = Arc::new(Net::default());
+        let mut accepted = net.listen("192.0.2.9:3128");
+        let mut spec = spec(&[AT]);
+        spec.targets = spec.targets.into_iter().map(|target| target.through(&proxy())).collect();
+        let upstream = build(spec, &world(&net)).unwrap();
+        let sending = tokio::spawn(send(&upstream, get()));
+        let mut io = accepted.recv().await.unwrap();
+        read_to(&mut io, "\r\n\r\n").await;
+        for piece in answer.chunks(size) {
+            io.write_all(piece).await.unwrap();
+            settle().await;
+        }
+        let soon = tokio::time::timeout(Duration::from_secs(1), read_to(&mut io, "\r\n\r\n"));
+        let asked = soon.await.unwrap_or_else(|_| panic!("in pieces of {size} it is not seen"));
+        assert!(asked.starts_with("GET /things?n=1 HTTP/1.1\r\n"), "{asked}");
+        io.write_all(HELLO).await.unwrap();
+        assert_eq!(read(sending.await.unwrap().unwrap()).await, "hello");
+    }
+}
+
 #[tokio::test]
 async fn a_proxy_that_refuses_is_named_in_the_cause() {
+    let many = b"HTTP/1.1 102 Processing\r\n\r\n".repeat(INFORMATIONAL_MAX + 1);
     for (answer, why) in [
         (&b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n"[..], "answered 407"),
         (b"SSH-2.0-x\r\n\r\n", "does not speak HTTP"),
         (b"HTTP/1.1 200 OK\r\n\r\nsurprise", "said more than an answer"),
+        (b"HTTP/1.1 100 Continue\r\n\r\n", "closed the connection"),
+        (b"HTTP/1.1 101 Switching Protocols\r\n\r\n", "answered 101"),
+        (&many, "too many informational answers"),
         (b"", "closed the connection"),
     ] {
         let net = Arc::new(Net::default());
