@@ -106,6 +106,12 @@ pub const ADDRESSES_PER_NAME_MAX: usize = 256;
 
 /// Keys (consumers, addresses) one rate limit remembers; the stalest are forgotten beyond it.
 pub const LIMITER_KEYS_MAX: usize = 1_000_000;
+/// How often per minute credentials from one address (of IPv6 the first 64 bits) may be refused.
+pub const FAILURES_PER_ADDRESS: u32 = 30;
+/// How often per minute credentials for one account may be refused.
+pub const FAILURES_PER_ACCOUNT: u32 = 10;
+/// Computations (such as checks of passwords) that wait for a processor, on the whole node.
+pub const COMPUTE_QUEUE_MAX: usize = 64;
 /// Bytes of an API key as sent by a client.
 pub const API_KEY_BYTES_MAX: usize = 256;
 /// Bytes of one expression in a config.

@@ -53,6 +53,7 @@ pub(crate) fn build(
     let mut owned = Owned::default();
     let closed = upstream::outbound(EgressSpec::default(), None);
     let outbound = inputs.outbound.unwrap_or(&closed);
+    let background = upstream::background(inputs.world);
     let mut ids = HashSet::new();
     for (index, config) in written.iter().enumerate() {
         let Some(kind) = known(config, report) else {
@@ -84,6 +85,7 @@ pub(crate) fn build(
             metrics: inputs.metrics,
             params: owner.params,
             outbound: &**outbound,
+            background: &background,
             upstreams,
         };
         let Some(policy) = (kind.build)(&config.settings, &ctx, report) else {

@@ -12,7 +12,7 @@
 //! | `request.query`, `.headers`, `.params` | map of text | the first value of each name; header names in any case; parameters of the route's path, decoded |
 //! | `consumer.name` | text | empty when nobody was identified |
 //! | `consumer.groups` | list of text | empty when nobody was identified |
-//! | `claims` | map | empty: no policy sets claims yet |
+//! | `claims` | map | what an issuer of tokens says of the caller; empty where none does |
 //! | `client.address` | text | the address the connection comes from |
 //! | `tls.version`, `.server_name` | text | empty without TLS |
 //!

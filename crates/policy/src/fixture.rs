@@ -12,6 +12,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use telemetry::metrics::Metrics;
+use traffic::background::{Busy, Job, Task};
 use traffic::body::BodyError;
 use traffic::chain::Chain;
 use traffic::directory::Directory;
@@ -73,6 +74,7 @@ pub(crate) fn exchange(text: &str) -> Exchange {
         matched: None,
         consumer: None,
         credential: None,
+        claims: None,
         upstream: None,
         mirrors: Vec::new(),
         unrouted: None,
@@ -177,6 +179,21 @@ impl traffic::Outbound for Nobody {
     }
 }
 
+/// Computes at once, and runs no tasks.
+#[derive(Debug)]
+struct Here;
+
+impl traffic::Background for Here {
+    fn spawn(&self, _: traffic::BoxFuture<'static, ()>) -> Task {
+        Task::nothing()
+    }
+
+    fn compute(&self, job: Job) -> traffic::BoxFuture<'static, Result<(), Busy>> {
+        job();
+        Box::pin(async { Ok(()) })
+    }
+}
+
 impl World {
     pub(crate) fn with_params(params: &[&str]) -> Self {
         Self { params: params.iter().map(|name| (*name).into()).collect(), ..Self::default() }
@@ -198,6 +215,7 @@ impl World {
     /// Builds a policy; on failure the problems as text.
     pub(crate) fn build(&self, kind: &Kind, settings: &serde_json::Value) -> Result<Built, String> {
         let id = format!("test/{}", kind.name);
+        let here: Arc<dyn traffic::Background> = Arc::new(Here);
         let ctx = BuildCtx {
             id: &id,
             path: "/policies/0",
@@ -209,6 +227,7 @@ impl World {
             metrics: &Metrics::new(1, &[]),
             params: &self.params,
             outbound: &Nobody,
+            background: &here,
             upstreams: &self.upstreams,
         };
         let mut report = Report::new();

@@ -10,7 +10,7 @@ use telemetry::Metrics;
 use traffic::directory::Directory;
 use traffic::policy::Phases;
 use traffic::upstream::Upstream;
-use traffic::{Outbound, Policy, State};
+use traffic::{Background, Outbound, Policy, State};
 
 /// What a policy is built with, besides its settings.
 pub struct BuildCtx<'a> {
@@ -34,6 +34,8 @@ pub struct BuildCtx<'a> {
     pub params: &'a [Box<str>],
     /// The way out for policies that must ask somebody.
     pub outbound: &'a dyn Outbound,
+    /// Work beside the request path.
+    pub background: &'a Arc<dyn Background>,
     /// All upstreams by name; one that could not be built is there without a value.
     pub upstreams: &'a BTreeMap<String, Option<Arc<dyn Upstream>>>,
 }

@@ -16,6 +16,10 @@ pub mod hsts;
 pub mod websocket;
 /// Identifies consumers by a key.
 pub mod api_key;
+/// Identifies consumers by the first of several ways that succeeds.
+pub mod any;
+/// Identifies consumers by several ways together.
+pub mod all;
 /// Refuses what an expression does not hold for.
 pub mod allow;
 /// Refuses what an expression holds for.
@@ -52,6 +56,8 @@ pub const KINDS: &[&Kind] = &[
     &maintenance::KIND,
     &websocket::KIND,
     &api_key::KIND,
+    &any::KIND,
+    &all::KIND,
     &allow::KIND,
     &deny::KIND,
     &rate_limit::KIND,

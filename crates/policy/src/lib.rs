@@ -18,6 +18,12 @@ pub mod expression;
 pub mod by;
 /// API keys: how they are made, recognised and hashed.
 pub mod key;
+/// Who calls: what all kinds of identity policies share.
+mod identity;
+/// Several identity schemes in one policy.
+mod combined;
+/// Slows down whoever guesses credentials.
+mod guesses;
 /// Queries as pairs.
 mod query;
 /// Settings with a short form.

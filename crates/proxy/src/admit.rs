@@ -103,6 +103,7 @@ pub fn arrive(
         matched: None,
         consumer: None,
         credential: None,
+        claims: None,
         upstream: None,
         mirrors: Vec::new(),
         unrouted: None,

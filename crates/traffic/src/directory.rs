@@ -2,26 +2,112 @@
 //! a snapshot: one record changes at a time, and look-ups never wait.
 
 use arc_swap::ArcSwap;
+use aws_lc_rs::digest::{Context, SHA256};
+use base::Secret;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 /// The identified client of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Consumer {
-    /// Its unique name.
+    /// Its unique name. That of a consumer which the directory does not know has a slash in it, which no name
+    /// of a known one has.
     pub name: Arc<str>,
     /// The groups it belongs to.
     pub groups: Box<[Arc<str>]>,
+    /// Whether the directory knows it. Others are as somebody who is trusted says, such as an issuer of tokens.
+    pub is_known: bool,
 }
 
-/// Something by which a consumer proves who it is; the secret itself is never kept.
+/// How a credential proves who shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CredentialKind {
+    /// Whoever has the key is it: the hash is of the key.
+    ApiKey,
+    /// A user name, with the hash of a password beside it.
+    Password,
+    /// An identifier, with a secret beside it by which messages are signed.
+    SharedSecret,
+    /// A certificate, or a name in one; who shows it was verified before.
+    Certificate,
+    /// Issuer and subject of a token, which was verified before.
+    Token,
+    /// The name of a consumer, which somebody who is trusted said.
+    Name,
+}
+
+impl CredentialKind {
+    /// Its name, in logs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ApiKey => "api_key",
+            Self::Password => "password",
+            Self::SharedSecret => "shared_secret",
+            Self::Certificate => "certificate",
+            Self::Token => "token",
+            Self::Name => "name",
+        }
+    }
+
+    /// The hash by which a directory knows an identifier of several parts. An API key is hashed as it is:
+    /// see the crate `policy`.
+    #[must_use]
+    pub fn hash(self, parts: &[&str]) -> CredentialHash {
+        let mut context = Context::new(&SHA256);
+        context.update(self.name().as_bytes());
+        for part in parts {
+            // Lengths keep two lists of parts from being one text.
+            context.update(&(part.len() as u64).to_be_bytes());
+            context.update(part.as_bytes());
+        }
+        let mut hash = CredentialHash::default();
+        hash.copy_from_slice(context.finish().as_ref());
+        hash
+    }
+}
+
+/// Something by which a consumer proves who it is. Where it must be kept, the secret of it is never shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Credential {
+    /// How it proves that.
+    pub kind: CredentialKind,
     /// What people call it, for logs.
     pub name: Option<Arc<str>>,
     /// Whom it identifies.
     pub consumer: Arc<Consumer>,
+    /// The application of the consumer that it belongs to.
+    pub application: Option<Arc<str>>,
+    /// The hash of a password (a PHC string), or the secret by which messages are signed.
+    pub secret: Option<Secret>,
+    /// When it begins to be valid; from ever if there is no time.
+    pub from: Option<SystemTime>,
+    /// When it stops being valid; never if there is no time.
+    pub until: Option<SystemTime>,
+}
+
+impl Credential {
+    /// One without a name, an application, a secret or an end.
+    #[must_use]
+    pub const fn new(kind: CredentialKind, consumer: Arc<Consumer>) -> Self {
+        Self {
+            kind,
+            name: None,
+            consumer,
+            application: None,
+            secret: None,
+            from: None,
+            until: None,
+        }
+    }
+
+    /// Whether it is valid at a time.
+    #[must_use]
+    pub fn is_valid_at(&self, wall: SystemTime) -> bool {
+        self.from.is_none_or(|from| from <= wall) && self.until.is_none_or(|until| wall < until)
+    }
 }
 
 /// SHA-256 of a credential.
@@ -54,11 +140,12 @@ impl Directory {
         &self.shards[usize::from(u16::from_le_bytes([hash[0], hash[1]])) % SHARDS]
     }
 
-    /// The credential of a hash. The hash being one of SHA-256, comparing it byte by byte tells an
-    /// attacker nothing about a key.
+    /// The credential of a kind that has this hash, whether it is valid now or not. The hash being one of
+    /// SHA-256, comparing it byte by byte tells an attacker nothing about a key.
     #[must_use]
-    pub fn find(&self, hash: &CredentialHash) -> Option<Arc<Credential>> {
-        self.shard(hash).load().get(hash).cloned()
+    pub fn find(&self, kind: CredentialKind, hash: &CredentialHash) -> Option<Arc<Credential>> {
+        // A key could be chosen so that its hash is that of another kind of credential.
+        self.shard(hash).load().get(hash).filter(|credential| credential.kind == kind).cloned()
     }
 
     /// Adds or changes one credential.
@@ -116,12 +203,17 @@ impl fmt::Debug for Directory {
 
 #[cfg(test)]
 mod tests {
-    use super::{Consumer, Credential, Directory};
+    use super::{Consumer, Credential, CredentialKind, Directory};
+    use base::Clock;
     use std::sync::Arc;
+    use std::time::Duration;
+
+    const API_KEY: CredentialKind = CredentialKind::ApiKey;
 
     fn credential(name: &str) -> Arc<Credential> {
-        let consumer = Arc::new(Consumer { name: name.into(), groups: Box::default() });
-        Arc::new(Credential { name: None, consumer })
+        let name = name.into();
+        let consumer = Arc::new(Consumer { name, groups: Box::default(), is_known: true });
+        Arc::new(Credential::new(API_KEY, consumer))
     }
 
     #[test]
@@ -129,10 +221,10 @@ mod tests {
         let directory = Directory::new();
         directory.put([1; 32], &credential("alice"));
         directory.put([2; 32], &credential("bob"));
-        assert_eq!(&*directory.find(&[1; 32]).unwrap().consumer.name, "alice");
+        assert_eq!(&*directory.find(API_KEY, &[1; 32]).unwrap().consumer.name, "alice");
         assert!(directory.remove(&[1; 32]));
         assert!(!directory.remove(&[1; 32]));
-        assert!(directory.find(&[1; 32]).is_none());
+        assert!(directory.find(API_KEY, &[1; 32]).is_none());
         assert_eq!(directory.len(), 1);
     }
 
@@ -141,7 +233,33 @@ mod tests {
         let directory = Directory::new();
         directory.put([1; 32], &credential("alice"));
         directory.replace([([2; 32], credential("bob"))]);
-        assert!(directory.find(&[1; 32]).is_none());
-        assert!(directory.find(&[2; 32]).is_some());
+        assert!(directory.find(API_KEY, &[1; 32]).is_none());
+        assert!(directory.find(API_KEY, &[2; 32]).is_some());
+    }
+
+    #[test]
+    fn a_credential_of_another_kind_is_not_found() {
+        let directory = Directory::new();
+        directory.put([1; 32], &credential("alice"));
+        assert!(directory.find(CredentialKind::Password, &[1; 32]).is_none());
+    }
+
+    #[test]
+    fn identifiers_of_different_kinds_and_parts_never_meet() {
+        let token = |parts| CredentialKind::Token.hash(parts);
+        assert_ne!(token(&["ab", "c"]), token(&["a", "bc"]));
+        assert_ne!(token(&["a"]), CredentialKind::Name.hash(&["a"]));
+        assert_eq!(token(&["a", "b"]), token(&["a", "b"]));
+    }
+
+    #[test]
+    fn a_credential_is_valid_between_its_times() {
+        let now = Clock::manual().wall();
+        let second = Duration::from_secs(1);
+        let with = |from, until| Credential { from, until, ..(*credential("alice")).clone() };
+        assert!(with(None, None).is_valid_at(now));
+        assert!(with(Some(now), Some(now + second)).is_valid_at(now));
+        assert!(!with(Some(now + second), None).is_valid_at(now));
+        assert!(!with(None, Some(now)).is_valid_at(now));
     }
 }

@@ -26,6 +26,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
+/// What an issuer of tokens or another authority says of a caller: a JSON object.
+pub type Claims = serde_json::Map<String, serde_json::Value>;
+
 /// One request on its way through the gateway.
 #[derive(Debug)]
 pub struct Exchange {
@@ -59,6 +62,8 @@ pub struct Exchange {
     pub consumer: Option<Arc<Consumer>>,
     /// What the caller showed; set by identity policies.
     pub credential: Option<Arc<Credential>>,
+    /// What was said of the caller by whoever vouches for it; set by identity policies.
+    pub claims: Option<Arc<Claims>>,
     /// Where it goes in place of the route's upstream; set by policies.
     pub upstream: Option<Arc<dyn Upstream>>,
     /// Copies to be made of it; ordered by policies.

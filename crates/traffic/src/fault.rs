@@ -125,6 +125,15 @@ fault_codes! {
     Maintenance "maintenance" 503 Gateway "The service is being worked on" "A `maintenance` policy is in force; `Retry-After` says when to come back.";
     CredentialsMissing "credentials_missing" 401 Client "Credentials are required" "The request carries no credentials that the route's identity policy knows.";
     CredentialsInvalid "credentials_invalid" 401 Client "The credentials are not valid" "The credentials are unknown, malformed, expired or revoked.";
+    CredentialsConflict "credentials_conflict" 401 Client "The credentials are not valid" "The request carries valid credentials of different consumers, where several must be shown.";
+    CredentialsRevoked "credentials_revoked" 401 Client "The credentials are not valid" "The credential was revoked while the request was under way, so that its streams were ended.";
+    TooManyFailures "too_many_failures" 429 Client "Too many failed attempts" "Credentials were refused too often for this address or this account; `Retry-After` says when to try again.";
+    IdentityUnavailable "identity_unavailable" 503 Upstream "Credentials cannot be checked now" "The identity provider, its keys or its introspection endpoint could not be asked, and nothing in the cache decides.";
+    InsufficientScope "insufficient_scope" 403 Client "The token does not allow this" "The token is valid, but lacks a scope that the route demands (RFC 6750, 3.1).";
+    AuthoriserRefused "authoriser_refused" 403 Client "Access is denied" "An external authoriser refused the request.";
+    AuthoriserUnavailable "authoriser_unavailable" 503 Upstream "Access cannot be decided now" "An external authoriser did not answer in time, or gave an answer that means nothing.";
+    BackendCredentialsUnavailable "backend_credentials_unavailable" 503 Upstream "The service is not available" "The token that the backend asks of the gateway could not be obtained.";
+    ComputeBusy "compute_busy" 503 Gateway "The gateway is busy" "Costly work, such as the check of a password, waits for the machine's processors already; `Retry-After` says when to come back.";
     AccessDenied "access_denied" 403 Client "Access is denied" "An `allow` or `deny` policy refused the request.";
     AccessUndecided "access_undecided" 403 Gateway "Access is denied" "An expression of an `allow` or `deny` policy could not be evaluated, which counts as a refusal.";
     CorsRefused "cors_refused" 403 Client "The origin is not allowed" "A cross-origin preflight came from an origin, or for a method or header, that the `cors` policy does not list.";

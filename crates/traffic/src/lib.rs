@@ -51,6 +51,8 @@ pub mod upstream;
 pub mod relay;
 /// The way out for whoever is not a client's request.
 pub mod outbound;
+/// Work beside the request path.
+pub mod background;
 /// Copies of requests.
 pub mod mirror;
 /// The compiled config.
@@ -60,6 +62,7 @@ pub mod state;
 /// Who calls, found by what they show.
 pub mod directory;
 
+pub use background::Background;
 pub use body::Body;
 pub use chain::Chain;
 pub use exchange::Exchange;

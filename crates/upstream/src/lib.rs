@@ -57,10 +57,13 @@ mod tls;
 mod names;
 /// Asks targets how they are.
 mod health;
+/// Work beside the request path.
+mod background;
 /// The way out for whoever is not a client's request.
 mod outbound;
 
 pub use backend::{build, check};
+pub use background::background;
 pub use outbound::outbound;
 pub use resolve::{Offered, Resolve, Resolved, Server, SystemResolve};
 pub use spec::{

@@ -243,6 +243,7 @@ fn exchange(world: &World, worker: usize, method: &Method, target: &PathAndQuery
         matched: None,
         consumer: None,
         credential: None,
+        claims: None,
         upstream: None,
         mirrors: Vec::new(),
         unrouted: None,

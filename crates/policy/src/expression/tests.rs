@@ -15,7 +15,7 @@ fn exchange() -> Exchange {
         "GET /orders/a%20b?page=2&q=x+y&page=3\nX-Team: blue\nx-team: red",
     );
     let groups = Box::new(["admin".into(), "dev".into()]);
-    exchange.consumer = Some(Arc::new(Consumer { name: "alice".into(), groups }));
+    exchange.consumer = Some(Arc::new(Consumer { name: "alice".into(), groups, is_known: true }));
     exchange
 }
 
@@ -53,6 +53,32 @@ fn everything_that_can_be_asked_has_its_value() {
         let compiled = Expression::compile(text, &params()).unwrap();
         assert_eq!(compiled.eval_bool(&exchange), Ok(expected), "{text}");
     }
+}
+
+#[test]
+fn claims_are_read_as_what_they_are() {
+    let mut exchange = exchange();
+    let claims = serde_json::json!({
+        "sub": "u1", "admin": true, "level": 7, "share": 0.5, "none": null, "big": u64::MAX,
+        "roles": ["reader", "writer"], "org": { "id": 42, "teams": [{ "name": "blue" }] },
+    });
+    exchange.claims = claims.as_object().cloned().map(Arc::new);
+    for (text, expected) in [
+        ("claims.sub == 'u1' && claims['sub'].startsWith('u')", true),
+        ("claims.admin && claims.level > 6 && claims.share < 1.0", true),
+        ("claims.none == null && has(claims.none)", true),
+        ("'writer' in claims.roles && size(claims.roles) == 2", true),
+        ("claims.roles.exists(role, role == 'reader')", true),
+        ("claims.org.id == 42 && claims.org.teams[0].name == 'blue'", true),
+        ("has(claims.org.name) || has(claims.other)", false),
+        ("'sub' in claims && !('x' in claims) && size(claims) == 8", true),
+        ("claims.level == '7'", false),
+    ] {
+        let compiled = Expression::compile(text, &params()).unwrap();
+        assert_eq!(compiled.eval_bool(&exchange), Ok(expected), "{text}");
+    }
+    let key = Expression::compile_key("claims.big", &params()).unwrap();
+    assert_eq!(key.eval_key(&exchange).unwrap(), u64::MAX.to_string());
 }
 
 #[test]

@@ -4,16 +4,20 @@ use crate::query;
 use base::caps::QUERY_PARAMS_MAX;
 use cel::ExecutionError;
 use cel::common::traits::{Container, Indexer, Sizer};
-use cel::common::types::{CelBool, CelInt, CelList, CelString, MAP_TYPE, Type};
+use cel::common::types::{
+    CelBool, CelDouble, CelInt, CelList, CelMap, CelMapKey, CelNull, CelString, CelUInt, MAP_TYPE,
+    Type,
+};
 use cel::common::value::{CowVal, Val};
 use cel::context::VariableResolver;
 use http::HeaderValue;
 use percent_encoding::percent_decode_str;
 use regex::Regex;
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::sync::Arc;
 use traffic::directory::Consumer;
-use traffic::exchange::Connection;
+use traffic::exchange::{Claims, Connection};
 use traffic::head::RequestHead;
 use traffic::tree::Matched;
 use traffic::{Exchange, Headers};
@@ -23,6 +27,7 @@ pub(super) struct View<'a> {
     request: &'a RequestHead,
     matched: Option<&'a Matched>,
     consumer: Option<&'a Consumer>,
+    claims: Option<&'a Claims>,
     connection: &'a Connection,
     client: &'a HeaderValue,
     patterns: &'a [Pattern],
@@ -34,6 +39,7 @@ impl<'a> View<'a> {
             request: &exchange.request,
             matched: exchange.matched.as_ref(),
             consumer: exchange.consumer.as_deref(),
+            claims: exchange.claims.as_deref(),
             connection: &exchange.connection,
             client: exchange.client_text(),
             patterns,
@@ -64,7 +70,9 @@ impl VariableResolver for View<'_> {
             }
             "consumer.name" => self.consumer.map_or("", |consumer| &*consumer.name).into(),
             "consumer.groups" => return Some(CowVal::owned(groups(self.consumer))),
-            "claims" => return Some(CowVal::owned(Fields::Nothing)),
+            "claims" => {
+                return Some(CowVal::owned(self.claims.map_or(Fields::Nothing, Fields::Claims)));
+            }
             "client.address" => self.client.to_str().unwrap_or_default().into(),
             "tls.version" => tls().map_or("", |tls| tls.version).into(),
             "tls.server_name" => {
@@ -111,13 +119,15 @@ enum Fields<'a> {
     Headers(&'a Headers),
     Query(&'a str),
     Params(&'a Matched),
+    Claims(&'a Claims),
 }
 
 impl Fields<'_> {
     /// The first value of a name.
     fn find(&self, name: &str) -> Result<Option<String>, ExecutionError> {
         match self {
-            Self::Nothing => Ok(None),
+            // Claims are no texts alone: see `value`.
+            Self::Nothing | Self::Claims(_) => Ok(None),
             Self::Headers(headers) => match headers.get(name) {
                 None => Ok(None),
                 Some(value) => match value.to_str() {
@@ -141,6 +151,27 @@ impl Fields<'_> {
             got: idx.get_type().name().to_owned(),
             want: "string".to_owned(),
         })
+    }
+}
+
+/// A claim as a value. What is in it is copied only when somebody asks for it.
+fn claim(value: &serde_json::Value) -> Box<dyn Val + '_> {
+    use serde_json::Value;
+    match value {
+        Value::Null => Box::new(CelNull),
+        Value::Bool(flag) => Box::new(CelBool::from(*flag)),
+        Value::Number(number) => match (number.as_i64(), number.as_u64()) {
+            (Some(number), _) => Box::new(CelInt::from(number)),
+            (None, Some(number)) => Box::new(CelUInt::from(number)),
+            (None, None) => Box::new(CelDouble::from(number.as_f64().unwrap_or(f64::NAN))),
+        },
+        Value::String(text) => Box::new(CelString::from(text.as_str())),
+        Value::Array(items) => Box::new(CelList::from(items.iter().map(claim).collect::<Vec<_>>())),
+        Value::Object(fields) => {
+            let fields: HashMap<CelMapKey<'_>, Box<dyn Val + '_>> =
+                fields.iter().map(|(name, value)| (name.as_str().into(), claim(value))).collect();
+            Box::new(CelMap::from(fields))
+        }
     }
 }
 
@@ -198,6 +229,9 @@ static MAP: Type = MAP_TYPE;
 
 impl Container for Fields<'_> {
     fn contains(&self, value: &dyn Val) -> Result<bool, ExecutionError> {
+        if let Self::Claims(claims) = self {
+            return Ok(claims.contains_key(Self::key(value)?));
+        }
         self.find(Self::key(value)?).map(|found| found.is_some())
     }
 }
@@ -208,9 +242,12 @@ impl Indexer for Fields<'_> {
         Self: 'v,
     {
         let name = Self::key(idx)?;
-        let value = self.find(name)?;
-        let value = value.ok_or_else(|| ExecutionError::NoSuchKey(Arc::new(name.to_owned())))?;
-        Ok(CowVal::owned(CelString::from(value)))
+        let missing = || ExecutionError::NoSuchKey(Arc::new(name.to_owned()));
+        if let Self::Claims(claims) = self {
+            let value: &serde_json::Value = claims.get(name).ok_or_else(missing)?;
+            return Ok(CowVal::Owned(claim(value)));
+        }
+        Ok(CowVal::owned(CelString::from(self.find(name)?.ok_or_else(missing)?)))
     }
 
     fn steal<'v>(self: Box<Self>, idx: &dyn Val) -> Result<Box<dyn Val + 'v>, ExecutionError>
@@ -227,6 +264,7 @@ impl Sizer for Fields<'_> {
             Self::Nothing => 0,
             Self::Headers(headers) => distinct(headers),
             Self::Query(query) => query::pairs(query).count(),
+            Self::Claims(claims) => claims.len(),
             Self::Params(matched) => matched.route.params.len(),
         };
         CelInt::from(i64::try_from(names).unwrap_or(i64::MAX))

@@ -4,11 +4,13 @@
 //! `Authorization: Bearer yett_…`, and one with a wrong checksum is refused without a look-up. Keys made
 //! elsewhere are accepted if the directory has their hash.
 
+use crate::guesses::Guesses;
+use crate::identity::{Identify, Identity, Scheme};
 use crate::key;
 use crate::kind::{BuildCtx, Group, Kind};
 use crate::query;
 use base::caps::{API_KEY_BYTES_MAX, QUERY_PARAMS_MAX};
-use base::{Node, Report, decode};
+use base::{Clock, Node, Report, decode};
 use http::header::{AUTHORIZATION, COOKIE, WWW_AUTHENTICATE};
 use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue};
@@ -16,11 +18,10 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use std::borrow::Cow;
 use std::sync::Arc;
-use traffic::directory::Directory;
-use traffic::exchange::Slot;
+use traffic::directory::{CredentialKind, Directory};
 use traffic::head::RequestHead;
 use traffic::policy::Phases;
-use traffic::{Exchange, Fault, FaultCode, Flow, Outcome, Policy, Stage};
+use traffic::{Exchange, Fault, FaultCode, Policy, Stage};
 
 /// The row of the table.
 pub const KIND: Kind = Kind {
@@ -57,6 +58,19 @@ impl Default for Settings {
 }
 
 fn build(node: &Node, ctx: &BuildCtx<'_>, report: &mut Report) -> Option<Arc<dyn Policy>> {
+    read(node, ctx, report).map(|scheme| Identify::policy(scheme, ctx))
+}
+
+/// The same as one of the ways of `any` and `all`.
+pub(crate) fn scheme(
+    node: &Node,
+    ctx: &BuildCtx<'_>,
+    report: &mut Report,
+) -> Option<Box<dyn Scheme>> {
+    read(node, ctx, report).map(|scheme| Box::new(scheme) as _)
+}
+
+fn read(node: &Node, ctx: &BuildCtx<'_>, report: &mut Report) -> Option<ApiKey> {
     let settings = decode::<Settings>(node, ctx.path, report)?;
     let header = HeaderName::from_bytes(settings.header.as_bytes()).ok();
     let Some(header) = header.filter(|name| name != AUTHORIZATION && name != COOKIE) else {
@@ -72,8 +86,8 @@ fn build(node: &Node, ctx: &BuildCtx<'_>, report: &mut Report) -> Option<Arc<dyn
         }
     }
     let Settings { query, cookie, keep, .. } = settings;
-    let directory = Arc::clone(ctx.directory);
-    Some(Arc::new(ApiKey { header, query, cookie, keep, directory }))
+    let (directory, clock) = (Arc::clone(ctx.directory), ctx.clock.clone());
+    Some(ApiKey { header, query, cookie, keep, directory, clock, guesses: Guesses::of(ctx) })
 }
 
 fn is_token(name: &str) -> bool {
@@ -87,6 +101,8 @@ struct ApiKey {
     cookie: Option<String>,
     keep: bool,
     directory: Arc<Directory>,
+    clock: Clock,
+    guesses: Arc<Guesses>,
 }
 
 /// What a request shows.
@@ -133,27 +149,6 @@ impl ApiKey {
         shown
     }
 
-    /// Takes the key out of what is forwarded, wherever it may have been.
-    fn hide(&self, head: &mut RequestHead) {
-        head.headers.remove(&self.header);
-        if head.headers.all(AUTHORIZATION).any(|value| bearer_key(value).is_some()) {
-            head.headers.remove(AUTHORIZATION);
-        }
-        if let (Some(name), Some(query)) = (&self.query, head.query()) {
-            let target = match query::without(query, name) {
-                Some(query) => format!("{}?{query}", head.path()),
-                None => head.path().to_owned(),
-            };
-            // A part of a valid target is valid.
-            if let Ok(target) = PathAndQuery::try_from(target) {
-                head.target = target;
-            }
-        }
-        if let Some(name) = &self.cookie {
-            self.hide_cookie(head, name);
-        }
-    }
-
     fn hide_cookie(&self, head: &mut RequestHead, name: &str) {
         let mut kept = Vec::new();
         for value in head.headers.all(COOKIE) {
@@ -176,24 +171,63 @@ impl ApiKey {
         }
     }
 
-    fn identify(&self, exchange: &mut Exchange) -> Result<(), Fault> {
+    fn identify(&self, exchange: &Exchange) -> Result<Identity, Fault> {
         let key = match self.shown(&exchange.request) {
             Shown::Nothing => return Err(refused(FaultCode::CredentialsMissing)),
-            Shown::Several => return Err(invalid()),
+            Shown::Several => return Err(invalid("several keys are shown")),
             Shown::One(key) => key,
         };
-        let is_ours = key.starts_with(key::PREFIX.as_bytes());
-        let is_formed = !is_ours || std::str::from_utf8(&key).is_ok_and(key::has_valid_checksum);
-        if key.len() > API_KEY_BYTES_MAX || !is_formed {
-            return Err(invalid());
+        if key.starts_with(key::PREFIX.as_bytes()) {
+            if !std::str::from_utf8(&key).is_ok_and(key::has_valid_checksum) {
+                return Err(invalid("the key's checksum is wrong"));
+            }
+        } else if key.len() > API_KEY_BYTES_MAX {
+            return Err(invalid("the key is too long"));
+        } else {
+            // One that was made elsewhere may be short enough to be guessed.
+            self.guesses.check(exchange, None)?;
         }
-        let credential = self.directory.find(&key::hash(&key)).ok_or_else(invalid)?;
-        exchange.consumer = Some(Arc::clone(&credential.consumer));
-        exchange.credential = Some(credential);
-        if !self.keep {
-            self.hide(&mut exchange.request);
+        let found = self.directory.find(CredentialKind::ApiKey, &key::hash(&key));
+        let credential = found.ok_or_else(|| invalid("the key is unknown"))?;
+        let has_times = credential.from.is_some() || credential.until.is_some();
+        if has_times && !credential.is_valid_at(self.clock.wall()) {
+            return Err(invalid("the key has expired, or is not valid yet"));
         }
-        Ok(())
+        Ok(Identity::of(credential))
+    }
+}
+
+impl Scheme for ApiKey {
+    fn is_shown(&self, head: &RequestHead) -> bool {
+        !matches!(self.shown(head), Shown::Nothing)
+    }
+
+    fn now(&self, exchange: &Exchange) -> Option<Result<Identity, Fault>> {
+        Some(self.identify(exchange))
+    }
+
+    fn keeps(&self) -> bool {
+        self.keep
+    }
+
+    fn hide(&self, head: &mut RequestHead) {
+        head.headers.remove(&self.header);
+        if head.headers.all(AUTHORIZATION).any(|value| bearer_key(value).is_some()) {
+            head.headers.remove(AUTHORIZATION);
+        }
+        if let (Some(name), Some(query)) = (&self.query, head.query()) {
+            let target = match query::without(query, name) {
+                Some(query) => format!("{}?{query}", head.path()),
+                None => head.path().to_owned(),
+            };
+            // A part of a valid target is valid.
+            if let Ok(target) = PathAndQuery::try_from(target) {
+                head.target = target;
+            }
+        }
+        if let Some(name) = &self.cookie {
+            self.hide_cookie(head, name);
+        }
     }
 }
 
@@ -209,21 +243,16 @@ fn cookies(header: &str) -> impl Iterator<Item = (&str, &str)> {
     header.split(';').filter_map(|pair| pair.trim().split_once('='))
 }
 
-/// One answer for everything that is wrong with a key, so that nothing is learnt from it.
-fn invalid() -> Fault {
-    refused(FaultCode::CredentialsInvalid).detail("the API key is not valid")
+/// One answer for everything that is wrong with a key, so that nothing is learnt from it; the log gets the
+/// reason.
+fn invalid(why: &'static str) -> Fault {
+    refused(FaultCode::CredentialsInvalid).detail("the API key is not valid").cause(why)
 }
 
 /// RFC 9110, 11.6.1 wants a challenge; `Bearer` is the registered scheme that is understood here.
 fn refused(code: FaultCode) -> Fault {
     let challenge = HeaderValue::from_static("Bearer realm=\"yett\"");
     Fault::new(Stage::Guard, code).header(WWW_AUTHENTICATE, challenge)
-}
-
-impl Policy for ApiKey {
-    fn on_request<'a>(&'a self, exchange: &'a mut Exchange, _: Slot) -> Outcome<'a, Flow> {
-        Outcome::Now(self.identify(exchange).map(|()| Flow::Continue))
-    }
 }
 
 #[cfg(test)]
@@ -233,15 +262,16 @@ mod tests {
     use crate::key;
     use serde_json::{Value, json};
     use std::sync::Arc;
-    use traffic::directory::{Consumer, Credential};
+    use traffic::directory::{Consumer, Credential, CredentialKind};
 
     const OURS: &str = "yett_";
 
     fn world(keys: &[&str]) -> World {
         let world = World::default();
         for known in keys {
-            let consumer = Arc::new(Consumer { name: "alice".into(), groups: Box::default() });
-            let credential = Arc::new(Credential { name: None, consumer });
+            let consumer =
+                Consumer { name: "alice".into(), groups: Box::default(), is_known: true };
+            let credential = Arc::new(Credential::new(CredentialKind::ApiKey, Arc::new(consumer)));
             world.directory.put(key::hash(known.as_bytes()), &credential);
         }
         world

@@ -25,7 +25,7 @@ use traffic::policy::Phases;
 use traffic::{Exchange, Fault, FaultCode, Flow, Outcome, Policy, Response, Stage};
 
 /// Arrival times by key.
-mod cell;
+pub(crate) mod cell;
 #[cfg(test)]
 mod tests;
 

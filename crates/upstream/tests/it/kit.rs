@@ -266,6 +266,7 @@ pub(crate) fn exchange() -> Exchange {
         matched: None,
         consumer: None,
         credential: None,
+        claims: None,
         upstream: None,
         mirrors: Vec::new(),
         unrouted: None,

@@ -26,7 +26,7 @@ const SPAN_NS_MAX: u64 = 366 * 86_400 * 1_000_000_000;
 
 /// The arithmetic of one limit.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Gcra {
+pub(crate) struct Gcra {
     /// What one request is worth, in nanoseconds.
     cost_ns: u64,
     /// How far ahead of now arrival times may be.
@@ -35,18 +35,21 @@ pub(super) struct Gcra {
 
 /// What is decided about one request, and what is left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Verdict {
+pub(crate) struct Verdict {
     /// How many more requests would pass now.
-    pub(super) remaining: u64,
+    pub(crate) remaining: u64,
     /// When as many would pass as after a long pause.
-    pub(super) reset_after: Duration,
+    pub(crate) reset_after: Duration,
     /// When the next one would pass, if this one does not.
-    pub(super) retry_after: Option<Duration>,
+    pub(crate) retry_after: Option<Duration>,
 }
 
 impl Gcra {
+    /// A limit that nothing passes.
+    pub(crate) const NEVER: Self = Self { cost_ns: SPAN_NS_MAX, burst_ns: 0 };
+
     /// Nothing when a request is worth less than a nanosecond, or the burst more than a year.
-    pub(super) fn new(limit: Rate, burst: u32) -> Option<Self> {
+    pub(crate) fn new(limit: Rate, burst: u32) -> Option<Self> {
         let period_ns = u64::try_from(limit.period.as_nanos()).ok()?;
         let cost_ns = period_ns.checked_div(u64::from(limit.count)).filter(|ns| *ns > 0)?;
         let burst_ns = cost_ns.checked_mul(u64::from(burst)).filter(|ns| *ns <= SPAN_NS_MAX)?;
@@ -74,7 +77,7 @@ impl Gcra {
 }
 
 /// The arrival times of one rate limit.
-pub(super) struct Cell {
+pub(crate) struct Cell {
     /// The moment from which nanoseconds are counted.
     base: Instant,
     /// The one arrival time of a limit that all share.
@@ -86,7 +89,7 @@ pub(super) struct Cell {
 }
 
 impl Cell {
-    pub(super) fn new(clock: &Clock) -> Self {
+    pub(crate) fn new(clock: &Clock) -> Self {
         Self {
             base: clock.now(),
             shared_ns: AtomicU64::new(0),
@@ -96,12 +99,12 @@ impl Cell {
         }
     }
 
-    pub(super) fn nanoseconds(&self, at: Instant) -> u64 {
+    pub(crate) fn nanoseconds(&self, at: Instant) -> u64 {
         u64::try_from(at.saturating_duration_since(self.base).as_nanos()).unwrap_or(u64::MAX)
     }
 
     /// Judges a request of a limit that all share.
-    pub(super) fn take_shared(&self, gcra: Gcra, now_ns: u64) -> Verdict {
+    pub(crate) fn take_shared(&self, gcra: Gcra, now_ns: u64) -> Verdict {
         let mut arrival_ns = self.shared_ns.load(Ordering::Relaxed);
         loop {
             let (verdict, next_ns) = gcra.judge(arrival_ns, now_ns);
@@ -120,11 +123,24 @@ impl Cell {
     }
 
     /// Judges a request of one key.
-    pub(super) fn take(&self, key: &impl Hash, gcra: Gcra, now_ns: u64) -> Verdict {
+    pub(crate) fn take(&self, key: &impl Hash, gcra: Gcra, now_ns: u64) -> Verdict {
+        let key = self.hashed(key);
+        self.shard(key).take(key, gcra, now_ns)
+    }
+
+    /// Judges a request of one key that counts for nothing.
+    pub(crate) fn peek(&self, key: &impl Hash, gcra: Gcra, now_ns: u64) -> Verdict {
+        let key = self.hashed(key);
+        let shard = self.shard(key);
+        let position = shard.positions.get(&key);
+        let entry = position.and_then(|position| shard.entries.get(*position));
+        gcra.judge(entry.map_or(0, |entry| entry.arrival_ns), now_ns).0
+    }
+
+    fn hashed(&self, key: &impl Hash) -> u128 {
         let mut hasher = SipHasher13::new_with_key(self.secret.get_or_init(secret));
         key.hash(&mut hasher);
-        let key = hasher.finish128().as_u128();
-        self.shard(key).take(key, gcra, now_ns)
+        hasher.finish128().as_u128()
     }
 
     fn shard(&self, key: u128) -> MutexGuard<'_, Shard> {
@@ -134,7 +150,7 @@ impl Cell {
 
     /// How many keys are remembered.
     #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.shards.iter().map(|shard| shard.lock().unwrap().entries.len()).sum()
     }
 }

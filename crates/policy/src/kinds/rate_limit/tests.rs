@@ -14,8 +14,9 @@ use traffic::directory::Consumer;
 fn arriving(world: &World, consumer: Option<&str>, peer: &str) -> Exchange {
     let mut exchange = fixture::exchange("GET /");
     exchange.arrived = world.clock().now();
-    exchange.consumer =
-        consumer.map(|name| Arc::new(Consumer { name: name.into(), groups: Box::default() }));
+    exchange.consumer = consumer.map(|name| {
+        Arc::new(Consumer { name: name.into(), groups: Box::default(), is_known: true })
+    });
     let mut connection = (*exchange.connection).clone();
     connection.peer = format!("{peer}:4000").parse().unwrap();
     exchange.connection = Arc::new(connection);

@@ -1,0 +1,240 @@
+//! Who calls: what all kinds of identity policies share.
+//!
+//! A [`Scheme`] is one way to find that out. It looks at a request and says who shows it, or why nobody is
+//! believed; it changes nothing. [`Identify`] makes a policy of a scheme, and [`crate::kinds::any`] and
+//! [`crate::kinds::all`] one of several. Only here does a request get its consumer, lose its credentials
+//! and count as a failed attempt, so that it is done in one way for all.
+
+use crate::guesses::Guesses;
+use crate::kind::BuildCtx;
+use base::{Node, Report};
+use std::sync::Arc;
+use traffic::directory::{Consumer, Credential};
+use traffic::exchange::{Claims, Slot};
+use traffic::head::RequestHead;
+use traffic::{BoxFuture, Exchange, Fault, FaultCode, Flow, Outcome, Policy, Stage};
+
+/// One way to find out who calls.
+pub(crate) trait Scheme: Send + Sync {
+    /// Whether the request shows a credential for this scheme, valid or not.
+    fn is_shown(&self, head: &RequestHead) -> bool;
+
+    /// Judges what the request shows, as far as that needs no waiting; nothing if it does.
+    ///
+    /// The fault of a request that shows nothing is `credentials_missing`, of one that nobody is believed for
+    /// `credentials_invalid` with the same words whatever is wrong, and the reason as its cause; both carry
+    /// the challenge (RFC 9110, 11.6.1). A lost dependency is neither.
+    fn now(&self, exchange: &Exchange) -> Option<Result<Identity, Fault>>;
+
+    /// Judges what the request shows where [`Scheme::now`] could not.
+    fn later<'a>(&'a self, exchange: &'a mut Exchange) -> BoxFuture<'a, Result<Identity, Fault>> {
+        let _ = exchange;
+        Box::pin(async { Err(Fault::new(Stage::Guard, FaultCode::Internal)) })
+    }
+
+    /// Whether a credential that was believed is forwarded.
+    fn keeps(&self) -> bool {
+        false
+    }
+
+    /// Takes the credential out of what is forwarded, wherever it may have been.
+    fn hide(&self, head: &mut RequestHead);
+}
+
+/// Who calls, by one scheme.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Identity {
+    /// The consumer; none where a scheme proves something, but not who it is.
+    pub(crate) consumer: Option<Arc<Consumer>>,
+    /// The credential of the directory that was shown, if it is one.
+    pub(crate) credential: Option<Arc<Credential>>,
+    /// What is said of the caller.
+    pub(crate) claims: Option<Arc<Claims>>,
+}
+
+impl Identity {
+    /// The consumer of a credential.
+    pub(crate) fn of(credential: Arc<Credential>) -> Self {
+        let consumer = Some(Arc::clone(&credential.consumer));
+        Self { consumer, credential: Some(credential), claims: None }
+    }
+
+    /// Adds what another scheme found out of the same request.
+    ///
+    /// Who is known to the directory counts for more than who is not, and of two who are not the later one
+    /// counts. Claims of both are there, where they differ those of the one who counts.
+    ///
+    /// # Errors
+    /// `credentials_conflict` when the directory knows both, and they are not the same.
+    pub(crate) fn and(self, later: Self) -> Result<Self, Fault> {
+        let is_first = match (&self.consumer, &later.consumer) {
+            (Some(first), Some(second)) if first.is_known && second.is_known => {
+                if first.name != second.name {
+                    let cause = format!("both `{}` and `{}` are shown", first.name, second.name);
+                    let fault = Fault::new(Stage::Guard, FaultCode::CredentialsConflict);
+                    return Err(fault.cause(cause));
+                }
+                true
+            }
+            (Some(first), Some(_)) => first.is_known,
+            (first, _) => first.is_some(),
+        };
+        let (counts, other) = if is_first { (self, later) } else { (later, self) };
+        Ok(Self {
+            consumer: counts.consumer.or(other.consumer),
+            credential: counts.credential.or(other.credential),
+            claims: union(counts.claims, other.claims),
+        })
+    }
+
+    /// Makes it the identity of a request, beside what policies before found out.
+    pub(crate) fn settle(self, exchange: &mut Exchange) -> Result<(), Fault> {
+        let earlier = Self {
+            consumer: exchange.consumer.take(),
+            credential: exchange.credential.take(),
+            claims: exchange.claims.take(),
+        };
+        let Self { consumer, credential, claims } = earlier.and(self)?;
+        (exchange.consumer, exchange.credential, exchange.claims) = (consumer, credential, claims);
+        Ok(())
+    }
+}
+
+fn union(counts: Option<Arc<Claims>>, other: Option<Arc<Claims>>) -> Option<Arc<Claims>> {
+    let (counts, other) = match (counts, other) {
+        (Some(counts), Some(other)) => (counts, other),
+        (counts, other) => return counts.or(other),
+    };
+    let mut all = (*other).clone();
+    for (name, value) in counts.iter() {
+        all.insert(name.clone(), value.clone());
+    }
+    Some(Arc::new(all))
+}
+
+/// The policy that a scheme alone makes.
+pub(crate) struct Identify<S> {
+    pub(crate) scheme: S,
+    pub(crate) guesses: Arc<Guesses>,
+}
+
+impl<S: Scheme + 'static> Identify<S> {
+    /// Makes a policy of a scheme.
+    pub(crate) fn policy(scheme: S, ctx: &BuildCtx<'_>) -> Arc<dyn Policy> {
+        Arc::new(Self { scheme, guesses: Guesses::of(ctx) })
+    }
+
+    fn settle(
+        &self,
+        exchange: &mut Exchange,
+        judged: Result<Identity, Fault>,
+    ) -> Result<Flow, Fault> {
+        let identity = judged.map_err(|fault| self.guesses.noted(exchange, fault))?;
+        identity.settle(exchange)?;
+        if !self.scheme.keeps() {
+            self.scheme.hide(&mut exchange.request);
+        }
+        Ok(Flow::Continue)
+    }
+}
+
+impl<S: Scheme + 'static> Policy for Identify<S> {
+    fn on_request<'a>(&'a self, exchange: &'a mut Exchange, _: Slot) -> Outcome<'a, Flow> {
+        if let Some(judged) = self.scheme.now(exchange) {
+            return Outcome::Now(self.settle(exchange, judged));
+        }
+        Outcome::Later(Box::pin(async move {
+            let judged = self.scheme.later(exchange).await;
+            self.settle(exchange, judged)
+        }))
+    }
+}
+
+impl Scheme for Box<dyn Scheme> {
+    fn is_shown(&self, head: &RequestHead) -> bool {
+        (**self).is_shown(head)
+    }
+
+    fn now(&self, exchange: &Exchange) -> Option<Result<Identity, Fault>> {
+        (**self).now(exchange)
+    }
+
+    fn later<'a>(&'a self, exchange: &'a mut Exchange) -> BoxFuture<'a, Result<Identity, Fault>> {
+        (**self).later(exchange)
+    }
+
+    fn keeps(&self) -> bool {
+        (**self).keeps()
+    }
+
+    fn hide(&self, head: &mut RequestHead) {
+        (**self).hide(head);
+    }
+}
+
+/// Makes a scheme from the settings of its kind.
+pub(crate) type BuildScheme = fn(&Node, &BuildCtx<'_>, &mut Report) -> Option<Box<dyn Scheme>>;
+
+/// Every kind that `any` and `all` can be made of.
+pub(crate) const SCHEMES: &[(&str, BuildScheme)] = &[("api_key", crate::kinds::api_key::scheme)];
+
+#[cfg(test)]
+mod tests {
+    use super::{Identity, SCHEMES};
+    use crate::fixture;
+    use crate::kinds::KINDS;
+    use serde_json::json;
+    use std::sync::Arc;
+    use traffic::directory::Consumer;
+
+    fn identity(name: &str, claims: &serde_json::Value) -> Identity {
+        let is_known = !name.contains('/');
+        let consumer = Consumer { name: name.into(), groups: Box::default(), is_known };
+        let consumer = (!name.is_empty()).then(|| Arc::new(consumer));
+        Identity { consumer, credential: None, claims: claims.as_object().cloned().map(Arc::new) }
+    }
+
+    fn check(first: &str, second: &str, expected: Result<&str, &str>) {
+        let both = identity(first, &json!({ "of": 1, "a": 1 }))
+            .and(identity(second, &json!({ "of": 2, "b": 2 })));
+        match (both, expected) {
+            (Ok(both), Ok(expected)) => {
+                let claims = both.claims.unwrap();
+                let of = if *expected == *first { 1 } else { 2 };
+                assert_eq!(claims["of"], json!(of), "{first}, {second}");
+                assert_eq!((&claims["a"], &claims["b"]), (&json!(1), &json!(2)));
+                let name = both.consumer.map_or_else(String::new, |it| it.name.to_string());
+                assert_eq!(name, expected);
+            }
+            (Err(fault), Err(code)) => assert_eq!(fault.code.name(), code),
+            (both, _) => panic!("{first}, {second}: {both:?}"),
+        }
+    }
+
+    #[test]
+    fn several_schemes_agree_on_one_consumer_or_are_refused() {
+        check("alice", "alice", Ok("alice"));
+        check("alice", "bob", Err("credentials_conflict"));
+        check("alice", "idp/bob", Ok("alice"));
+        check("idp/bob", "alice", Ok("alice"));
+        check("ca/machine", "idp/bob", Ok("idp/bob"));
+        check("alice", "", Ok("alice"));
+        check("", "idp/bob", Ok("idp/bob"));
+    }
+
+    #[test]
+    fn a_conflict_leaves_nobody_identified() {
+        let mut exchange = fixture::exchange("GET /");
+        identity("alice", &json!(null)).settle(&mut exchange).unwrap();
+        identity("bob", &json!(null)).settle(&mut exchange).unwrap_err();
+        assert!(exchange.consumer.is_none());
+    }
+
+    #[test]
+    fn every_kind_that_identifies_is_a_scheme() {
+        for kind in KINDS.iter().filter(|kind| kind.identifies()) {
+            let is_scheme = SCHEMES.iter().any(|(name, _)| *name == kind.name);
+            assert!(is_scheme || ["any", "all"].contains(&kind.name), "{}", kind.name);
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Believes the first of several ways to identify the caller that succeeds.
+//!
+//! Where none succeeds, the answer tells what is nearest to the truth: that a dependency is missing if one
+//! was asked in vain, since what it would have said is not known; that credentials are not valid if any
+//! were shown; that they are required otherwise. Challenges of all ways are given (RFC 9110, 11.6.1).
+
+use crate::combined::{self, Combined};
+use crate::identity::{Identity, Scheme};
+use crate::kind::{BuildCtx, Group, Kind};
+use base::{Node, Report};
+use http::header::WWW_AUTHENTICATE;
+use std::sync::Arc;
+use traffic::exchange::Slot;
+use traffic::head::RequestHead;
+use traffic::policy::Phases;
+use traffic::{Exchange, Fault, FaultCode, Flow, Outcome, Policy};
+
+#[cfg(test)]
+mod tests;
+
+/// The row of the table.
+pub const KIND: Kind = Kind {
+    name: "any",
+    group: Group::Identity,
+    phases: Phases { request: true, forward: false, reply: false, record: false },
+    answers: false,
+    about: "Identifies the consumer by the first of several identity policies that succeeds. Credentials of the \
+            others are taken out of the request, since nobody has verified them.",
+    example: "any: [api_key, { api_key: { id: partners, header: x-partner-key } }]",
+    resets: "changing the order of the list: each item's state is keyed by its kind and place in it",
+    schema: combined::schema,
+    build,
+};
+
+fn build(node: &Node, ctx: &BuildCtx<'_>, report: &mut Report) -> Option<Arc<dyn Policy>> {
+    Combined::build(node, ctx, report).map(|any| Arc::new(Any(any)) as _)
+}
+
+struct Any(Combined);
+
+/// What is to be told when no scheme succeeds.
+#[derive(Default)]
+struct Failure(Option<Fault>);
+
+impl Failure {
+    /// How much a fault tells: a lost dependency most.
+    fn weight(code: FaultCode) -> u8 {
+        match code {
+            FaultCode::CredentialsMissing => 0,
+            FaultCode::CredentialsInvalid => 1,
+            _ if code.row().status < 500 => 2,
+            _ => 3,
+        }
+    }
+
+    fn add(&mut self, mut fault: Fault) {
+        let Some(mut kept) = self.0.take() else {
+            self.0 = Some(fault);
+            return;
+        };
+        if Self::weight(fault.code) > Self::weight(kept.code) {
+            std::mem::swap(&mut fault, &mut kept);
+        }
+        // Challenges belong to a 401 only.
+        if kept.code.row().status == 401 {
+            let challenges =
+                fault.headers.into_iter().filter(|(name, _)| *name == WWW_AUTHENTICATE);
+            for challenge in challenges {
+                if !kept.headers.contains(&challenge) {
+                    kept.headers.push(challenge);
+                }
+            }
+        }
+        self.0 = Some(kept);
+    }
+}
+
+impl Any {
+    /// Tries one after the other without waiting; nothing if that cannot be.
+    fn now(&self, exchange: &Exchange) -> Option<Result<(usize, Identity), Fault>> {
+        let mut failure = Failure::default();
+        for (index, scheme) in self.0.schemes.iter().enumerate() {
+            match scheme.now(exchange)? {
+                Ok(identity) => return Some(Ok((index, identity))),
+                Err(fault) => failure.add(fault),
+            }
+        }
+        failure.0.map(Err)
+    }
+
+    async fn later(&self, exchange: &mut Exchange) -> Result<(usize, Identity), Fault> {
+        let mut failure = Failure::default();
+        for (index, scheme) in self.0.schemes.iter().enumerate() {
+            let judged = match scheme.now(exchange) {
+                Some(judged) => judged,
+                None => scheme.later(exchange).await,
+            };
+            match judged {
+                Ok(identity) => return Ok((index, identity)),
+                Err(fault) => failure.add(fault),
+            }
+        }
+        Err(failure.0.unwrap_or_else(internal))
+    }
+
+    fn settle(
+        &self,
+        exchange: &mut Exchange,
+        judged: Result<(usize, Identity), Fault>,
+    ) -> Result<Flow, Fault> {
+        let (index, identity) = judged.map_err(|fault| self.0.guesses.noted(exchange, fault))?;
+        identity.settle(exchange)?;
+        let believed = self.0.schemes.get(index).ok_or_else(internal)?;
+        for (_, other) in self.0.schemes.iter().enumerate().filter(|(other, _)| *other != index) {
+            hide(&**other, &**believed, &mut exchange.request);
+        }
+        if !believed.keeps() {
+            believed.hide(&mut exchange.request);
+        }
+        Ok(Flow::Continue)
+    }
+}
+
+/// Takes out what nobody has verified, unless it is the very credential that was, at the same place.
+fn hide(other: &dyn Scheme, believed: &dyn Scheme, head: &mut RequestHead) {
+    if !other.is_shown(head) {
+        return;
+    }
+    if !believed.keeps() {
+        other.hide(head);
+        return;
+    }
+    let mut without = head.clone();
+    other.hide(&mut without);
+    if believed.is_shown(&without) {
+        *head = without;
+    }
+}
+
+fn internal() -> Fault {
+    Fault::new(traffic::Stage::Guard, FaultCode::Internal)
+}
+
+impl Policy for Any {
+    fn on_request<'a>(&'a self, exchange: &'a mut Exchange, _: Slot) -> Outcome<'a, Flow> {
+        if let Some(judged) = self.now(exchange) {
+            return Outcome::Now(self.settle(exchange, judged));
+        }
+        Outcome::Later(Box::pin(async move {
+            let judged = self.later(exchange).await;
+            self.settle(exchange, judged)
+        }))
+    }
+}

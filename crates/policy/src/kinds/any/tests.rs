@@ -1,0 +1,130 @@
+use crate::fixture::{self, Built, World, lines};
+use crate::kinds::{all, any};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use traffic::directory::{Consumer, Credential, CredentialKind};
+
+/// A world in which the keys `alice`, `bob` and `device-of-alice` are known.
+fn world() -> World {
+    let world = World::default();
+    for (key, name) in [("alice", "alice"), ("bob", "bob"), ("device-of-alice", "alice")] {
+        let consumer = Consumer { name: name.into(), groups: Box::default(), is_known: true };
+        let credential = Credential::new(CredentialKind::ApiKey, Arc::new(consumer));
+        world.directory.put(crate::key::hash(key.as_bytes()), &Arc::new(credential));
+    }
+    world
+}
+
+fn two(of: &str, keeps: bool) -> Built {
+    let list = json!([
+        { "api_key": { "header": "x-one", "keep": keeps } },
+        { "api_key": { "header": "x-two" } },
+    ]);
+    let kind = if of == "any" { any::KIND } else { all::KIND };
+    world().build(&kind, &list).unwrap()
+}
+
+/// What becomes of a request: the consumer and the headers that are left, or the fault.
+fn outcome(policy: &Built, request: &str) -> String {
+    let mut exchange = fixture::exchange(request);
+    let outcome = policy.request(&mut exchange);
+    if outcome != "continue" {
+        assert!(exchange.consumer.is_none(), "{request}");
+        return outcome;
+    }
+    let mut told = vec![exchange.consumer.unwrap().name.to_string()];
+    told.extend(lines(&exchange.request.headers));
+    told.join(" | ")
+}
+
+#[test]
+fn any_believes_the_first_that_succeeds() {
+    let policy = two("any", false);
+    for (request, expected) in [
+        ("GET /\nx-one: alice", "alice"),
+        ("GET /\nx-two: bob", "bob"),
+        ("GET /\nx-one: wrong\nx-two: bob", "bob"),
+        ("GET /\nx-one: alice\nx-two: bob", "alice"),
+        ("GET /\nx-one: wrong", "credentials_invalid"),
+        ("GET /\nx-two: wrong", "credentials_invalid"),
+        ("GET /", "credentials_missing"),
+    ] {
+        assert_eq!(outcome(&policy, request), expected, "{request}");
+    }
+}
+
+#[test]
+fn any_forwards_nothing_that_nobody_has_verified() {
+    let policy = two("any", true);
+    assert_eq!(outcome(&policy, "GET /\nx-one: alice\nx-two: evil"), "alice | x-one: alice");
+    assert_eq!(outcome(&policy, "GET /\nx-one: evil\nx-two: bob"), "bob");
+}
+
+#[test]
+fn any_leaves_a_believed_credential_where_another_way_would_look_for_its_own() {
+    let list = json!([
+        { "api_key": { "header": "x-one", "keep": true } },
+        { "api_key": { "header": "x-one", "query": "key" } },
+    ]);
+    let policy = world().build(&any::KIND, &list).unwrap();
+    assert_eq!(outcome(&policy, "GET /\nx-one: alice"), "alice | x-one: alice");
+}
+
+#[test]
+fn any_gives_the_challenges_of_all_ways_once() {
+    let fault = two("any", false).fault(&mut fixture::exchange("GET /"));
+    assert_eq!(fault.headers.len(), 1, "two ways with one challenge: {:?}", fault.headers);
+}
+
+#[test]
+fn all_demands_every_way_and_one_consumer() {
+    let policy = two("all", false);
+    for (request, expected) in [
+        ("GET /\nx-one: alice\nx-two: device-of-alice", "alice"),
+        ("GET /\nx-one: alice", "credentials_missing"),
+        ("GET /\nx-one: alice\nx-two: wrong", "credentials_invalid"),
+        ("GET /\nx-one: alice\nx-two: bob", "credentials_conflict"),
+        ("GET /", "credentials_missing"),
+    ] {
+        assert_eq!(outcome(&policy, request), expected, "{request}");
+    }
+}
+
+#[test]
+fn whoever_fails_often_is_told_to_wait_and_guessable_keys_are_not_looked_at_any_more() {
+    let world = world();
+    let policy = world.build(&crate::kinds::api_key::KIND, &Value::Null).unwrap();
+    let (ours, _) = crate::key::generate().unwrap();
+    let consumer = Consumer { name: "carol".into(), groups: Box::default(), is_known: true };
+    let credential = Arc::new(Credential::new(CredentialKind::ApiKey, Arc::new(consumer)));
+    world.directory.put(crate::key::hash(ours.reveal().as_bytes()), &credential);
+    let ask = |key: &str| outcome(&policy, &format!("GET /\nx-api-key: {key}"));
+    for _ in 0..base::caps::FAILURES_PER_ADDRESS {
+        assert_eq!(ask("wrong"), "credentials_invalid");
+    }
+    assert_eq!(ask("wrong"), "too_many_failures");
+    assert_eq!(ask("yett_wrong"), "too_many_failures");
+    assert_eq!(ask("alice"), "too_many_failures");
+    assert_eq!(ask(ours.reveal()), "carol", "nobody is locked out by a neighbour's guesses");
+    let mut elsewhere = fixture::exchange("GET /\nx-api-key: alice");
+    let connection = Arc::make_mut(&mut elsewhere.connection);
+    connection.peer = "198.51.100.1:1".parse().unwrap();
+    assert_eq!(policy.request(&mut elsewhere), "continue");
+}
+
+#[test]
+fn wrong_lists_are_refused_with_their_place() {
+    for (settings, part) in [
+        (json!("api_key"), "expected a list"),
+        (json!({ "of": [] }), "list two or more"),
+        (json!(["api_key"]), "list two or more"),
+        (json!(["api_key", "api_kye"]), "did you mean `api_key`?"),
+        (json!(["api_key", "cors"]), "no policy that identifies"),
+        (json!(["api_key", { "api_key": { "heeder": "x" } }]), "did you mean `header`?"),
+        (json!(["api_key", { "api_key": {}, "b": {} }]), "expected an identity policy"),
+        (json!({ "off": ["api_key", "api_key"] }), "unknown field `off`"),
+    ] {
+        fixture::refuses(&any::KIND, &settings, part);
+        fixture::refuses(&all::KIND, &settings, part);
+    }
+}
