@@ -136,7 +136,7 @@ mod tests {
         let seats = Arc::new(Seats::new());
         let places = seats.free.available_permits();
         let beside = Arc::new(Beside { handle: Handle::current(), seats: Arc::clone(&seats) });
-        let (hold, held) = mpsc::channel::<()>();
+        let (hold, held) = mpsc::sync_channel::<()>(COMPUTE_QUEUE_MAX * 2 + 64);
         let held = Arc::new(std::sync::Mutex::new(held));
         let done = Arc::new(AtomicUsize::new(0));
         let mut running = Vec::new();
