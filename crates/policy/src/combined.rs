@@ -104,7 +104,7 @@ pub(crate) fn schema(_: &mut SchemaGenerator) -> Schema {
     });
     let list = serde_json::json!({
         "type": "array",
-        "description": "Identity policies, each as in a `policies` list.",
+        "description": "a list of identity policies, each as in `policies`",
         "minItems": 2,
         "items": item,
     });

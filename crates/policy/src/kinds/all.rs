@@ -18,7 +18,7 @@ pub const KIND: Kind = Kind {
     about: "Identifies the consumer only if all of several identity policies succeed. Consumers that the config \
             knows must be the same; where the directory knows only one of them, that one counts, and where it knows \
             none, the last.",
-    example: "all: [api_key, { api_key: { id: device, header: x-device-key } }]",
+    example: "all: [api_key, { api_key: { header: x-device-key } }]",
     resets: "changing the order of the list: each item's state is keyed by its kind and place in it",
     schema: combined::schema,
     build,

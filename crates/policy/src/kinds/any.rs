@@ -26,7 +26,7 @@ pub const KIND: Kind = Kind {
     answers: false,
     about: "Identifies the consumer by the first of several identity policies that succeeds. Credentials of the \
             others are taken out of the request, since nobody has verified them.",
-    example: "any: [api_key, { api_key: { id: partners, header: x-partner-key } }]",
+    example: "any: [api_key, { api_key: { header: x-partner-key } }]",
     resets: "changing the order of the list: each item's state is keyed by its kind and place in it",
     schema: combined::schema,
     build,

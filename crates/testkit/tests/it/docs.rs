@@ -149,7 +149,11 @@ fn whole(text: &str) -> Option<String> {
         return Some(text.to_owned());
     }
     text.starts_with("policies:\n").then(|| {
-        let public = if text.contains("api_key") { "" } else { "    public: a test\n" };
+        let is_closed = KINDS.iter().filter(|kind| kind.identifies()).any(|kind| {
+            let named = Regex::new(&format!(r"(?m)[-{{] {}\b", kind.name)).unwrap();
+            named.is_match(text)
+        });
+        let public = if is_closed { "" } else { "    public: a test\n" };
         format!(
             "version: 1\nlisteners: {{ public: {{ bind: '127.0.0.1:8080' }} }}\nupstreams: {UPSTREAMS}\napis:\n  test:\n    upstream: echo\n{public}{text}"
         )
