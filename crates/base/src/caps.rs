@@ -253,6 +253,18 @@ pub const CONTROL_FRAMES_PER_MESSAGE: u32 = 4;
 pub const GRPC_TIMEOUT_MAX_S: u64 = 30 * 24 * 3_600;
 /// Answers that are compressed at a time; beyond it answers go out as they are.
 pub const COMPRESSIONS_MAX: usize = 1_024;
+/// Codings that a request body may have one upon another.
+pub const CODINGS_MAX: usize = 2;
+/// Bytes that come out of a decoder in one go.
+pub const DECOMPRESS_PIECE_BYTES: usize = 16 << 10;
+/// Bytes that may come out of a decoder whatever went in.
+pub const DECOMPRESS_GRACE_BYTES: u64 = 64 << 10;
+/// Bytes that the decoders of all request bodies may hold at a time; beyond it compressed requests are told to come back.
+pub const DECOMPRESS_MEMORY_MAX: u64 = 1 << 30;
+/// Logarithm of the largest window of zstd (RFC 9659).
+pub const DECOMPRESS_WINDOW_LOG: u32 = 23;
+/// Members of one gzip body.
+pub const DECOMPRESS_MEMBERS_MAX: u32 = 4_096;
 /// Bytes that are compressed in one go.
 pub const COMPRESS_PIECE_BYTES: usize = 8 << 10;
 /// Bytes a file of the access log must be allowed before it is moved away: several batches of lines.

@@ -26,6 +26,8 @@ pub mod allow;
 pub mod deny;
 /// So many requests per length of time.
 pub mod rate_limit;
+/// Decompresses request bodies.
+pub mod decompress;
 /// Bounds request bodies.
 pub mod body_limit;
 /// Time limits of the exchange.
@@ -61,6 +63,7 @@ pub const KINDS: &[&Kind] = &[
     &allow::KIND,
     &deny::KIND,
     &rate_limit::KIND,
+    &decompress::KIND,
     &body_limit::KIND,
     &timeouts::KIND,
     &split::KIND,

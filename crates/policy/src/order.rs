@@ -43,7 +43,12 @@ pub const ORDER: &[(&str, &str)] = &[
         "after access: refused strangers must not use up what others are entitled to; before \
          everything that costs more than counting",
     ),
-    ("body_limit", "after the limit on requests: a request that is refused has no body to bound"),
+    (
+        "decompress",
+        "after access and the limit on requests, since it costs more than they do; before all that reads, bounds or \
+         copies the body",
+    ),
+    ("body_limit", "after `decompress`, so that it counts what comes out"),
     ("timeouts", "the first that only concerns requests which will be served"),
     (
         "split",

@@ -14,6 +14,7 @@ mod it {
     mod deny;
     mod allow;
     mod rate_limit;
+    mod decompress;
     mod body_limit;
     mod timeouts;
     mod websocket;

@@ -55,6 +55,16 @@ pub trait BodyFilter: Send {
     /// The fault that ends the body.
     fn on_data(&mut self, data: Bytes) -> Result<Bytes, Fault>;
 
+    /// More of what the last piece stands for, asked for as long as there is some and taken by whoever reads, before
+    /// the next piece comes: one that makes much of little hands it out by and by. It is asked
+    /// only after [`BodyFilter::on_data`] gave something.
+    ///
+    /// # Errors
+    /// The fault that ends the body.
+    fn on_more(&mut self) -> Result<Bytes, Fault> {
+        Ok(Bytes::new())
+    }
+
     /// Whoever sends the body has nothing for now; what was held back goes out, so that no stream waits
     /// for its next piece to show the last. It may be called again before anything else came.
     ///
@@ -204,6 +214,7 @@ impl Body {
             inner,
             filter,
             uncut: Bytes::new(),
+            may_have_more: false,
             ended: false,
             trailers: None,
         });
@@ -271,6 +282,8 @@ struct Filtered {
     filter: Box<dyn BodyFilter>,
     /// What is left of a piece that was too large for the filter.
     uncut: Bytes,
+    /// The filter gave something of the last piece.
+    may_have_more: bool,
     ended: bool,
     trailers: Option<HeaderMap>,
 }
@@ -285,6 +298,15 @@ impl Filtered {
         }
         self.trailers = trailers;
         Ok(Some(Frame::data(held)))
+    }
+
+    /// What the filter gave, or its refusal, which ends the body.
+    fn given(&mut self, given: Result<Bytes, Fault>) -> Result<Frame<Bytes>, BodyError> {
+        given.map(Frame::data).map_err(|fault| {
+            self.ended = true;
+            self.inner = Body::empty();
+            BodyError::Refused(fault)
+        })
     }
 
     /// What comes next, no larger than the filter takes at once.
@@ -323,6 +345,12 @@ impl HttpBody for Filtered {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
+            if self.may_have_more {
+                match self.filter.on_more() {
+                    Ok(more) if more.is_empty() => self.may_have_more = false,
+                    more => return Poll::Ready(Some(self.given(more))),
+                }
+            }
             let frame = match self.poll_piece(cx) {
                 Poll::Pending => match self.filter.on_pause() {
                     Ok(held) if held.is_empty() => return Poll::Pending,
@@ -333,7 +361,10 @@ impl HttpBody for Filtered {
                     return Poll::Ready(Some(Err(error)));
                 }
                 Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
-                    Ok(data) => self.filter.on_data(data).map(|data| Some(Frame::data(data))),
+                    Ok(data) => self.filter.on_data(data).map(|data| {
+                        self.may_have_more = !data.is_empty();
+                        Some(Frame::data(data))
+                    }),
                     Err(frame) => self.end(frame.into_trailers().ok()),
                 },
                 Poll::Ready(None) => self.end(None),
@@ -341,11 +372,7 @@ impl HttpBody for Filtered {
             match frame {
                 Ok(Some(frame)) if frame.data_ref().is_some_and(Bytes::is_empty) => silent += 1,
                 Ok(frame) => return Poll::Ready(frame.map(Ok)),
-                Err(fault) => {
-                    self.ended = true;
-                    self.inner = Body::empty();
-                    return Poll::Ready(Some(Err(BodyError::Refused(fault))));
-                }
+                Err(fault) => return Poll::Ready(Some(self.given(Err(fault)))),
             }
         }
     }

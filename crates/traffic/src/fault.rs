@@ -143,6 +143,9 @@ fault_codes! {
     BodyTooLarge "body_too_large" 413 Client "The body is too large" "The request body exceeds the route's `body_limit`.";
     BodyTimeout "body_timeout" 408 Client "The body came too slowly" "The client sent no piece of its body within the idle time-out.";
     BodyCut "body_cut" 400 Client "The body is incomplete" "The client ended the connection or broke the framing in the middle of its body.";
+    EncodingUnsupported "encoding_unsupported" 415 Client "The coding of the body is not supported" "The body has a `Content-Encoding` that the route's `decompress` policy does not accept; `Accept-Encoding` lists those it does (RFC 7694).";
+    EncodingInvalid "encoding_invalid" 400 Client "The body cannot be decompressed" "The body is not what its `Content-Encoding` says, or ends in the middle.";
+    DecoderBusy "decoder_busy" 503 Gateway "Too many compressed bodies at a time" "The decoders of `decompress` policies hold as much memory as they may; `Retry-After` says when to come back.";
     NoTarget "no_target" 503 Upstream "The service is not available" "Every target of the upstream is unhealthy or was tried already.";
     Unresolved "unresolved" 503 Upstream "The service is not available" "The upstream's name has no address, now or ever so far.";
     ConnectFailed "connect_failed" 502 Upstream "The service could not be reached" "No connection to a target could be opened (refused, unreachable, TLS failure).";

@@ -1,7 +1,7 @@
 use crate::it::kit::{Case, difference};
 use crate::it::{
-    allow, api_key, body_limit, compress, cors, deny, errors, grpc_web, headers, hsts, maintenance,
-    mirror, rate_limit, redirect, respond, rewrite, split, steer, timeouts, websocket,
+    allow, api_key, body_limit, compress, cors, decompress, deny, errors, grpc_web, headers, hsts,
+    maintenance, mirror, rate_limit, redirect, respond, rewrite, split, steer, timeouts, websocket,
 };
 
 const TABLE: &[(&str, &[Case])] = &[
@@ -15,6 +15,7 @@ const TABLE: &[(&str, &[Case])] = &[
     ("allow", allow::CASES),
     ("deny", deny::CASES),
     ("rate_limit", rate_limit::CASES),
+    ("decompress", decompress::CASES),
     ("body_limit", body_limit::CASES),
     ("timeouts", timeouts::CASES),
     ("split", split::CASES),

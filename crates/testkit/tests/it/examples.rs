@@ -112,6 +112,12 @@ const CASES: &[Case] = &[
         "GET /words\naccept-encoding: gzip, br;q=0.5",
         &["200", "vary: accept-encoding", "content-encoding: gzip", "-content-length"],
     ),
+    case(
+        "compress",
+        "POST /orders\ncontent-encoding: br\ncontent-length: 1\n\nx",
+        &["415", "encoding_unsupported", "accept-encoding: gzip, zstd"],
+    ),
+    case("compress", "POST /orders\ncontent-length: 1\n\nx", &["200", "POST /orders"]),
     case("compress", "GET /account\naccept-encoding: gzip", &["200", "-content-encoding", "-vary"]),
     case(
         "websocket",
