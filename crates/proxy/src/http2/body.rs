@@ -101,9 +101,15 @@ impl Intake {
         if !self.is_in_trailers {
             match ready!(recv.poll_data(cx)) {
                 Some(Ok(data)) => {
-                    self.owed = data.len();
                     self.taken += data.len() as u64;
                     self.left = self.left.map(|left| left.saturating_sub(data.len() as u64));
+                    if recv.is_end_stream() || self.left == Some(0) {
+                        // Nobody asks for more than the last piece: what it holds of the connection's
+                        // window would be missed by others until the answer has ended.
+                        recv.flow_control().release_capacity(data.len()).ok();
+                    } else {
+                        self.owed = data.len();
+                    }
                     return Poll::Ready(Some(Ok(Frame::data(data))));
                 }
                 Some(Err(error)) => return Poll::Ready(Some(Err(BodyError::Cut(error.into())))),

@@ -13,7 +13,7 @@ use base::caps::{
 };
 use std::time::Duration;
 use testkit::gateway::BACKEND;
-use testkit::{Backend, TestGateway};
+use testkit::{Act, Backend, TestGateway};
 
 const CALM: &str = "goaway ENHANCE_YOUR_CALM, closed";
 
@@ -418,5 +418,33 @@ async fn a_target_has_so_many_bytes_and_no_more() {
         let (first, rest) = block.split_at(10_000);
         let frames = [frame(HEADERS, END_STREAM, stream, first), frame(9, 4, stream, rest)];
         assert_eq!(client.say(&frames.concat()).await, outcome);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_that_wait_for_their_answers_hold_no_windows() {
+    let piece = vec![b'x'; FRAME_BYTES_MAX as usize];
+    let announced = format!("content-length: {FRAME_BYTES_MAX}\n");
+    // The end comes with the last piece, after it, or is known without being told.
+    for (lines, flags, end) in [("", END_STREAM, false), ("", 0, true), (&announced[..], 0, false)]
+    {
+        let gateway = TestGateway::with_policies("[]");
+        gateway.put(BACKEND, Backend::acts([Act::Hang]));
+        let mut client = Client::ready(&gateway).await;
+        let mut window = CONNECTION_WINDOW_BYTES;
+        for turn in 0..STREAMS_MAX {
+            let id = 2 * turn + 1;
+            assert!(window >= FRAME_BYTES_MAX, "{turn} requests hold all of it");
+            window -= FRAME_BYTES_MAX;
+            client.tell(&[post(id, lines), frame(DATA, flags, id, &piece)].concat()).await;
+            if end {
+                client.tell(&frame(DATA, END_STREAM, id, b"")).await;
+            }
+            let heard = client.hear().await;
+            let more = heard.iter().filter(|frame| (frame.kind, frame.stream) == (WINDOW_UPDATE, 0));
+            let bytes = more.map(|frame| u32::from_be_bytes(frame.payload[..].try_into().unwrap()));
+            window += bytes.sum::<u32>();
+        }
+        assert_eq!(gateway.seen().len(), STREAMS_MAX as usize);
     }
 }
