@@ -428,7 +428,13 @@ impl Answer {
         let Some(link) = &mut self.link else { return Ok(()) };
         while let Some(upload) = &mut self.upload {
             let is_hungry = upload.gather(&mut link.out, cx);
-            match link.out.poll_write(&mut link.io, &mut 0, cx) {
+            let mut written = 0;
+            let polled = link.out.poll_write(&mut link.io, &mut written, cx);
+            if written > 0 {
+                // A target that takes its request is not silent.
+                link.alarm.clear();
+            }
+            match polled {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(_)) => {

@@ -64,6 +64,48 @@ async fn an_answer_that_stops_half_way_is_cut_off() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_backend_that_takes_the_request_need_not_go_on_with_its_answer() {
+    let (gateway, mut connections) = played("retries: 0, timeouts: { idle: 4s }");
+    let mut client = gateway.connect();
+    tell(&mut client, "POST / HTTP/1.1\nhost: a.test\ncontent-length: 5\n\n").await;
+    let mut backend = accept(&mut connections).await;
+    hear(&mut backend).await;
+    tell(&mut backend, "HTTP/1.1 200 OK\ncontent-length: 2\n\n").await;
+    hear(&mut client).await;
+    for _ in 0..4 {
+        sleep(Duration::from_millis(3_900)).await;
+        tell(&mut client, "x").await;
+        assert_eq!(hear(&mut backend).await, "x");
+    }
+    tell(&mut backend, "o").await;
+    assert_eq!(hear(&mut client).await, "o");
+    sleep(Duration::from_millis(4_100)).await;
+    assert_eq!(hear(&mut client).await, "<closed>");
+}
+
+#[tokio::test(start_paused = true)]
+async fn so_it_is_with_a_backend_that_speaks_http2() {
+    let (gateway, mut connections) = played("retries: 0, protocol: http2, timeouts: { idle: 4s }");
+    let mut client = gateway.connect();
+    tell(&mut client, "POST / HTTP/1.1\nhost: a.test\ncontent-length: 5\n\n").await;
+    let mut backend = h2::server::handshake(accept(&mut connections).await).await.unwrap();
+    let (request, mut respond) = backend.accept().await.unwrap().unwrap();
+    drop(tokio::spawn(async move { backend.accept().await.is_none() }));
+    let mut answer = respond.send_response(http::Response::new(()), false).unwrap();
+    hear(&mut client).await;
+    let mut body = request.into_body();
+    for _ in 0..4 {
+        sleep(Duration::from_millis(3_900)).await;
+        tell(&mut client, "x").await;
+        assert_eq!(body.data().await.unwrap().unwrap(), "x");
+    }
+    answer.send_data("o".into(), false).unwrap();
+    assert_eq!(hear(&mut client).await, "1\no\n");
+    sleep(Duration::from_millis(4_100)).await;
+    assert_eq!(hear(&mut client).await, "<closed>");
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_whole_exchange_has_a_limit() {
     let gateway = with_upstream(&format!(
         "{{ targets: ['{BACKEND}'], retries: 0, timeouts: {{ total: 2s }} }}"

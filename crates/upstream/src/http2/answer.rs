@@ -110,7 +110,13 @@ impl Answer {
     /// When the client's body broke off: an answer to half a request is worth nothing.
     fn poll_upload(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
         let Some(upload) = &mut self.upload else { return Poll::Ready(Ok(())) };
-        let sent = ready!(upload.poll_send(cx));
+        let before = upload.taken();
+        let sent = upload.poll_send(cx);
+        if upload.taken() > before {
+            // A target that takes its request is not silent.
+            self.alarm.clear();
+        }
+        let sent = ready!(sent);
         self.upload = None;
         if self.recv.is_none() || self.is_tunnel && self.is_in_trailers {
             self.finish();
