@@ -426,7 +426,8 @@ async fn requests_that_wait_for_their_answers_hold_no_windows() {
     let piece = vec![b'x'; FRAME_BYTES_MAX as usize];
     let announced = format!("content-length: {FRAME_BYTES_MAX}\n");
     // The end comes with the last piece, after it, or is known without being told.
-    for (lines, flags, end) in [("", END_STREAM, false), ("", 0, true), (&announced[..], 0, false)]
+    for (lines, flags, end) in
+        [("", END_STREAM, false), ("", 0, true), (announced.as_str(), 0, false)]
     {
         let gateway = TestGateway::with_policies("[]");
         gateway.put(BACKEND, Backend::acts([Act::Hang]));
@@ -441,7 +442,8 @@ async fn requests_that_wait_for_their_answers_hold_no_windows() {
                 client.tell(&frame(DATA, END_STREAM, id, b"")).await;
             }
             let heard = client.hear().await;
-            let more = heard.iter().filter(|frame| (frame.kind, frame.stream) == (WINDOW_UPDATE, 0));
+            let more =
+                heard.iter().filter(|frame| (frame.kind, frame.stream) == (WINDOW_UPDATE, 0));
             let bytes = more.map(|frame| u32::from_be_bytes(frame.payload[..].try_into().unwrap()));
             window += bytes.sum::<u32>();
         }
