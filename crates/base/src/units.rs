@@ -156,6 +156,12 @@ impl Share {
         Self(percent * (MILLION / 100))
     }
 
+    /// So many in a hundred.
+    #[must_use]
+    pub fn in_percent(self) -> f64 {
+        f64::from(self.0) / f64::from(MILLION / 100)
+    }
+
     /// This share of a number, rounded down.
     #[must_use]
     pub fn of(self, whole: u64) -> u64 {

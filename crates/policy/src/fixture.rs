@@ -16,14 +16,13 @@ use traffic::background::{Busy, Job, Task};
 use traffic::body::BodyError;
 use traffic::chain::Chain;
 use traffic::directory::Directory;
-use traffic::exchange::{Attempts, Connection, Notes, Record, Slot, TlsFacts};
+use traffic::exchange::{Connection, Slot, TlsFacts};
 use traffic::head::{RequestHead, Scheme};
-use traffic::id::{RequestId, Trace};
 use traffic::method::MethodSet;
 use traffic::snapshot::Route;
 use traffic::tree::{HostPattern, Lookup, Paths, RouteTree, Rule, Segment};
 use traffic::upstream::{Picked, TargetStatus, Timeouts, Upstream};
-use traffic::{Body, Exchange, Flow, Headers, Interim, Outcome, Policy, Response, State};
+use traffic::{Body, Exchange, Flow, Headers, Outcome, Policy, Response, State};
 
 /// A request: `METHOD target`, then one header per line.
 pub(crate) fn exchange(text: &str) -> Exchange {
@@ -39,52 +38,30 @@ pub(crate) fn exchange(text: &str) -> Exchange {
         );
     }
     let is_preflight = headers.contains("access-control-request-method");
-    Exchange {
-        id: RequestId::new(&clock),
-        trace: Trace::follow(None),
-        arrived: clock.now(),
-        worker: 0,
-        revision: "1".into(),
-        connection: Arc::new(Connection {
-            scheme: Scheme::Https,
-            tls: Some(TlsFacts {
-                version: "TLSv1.3",
-                server_name: Some("api.example.com".into()),
-                client: None,
-            }),
-            ..Connection::plain(
-                "public".into(),
-                "192.0.2.7:40000".parse().unwrap(),
-                "192.0.2.1:443".parse().unwrap(),
-            )
+    let connection = Connection {
+        scheme: Scheme::Https,
+        tls: Some(TlsFacts {
+            version: "TLSv1.3",
+            server_name: Some("api.example.com".into()),
+            client: None,
         }),
-        forwarded: None,
-        request: RequestHead {
-            method: method.parse::<Method>().unwrap(),
-            scheme: Scheme::Https,
-            host: "api.example.com".into(),
-            authority: HeaderValue::from_static("api.example.com"),
-            target: target.parse().unwrap(),
-            version: Version::HTTP_11,
-            headers,
-        },
-        body: Body::empty(),
-        upgrade: None,
-        interim: Interim::default(),
-        matched: None,
-        consumer: None,
-        credential: None,
-        claims: None,
-        upstream: None,
-        mirrors: Vec::new(),
-        unrouted: None,
-        timeouts: Timeouts::default(),
-        notes: Notes::default(),
-        attempts: Attempts::default(),
-        record: Record::default(),
-        is_preflight,
-        rpc: None,
-    }
+        ..Connection::plain(
+            "public".into(),
+            "192.0.2.7:40000".parse().unwrap(),
+            "192.0.2.1:443".parse().unwrap(),
+        )
+    };
+    let head = RequestHead {
+        method: method.parse::<Method>().unwrap(),
+        scheme: Scheme::Https,
+        host: "api.example.com".into(),
+        authority: HeaderValue::from_static("api.example.com"),
+        target: target.parse().unwrap(),
+        version: Version::HTTP_11,
+        headers,
+    };
+    let exchange = Exchange::new(&clock, 0, Arc::new(connection), head);
+    Exchange { is_preflight, ..exchange }
 }
 
 /// A request that matched a path template with `{name}` and `{*rest}`.

@@ -12,13 +12,11 @@ use http::{Method, Version};
 use smallvec::SmallVec;
 use std::borrow::Cow;
 use std::sync::Arc;
-use traffic::exchange::{Attempts, Connection, Exchange, Notes, Record};
+use traffic::exchange::{Connection, Exchange};
 use traffic::grpc::Rpc;
 use traffic::head::{RequestHead, Scheme};
-use traffic::id::{RequestId, Trace};
 use traffic::snapshot::{ListenerPart, Snapshot};
 use traffic::upgrade::Upgrade;
-use traffic::upstream::Timeouts;
 use traffic::{Body, Fault, FaultCode, Headers, Interim, Stage, canonical};
 
 /// A request as a connection brings it.
@@ -35,8 +33,6 @@ pub struct Arrival {
     /// Why the engine will not have it passed on, if so. The head holds what could be read.
     pub refused: Option<Box<Fault>>,
 }
-
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Headers by which proxies tell backends who a client is and what it asked for. Only the gateway may
 /// set them; from a client they are lies. Names that begin with any of [`IDENTITY_PREFIXES`] are
@@ -88,32 +84,8 @@ pub fn arrive(
     let gateway = &worker.gateway;
     // What switches has no status to tell.
     let rpc = if upgrade.is_some() { None } else { Rpc::of(&head) };
-    Exchange {
-        id: RequestId::new(&gateway.clock),
-        trace: Trace::follow(head.headers.get(TRACEPARENT)),
-        arrived: gateway.clock.now(),
-        worker: worker.index,
-        revision: Arc::from(""),
-        connection: Arc::clone(connection),
-        request: head,
-        forwarded: None,
-        body,
-        upgrade,
-        interim,
-        matched: None,
-        consumer: None,
-        credential: None,
-        claims: None,
-        upstream: None,
-        mirrors: Vec::new(),
-        unrouted: None,
-        timeouts: Timeouts::default(),
-        notes: Notes::default(),
-        attempts: Attempts::default(),
-        record: Record::default(),
-        is_preflight: false,
-        rpc,
-    }
+    let exchange = Exchange::new(&gateway.clock, worker.index, Arc::clone(connection), head);
+    Exchange { body, interim, upgrade, rpc, ..exchange }
 }
 
 /// Refuses what must not pass and normalises the rest. Returns what the listener serves by.

@@ -16,8 +16,9 @@ use crate::tls::ShownByClient;
 use crate::tree::Matched;
 use crate::upgrade::Upgrade;
 use crate::upstream::{Pass, Timeouts, Upstream};
+use base::Clock;
 use base::caps::CONNECTION_AGE_MAX_S;
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 use smallvec::SmallVec;
 use std::any::Any;
 use std::borrow::Cow;
@@ -25,6 +26,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
+
+/// Where a request stands in a distributed trace (W3C Trace Context).
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// What an issuer of tokens or another authority says of a caller: a JSON object.
 pub type Claims = serde_json::Map<String, serde_json::Value>;
@@ -83,6 +87,42 @@ pub struct Exchange {
 }
 
 impl Exchange {
+    /// One that has just arrived: nothing is known of it but how it came and what its head says.
+    #[must_use]
+    pub fn new(
+        clock: &Clock,
+        worker: usize,
+        connection: Arc<Connection>,
+        head: RequestHead,
+    ) -> Self {
+        Self {
+            id: RequestId::new(clock),
+            trace: Trace::follow(head.headers.get(TRACEPARENT)),
+            arrived: clock.now(),
+            worker,
+            revision: Arc::from(""),
+            connection,
+            forwarded: None,
+            request: head,
+            body: Body::empty(),
+            upgrade: None,
+            interim: Interim::default(),
+            matched: None,
+            unrouted: None,
+            consumer: None,
+            credential: None,
+            claims: None,
+            upstream: None,
+            mirrors: Vec::new(),
+            timeouts: Timeouts::default(),
+            notes: Notes::default(),
+            attempts: Attempts::default(),
+            record: Record::default(),
+            is_preflight: false,
+            rpc: None,
+        }
+    }
+
     /// The client's address: what the connection's peer says, if it is trusted, and the peer's own otherwise.
     #[must_use]
     pub fn client(&self) -> IpAddr {

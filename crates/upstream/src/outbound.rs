@@ -16,14 +16,11 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use traffic::exchange::{Attempts, Connection, Notes, Record};
+use traffic::exchange::Connection;
 use traffic::head::{RequestHead, Scheme};
-use traffic::id::{RequestId, Trace};
 use traffic::outbound::{Destination, Outbound, Remote};
 use traffic::upstream::{Call, Retries, Timeouts, Upstream};
-use traffic::{
-    Body, BoxFuture, Exchange, Fault, FaultCode, Headers, Interim, Request, Response, Stage,
-};
+use traffic::{BoxFuture, Exchange, Fault, FaultCode, Headers, Request, Response, Stage};
 
 /// How long an idle connection is kept.
 const KEPT: Duration = Duration::from_secs(55);
@@ -220,38 +217,15 @@ impl Alive {
 /// What stands for a client's request where a target is chosen.
 fn exchange(world: &World, worker: usize, method: &Method, target: &PathAndQuery) -> Exchange {
     let nowhere = std::net::SocketAddr::from(([0, 0, 0, 0], 0));
-    Exchange {
-        id: RequestId::new(&world.clock),
-        trace: Trace::follow(None),
-        arrived: world.clock.now(),
-        worker,
-        revision: Arc::from(""),
-        connection: Arc::new(Connection::plain(Arc::from(""), nowhere, nowhere)),
-        request: RequestHead {
-            method: method.clone(),
-            scheme: Scheme::Http,
-            host: Arc::from(""),
-            authority: HeaderValue::from_static(""),
-            target: target.clone(),
-            version: Version::HTTP_11,
-            headers: Headers::new(),
-        },
-        body: Body::empty(),
-        upgrade: None,
-        forwarded: None,
-        interim: Interim::default(),
-        matched: None,
-        consumer: None,
-        credential: None,
-        claims: None,
-        upstream: None,
-        mirrors: Vec::new(),
-        unrouted: None,
-        timeouts: Timeouts::default(),
-        notes: Notes::default(),
-        attempts: Attempts::default(),
-        record: Record::default(),
-        is_preflight: false,
-        rpc: None,
-    }
+    let connection = Connection::plain(Arc::from(""), nowhere, nowhere);
+    let head = RequestHead {
+        method: method.clone(),
+        scheme: Scheme::Http,
+        host: Arc::from(""),
+        authority: HeaderValue::from_static(""),
+        target: target.clone(),
+        version: Version::HTTP_11,
+        headers: Headers::new(),
+    };
+    Exchange::new(&world.clock, worker, Arc::new(connection), head)
 }

@@ -6,10 +6,9 @@
 
 use crate::expression::Expression;
 use crate::kind::{BuildCtx, Group, Kind};
-use crate::share::Share;
 use crate::written::{Short, Written};
 use base::caps::{MIRROR_BODY_BYTES, MIRROR_BODY_BYTES_MAX, MIRRORS_MAX, MIRRORS_UNDER_WAY};
-use base::units::{Period, Size};
+use base::units::{Period, Share, Size};
 use base::{Node, Report, decode, random};
 use http_body::Body as _;
 use schemars::JsonSchema;
@@ -77,7 +76,7 @@ pub enum Credentials {
 }
 
 const fn all() -> Share {
-    Share(100.0)
+    Share::ALL
 }
 
 const fn body_max() -> Size {
@@ -137,7 +136,7 @@ fn build(node: &Node, ctx: &BuildCtx<'_>, report: &mut Report) -> Option<Arc<dyn
     if settings.timeout.0.is_zero() {
         ctx.error(&mut own, node, "/timeout", "a time limit of zero would fail every copy");
     }
-    if settings.share.0 <= 0.0 {
+    if settings.share == Share::NONE {
         ctx.warning(&mut own, node, "/share", "a share of nothing copies no request");
     }
     let is_usable = !own.has_errors();
@@ -172,7 +171,7 @@ impl SendCopies {
     fn wants(&self, exchange: &Exchange) -> bool {
         // What goes on in another protocol cannot be copied.
         exchange.upgrade.is_none()
-            && self.share.has(random::fast())
+            && self.share.takes(random::fast())
             && self.when.as_ref().is_none_or(|when| when.eval_bool(exchange).unwrap_or(false))
     }
 }
@@ -201,7 +200,7 @@ impl Policy for SendCopies {
 
     fn destinations(&self) -> Vec<Destination> {
         let when = self.when.as_ref().map(|when| format!(" when {when:?}")).unwrap_or_default();
-        let which = format!("a copy of {}%{when}", self.share.0);
+        let which = format!("a copy of {}{when}", self.share);
         vec![Destination { upstream: Arc::clone(&self.upstream), which }]
     }
 }

@@ -8,8 +8,9 @@
 use crate::by::{self, By};
 use crate::kind::{BuildCtx, Group, Kind};
 use crate::rule::{self, Rule, WrittenRule};
-use crate::share::{Share, Weight};
+use crate::share::Weight;
 use crate::written::{Short, Written};
+use base::units::Share;
 use base::{Node, Report, decode, random};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -74,7 +75,7 @@ impl Short for Settings {
             None => (rest, None),
         };
         let share = Share::parse(share)?;
-        let to = BTreeMap::from([(to.trim().to_owned(), Weight::Share(share.0))]);
+        let to = BTreeMap::from([(to.trim().to_owned(), Weight::Share(share.in_percent()))]);
         Ok(Self { to, by, ..Self::default() })
     }
 }

@@ -23,9 +23,8 @@ use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use traffic::body::BodyError;
-use traffic::exchange::{Attempts, Connection, Exchange, Notes, Record};
+use traffic::exchange::{Connection, Exchange};
 use traffic::head::{RequestHead, Scheme};
-use traffic::id::{RequestId, Trace};
 use traffic::upstream::{Call, Failed, Timeouts, Upstream};
 use traffic::{Body, BoxFuture, Response};
 use upstream::{
@@ -251,32 +250,8 @@ pub(crate) fn exchange() -> Exchange {
         version: Version::HTTP_11,
         headers: traffic::Headers::new(),
     };
-    Exchange {
-        id: RequestId::new(&Clock::manual()),
-        trace: Trace::follow(None),
-        arrived: Clock::System.now(),
-        worker: 0,
-        revision: "1".into(),
-        connection: Arc::new(connection),
-        request,
-        forwarded: None,
-        body: Body::empty(),
-        upgrade: None,
-        interim: traffic::Interim::default(),
-        matched: None,
-        consumer: None,
-        credential: None,
-        claims: None,
-        upstream: None,
-        mirrors: Vec::new(),
-        unrouted: None,
-        timeouts: Timeouts::default(),
-        notes: Notes::default(),
-        attempts: Attempts::default(),
-        record: Record::default(),
-        is_preflight: false,
-        rpc: None,
-    }
+    let exchange = Exchange::new(&Clock::manual(), 0, Arc::new(connection), request);
+    Exchange { arrived: Clock::System.now(), ..exchange }
 }
 
 pub(crate) fn get() -> traffic::Request {
