@@ -1,6 +1,7 @@
 //! Tunnels (RFC 9110, 7.8; RFC 8441): what the two directions of one have in common. To the stages a tunnel is
 //! an exchange like others, whose bodies are raw bytes; here are its time limits and what is counted of it.
 
+use self::frames::Frames;
 use base::Alarm;
 use base::caps::TUNNEL_HALF_CLOSED_S;
 use bytes::Bytes;
@@ -18,6 +19,9 @@ use traffic::exchange::Exchange;
 use traffic::upgrade::Terms;
 use traffic::{Body, Fault, FaultCode, Headers, Response, Stage};
 
+/// Where frames begin and end.
+mod frames;
+
 /// A tunnel that a policy has allowed, until the target has answered.
 pub(crate) struct Plan {
     moves: Arc<Moves>,
@@ -31,7 +35,8 @@ pub(crate) fn plan(exchange: &mut Exchange) -> Option<Plan> {
     let moves = Arc::new(Moves::new());
     exchange.record.bytes_in = Some(Arc::clone(&moves.bytes));
     let inner = std::mem::take(&mut upgrade.body);
-    exchange.body = Body::tunnel(FromClient { inner, moves: Arc::clone(&moves) });
+    let frames = Frames::default();
+    exchange.body = Body::tunnel(FromClient { inner, moves: Arc::clone(&moves), frames });
     Some(Plan { moves, terms })
 }
 
@@ -66,8 +71,8 @@ pub(crate) fn settle(
         end.set(total.saturating_sub(spent));
     }
     let inner = response.body;
-    let silence = Alarm::default();
-    response.body = Body::tunnel(FromTarget { inner, moves, terms, end, silence });
+    let (silence, frames) = (Alarm::default(), Frames::default());
+    response.body = Body::tunnel(FromTarget { inner, moves, frames, terms, end, silence });
     Ok(response)
 }
 
@@ -96,6 +101,10 @@ struct Moves {
     bytes: Arc<AtomicU64>,
     /// One of the directions has ended.
     is_half_closed: AtomicBool,
+    /// The client has said that it closes,
+    client_closes: AtomicBool,
+    /// and the target has.
+    target_closes: AtomicBool,
 }
 
 #[expect(clippy::disallowed_methods, reason = "timers go by the runtime's clock")]
@@ -110,6 +119,8 @@ impl Moves {
             last_ms: AtomicU64::new(0),
             bytes: Arc::default(),
             is_half_closed: AtomicBool::new(false),
+            client_closes: AtomicBool::new(false),
+            target_closes: AtomicBool::new(false),
         }
     }
 
@@ -128,6 +139,12 @@ impl Moves {
         self.is_half_closed.store(true, Ordering::Relaxed);
     }
 
+    /// Whether both sides have said that they close: then all is said, and it does not matter how either goes
+    /// away (RFC 6455, 1.4). Many do so without a word to TLS.
+    fn is_over(&self) -> bool {
+        self.client_closes.load(Ordering::Relaxed) && self.target_closes.load(Ordering::Relaxed)
+    }
+
     /// How long nothing has passed.
     fn silence(&self) -> Duration {
         let last_ms = self.last_ms.load(Ordering::Relaxed);
@@ -139,6 +156,7 @@ impl Moves {
 struct FromClient {
     inner: Body,
     moves: Arc<Moves>,
+    frames: Frames,
 }
 
 impl HttpBody for FromClient {
@@ -152,11 +170,14 @@ impl HttpBody for FromClient {
         let frame = match ready!(Pin::new(&mut self.inner).poll_frame(cx)) {
             // What else a stream can carry means nothing in a tunnel, and comes at its end.
             Some(Ok(frame)) => frame.into_data().ok(),
-            Some(Err(error)) => return Poll::Ready(Some(Err(error))),
-            None => None,
+            Some(Err(error)) if !self.moves.is_over() => return Poll::Ready(Some(Err(error))),
+            Some(Err(_)) | None => None,
         };
         match &frame {
             Some(data) => {
+                if self.frames.see(data) {
+                    self.moves.client_closes.store(true, Ordering::Relaxed);
+                }
                 self.moves.bytes.fetch_add(data.len() as u64, Ordering::Relaxed);
                 self.moves.note();
             }
@@ -180,6 +201,7 @@ impl Duplex for FromClient {
 struct FromTarget {
     inner: Body,
     moves: Arc<Moves>,
+    frames: Frames,
     terms: Terms,
     /// The end of the longest time it may last.
     end: Alarm,
@@ -223,9 +245,17 @@ impl HttpBody for FromTarget {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
-        if let Poll::Ready(frame) = Pin::new(&mut this.inner).poll_frame(cx) {
+        if let Poll::Ready(mut frame) = Pin::new(&mut this.inner).poll_frame(cx) {
+            if matches!(frame, Some(Err(_))) && this.moves.is_over() {
+                frame = None;
+            }
             match &frame {
-                Some(Ok(_)) => this.moves.note(),
+                Some(Ok(frame)) => {
+                    if frame.data_ref().is_some_and(|data| this.frames.see(data)) {
+                        this.moves.target_closes.store(true, Ordering::Relaxed);
+                    }
+                    this.moves.note();
+                }
                 Some(Err(_)) => {}
                 None => this.moves.close_half(),
             }
@@ -245,7 +275,8 @@ impl Duplex for FromTarget {
     fn poll_drive(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
         let this = &mut *self;
         if let Poll::Ready(driven) = this.inner.poll_drive(cx) {
-            return Poll::Ready(driven);
+            let is_over = this.moves.is_over();
+            return Poll::Ready(driven.or_else(|error| if is_over { Ok(()) } else { Err(error) }));
         }
         this.poll_late(cx).map(Err)
     }

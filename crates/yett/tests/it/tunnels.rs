@@ -82,6 +82,14 @@ apis:
         self.backend.told.expect(&["ended 4002 so long"]);
     }
 
+    /// The URL of a path of the listener with TLS, and the file of its authority.
+    fn secure(&self, path: &str) -> (String, String) {
+        let address = self.yett.address("secure");
+        let port = address.rsplit(':').next().unwrap();
+        let ca = self.yett.path("ca.pem").display().to_string();
+        (format!("wss://localhost:{port}{path}"), ca)
+    }
+
     /// A client whose WebSocket is open.
     fn open(&self, path: &str) -> Python {
         let url = format!("ws://{}{path}", self.yett.address("public"));
@@ -115,9 +123,25 @@ fn websockets_pass_without_tls() {
 #[test]
 fn websockets_pass_over_tls() {
     let chat = Chat::start("");
-    let port = chat.yett.address("secure").rsplit(':').next().unwrap().to_owned();
-    let ca = chat.yett.path("ca.pem").display().to_string();
-    chat.check(&[&format!("wss://localhost:{port}"), &ca]);
+    let (url, ca) = chat.secure("");
+    chat.check(&[&url, &ca]);
+}
+
+#[test]
+fn who_has_closed_a_websocket_may_leave_without_a_word_to_tls() {
+    let chat = Chat::start("");
+    let (url, ca) = chat.secure("/talk");
+    let client = Python::start(CLIENT, &["leave", &url, &ca, "bye"]);
+    client.told.expect(&["heard hello"]);
+    let line = chat.logged("/talk");
+    assert_eq!(line.get("cause"), None, "{line}");
+    assert_eq!(line.get("complete"), None, "{line}");
+    chat.backend.told.expect(&["ended 1000"]);
+    let client = Python::start(CLIENT, &["leave", &url, &ca]);
+    client.told.expect(&["heard hello"]);
+    let line = chat.yett.access.expect(&["\"complete\":false"]);
+    assert!(line.contains("the client broke off"), "{line}");
+    chat.backend.told.expect(&["ended 1006"]);
 }
 
 #[test]

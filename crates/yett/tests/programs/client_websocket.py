@@ -3,6 +3,8 @@
 client_websocket.py check URL [CA_FILE]: prints a line for each check, `pass NAME` or `FAIL NAME: why`.
 client_websocket.py talk URL: sends each line of its input, prints `heard MESSAGE`, and `ended CODE` at the end; `bye`
 as a line closes.
+client_websocket.py leave URL CA_FILE [bye]: prints `heard MESSAGE` of what it has sent, and leaves without a word to TLS;
+with `bye` both sides have closed the WebSocket before.
 """
 
 import asyncio
@@ -11,10 +13,15 @@ import sys
 import threading
 import traceback
 from hashlib import sha256
+from socket import create_connection
+from urllib.parse import urlsplit
 
 from websockets.asyncio.client import connect as connect_async
+from websockets.client import ClientProtocol
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.frames import Opcode
 from websockets.sync.client import connect
+from websockets.uri import parse_uri
 
 PATIENCE_S = 60
 # Long, and not to be compressed.
@@ -161,4 +168,31 @@ def talk(url):
         print("ended", socket.close_code, flush=True)
 
 
-{"check": check, "talk": talk}[sys.argv[1]](*sys.argv[2:])
+def leave(url, ca_file, bye=None):
+    # By its own hand, since the library says goodbye to TLS as it should.
+    to = urlsplit(url)
+    plain = create_connection((to.hostname, to.port), PATIENCE_S)
+    tls = ssl.create_default_context(cafile=ca_file)
+    stream = tls.wrap_socket(plain, server_hostname=to.hostname)
+    protocol = ClientProtocol(parse_uri(url))
+    protocol.send_request(protocol.connect())
+    is_over = False
+    while not is_over:
+        for data in protocol.data_to_send():
+            stream.sendall(data)
+        protocol.receive_data(stream.recv(1 << 16))
+        for event in protocol.events_received():
+            if not hasattr(event, "opcode"):
+                protocol.send_text(b"hello")
+            elif event.opcode is Opcode.TEXT:
+                print("heard", event.data.decode(), flush=True)
+                if bye:
+                    protocol.send_close(1000)
+                else:
+                    is_over = True
+            elif event.opcode is Opcode.CLOSE:
+                is_over = True
+    stream.close()
+
+
+{"check": check, "talk": talk, "leave": leave}[sys.argv[1]](*sys.argv[2:])
