@@ -1,5 +1,5 @@
-//! Tunnels of WebSocket over HTTP/1.1 (RFC 6455) in raw bytes. What passes is not looked at, so the bytes need not
-//! be frames.
+//! Tunnels of WebSocket over HTTP/1.1 (RFC 6455) in raw bytes. What is in frames is not looked at, so the bytes
+//! need not be any.
 
 use crate::it::kit::{CLOSED, accept, brief, config, hear, played, tell, tell_bytes};
 use base::caps::TUNNEL_HALF_CLOSED_S;

@@ -11,7 +11,7 @@ mod curl;
 mod left_out;
 mod origins;
 mod pair;
-mod program;
+pub(crate) mod program;
 mod table;
 mod wrk;
 

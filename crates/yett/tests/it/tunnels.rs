@@ -2,10 +2,11 @@
 
 use super::backend::Backend;
 use super::client::{curl_command, get};
+use super::matrix::program::{Program, script};
 use super::python::Python;
 use super::wait::{Lines, until, until_true};
 use super::yett::{Launch, TOP, Yett};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::io::{Read as _, Write as _};
 use std::process::{Child, Stdio};
 use std::sync::Mutex;
@@ -58,6 +59,7 @@ apis:
       - GET /talk: {{ policies: [{{ websocket: https://app.test }}] }}
       - GET /short: {{ policies: [{{ websocket: {{ idle: 1s }} }}] }}
       - GET /plain
+      - GET /page.html: {{ policies: [{{ respond: {{ body: a page, content_type: text/html }} }}] }}
 {more}",
             backend.port()
         );
@@ -125,6 +127,51 @@ fn websockets_pass_over_tls() {
     let chat = Chat::start("");
     let (url, ca) = chat.secure("");
     chat.check(&[&url, &ca]);
+}
+
+/// What a page in a browser tells of its WebSocket to `/talk`, and the line of the access log about it.
+fn browse(listener: &str) -> (Value, Value) {
+    let chat = Chat::start("");
+    let profile = tempfile::tempdir().unwrap();
+    let mut command = script("client_chromium.mjs");
+    command.arg(profile.path());
+    let mut browser = Program::start(command);
+    let origin = chat.yett.url(listener).replace("127.0.0.1", "yett.test");
+    let long = "long ".repeat(20_000);
+    let say = json!(["größer als 漢字", "", long, "ping me"]);
+    browser.say(&json!({ "id": 1, "url": format!("{origin}/talk"), "say": say }).to_string());
+    let mut told: Value = browser.find("what it heard", |line| serde_json::from_str(line).ok());
+    chat.backend.told.expect(&["ended 4000 all is said"]);
+    assert_eq!(told["heard"][2].as_str().map(str::len), Some(long.len()), "{told}");
+    told["heard"][2] = "what is long".into();
+    (told, chat.logged("/talk"))
+}
+
+/// What it tells wherever its WebSocket went.
+fn all_is_said() -> Value {
+    json!({
+        "id": 1,
+        "heard": ["größer als 漢字", "", "what is long", "it was answered"],
+        "code": 4000,
+        "reason": "all is said",
+        "clean": true,
+        "protocol": "chat.v2",
+        "compressed": true,
+    })
+}
+
+#[test]
+fn a_page_in_a_browser_talks_over_http1() {
+    let (told, line) = browse("public");
+    assert_eq!(told, all_is_said());
+    assert_eq!(line["protocol"], "HTTP/1.1", "{line}");
+}
+
+#[test]
+fn a_page_in_a_browser_talks_over_http2() {
+    let (told, line) = browse("secure");
+    assert_eq!(told, all_is_said());
+    assert_eq!((&line["protocol"], &line["cause"]), (&json!("HTTP/2"), &Value::Null), "{line}");
 }
 
 #[test]

@@ -1,4 +1,5 @@
-// A client: a page in headless Chromium that fetches. Its argument is a folder for the browser's profile.
+// A client: a page in headless Chromium that fetches, or says something on a WebSocket. Its argument is a folder for the
+// browser's profile.
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -147,11 +148,37 @@ async function exchange(order, { patienceMs, textMax }) {
   }
 }
 
+// Runs in the page.
+async function converse({ url, say }, patienceMs) {
+  const socket = new WebSocket(url, ["chat.v2"]);
+  socket.binaryType = "arraybuffer";
+  const heard = [];
+  const ended = new Promise((resolve) => {
+    const late = setTimeout(() => resolve({ error: "timed out" }), patienceMs);
+    const end = (found) => {
+      clearTimeout(late);
+      resolve(found);
+    };
+    socket.onopen = () => socket.send(say[0]);
+    socket.onmessage = ({ data }) => {
+      heard.push(typeof data === "string" ? data : `${data.byteLength} bytes`);
+      if (heard.length === say.length) socket.close(4000, "all is said");
+      else socket.send(say[heard.length]);
+    };
+    socket.onclose = ({ code, reason, wasClean }) => end({ code, reason, clean: wasClean });
+  });
+  return { heard, ...(await ended), protocol: socket.protocol, compressed: socket.extensions.startsWith("permessage-deflate") };
+}
+
 async function perform(order) {
   const url = new URL(order.url);
   if (url.origin !== origin) {
     await open(`${url.origin}/page.html`);
     origin = url.origin;
+  }
+  if (order.say) {
+    const to = { say: order.say, url: order.url.replace("http", "ws") };
+    return within(converse, to, PATIENCE_MS);
   }
   const limits = { patienceMs: PATIENCE_MS, textMax: TEXT_MAX };
   const exchanged = within(exchange, order, limits);
