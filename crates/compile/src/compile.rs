@@ -1,7 +1,9 @@
 //! The whole, top to bottom.
 
 use crate::inputs::{Inputs, SecretsAt};
-use crate::{access_log, clients, consumers, egress, observe, relays, routes, tls, upstreams};
+use crate::{
+    access_log, clients, consumers, egress, observe, reach, relays, routes, tls, upstreams,
+};
 use base::{Placed, Report, Text};
 use model::Config;
 use model::listener::{DoubleSlash, EncodedSlash};
@@ -46,6 +48,9 @@ pub fn compile(config: &Config, inputs: Inputs<'_>) -> Compiled {
         let is_raw = listener.tcp.is_some();
         let tls = listener.tls.as_ref();
         let tls = tls.map(|tls| tls::compile(name, tls, is_raw, inputs, &mut report));
+        if let Some(Some(tls)) = tls.as_ref().filter(|_| listener.speaks_http()) {
+            reach::check(config, name, tls, &mut report);
+        }
         let served = if listener.speaks_http() { &routes[..] } else { &[][..] };
         let tree = routes::tree(&name.value, served, &name.place, &mut report);
         let relays = relays::compile(listener, &upstreams);

@@ -25,6 +25,8 @@ mod clients;
 mod client_auth;
 /// Certificates and TLS of listeners.
 mod tls;
+/// Which APIs can be reached past a certificate that clients must show.
+mod reach;
 /// The effective chain of a route.
 mod chains;
 /// Routes and the trees that find them.

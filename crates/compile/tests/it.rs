@@ -18,4 +18,6 @@ mod it {
     mod ids;
     /// Many routes.
     mod many;
+    /// APIs that are reached past a certificate.
+    mod reach;
 }

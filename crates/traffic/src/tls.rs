@@ -73,6 +73,24 @@ impl ListenerTls {
         self.asks_clients
     }
 
+    /// Whether different things are asked of the clients of different hosts.
+    #[must_use]
+    pub fn is_divided(&self) -> bool {
+        self.rules.len() > 1
+    }
+
+    /// The names of the hosts that are told apart, wildcards as `*.name`, and whether nobody is let in there without a
+    /// certificate. In no order.
+    pub fn names(&self) -> impl Iterator<Item = (String, bool)> {
+        let asks = |rule: &usize| {
+            let client = self.rules.get(*rule).and_then(|rule| rule.client.as_ref());
+            client.is_some_and(|auth| auth.is_required)
+        };
+        let exact = self.exact.iter().map(move |(name, rule)| (name.to_string(), asks(rule)));
+        let wildcard = self.wildcard.iter();
+        exact.chain(wildcard.map(move |(parent, rule)| (format!("*.{parent}"), asks(rule))))
+    }
+
     /// The settings of a host: of the exact name, then of the wildcard with the most labels. Where certificates are
     /// chosen a wildcard stands for one label (RFC 6125, 6.4.3); here for any number, as in the hosts of an API:
     /// what is demanded below a name is not got round by one label more.
