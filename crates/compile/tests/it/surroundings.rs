@@ -8,12 +8,14 @@ use rcgen::{
 use std::sync::OnceLock;
 use testkit::Surroundings;
 
-/// A certificate for `site.test`, or for none if it is called so, and its key, valid within these dates.
+/// A certificate for `site.test`, for all below `partners.test`, or for none, as it is called, and its key, valid
+/// within these dates.
 fn pair(name: &str, from: (i32, u8, u8), until: (i32, u8, u8)) -> (String, String) {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     if name != "nameless" {
-        params = CertificateParams::new(vec!["site.test".to_owned()]).unwrap();
+        let host = if name == "partners" { "*.partners.test" } else { "site.test" };
+        params = CertificateParams::new(vec![host.to_owned()]).unwrap();
     }
     params.not_before = date_time_ymd(from.0, from.1, from.2);
     params.not_after = date_time_ymd(until.0, until.1, until.2);
@@ -51,6 +53,7 @@ pub(crate) fn surroundings() -> &'static Surroundings {
         for (name, from, until) in [
             ("site", (2025, 1, 1), (2027, 1, 1)),
             ("other", (2025, 1, 1), (2027, 1, 1)),
+            ("partners", (2025, 1, 1), (2027, 1, 1)),
             ("nameless", (2025, 1, 1), (2027, 1, 1)),
             ("old", (2024, 1, 1), (2025, 12, 31)),
             ("soon", (2025, 1, 1), (2026, 1, 10)),
