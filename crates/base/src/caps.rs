@@ -169,6 +169,9 @@ pub const ADDRESSES_PER_CONNECT_MAX: usize = 4;
 pub const STREAMS_PER_LINK: usize = 100;
 /// HTTP/2 connections of one worker to one target; a request beyond what they carry waits.
 pub const LINKS_PER_SHELF_MAX: usize = 32;
+/// Milliseconds that a request waits for a place on the HTTP/2 connections to a target, unless its upstream's
+/// `concurrency` says how long requests wait.
+pub const STREAM_WAIT_MS: u64 = 3_000;
 /// Bytes of the receive window of an HTTP/2 connection to a target: those of all its streams, so that clients
 /// who read nothing do not stop the answers of others.
 pub const TARGET_CONNECTION_WINDOW_BYTES: u32 = 100 * STREAM_WINDOW_BYTES;

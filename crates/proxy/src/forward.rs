@@ -74,9 +74,7 @@ pub async fn send(worker: &Arc<Worker>, exchange: &mut Exchange) -> Result<Respo
         }
     };
     // From here on only the answer's body keeps the request's place.
-    if let Some(pass) = exchange.attempts.pass.take()
-        && !answer.as_ref().is_err_and(|fault| is_callers_doing(exchange, fault))
-    {
+    if let Some(pass) = exchange.attempts.pass.take() {
         pass.settle(answer.as_ref().map(|response| response.status));
     }
     let now = worker.gateway.clock.now();
@@ -84,21 +82,6 @@ pub async fn send(worker: &Arc<Worker>, exchange: &mut Exchange) -> Result<Respo
     let spent = now.saturating_duration_since(exchange.arrived);
     let answer = tunnel::settle(plan, answer?, spent)?;
     Ok(grpc::watch(worker, exchange, answer))
-}
-
-/// Whether the time ran out because the client wanted it so, or had not sent its request by then. One client
-/// must not be able to have an upstream closed to all others.
-fn is_callers_doing(exchange: &Exchange, fault: &Fault) -> bool {
-    if fault.code != FaultCode::TotalTimeout {
-        return false;
-    }
-    let is_whole = || {
-        let Some(bytes) = &exchange.record.bytes_in else { return true };
-        let length = exchange.request.headers.get(CONTENT_LENGTH);
-        let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-        length.is_some_and(|length| bytes.load(Ordering::Relaxed) >= length)
-    };
-    exchange.rpc.as_ref().is_some_and(|rpc| rpc.is_hurried) || !is_whole()
 }
 
 /// Counts and times the request body from here on, if there is one.

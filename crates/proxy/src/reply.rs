@@ -35,9 +35,11 @@ pub async fn finish(worker: &Arc<Worker>, mut underway: Underway, answer: Respon
     observe::replied(worker, &mut underway, &mut answer);
     let is_bodiless = underway.request.method == Method::HEAD
         || matches!(answer.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    // A call of gRPC keeps its own time, to end with a status, and a tunnel keeps to its own terms.
+    // A call of gRPC keeps its own time, to end with a status, and a tunnel keeps to its own terms. What tells of
+    // a fault is short and all here, and may tell that the time is over.
     let has_switched = answer.status == StatusCode::SWITCHING_PROTOCOLS;
-    let keeps_time = has_switched || underway.rpc.as_ref().is_some_and(|rpc| rpc.keeps_time);
+    let is_call = underway.rpc.as_ref().is_some_and(|rpc| rpc.keeps_time);
+    let keeps_time = has_switched || is_call || underway.record.fault.is_some();
     let time_left = if keeps_time { None } else { forward::time_left(worker, &underway) };
     if is_bodiless || answer.body.is_empty() {
         underway.complete();

@@ -169,10 +169,9 @@ impl Metrics {
         }
     }
 
-    /// Drops the series of targets that no config names any more: `keep` is asked with upstream and
-    /// target. Those who still hold a handle may go on using it; nobody sees it.
-    pub fn forget(&self, keep: &dyn Fn(&str, &str) -> bool) {
-        self.state.targets.retain(|[upstream, target]| target == OTHER || keep(upstream, target));
+    /// Drops the series of targets of which nobody holds the numbers any more.
+    pub fn forget(&self) {
+        self.state.targets.prune();
     }
 
     /// Counts a message or a connection that broke the rules of HTTP, by reason. Reasons are few, for

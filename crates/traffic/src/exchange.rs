@@ -271,6 +271,8 @@ pub struct Record {
     pub upstream: Option<Arc<str>>,
     /// The target that answered, or was tried last.
     pub target: Option<Arc<str>>,
+    /// What that target was called in place of the client's `Host`, if the upstream replaces it.
+    pub target_host: Option<HeaderValue>,
     /// Time until the upstream's response head.
     pub upstream_duration: Duration,
     /// Bytes of the request body read so far, if it has one; shared with the body that counts them.

@@ -5,7 +5,7 @@ use crate::exchange::Exchange;
 use crate::fault::{Fault, FaultCode};
 use crate::message::{Interim, Request, Response};
 use crate::observe::Connected;
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -177,6 +177,13 @@ pub trait Pass: Send + Sync + fmt::Debug {
     /// Tells how the request ended, so that the upstream can judge itself: the status of the answer, or
     /// the fault. A pass that is dropped without a word says nothing.
     fn settle(&self, outcome: Result<StatusCode, &Fault>);
+
+    /// Notes that an attempt was sent whole: from now on its answer is waited for, and nothing else.
+    fn sent(&self) {}
+
+    /// Notes that the time of the whole exchange ran out because a target did not answer, or took no connection.
+    /// Without this word a `total_timeout` says nothing about the upstream.
+    fn overdue(&self) {}
 }
 
 /// What operators see of whom an upstream lets in.
@@ -205,6 +212,8 @@ pub struct Picked {
     pub index: usize,
     /// Its address as configured; of a name, with the address it was resolved to.
     pub address: Arc<str>,
+    /// What it is called in place of the client's `Host`, if the upstream replaces that.
+    pub host: Option<HeaderValue>,
     /// Sends to it.
     pub target: Box<dyn Target>,
 }
@@ -230,8 +239,8 @@ pub struct Call {
     pub connected: Option<Arc<Connected>>,
     /// How long everything until the head of the answer may take, if that is limited.
     pub limit: Option<Duration>,
-    /// When the whole exchange is given up, if that is the target's doing: if it has not answered by then,
-    /// it has failed. None for a request with a body, which the client may hold back.
+    /// When the whole exchange is given up, if it is the config that says so and not the client: a target that was
+    /// sent the whole request and has not answered by then has failed.
     pub deadline: Option<Instant>,
 }
 
@@ -284,6 +293,8 @@ impl Failed {
             FaultCode::ConnectFailed | FaultCode::ConnectTimeout | FaultCode::Unresolved => {
                 Some(RetryReason::Connect)
             }
+            // All connections to the target are full; another one may have room.
+            FaultCode::UpstreamBusy if self.unsent.is_some() => Some(RetryReason::Connect),
             FaultCode::UpstreamReset if self.unsent.is_some() => Some(RetryReason::RefusedStream),
             FaultCode::UpstreamReset => Some(RetryReason::Reset),
             FaultCode::FirstByteTimeout => Some(RetryReason::Timeout),

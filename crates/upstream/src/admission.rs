@@ -9,12 +9,17 @@ use crate::world::World;
 use base::Clock;
 use http::header::RETRY_AFTER;
 use http::{HeaderValue, StatusCode};
+use std::error::Error;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use telemetry::{BreakerState, RetryReason, UpstreamMetrics};
 use traffic::upstream::{AdmissionStatus, Entry, Pass};
 use traffic::{Blame, Fault, FaultCode, Stage};
+
+/// No attempt was sent whole yet.
+const NOT_SENT: u64 = u64::MAX;
 
 /// Whom one upstream lets in.
 pub(crate) struct Admission {
@@ -47,22 +52,26 @@ impl Time {
 }
 
 impl Admission {
-    /// As `spec` wants it, going on where one of the same name was.
+    /// As `spec` wants it, going on where one of the same name was. What that shares with other configs goes by the
+    /// latest.
     pub(crate) fn new(
         spec: &UpstreamSpec,
         world: &World,
         metrics: &Arc<UpstreamMetrics>,
         time: Time,
+        is_latest: bool,
     ) -> Self {
         let (name, trouble) = (&spec.name, &spec.trouble);
         let breaker = trouble.breaker.as_ref().map(|wanted| {
             let breaker = world.state.cell(&format!("upstream/{name}/breaker"), || {
                 Breaker::new(name, world.workers, Arc::clone(metrics), wanted.clone())
             });
-            breaker.set(wanted.clone());
+            if is_latest {
+                breaker.set(wanted.clone());
+            }
             breaker
         });
-        if breaker.is_none() {
+        if breaker.is_none() && is_latest {
             metrics.trouble.set_breaker(None);
         }
         let gate = trouble
@@ -71,7 +80,10 @@ impl Admission {
         Self {
             breaker,
             gate,
-            budget: world.state.cell(&format!("upstream/{name}/budget"), Budget::default),
+            budget: world.state.cell(&format!("upstream/{name}/budget"), || {
+                // What is counted may be older than this.
+                Budget::new(time.now_ms(), firsts(metrics))
+            }),
             retry_budget: trouble.retry_budget,
             metrics: Arc::clone(metrics),
             time,
@@ -173,9 +185,7 @@ impl Admission {
         if self.breaker.as_ref().is_some_and(|b| b.state(now_ms) == BreakerState::Open) {
             return false;
         }
-        let again = self.metrics.retries.sum() + self.metrics.trouble.hedges.sum();
-        let requests = self.metrics.attempts.sum().saturating_sub(again);
-        let may = self.budget.take(now_ms, requests, self.retry_budget);
+        let may = self.budget.take(now_ms, firsts(&self.metrics), self.retry_budget);
         if !may {
             self.metrics.trouble.retries_cut.add(worker, 1);
         }
@@ -209,6 +219,12 @@ impl Admission {
     }
 }
 
+/// Requests ever, without repetitions.
+fn firsts(metrics: &UpstreamMetrics) -> u64 {
+    let again = metrics.retries.sum() + metrics.trouble.hedges.sum();
+    metrics.attempts.sum().saturating_sub(again)
+}
+
 /// How many places there are: as many as are allowed, and no more than the targets have.
 fn places(spec: &ConcurrencySpec, available: impl FnOnce() -> u32) -> u32 {
     match spec.max_per_target {
@@ -218,7 +234,8 @@ fn places(spec: &ConcurrencySpec, available: impl FnOnce() -> u32) -> u32 {
     }
 }
 
-fn busy(wait: Duration, cause: &'static str) -> Fault {
+/// Tells a request that it finds no room; `wait` is how long others wait for it.
+pub(crate) fn busy(wait: Duration, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Fault {
     let fault = Fault::new(Stage::Forward, FaultCode::UpstreamBusy).cause(cause);
     fault.header(RETRY_AFTER, seconds(wait))
 }
@@ -265,7 +282,15 @@ struct Granting {
 impl Granting {
     fn pass(self, place: Option<Place>) -> Arc<dyn Pass> {
         let Self { worker, passed, time, .. } = self;
-        Arc::new(Granted { worker, passed: Mutex::new(passed), time, _place: place })
+        Arc::new(Granted {
+            worker,
+            is_judged: passed.is_some(),
+            passed: Mutex::new(passed),
+            time,
+            sent_ms: AtomicU64::new(NOT_SENT),
+            is_overdue: AtomicBool::new(false),
+            _place: place,
+        })
     }
 
     /// After a wait, in which the breaker may have opened.
@@ -285,7 +310,13 @@ struct Granted {
     worker: usize,
     /// Taken by whoever says how the request ended; nobody else wants the lock.
     passed: Mutex<Option<Passed>>,
+    /// Whether there is anything to say to a breaker.
+    is_judged: bool,
     time: Time,
+    /// When the last attempt was sent whole.
+    sent_ms: AtomicU64,
+    /// The whole time ran out because of a target.
+    is_overdue: AtomicBool,
     _place: Option<Place>,
 }
 
@@ -296,18 +327,36 @@ impl fmt::Debug for Granted {
 }
 
 impl Pass for Granted {
+    fn sent(&self) {
+        if self.is_judged {
+            self.sent_ms.store(self.time.now_ms(), Ordering::Relaxed);
+        }
+    }
+
+    fn overdue(&self) {
+        self.is_overdue.store(true, Ordering::Relaxed);
+    }
+
     fn settle(&self, outcome: Result<StatusCode, &Fault>) {
         let passed = self.passed.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(passed) = passed else { return };
+        let is_overdue = || self.is_overdue.load(Ordering::Relaxed);
         let verdict = match outcome {
             Ok(status) if passed.spec().statuses.contains(&status) => Verdict::Bad,
             Ok(_) => Verdict::Good,
             // Neither says anything about the targets.
             Err(fault) if fault.code == FaultCode::UpstreamBusy => return,
+            Err(fault) if fault.code == FaultCode::TotalTimeout && !is_overdue() => return,
             Err(fault) if fault.code == FaultCode::TotalTimeout => Verdict::Bad,
             Err(fault) if fault.code.row().blame == Blame::Upstream => Verdict::Bad,
             Err(_) => return,
         };
-        passed.settle(self.worker, self.time.now_ms(), verdict);
+        let now_ms = self.time.now_ms();
+        let took_ms = match self.sent_ms.load(Ordering::Relaxed) {
+            // Answered before all of it was sent, it did not wait for the target.
+            NOT_SENT => 0,
+            sent_ms => now_ms.saturating_sub(sent_ms),
+        };
+        passed.settle(self.worker, now_ms, (Duration::from_millis(took_ms), verdict));
     }
 }

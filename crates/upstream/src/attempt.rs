@@ -3,10 +3,11 @@
 use crate::connect::ConnectError;
 use crate::outlier::Outcome;
 use crate::pool::Held;
+use crate::progress::{Progress, Waits};
 use crate::reach::{Reach, Wish};
 use crate::target::Seat;
 use crate::world::Io;
-use crate::{http1, http2};
+use crate::{admission, http1, http2};
 use http::HeaderValue;
 use http::header::{HOST, SET_COOKIE};
 use std::error::Error;
@@ -14,9 +15,9 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use traffic::upstream::{Call, Failed, Opened, Target};
+use traffic::upstream::{Call, Failed, Opened, Target, Timeouts};
 use traffic::{BoxFuture, Fault, FaultCode, Request, Response, Stage};
 
 /// A chosen target, and its place among the target's requests under way.
@@ -47,14 +48,16 @@ impl Attempt {
         let (worker, cell) = (call.worker, &reach.cell);
         reach.metrics.attempts.add(worker, 1);
         cell.metrics.requests.add(worker, 1);
-        let wish = Wish { worker, limit: call.timeouts.connect, is_fresh: true, peers: call.peers };
+        let progress = &Progress::unwatched();
+        let (limit, peers) = (call.timeouts.connect, call.peers);
+        let wish = Wish { worker, limit, is_fresh: true, peers, progress };
         match reach.raw(wish).await {
             Ok(io) => {
                 cell.outlier.note(cell, worker, Outcome::Good, seat.probe);
                 Ok(Box::new(Seated { io, _seat: seat }))
             }
             Err(error) => {
-                let fault = not_connected(error);
+                let fault = not_connected(&reach, error);
                 cell.metrics.failures.add(worker, 1);
                 if fault.code != FaultCode::Unresolved {
                     cell.outlier.note(cell, worker, Outcome::NoConnection, seat.probe);
@@ -69,26 +72,27 @@ impl Attempt {
         reach.metrics.attempts.add(call.worker, 1);
         reach.cell.metrics.requests.add(call.worker, 1);
         let asked_for = reach.name_host(&mut request.headers);
-        let mut unheard = Unheard { reach: &reach, call: &call, probe: seat.probe, is_over: false };
-        let began = reach.is_timed.then(|| reach.now());
-        let answering = exchange(&reach, Some(seat), &call, request);
+        let pass = seat.pass.clone();
+        let progress = if reach.is_timed || call.deadline.is_some() || pass.is_some() {
+            Progress::watched(&reach.clock, pass)
+        } else {
+            Progress::unwatched()
+        };
+        let mut unheard = Unheard::begin(&reach, &call, &progress, seat.probe);
+        let answering = exchange(&reach, Some(seat), &call, request, &progress);
         let mut answered = match call.limit {
             None => answering.await,
             // Boxed, so that a request without such a limit does not carry it.
             Some(limit) => Box::pin(within(limit, answering)).await,
         };
         unheard.end(&answered);
-        if let Some(began) = began {
-            let now = reach.now();
-            let took = now.saturating_duration_since(began);
-            let status = answered.as_ref().ok().map(|response| response.status);
-            reach.cell.latency.note(took, status, now);
-        }
         if let (Ok(response), Some(cookie)) = (&mut answered, cookie) {
             response.headers.append(SET_COOKIE, cookie);
         }
         if let Err(failed) = &mut answered {
-            if failed.fault.code.row().blame == traffic::Blame::Upstream {
+            let code = failed.fault.code;
+            // That others fill a target is no failure of its own.
+            if code.row().blame == traffic::Blame::Upstream && code != FaultCode::UpstreamBusy {
                 reach.cell.metrics.failures.add(call.worker, 1);
             }
             if let (Some(unsent), Some(host)) = (&mut failed.unsent, asked_for) {
@@ -154,43 +158,102 @@ async fn within(
     }
 }
 
-/// An attempt of which nothing was heard yet. If it is dropped as the time of the whole exchange is up,
-/// that speaks against the target; if it is because the client left, it does not.
+/// An attempt of which nothing was heard yet. If it is dropped as the time of the whole exchange is up, that
+/// speaks against the target that was waited for; if it is because the client left, it does not.
 struct Unheard<'a> {
     reach: &'a Reach,
     call: &'a Call,
+    progress: &'a Progress<'a>,
     probe: u64,
     is_over: bool,
 }
 
-impl Unheard<'_> {
+impl<'a> Unheard<'a> {
+    fn begin(reach: &'a Reach, call: &'a Call, progress: &'a Progress<'a>, probe: u64) -> Self {
+        if reach.is_timed {
+            reach.cell.latency.begin();
+        }
+        Self { reach, call, progress, probe, is_over: false }
+    }
+
     /// Tells what is known of the target how the attempt ended.
     fn end(&mut self, answered: &Result<Response, Failed>) {
         self.is_over = true;
         let cell = &self.reach.cell;
-        match answered {
-            Ok(response) => cell.outlier.answered(cell, self.call.worker, response, self.probe),
-            Err(failed) => {
-                let outcome = match failed.fault.code {
-                    FaultCode::ConnectFailed | FaultCode::ConnectTimeout => Outcome::NoConnection,
-                    FaultCode::FirstByteTimeout
-                    | FaultCode::UpstreamReset
-                    | FaultCode::UpstreamInvalid => Outcome::NoAnswer,
-                    _ => return,
-                };
-                cell.outlier.note(cell, self.call.worker, outcome, self.probe);
+        let outcome = match answered {
+            Ok(response) => {
+                cell.outlier.answered(cell, self.call.worker, response, self.probe);
+                None
             }
+            Err(failed) => outcome(failed.fault.code),
+        };
+        if let Some(outcome) = outcome {
+            cell.outlier.note(cell, self.call.worker, outcome, self.probe);
         }
+        if !self.reach.is_timed {
+            return;
+        }
+        let now = self.reach.now();
+        let took = self.progress.waits().target_for(now);
+        match answered {
+            // An answer ahead of the request's end says nothing about the time that answers take.
+            Ok(response) => {
+                if let Some(took) = took {
+                    cell.latency.note(took, Some(response.status), now);
+                }
+            }
+            Err(_) if outcome.is_some() => {
+                cell.latency.note(took.unwrap_or_default(), None, now);
+            }
+            Err(_) => {}
+        }
+        cell.latency.end();
+    }
+
+    /// Whether the attempt had time enough for a target that is well: one that began in the last moments of
+    /// a request says nothing.
+    fn had_its_time(&self, waits: Waits, now: Instant) -> bool {
+        let Timeouts { connect, first_byte, total, .. } = self.call.timeouts;
+        let own = if matches!(waits, Waits::Connection(_)) { connect } else { first_byte };
+        let fair = [own, total.map(|total| total / 2)].into_iter().flatten().min();
+        waits.target_for(now).is_some_and(|waited| fair.is_none_or(|fair| waited >= fair))
     }
 }
 
 impl Drop for Unheard<'_> {
     fn drop(&mut self) {
-        let Some(deadline) = self.call.deadline.filter(|_| !self.is_over) else { return };
-        if self.reach.now() >= deadline {
-            let cell = &self.reach.cell;
-            cell.outlier.note(cell, self.call.worker, Outcome::NoAnswer, self.probe);
+        if self.is_over || !(self.reach.is_timed || self.call.deadline.is_some()) {
+            return;
         }
+        let (cell, now) = (&self.reach.cell, self.reach.now());
+        let waits = self.progress.waits();
+        if self.reach.is_timed {
+            if let Some(waited) = waits.target_for(now) {
+                cell.latency.waited(waited, now);
+            }
+            cell.latency.end();
+        }
+        let is_late = self.call.deadline.is_some_and(|deadline| now >= deadline);
+        if !is_late || !self.had_its_time(waits, now) {
+            return;
+        }
+        let outcome = match waits {
+            Waits::Connection(_) => Outcome::NoConnection,
+            _ => Outcome::NoAnswer,
+        };
+        cell.outlier.note(cell, self.call.worker, outcome, self.probe);
+        self.progress.overdue();
+    }
+}
+
+/// What a failed attempt says about its target; nothing, if that is not to blame.
+const fn outcome(code: FaultCode) -> Option<Outcome> {
+    match code {
+        FaultCode::ConnectFailed | FaultCode::ConnectTimeout => Some(Outcome::NoConnection),
+        FaultCode::FirstByteTimeout | FaultCode::UpstreamReset | FaultCode::UpstreamInvalid => {
+            Some(Outcome::NoAnswer)
+        }
+        _ => None,
     }
 }
 
@@ -201,6 +264,7 @@ async fn exchange(
     mut seat: Option<Seat>,
     call: &Call,
     mut request: Request,
+    progress: &Progress<'_>,
 ) -> Result<Response, Failed> {
     let mut is_fresh = false;
     if !request.method.is_idempotent() {
@@ -211,7 +275,7 @@ async fn exchange(
     loop {
         let began = call.connected.as_ref().map(|_| reach.clock.now());
         let (worker, limit) = (call.worker, call.timeouts.connect);
-        let wish = Wish { worker, limit, is_fresh, peers: call.peers };
+        let wish = Wish { worker, limit, is_fresh, peers: call.peers, progress };
         let held = match request.protocol {
             None => reach.hold(wish).await,
             Some(_) => reach.hold_tunnel(wish).await,
@@ -219,7 +283,7 @@ async fn exchange(
         let (held, is_reused) = match held {
             Ok(held) => held,
             Err(error) => {
-                return Err(Failed { fault: not_connected(error), unsent: Some(request) });
+                return Err(Failed { fault: not_connected(reach, error), unsent: Some(request) });
             }
         };
         if let (Some(connected), Some(began), false) = (&call.connected, began, is_reused) {
@@ -232,8 +296,12 @@ async fn exchange(
                 is_fresh = true;
                 continue;
             }
-            Held::Http1(link) => http1::send(link, reach, &mut seat, call, request).await,
-            Held::Http2(stream) => http2::send(stream, reach, &mut seat, call, request).await,
+            Held::Http1(link) => {
+                http1::send(link, reach, &mut seat, (call, progress), request).await
+            }
+            Held::Http2(stream) => {
+                http2::send(stream, reach, &mut seat, (call, progress), request).await
+            }
         };
         match sent {
             Err(Failed { unsent: Some(unsent), .. }) if is_reused && !is_fresh => {
@@ -245,9 +313,10 @@ async fn exchange(
     }
 }
 
-fn not_connected(error: ConnectError) -> Fault {
+fn not_connected(reach: &Reach, error: ConnectError) -> Fault {
     let (code, why) = match error {
         ConnectError::Unresolved(why) => (FaultCode::Unresolved, why),
+        ConnectError::Busy(why) => return admission::busy(reach.stream_wait, why),
         ConnectError::Timeout(why) => (FaultCode::ConnectTimeout, why),
         ConnectError::Failed(why) => (FaultCode::ConnectFailed, why),
         ConnectError::Invalid(why) => (FaultCode::UpstreamInvalid, why),

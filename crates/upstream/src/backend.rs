@@ -5,6 +5,7 @@ use crate::attempt::Attempt;
 use crate::balance::levels::Rank;
 use crate::balance::sticky::Sticky;
 use crate::balance::{Balancer, Place, Turns, View, Wish};
+use crate::config::Config;
 use crate::outlier::Judge;
 use crate::planning::{self, Watch};
 use crate::reach::Reach;
@@ -14,6 +15,7 @@ use crate::world::World;
 use crate::{health, members};
 use http::HeaderValue;
 use smallvec::SmallVec;
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 use telemetry::{RetryReason, UpstreamMetrics};
@@ -31,23 +33,27 @@ const RACES_MAX: usize = 8;
 /// # Errors
 /// In words, what makes it impossible: a CA without certificates, a name that TLS cannot ask for.
 pub fn build(spec: UpstreamSpec, world: &World) -> Result<Arc<dyn Upstream>, String> {
+    let config = Arc::new(Config::of(&spec.name, world));
     if members::has_names(&spec) {
-        return members::build(spec, world);
+        return members::build(spec, world, config);
     }
-    let backend = assemble(&spec, world, None)?;
+    let backend = assemble(&spec, world, &config, None)?;
     Ok(backend)
 }
 
 /// The backend of a spec whose targets are addresses. Targets that were there before are reached as they
-/// were.
+/// were. What is shared with other configs of the upstream stays as it is, unless `config` is the latest.
 ///
 /// # Errors
 /// As [`build`].
 pub(crate) fn assemble(
     spec: &UpstreamSpec,
     world: &World,
+    config: &Arc<Config>,
     before: Option<&Backend>,
 ) -> Result<Arc<Backend>, String> {
+    let change = config.change();
+    let is_latest = change.is_latest;
     let mut targets = Vec::with_capacity(spec.targets.len());
     for target in &spec.targets {
         if let Some(known) = before.and_then(|before| before.reach(target)) {
@@ -55,14 +61,18 @@ pub(crate) fn assemble(
             continue;
         }
         let cell = TargetCell::of(&spec.name, target, world);
-        let reach = Reach::new(target, spec, cell, world)?;
-        health::keep_asking(&reach, target, spec, world)?;
+        let reach = Reach::new(target, spec, cell, world, is_latest)?;
+        if is_latest {
+            health::keep_asking(&reach, target, spec, world)?;
+        }
         targets.push(Arc::new(reach));
     }
     let time = Time::of(&spec.name, world);
     let metrics = world.metrics.upstream(&spec.name);
-    let admission = Admission::new(spec, world, &metrics, time.clone());
-    judge(spec, &targets, world, &time);
+    let admission = Admission::new(spec, world, &metrics, time.clone(), is_latest);
+    if is_latest {
+        judge(spec, &targets, world, &time);
+    }
     let balancer = Arc::new(balancer(spec, world));
     let cells = targets.iter().map(|target| Arc::clone(&target.cell)).collect();
     let watch = Watch::new(&spec.name, cells, spec.choice.slow_start, world);
@@ -87,6 +97,7 @@ pub(crate) fn assemble(
         name: Arc::clone(&spec.name),
         specs: spec.targets.clone(),
         targets,
+        _config: Arc::clone(config),
     }))
 }
 
@@ -153,6 +164,7 @@ pub(crate) struct Backend {
     timeouts: Timeouts,
     retries: Retries,
     hedge: Option<Hedge>,
+    _config: Arc<Config>,
 }
 
 impl Backend {
@@ -167,6 +179,12 @@ impl Backend {
         self.specs == targets
     }
 
+    /// Whether any of its targets is not among these.
+    pub(crate) fn drops_for(&self, targets: &[TargetSpec]) -> bool {
+        let texts: HashSet<&str> = targets.iter().map(|target| &*target.text).collect();
+        self.specs.iter().any(|spec| !texts.contains(&*spec.text))
+    }
+
     /// What a request wishes for.
     pub(crate) fn wish(&self, exchange: &Exchange) -> Wish {
         let headers = &exchange.request.headers;
@@ -175,13 +193,17 @@ impl Backend {
             scheme: exchange.request.scheme,
             key: self.key.as_ref().and_then(|key| key(exchange)),
             pin: self.sticky.as_ref().and_then(|sticky| sticky.position(headers)),
+            is_again: !exchange.attempts.tried.is_empty(),
         }
     }
 
     fn next(&self, wish: &Wish, usable: &dyn Fn(usize) -> bool) -> Option<usize> {
         let cell = |index: usize| self.targets.get(index).map(|target| &target.cell);
         let load = |index: usize| cell(index).map_or(0, |cell| cell.in_flight());
-        let cost = |index: usize| cell(index).map_or(0, |cell| cell.latency.cost(cell.in_flight()));
+        let cost = |index: usize| {
+            let reach = self.targets.get(index);
+            reach.map_or(0, |reach| reach.cell.latency.cost(reach.cell.in_flight(), reach.now()))
+        };
         self.balancer.next(wish, &View { usable, load: &load, cost: &cost })
     }
 
@@ -227,6 +249,7 @@ impl Backend {
         Ok(Picked {
             index: reach.cell.number,
             address: Arc::clone(&reach.cell.text),
+            host: reach.host().cloned(),
             target: Box::new(Attempt { reach: Arc::clone(reach), seat, cookie }),
         })
     }

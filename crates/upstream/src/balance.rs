@@ -36,14 +36,21 @@ const TURNS: usize = 4;
 /// A target's weight is counted in hundredths while it is new.
 const FULL: u32 = 100;
 
-/// How many turns each worker has taken; outlives configs.
+/// How many turns each worker has taken; outlives configs. Repetitions have turns of their own: otherwise every
+/// failure would change whose turn it is, and with two targets all first attempts would go to the failing one.
 #[derive(Debug)]
-pub(crate) struct Turns(Sharded<[AtomicUsize; TURNS]>);
+pub(crate) struct Turns(Sharded<Taken>);
+
+#[derive(Debug, Default)]
+struct Taken {
+    first: [AtomicUsize; TURNS],
+    again: [AtomicUsize; TURNS],
+}
 
 impl Turns {
     /// No turns taken yet.
     pub(crate) fn new(workers: usize) -> Self {
-        Self(Sharded::new(workers, Default::default))
+        Self(Sharded::new(workers, Taken::default))
     }
 }
 
@@ -73,6 +80,8 @@ pub(crate) struct Wish {
     pub(crate) key: Option<u64>,
     /// The target it has been at before.
     pub(crate) pin: Option<usize>,
+    /// Whether it has been tried before.
+    pub(crate) is_again: bool,
 }
 
 /// The targets as one request sees them.
@@ -232,7 +241,8 @@ impl Balancer {
         let (group, sequence) = (self.groups.get(at)?, plan.sequences.get(at)?);
         match &self.balance {
             Balance::RoundRobin => {
-                let turns = self.turns.0.cell(wish.worker);
+                let taken = self.turns.0.cell(wish.worker);
+                let turns = if wish.is_again { &taken.again } else { &taken.first };
                 in_turn(sequence, &turns[at.min(TURNS - 1)], view.usable)
             }
             Balance::LeastRequest => {

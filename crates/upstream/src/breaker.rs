@@ -44,8 +44,10 @@ pub(crate) struct Passed {
     breaker: Arc<Breaker>,
     era: u64,
     is_probe: bool,
-    began_ms: u64,
 }
+
+/// How long a request waited for its answer once it was sent, and how it ended.
+type How = (Duration, Verdict);
 
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,7 +104,7 @@ impl Breaker {
             }
             self.metrics.trouble.set_breaker(Some(BreakerState::HalfOpen));
         }
-        Ok(Passed { breaker: Arc::clone(self), era, is_probe, began_ms: now_ms })
+        Ok(Passed { breaker: Arc::clone(self), era, is_probe })
     }
 
     /// Where it stands.
@@ -114,9 +116,8 @@ impl Breaker {
         }
     }
 
-    fn note(&self, passed: &Passed, worker: usize, now_ms: u64, verdict: Verdict) {
+    fn note(&self, passed: &Passed, worker: usize, now_ms: u64, (took, verdict): How) {
         let spec = self.spec.load();
-        let took = Duration::from_millis(now_ms.saturating_sub(passed.began_ms));
         let is_slow = spec.slow.is_some_and(|(over, _)| took > over);
         let ended = Ended { is_bad: verdict == Verdict::Bad, is_slow };
         if passed.is_probe {
@@ -185,11 +186,11 @@ impl Breaker {
 }
 
 impl Passed {
-    /// Says how it ended.
-    pub(crate) fn settle(mut self, worker: usize, now_ms: u64, verdict: Verdict) {
+    /// Says how it ended, and how long it had waited for the answer.
+    pub(crate) fn settle(mut self, worker: usize, now_ms: u64, how: How) {
         let breaker = Arc::clone(&self.breaker);
         if self.era == breaker.era.load(Ordering::Acquire) {
-            breaker.note(&self, worker, now_ms, verdict);
+            breaker.note(&self, worker, now_ms, how);
         }
         self.is_probe = false;
     }
@@ -243,10 +244,11 @@ mod tests {
 
     fn end(breaker: &Arc<Breaker>, now_ms: u64, verdicts: &[Verdict]) {
         for (worker, verdict) in verdicts.iter().enumerate() {
-            pass(breaker, now_ms).settle(worker, now_ms, *verdict);
+            pass(breaker, now_ms).settle(worker, now_ms, (NO_TIME, *verdict));
         }
     }
 
+    const NO_TIME: Duration = Duration::ZERO;
     const BAD: Verdict = Verdict::Bad;
     const GOOD: Verdict = Verdict::Good;
 
@@ -272,7 +274,7 @@ mod tests {
     fn slow_requests_open_it_as_well() {
         let breaker = breaker();
         for _ in 0..4 {
-            pass(&breaker, 0).settle(0, 2_001, GOOD);
+            pass(&breaker, 0).settle(0, 2_001, (Duration::from_millis(2_001), GOOD));
         }
         assert_eq!(breaker.state(2_001), Open);
     }
@@ -284,10 +286,10 @@ mod tests {
         assert_eq!(breaker.state(5_000), HalfOpen);
         let (first, second) = (pass(&breaker, 5_000), pass(&breaker, 5_000));
         assert!(breaker.pass(5_000).is_err());
-        first.settle(0, 5_100, GOOD);
+        first.settle(0, 5_100, (NO_TIME, GOOD));
         assert_eq!(breaker.state(5_100), HalfOpen);
         assert!(breaker.pass(5_100).is_err());
-        second.settle(1, 5_200, GOOD);
+        second.settle(1, 5_200, (NO_TIME, GOOD));
         assert_eq!(breaker.state(5_200), Closed);
         end(&breaker, 5_200, &[BAD, BAD, BAD]);
         assert_eq!(breaker.state(5_200), Closed, "what was before does not count any more");
@@ -298,8 +300,8 @@ mod tests {
         let breaker = breaker();
         end(&breaker, 0, &[BAD; 4]);
         let (first, second) = (pass(&breaker, 5_000), pass(&breaker, 5_000));
-        first.settle(0, 6_000, BAD);
-        second.settle(0, 6_000, GOOD);
+        first.settle(0, 6_000, (NO_TIME, BAD));
+        second.settle(0, 6_000, (NO_TIME, GOOD));
         assert_eq!(breaker.state(10_999), Open);
         assert_eq!(breaker.state(11_000), HalfOpen);
     }
@@ -322,7 +324,7 @@ mod tests {
         end(&breaker, 0, &[BAD; 4]);
         end(&breaker, 5_000, &[GOOD, GOOD]);
         for late in late {
-            late.settle(0, 5_000, BAD);
+            late.settle(0, 5_000, (NO_TIME, BAD));
         }
         assert_eq!(breaker.state(5_000), Closed);
     }

@@ -24,6 +24,11 @@ struct Spent {
 }
 
 impl Budget {
+    /// Nothing spent yet, after so many requests ever.
+    pub(crate) fn new(now_ms: u64, requests: u64) -> Self {
+        Self(Mutex::new(Spent { began_ms: now_ms, requests_then: requests, ..Spent::default() }))
+    }
+
     /// Takes one repetition, if it is there. `requests` counts all requests ever, without repetitions.
     pub(crate) fn take(&self, now_ms: u64, requests: u64, share: Share) -> bool {
         let mut spent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -76,6 +81,12 @@ mod tests {
         let budget = Budget::default();
         assert_eq!(take_all(&budget, 5_000, 10_000), FLOOR + 2_000);
         assert_eq!(take_all(&budget, 9_000, 11_000), 200, "each further request adds its share");
+    }
+
+    #[test]
+    fn what_was_before_it_began_earns_nothing() {
+        let budget = Budget::new(3_000, 1_000_000);
+        assert_eq!(take_all(&budget, 4_000, 1_000_100), FLOOR + 20);
     }
 
     #[test]

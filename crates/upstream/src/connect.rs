@@ -45,6 +45,8 @@ pub(crate) enum ConnectError {
     Unresolved(String),
     /// It took too long.
     Timeout(String),
+    /// Those that are there have no room, since others use them: the target is not to blame.
+    Busy(String),
     /// Refused, unreachable, or TLS failed.
     Failed(String),
     /// What the target says is not HTTP/2.
@@ -55,7 +57,9 @@ impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unresolved(why) => write!(f, "the name has no address: {why}"),
-            Self::Timeout(why) | Self::Failed(why) | Self::Invalid(why) => f.write_str(why),
+            Self::Timeout(why) | Self::Busy(why) | Self::Failed(why) | Self::Invalid(why) => {
+                f.write_str(why)
+            }
         }
     }
 }

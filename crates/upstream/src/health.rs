@@ -3,6 +3,7 @@
 
 use crate::attempt::in_words;
 use crate::connect::{Connector, Link};
+use crate::progress::Progress;
 use crate::reach::{self, Reach};
 use crate::spec::{HealthSpec, HostHeader, TargetSpec, UpstreamSpec};
 use crate::target::{TargetCell, Task};
@@ -162,15 +163,16 @@ impl Probe {
         let limit = Some(self.spec.timeout);
         let link = reach::connect(target, &self.connector, limit, None);
         let link = link.await.map_err(|error| error.to_string())?;
+        let (call, progress) = (Call::default(), Progress::unwatched());
         let status = match link {
             Link::Http1(link) => {
-                let answered = http1::ask(link, &Call::default(), self.request()).await;
+                let answered = http1::ask(link, &call, self.request(), &progress).await;
                 answered.map_err(|failed| in_words(&failed.fault))?.head.status
             }
             Link::Http2(link) => {
-                let (call, scheme) = (Call::default(), self.connector.scheme());
+                let (told, scheme) = ((&call, &progress), self.connector.scheme());
                 let mut alarm = link.lend_alarm();
-                let answered = http2::ask(&link, scheme, &call, self.request(), &mut alarm).await;
+                let answered = http2::ask(&link, scheme, told, self.request(), &mut alarm).await;
                 answered.map_err(|failed| in_words(&failed.fault))?.status
             }
         };

@@ -1,6 +1,7 @@
 //! One HTTP/1.1 connection to a target (RFC 9112), driven by whoever waits for an answer on it: no task
 //! of its own, and nothing is read or written unless somebody asks.
 
+use crate::progress::Progress;
 use crate::reach::Reach;
 use crate::target::Seat;
 use crate::tunnel::{Tunnel, Wanted};
@@ -73,6 +74,7 @@ struct Asking<'a> {
     link: Box<Http1>,
     method: &'a Method,
     call: &'a Call,
+    progress: &'a Progress<'a>,
     body: Sending,
     /// What the target is asked to switch to.
     wanted: Option<Wanted>,
@@ -126,10 +128,10 @@ pub(crate) async fn send(
     link: Box<Http1>,
     reach: &Arc<Reach>,
     seat: &mut Option<Seat>,
-    call: &Call,
+    (call, progress): (&Call, &Progress<'_>),
     request: Request,
 ) -> Result<Response, Failed> {
-    let Answered { head, mut link, upload, is_spent } = ask(link, call, request).await?;
+    let Answered { head, mut link, upload, is_spent } = ask(link, call, request, progress).await?;
     link.alarm.clear();
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         let tunnel = Tunnel::new(link, upload, reach, call.worker, seat.take());
@@ -165,6 +167,7 @@ pub(crate) async fn ask(
     mut link: Box<Http1>,
     call: &Call,
     request: Request,
+    progress: &Progress<'_>,
 ) -> Result<Answered, Failed> {
     let Request { method, target, mut headers, mut body, protocol } = request;
     let wanted =
@@ -183,6 +186,7 @@ pub(crate) async fn ask(
         link,
         method: &method,
         call,
+        progress,
         body: Sending::new(body, framing, true),
         wanted,
         written: 0,
@@ -351,6 +355,9 @@ impl Asking<'_> {
         if phase != self.phase {
             self.phase = phase;
             alarm.clear();
+            if phase == Phase::Answer {
+                self.progress.sent();
+            }
         }
         let limit = match phase {
             Phase::Writing => self.call.timeouts.idle,

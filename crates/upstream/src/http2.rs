@@ -14,6 +14,7 @@ mod answer;
 pub(crate) use link::{Http2, Room, Unopened};
 
 use crate::pool::Stream;
+use crate::progress::Progress;
 use crate::reach::Reach;
 use crate::target::Seat;
 use answer::{Answer, Occupied};
@@ -48,13 +49,14 @@ pub(crate) async fn send(
     stream: Stream,
     reach: &Arc<Reach>,
     seat: &mut Option<Seat>,
-    call: &Call,
+    (call, progress): (&Call, &Progress<'_>),
     request: Request,
 ) -> Result<Response, Failed> {
     let is_head = request.method == Method::HEAD;
     let is_tunnel = request.protocol.is_some();
     let mut alarm = stream.http2().lend_alarm();
-    let answered = ask(stream.http2(), reach.scheme(), call, request, &mut alarm).await?;
+    let told = (call, progress);
+    let answered = ask(stream.http2(), reach.scheme(), told, request, &mut alarm).await?;
     alarm.clear();
     let Answered { status, headers, recv, upload } = answered;
     let seat = seat.take();
@@ -79,6 +81,7 @@ struct Asking<'a> {
     response: ResponseFuture,
     upload: Option<Upload>,
     call: &'a Call,
+    progress: &'a Progress<'a>,
     alarm: &'a mut Alarm,
     phase: Phase,
     informed: usize,
@@ -117,7 +120,7 @@ enum Broken {
 pub(crate) async fn ask(
     link: &Http2,
     scheme: Scheme,
-    call: &Call,
+    (call, progress): (&Call, &Progress<'_>),
     mut request: Request,
     alarm: &mut Alarm,
 ) -> Result<Answered, Failed> {
@@ -148,6 +151,7 @@ pub(crate) async fn ask(
         response,
         upload: (!is_whole).then(|| Upload::new(body, stream)),
         call,
+        progress,
         alarm,
         phase: Phase::Writing(0),
         informed: 0,
@@ -264,6 +268,9 @@ impl Asking<'_> {
         if phase != self.phase {
             self.phase = phase;
             self.alarm.clear();
+            if phase == Phase::Answer {
+                self.progress.sent();
+            }
         }
         let limit = match phase {
             Phase::Writing(_) => self.call.timeouts.idle,

@@ -15,6 +15,8 @@ pub mod world;
 pub mod resolve;
 /// A named backend: its targets, and which of them is next.
 pub mod backend;
+/// Which config of an upstream is the latest.
+mod config;
 /// Whom an upstream lets in.
 mod admission;
 /// Leaves an upstream alone while it is in trouble.
@@ -39,6 +41,8 @@ mod target;
 mod reach;
 /// One attempt to have a request answered.
 mod attempt;
+/// How far an attempt has come.
+mod progress;
 /// One HTTP/1.1 connection.
 mod http1;
 /// A tunnel over HTTP/1.1.

@@ -5,6 +5,7 @@
 
 use crate::backend::{self, Backend};
 use crate::balance::Wish;
+use crate::config::Config;
 use crate::connect::Connector;
 use crate::names::{Found, Known, Name};
 use crate::reach;
@@ -39,7 +40,11 @@ pub(crate) fn has_names(spec: &UpstreamSpec) -> bool {
 ///
 /// # Errors
 /// In words, what makes it impossible whatever the names stand for.
-pub(crate) fn build(spec: UpstreamSpec, world: &World) -> Result<Arc<dyn Upstream>, String> {
+pub(crate) fn build(
+    spec: UpstreamSpec,
+    world: &World,
+    config: Arc<Config>,
+) -> Result<Arc<dyn Upstream>, String> {
     for target in spec.targets.iter().filter(|target| matches!(target.host, TargetHost::Name(_))) {
         let connector = Connector::new(target, spec.tls.as_ref(), spec.protocol, world)?;
         if spec.host == HostHeader::Target || spec.health.is_some() {
@@ -49,11 +54,13 @@ pub(crate) fn build(spec: UpstreamSpec, world: &World) -> Result<Arc<dyn Upstrea
     let name = |target: &TargetSpec| Name::of(target, &spec.choice.name_servers, world);
     let names: Vec<_> = spec.targets.iter().map(name).collect();
     let first = members(&spec, &names);
-    let now = backend::assemble(&UpstreamSpec { targets: first, ..spec.clone() }, world, None)?;
+    let first = UpstreamSpec { targets: first, ..spec.clone() };
+    let now = backend::assemble(&first, world, &config, None)?;
     let shared = Arc::new(Shared {
         spec,
         names,
         world: world.clone(),
+        config,
         now: ArcSwap::new(now),
         turn: Mutex::new(()),
         lined_up: watch::Sender::new(()),
@@ -78,6 +85,7 @@ struct Shared {
     /// In the order of the configured targets; none for an address.
     names: Vec<Option<Arc<Name>>>,
     world: World,
+    config: Arc<Config>,
     now: ArcSwap<Backend>,
     /// One line-up at a time.
     turn: Mutex<()>,
@@ -99,8 +107,18 @@ impl Shared {
         let targets = members(&self.spec, &self.names);
         if !before.has_targets(&targets) {
             let spec = UpstreamSpec { targets, ..self.spec.clone() };
-            match backend::assemble(&spec, &self.world, Some(&before)) {
-                Ok(now) => self.now.store(now),
+            match backend::assemble(&spec, &self.world, &self.config, Some(&before)) {
+                Ok(now) => {
+                    self.now.store(now);
+                    let is_smaller = before.drops_for(&spec.targets);
+                    drop(before);
+                    if is_smaller {
+                        // A name may stand for other addresses each second, and what is known of those that are gone
+                        // is of no more use.
+                        self.world.state.sweep();
+                        self.world.metrics.forget();
+                    }
+                }
                 Err(why) => {
                     warn!(upstream = %spec.name, why, "the targets stay as they were");
                 }
@@ -271,7 +289,8 @@ impl Upstream for Members {
         let (wish, pass) = (backend.wish(exchange), exchange.attempts.pass.clone());
         // No target has this number: it is not known yet which one it will be.
         let index = usize::MAX;
-        Ok(Picked { index, address, target: Box::new(Waiting { shared, wish, pass }) })
+        let target = Box::new(Waiting { shared, wish, pass });
+        Ok(Picked { index, address, host: None, target })
     }
 
     fn status(&self) -> Vec<TargetStatus> {

@@ -106,6 +106,10 @@ impl Pool {
         Duration::from_millis(self.idle_timeout_ms.load(Ordering::Relaxed))
     }
 
+    fn idle_max(&self) -> usize {
+        self.idle_max.load(Ordering::Relaxed)
+    }
+
     /// The connections of a worker.
     pub(crate) fn shelf(&self, worker: usize) -> &Shelf {
         self.shelves.cell(worker)
@@ -141,8 +145,13 @@ impl Pool {
                 let shelf = self.shelf(worker);
                 let carrier = Arc::new(Carrier { link, freed: Arc::clone(&shelf.freed) });
                 let stream = carrier.join();
+                let is_told = carrier.link.told.is_some();
                 let mut shared = lock(&shelf.http2);
                 shared.push(Shared { link: carrier, used: now });
+                let surplus = if is_told { surplus(&mut shared, self.idle_max()) } else { None };
+                drop(shared);
+                // Closing belongs after the lock.
+                drop(surplus);
                 Held::Http2(stream)
             }
         }
@@ -151,7 +160,7 @@ impl Pool {
     /// Puts a connection back whose answer has ended. From now on it is closed as soon as its target
     /// does so, or says anything.
     pub(crate) fn put(self: &Arc<Self>, worker: usize, mut link: Box<Http1>, now: Instant) {
-        let idle_max = self.idle_max.load(Ordering::Relaxed);
+        let idle_max = self.idle_max();
         let shelf = self.shelf(worker);
         if !link.is_open(&shelf.ended) {
             return;
@@ -187,6 +196,18 @@ impl Pool {
             drop(closed);
         }
     }
+}
+
+/// Takes out the connection that was idle for longest, if more than so many are: each serves one client, who may
+/// have left long ago.
+fn surplus(shared: &mut Vec<Shared>, idle_max: usize) -> Option<Shared> {
+    let is_idle = |shared: &Shared| shared.link.link.open_streams() == 0;
+    if shared.iter().filter(|shared| is_idle(shared)).count() <= idle_max {
+        return None;
+    }
+    let idle = shared.iter().enumerate().filter(|(_, shared)| is_idle(shared));
+    let (longest, _) = idle.min_by_key(|(_, shared)| shared.used)?;
+    Some(shared.remove(longest))
 }
 
 impl Shelf {

@@ -3,19 +3,23 @@
 
 use crate::connect::{ConnectError, Connector, Link};
 use crate::http1::Http1;
-use crate::pool::{Held, Pool};
+use crate::pool::{Held, Pool, Shelf};
+use crate::progress::Progress;
 use crate::spec::{Balance, HostHeader, Protocol, TargetHost, TargetSpec, UpstreamSpec};
 use crate::target::{TargetCell, Task};
 use crate::tls;
 use crate::world::{Io, World};
 use base::Clock;
+use base::caps::STREAM_WAIT_MS;
 use http::HeaderValue;
 use http::header::HOST;
 use http::uri::Scheme;
+use std::pin::pin;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 use telemetry::UpstreamMetrics;
-use tokio::time::timeout;
+use tokio::sync::SemaphorePermit;
+use tokio::time::{sleep, timeout};
 use traffic::Headers;
 use traffic::upstream::Peers;
 
@@ -32,11 +36,13 @@ pub(crate) struct Reach {
     pub(crate) clock: Clock,
     /// Whether the time that answers take decides who is chosen.
     pub(crate) is_timed: bool,
+    /// How long a request waits for a place on connections that others fill.
+    pub(crate) stream_wait: Duration,
 }
 
 /// What kind of connection is wanted.
 #[derive(Clone, Copy)]
-pub(crate) struct Wish {
+pub(crate) struct Wish<'a> {
     /// On whose behalf, and with whose connections.
     pub(crate) worker: usize,
     /// How long it may take.
@@ -45,10 +51,22 @@ pub(crate) struct Wish {
     pub(crate) is_fresh: bool,
     /// The client's connection that it serves.
     pub(crate) peers: Option<Peers>,
+    /// Who is told that a connection is being opened.
+    pub(crate) progress: &'a Progress<'a>,
+}
+
+/// What somebody gets who waits until a connection has room.
+enum Turn<'a> {
+    /// A place on a connection of others.
+    Held(Held),
+    /// To open one that others will share.
+    Shared(SemaphorePermit<'a>),
+    /// To open one for itself.
+    Own,
 }
 
 impl Reach {
-    /// Of one target of an upstream.
+    /// Of one target of an upstream. What others share goes by the latest config only.
     ///
     /// # Errors
     /// In words, when no connection could ever be made.
@@ -57,6 +75,7 @@ impl Reach {
         spec: &UpstreamSpec,
         cell: Arc<TargetCell>,
         world: &World,
+        is_latest: bool,
     ) -> Result<Self, String> {
         let connector = Connector::new(target, spec.tls.as_ref(), spec.protocol, world)?;
         let connector = connector.telling(spec.proxy_protocol);
@@ -74,12 +93,13 @@ impl Reach {
         };
         Ok(Self {
             metrics: world.metrics.upstream(&spec.name),
-            pool: pool(target, spec, world),
+            pool: pool(target, spec, world, is_latest),
             connector: Arc::new(connector),
             tunnels,
             host,
             clock: world.clock.clone(),
             is_timed: matches!(spec.balance, Balance::PeakEwma),
+            stream_wait: stream_wait(spec),
             cell,
         })
     }
@@ -99,7 +119,7 @@ impl Reach {
     ///
     /// # Errors
     /// Why there is none.
-    pub(crate) async fn hold(&self, wish: Wish) -> Result<(Held, bool), ConnectError> {
+    pub(crate) async fn hold(&self, wish: Wish<'_>) -> Result<(Held, bool), ConnectError> {
         if !wish.is_fresh
             && let Some(held) = self.take(wish)
         {
@@ -113,7 +133,7 @@ impl Reach {
     ///
     /// # Errors
     /// Why there is none.
-    pub(crate) async fn hold_tunnel(&self, wish: Wish) -> Result<(Held, bool), ConnectError> {
+    pub(crate) async fn hold_tunnel(&self, wish: Wish<'_>) -> Result<(Held, bool), ConnectError> {
         let Some(connector) = &self.tunnels else {
             return self.hold(wish).await;
         };
@@ -122,7 +142,11 @@ impl Reach {
             Some(held) => return Ok((held, true)),
             None => {}
         }
+        wish.progress.connecting();
         let opened = Box::pin(connect(&self.cell, connector, wish.limit, wish.peers)).await;
+        if opened.is_ok() {
+            wish.progress.connected();
+        }
         match opened.inspect_err(|_| self.metrics.connect_failed.add(wish.worker, 1))? {
             Link::Http1(link) => {
                 self.metrics.connections_opened.add(wish.worker, 1);
@@ -135,53 +159,76 @@ impl Reach {
     }
 
     /// A new connection, or one that somebody else opens meanwhile.
-    async fn fetch(&self, wish: Wish) -> Result<(Held, bool), ConnectError> {
+    async fn fetch(&self, wish: Wish<'_>) -> Result<(Held, bool), ConnectError> {
         let is_alone = self.connector.tells() || !self.connector.may_speak_http2();
         if is_alone || self.pool.prefers_http1() {
             return self.open(wish).await.map(|held| (held, false));
         }
         // Others can share what is opened here, so they wait for it rather than open their own.
-        let Wish { worker, limit, .. } = wish;
-        let shelf = self.pool.shelf(worker);
-        let before = shelf.failures();
-        let turn = match limit {
-            Some(limit) => timeout(limit, shelf.gate.acquire()).await,
-            None => Ok(shelf.gate.acquire().await),
-        };
-        let turn = turn.map_err(|_| ConnectError::Timeout("no connection was ready".to_owned()))?;
-        if let Some(error) = shelf.failed_since(before) {
-            return Err(error);
-        }
-        if !wish.is_fresh
-            && let Some(held) = self.take(wish)
-        {
-            return Ok((held, true));
-        }
-        if self.pool.prefers_http1() {
-            drop(turn);
-            return self.open(wish).await.map(|held| (held, false));
-        }
-        while !shelf.may_open_http2() {
-            let freed = shelf.freed.notified();
-            match limit {
-                Some(limit) => timeout(limit, freed).await.map_err(|_| {
-                    ConnectError::Timeout("every connection to the target was full".to_owned())
-                })?,
-                None => freed.await,
-            }
-            if let Some(held) = self.take(wish) {
-                return Ok((held, true));
+        let shelf = self.pool.shelf(wish.worker);
+        let turn = self.turn(wish, shelf).await?;
+        match turn {
+            Turn::Held(held) => Ok((held, true)),
+            Turn::Own => self.open(wish).await.map(|held| (held, false)),
+            Turn::Shared(turn) => {
+                let opened = self.open(wish).await;
+                if let Err(error) = &opened {
+                    shelf.fail(error);
+                }
+                drop(turn);
+                opened.map(|held| (held, false))
             }
         }
-        let opened = self.open(wish).await;
-        if let Err(error) = &opened {
-            shelf.fail(error);
-        }
-        drop(turn);
-        opened.map(|held| (held, false))
     }
 
-    fn take(&self, wish: Wish) -> Option<Held> {
+    /// Waits until there is room on a connection, or one more may be opened: as long as opening takes for who does
+    /// so already, and a time of its own for those that are full.
+    async fn turn<'s>(&self, wish: Wish<'_>, shelf: &'s Shelf) -> Result<Turn<'s>, ConnectError> {
+        let before = shelf.failures();
+        let mut patience = pin!(sleep(self.stream_wait));
+        loop {
+            let mut freed = pin!(shelf.freed.notified());
+            // What becomes free from here on is not missed.
+            freed.as_mut().enable();
+            let turn = match wish.limit {
+                Some(limit) => timeout(limit, shelf.gate.acquire()).await,
+                None => Ok(shelf.gate.acquire().await),
+            };
+            let Ok(turn) = turn.map_err(|_| self.busy("was ready", wish.limit))? else {
+                return Ok(Turn::Own);
+            };
+            if let Some(error) = shelf.failed_since(before) {
+                return Err(error);
+            }
+            if !wish.is_fresh
+                && let Some(held) = self.take(wish)
+            {
+                return Ok(Turn::Held(held));
+            }
+            if self.pool.prefers_http1() {
+                return Ok(Turn::Own);
+            }
+            if shelf.may_open_http2() {
+                return Ok(Turn::Shared(turn));
+            }
+            // Whoever needs no room is not held up.
+            drop(turn);
+            tokio::select! {
+                () = freed => {}
+                () = &mut patience => return Err(self.busy("had room", Some(self.stream_wait))),
+            }
+            if let Some(held) = self.take(wish) {
+                return Ok(Turn::Held(held));
+            }
+        }
+    }
+
+    fn busy(&self, what: &str, wait: Option<Duration>) -> ConnectError {
+        let (target, wait) = (&self.cell.text, wait.unwrap_or_default());
+        ConnectError::Busy(format!("no connection to {target} {what} within {wait:?}"))
+    }
+
+    fn take(&self, wish: Wish<'_>) -> Option<Held> {
         let told = wish.peers.filter(|_| self.connector.tells());
         let held =
             self.pool.take(wish.worker, self.clock.now(), told, &|at| self.cell.address() == at)?;
@@ -193,7 +240,7 @@ impl Reach {
     ///
     /// # Errors
     /// Why there is none.
-    pub(crate) async fn raw(&self, wish: Wish) -> Result<Box<dyn Io>, ConnectError> {
+    pub(crate) async fn raw(&self, wish: Wish<'_>) -> Result<Box<dyn Io>, ConnectError> {
         let Wish { worker, limit, peers, .. } = wish;
         let address = [self.cell.address()];
         let connect = self.connector.connect_raw(&address, 0, limit, peers);
@@ -206,11 +253,13 @@ impl Reach {
         opened
     }
 
-    async fn open(&self, wish: Wish) -> Result<Held, ConnectError> {
-        let Wish { worker, limit, peers, .. } = wish;
+    async fn open(&self, wish: Wish<'_>) -> Result<Held, ConnectError> {
+        let Wish { worker, limit, peers, progress, .. } = wish;
+        progress.connecting();
         let connect = connect(&self.cell, &self.connector, limit, peers);
         match connect.await {
             Ok(link) => {
+                progress.connected();
                 self.metrics.connections_opened.add(worker, 1);
                 Ok(self.pool.adopt(worker, link, self.clock.now()))
             }
@@ -226,6 +275,11 @@ impl Reach {
         self.pool.put(worker, link, self.clock.now());
     }
 
+    /// What the target is called in place of the client's `Host`, if that is replaced.
+    pub(crate) const fn host(&self) -> Option<&HeaderValue> {
+        self.host.as_ref()
+    }
+
     /// Replaces the client's `Host`, if the config says so; returns what it was.
     pub(crate) fn name_host(&self, headers: &mut Headers) -> Option<HeaderValue> {
         let host = self.host.as_ref()?;
@@ -238,6 +292,11 @@ impl Reach {
     pub(crate) fn scheme(&self) -> Scheme {
         self.connector.scheme()
     }
+}
+
+/// As long as requests of this upstream wait for a place anyhow; where nobody says, a moment.
+fn stream_wait(spec: &UpstreamSpec) -> Duration {
+    spec.trouble.concurrency.map_or(STREAM_WAIT, |concurrency| concurrency.wait)
 }
 
 /// Opens a connection to a target within a time limit.
@@ -294,17 +353,19 @@ pub(crate) fn manner(target: &TargetSpec, spec: &UpstreamSpec) -> String {
 }
 
 /// The connections to a target that were made as this config wants them.
-fn pool(target: &TargetSpec, spec: &UpstreamSpec, world: &World) -> Arc<Pool> {
+fn pool(target: &TargetSpec, spec: &UpstreamSpec, world: &World, is_latest: bool) -> Arc<Pool> {
     let manner = manner(target, spec);
     let id = format!("upstream/{}/target/{}/pool/{manner}", spec.name, target.text);
     let pool = world.state.cell(&id, || Pool::new(world.shelves()));
-    pool.limit(spec.idle_max, spec.idle_timeout);
+    if is_latest {
+        pool.limit(spec.idle_max, spec.idle_timeout);
+    }
     let mut sweeping = pool.sweeping.lock().unwrap_or_else(PoisonError::into_inner);
     sweeping.get_or_insert_with(|| {
         let (pool, clock) = (Arc::downgrade(&pool), world.clock.clone());
         Task::start(world, async move {
             while let Some(period) = pool.upgrade().map(|pool| pool.idle_timeout()) {
-                tokio::time::sleep(period.max(SWEEP_PERIOD_MIN)).await;
+                sleep(period.max(SWEEP_PERIOD_MIN)).await;
                 let Some(pool) = pool.upgrade() else { return };
                 pool.sweep(clock.now());
             }
@@ -316,3 +377,5 @@ fn pool(target: &TargetSpec, spec: &UpstreamSpec, world: &World) -> Arc<Pool> {
 
 /// The shortest time between two looks for connections that were idle for too long.
 const SWEEP_PERIOD_MIN: Duration = Duration::from_secs(1);
+/// How long a request waits for a place on a shared connection, where its upstream says nothing.
+const STREAM_WAIT: Duration = Duration::from_millis(STREAM_WAIT_MS);

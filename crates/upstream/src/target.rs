@@ -134,7 +134,7 @@ pub(crate) struct Seat {
     /// The number of the request that tries a target which was put aside; zero for all others.
     pub(crate) probe: u64,
     /// The request's leave to use the upstream, which it keeps until the answer has ended.
-    _pass: Option<Arc<dyn Pass>>,
+    pub(crate) pass: Option<Arc<dyn Pass>>,
 }
 
 impl Seat {
@@ -154,7 +154,7 @@ impl Seat {
         };
         // From here on dropping it undoes what was done.
         let before = cell.in_flight.fetch_add(1, Ordering::Relaxed);
-        let seat = Self { cell: Arc::clone(cell), probe, _pass: pass };
+        let seat = Self { cell: Arc::clone(cell), probe, pass };
         most.is_none_or(|most| before < u64::from(most)).then_some(seat)
     }
 

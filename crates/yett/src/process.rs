@@ -411,6 +411,7 @@ impl Process {
         self.workers.keep_only(&names);
         self.board.serving(self.workers.addresses());
         self.still.state.sweep();
+        self.still.metrics.forget();
         Ok(())
     }
 

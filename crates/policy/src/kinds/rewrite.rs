@@ -381,6 +381,32 @@ mod tests {
     }
 
     #[test]
+    fn a_backend_is_known_by_what_it_was_called_with_its_port_or_without() {
+        let back = |target: &str, host: Option<&'static str>, location: &str| {
+            let mut exchange = fixture::exchange("GET /orders/1");
+            exchange.record.upstream = Some("one".into());
+            exchange.record.target = Some(target.into());
+            exchange.record.target_host = host.map(http::HeaderValue::from_static);
+            let policy = fixture::built(&KIND, &json!({ "location": true }));
+            assert_eq!(policy.request(&mut exchange), "continue");
+            let reply = policy.reply(&mut exchange, &[("location", location)]);
+            reply.headers["location"].to_str().unwrap().to_owned()
+        };
+        for (target, host, location, expected) in [
+            ("orders.internal:80/10.0.0.1", None, "http://orders.internal/new", "/new"),
+            ("orders.internal:80", None, "http://orders.internal:80/new", "/new"),
+            ("orders.internal:443", None, "https://ORDERS.internal/new", "/new"),
+            ("10.0.0.1:80", Some("orders.internal"), "http://orders.internal/new", "/new"),
+            ("10.0.0.1:80", Some("orders.internal"), "http://orders.internal:80/new", "/new"),
+        ] {
+            assert_eq!(back(target, host, location), expected, "{location} of {target}");
+        }
+        for other in ["http://orders.internal:8080/new", "https://orders.internal/new"] {
+            assert_eq!(back("orders.internal:80", None, other), other);
+        }
+    }
+
+    #[test]
     fn cookies_hold_where_the_client_knows_the_backend() {
         let settings =
             json!({ "strip_prefix": "/orders", "host": "o.internal:81", "cookies": true });

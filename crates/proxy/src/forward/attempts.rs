@@ -17,7 +17,7 @@ use std::time::Duration;
 use telemetry::RetryReason;
 use traffic::exchange::Exchange;
 use traffic::upstream::{Call, Failed, Picked, Retries, Upstream};
-use traffic::{Body, Fault, Response};
+use traffic::{Body, Fault, FaultCode, Response};
 
 /// Sends a request that was let in until it is answered or nothing is left to try.
 ///
@@ -78,6 +78,7 @@ pub(super) fn begin(exchange: &mut Exchange, picked: &Picked) {
     exchange.attempts.count += 1;
     exchange.attempts.tried.push(picked.index);
     exchange.record.target = Some(Arc::clone(&picked.address));
+    exchange.record.target_host.clone_from(&picked.host);
 }
 
 /// What an attempt needs to know, which begins now.
@@ -89,9 +90,9 @@ pub(super) fn call(worker: &Worker, exchange: &mut Exchange, limit: Option<Durat
         timeouts: exchange.timeouts,
         interim: exchange.interim.clone(),
         limit,
-        // A client that holds its body back, or is in a hurry, says nothing about the target.
+        // That a client is in a hurry says nothing about the target.
         deadline: time_left(worker, exchange)
-            .filter(|_| exchange.record.bytes_in.is_none())
+            .filter(|_| !exchange.rpc.as_ref().is_some_and(|rpc| rpc.is_hurried))
             .map(|left| worker.gateway.clock.now() + left),
     }
 }
@@ -157,6 +158,9 @@ impl Tries<'_> {
     ) -> Result<Next, Fault> {
         let reason = failed.reason();
         let Failed { fault, unsent } = failed;
+        if fault.code == FaultCode::UpstreamBusy && !self.has_another(exchange) {
+            return Err(fault);
+        }
         let body = unsent.map(|unsent| unsent.body).or(again);
         let (Some(reason), Some(body), true) = (reason, body, may_follow) else {
             return Err(fault);
@@ -174,6 +178,12 @@ impl Tries<'_> {
         }
         tracing::debug!(request_id = %exchange.id, %fault, "attempt failed; trying again");
         Ok(Next::Again { body, unread: Body::empty(), wait })
+    }
+
+    /// Whether there is a target that was not tried yet.
+    fn has_another(&self, exchange: &Exchange) -> bool {
+        let next = self.upstream.pick(exchange);
+        next.is_ok_and(|picked| !exchange.attempts.tried.contains(&picked.index))
     }
 
     fn next_wait(&mut self) -> Duration {

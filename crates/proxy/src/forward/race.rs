@@ -5,6 +5,7 @@ use super::attempts::{begin, call, run_policies};
 use super::outgoing;
 use crate::gateway::Worker;
 use crate::observe;
+use http::HeaderValue;
 use smallvec::SmallVec;
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ pub(super) struct Race<'a> {
 /// One attempt under way.
 struct Racer {
     address: Arc<str>,
+    host: Option<HeaderValue>,
     is_first: bool,
     answering: BoxFuture<'static, Result<Response, Failed>>,
 }
@@ -58,8 +60,9 @@ impl Race<'_> {
                     }
                 }
                 Ok((position, sent)) => {
-                    let Racer { address, is_first, .. } = racers.swap_remove(position);
+                    let Racer { address, host, is_first, .. } = racers.swap_remove(position);
                     exchange.record.target = Some(address);
+                    exchange.record.target_host = host;
                     observe::attempted(self.worker, exchange, &sent);
                     if sent.is_ok() && !is_first {
                         self.upstream.count_hedge_won(exchange.worker);
@@ -80,7 +83,7 @@ impl Race<'_> {
         }
         let request = outgoing(exchange, Body::empty());
         let answering = picked.target.send(call, request);
-        Racer { address: picked.address, is_first, answering }
+        Racer { address: picked.address, host: picked.host, is_first, answering }
     }
 
     /// Another target, if there is one, a place is free and the budget allows it.

@@ -48,7 +48,7 @@ async fn a_target_that_refuses_is_passed_over_whatever_the_method() {
         assert_eq!(seen(&gateway), (0, 2));
         assert!(gateway.seen().iter().all(|seen| seen.ends_with("hello") == (request == POST)));
         let retries = gateway.metric("yett_upstream_retries_total{upstream=\"one\"}");
-        assert!((retries - 2.0).abs() < 0.1, "{retries}");
+        assert!((retries - 1.0).abs() < 0.1, "{retries}");
     }
 }
 
@@ -58,7 +58,7 @@ async fn a_reset_before_the_answer_is_tried_elsewhere_if_the_method_is_idempoten
         let gateway = pair(Backend::acts([Act::Close]), AT_ONCE);
         let request = GET.replace("GET", method);
         assert_eq!(twice(&gateway, &request).await, ["200", "200"], "{method}");
-        assert_eq!(seen(&gateway), (2, 2), "{method}");
+        assert_eq!(seen(&gateway), (1, 2), "{method}");
     }
     for request in [POST, &GET.replace("GET", "PATCH"), &GET.replace("GET", "PURGE")] {
         let gateway = pair(Backend::acts([Act::Close]), AT_ONCE);
@@ -72,7 +72,7 @@ async fn a_small_body_is_sent_again_if_the_method_is_idempotent() {
     let put = POST.replace("POST", "PUT");
     let gateway = pair(Backend::acts([Act::Close]), AT_ONCE);
     assert_eq!(twice(&gateway, &put).await, ["200", "200"]);
-    assert_eq!(seen(&gateway), (2, 2));
+    assert_eq!(seen(&gateway), (1, 2));
     for request in gateway.seen() {
         assert!(request.ends_with("\n\nhello"), "{request}");
     }

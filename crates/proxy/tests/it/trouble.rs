@@ -57,10 +57,9 @@ async fn a_status_is_asked_for_once_more_only_if_that_is_safe() {
     for _ in 0..4 {
         assert_eq!(get(&gateway).await, "200");
     }
-    // The retry takes the turn of the second, so that each request begins at the first.
-    assert_eq!((seen(&gateway, FIRST), metric(&gateway, "yett_upstream_retries_total")), (4, 4));
+    assert_eq!((seen(&gateway, FIRST), metric(&gateway, "yett_upstream_retries_total")), (2, 2));
     let reasons = "yett_upstream_retry_reasons_total{upstream=\"one\",reason=\"status\"}";
-    assert!((gateway.metric(reasons) - 4.0).abs() < 0.1);
+    assert!((gateway.metric(reasons) - 2.0).abs() < 0.1);
     assert_eq!(
         gateway.backends.dialled(),
         2,
@@ -69,6 +68,23 @@ async fn a_status_is_asked_for_once_more_only_if_that_is_safe() {
     let gateway = pair(Backend::answer(BUSY), settings);
     let both = [brief(&gateway.ask(POST).await), brief(&gateway.ask(POST).await)];
     assert!(both.contains(&"503".to_owned()) && both.contains(&"200".to_owned()), "{both:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn retries_leave_the_turns_of_first_attempts_alone() {
+    let third = "10.0.0.3:80";
+    let settings = format!("targets: ['{FIRST}', '{SECOND}', '{third}'], outliers: false");
+    let gateway =
+        with_upstream(&format!("{{ {settings}, retries: {{ backoff: {{ base: 0s }} }} }}"));
+    gateway.put(FIRST, Backend::acts([Act::Close]));
+    for address in [SECOND, third] {
+        gateway.put(address, Backend::answer(OK));
+    }
+    for _ in 0..60 {
+        assert_eq!(get(&gateway).await, "200");
+    }
+    let seen = [FIRST, SECOND, third].map(|address| seen(&gateway, address));
+    assert_eq!(seen, [20, 30, 30], "a third each, and half of what the first failed");
 }
 
 #[tokio::test(start_paused = true)]
@@ -104,7 +120,7 @@ async fn an_attempt_is_cut_short_only_if_another_one_can_follow() {
     let began = now();
     assert_eq!([get(&gateway).await, get(&gateway).await], ["200", "200"]);
     assert!(began.elapsed() < Duration::from_millis(500), "{:?}", began.elapsed());
-    assert_eq!(seen(&gateway, FIRST), 2);
+    assert_eq!(seen(&gateway, FIRST), 1);
     let gateway = single(Backend::acts([Act::Hang]), settings);
     let began = now();
     assert_eq!(brief(&gateway.ask(POST).await), "504 first_byte_timeout");
@@ -127,6 +143,28 @@ async fn a_storm_of_retries_is_cut() {
     for _ in 0..300 {
         assert_eq!(get(&gateway).await, "200", "what was not sent costs the backend nothing");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upstream_that_comes_back_has_no_retries_saved_up() {
+    let upstream = format!(
+        "{{ targets: ['{FIRST}'], retries: {{ max: 1, budget: 50%, backoff: {{ base: 0s }} }} }}"
+    );
+    let gateway = with_upstream(&upstream);
+    gateway.put(FIRST, Backend::answer(OK));
+    for _ in 0..1_000 {
+        assert_eq!(get(&gateway).await, "200");
+    }
+    gateway
+        .reload(&config(&format!("{{ targets: ['{SECOND}'] }}"), "[]").replace("one", "other"))
+        .unwrap();
+    gateway.reload(&config(&upstream, "[]")).unwrap();
+    gateway.put(FIRST, Backend::acts([Act::Close]));
+    for _ in 0..400 {
+        assert_eq!(get(&gateway).await, "502 upstream_reset");
+    }
+    let repeated = metric(&gateway, "yett_upstream_retries_total");
+    assert!((200..=310).contains(&repeated), "the floor and half of the new ones: {repeated}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -178,6 +216,120 @@ async fn a_breaker_counts_no_fault_of_a_client() {
     }
 }
 
+const SLOW: &str =
+    "breaker: { slow: { over: 2s, share: 50% }, failures: 50% in 60s, min_requests: 2, open: 5s }";
+
+/// Has the backend's next request answered after so long.
+async fn answer_after(gateway: &TestGateway, backend: &mut tokio::io::DuplexStream, seconds: u64) {
+    assert!(hear(backend).await.starts_with("GET "));
+    gateway.advance(Duration::from_secs(seconds));
+    backend.write_all(OK.replace('\n', "\r\n").as_bytes()).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn waiting_for_a_place_is_not_the_upstream_s_slowness() {
+    let concurrency = "concurrency: { max: 1, queue: 9, wait: 60s }";
+    let gateway = with_upstream(&format!("{{ targets: ['{FIRST}'], {concurrency}, {SLOW} }}"));
+    let mut connections = gateway.play(FIRST);
+    let mut clients: Vec<_> = (0..6).map(|_| gateway.connect()).collect();
+    for client in &mut clients {
+        tell(client, GET).await;
+        assert_eq!(hear(client).await, "");
+    }
+    let mut backend = accept(&mut connections).await;
+    for client in &mut clients {
+        answer_after(&gateway, &mut backend, 1).await;
+        assert_eq!(brief(&hear(client).await), "200");
+    }
+    let asking = async { [get(&gateway).await, get(&gateway).await, get(&gateway).await] };
+    let answering = async {
+        for seconds in [0, 3, 3] {
+            answer_after(&gateway, &mut backend, seconds).await;
+        }
+    };
+    let (answers, ()) = tokio::join!(asking, answering);
+    assert_eq!(answers, ["200"; 3]);
+    assert_eq!(metric(&gateway, "yett_upstream_breaker_opened_total"), 0);
+    for _ in 0..6 {
+        let (answer, ()) = tokio::join!(get(&gateway), answer_after(&gateway, &mut backend, 3));
+        assert_eq!(answer, "200");
+        if metric(&gateway, "yett_upstream_breaker_opened_total") == 1 {
+            return;
+        }
+    }
+    panic!("answers that are slow themselves open it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_sends_slowly_is_not_the_upstream_s_slowness() {
+    let gateway = with_upstream(&format!("{{ targets: ['{FIRST}'], {SLOW} }}"));
+    let mut connections = gateway.play(FIRST);
+    for round in 0..4 {
+        let mut client = gateway.connect();
+        tell(&mut client, POST.trim_end_matches("lo")).await;
+        if round == 0 {
+            assert_eq!(hear(&mut client).await, "");
+        }
+        hear(&mut client).await;
+        gateway.advance(Duration::from_secs(10));
+        tell(&mut client, "lo").await;
+        let mut backend = accept(&mut connections).await;
+        assert!(hear(&mut backend).await.ends_with("hello"));
+        let answer = OK.replace("content", "connection: close\ncontent").replace('\n', "\r\n");
+        backend.write_all(answer.as_bytes()).await.unwrap();
+        assert_eq!(brief(&hear(&mut client).await), "200");
+    }
+    assert_eq!(metric(&gateway, "yett_upstream_breaker_opened_total"), 0);
+}
+
+const JUDGED: &str =
+    "outliers: { consecutive: 2, eject: 1h, eject_max: 1h }, timeouts: { total: 20s },
+    breaker: { failures: 50% in 10min, min_requests: 4, open: 5s }";
+
+/// Has a client send a request, whole or not, and lets its time run out; returns what it hears.
+async fn run_out(gateway: &TestGateway, request: &str, rest: &str) -> String {
+    let mut client = gateway.connect();
+    tell(&mut client, request).await;
+    assert_eq!(hear(&mut client).await, "");
+    gateway.advance(Duration::from_secs(20));
+    tokio::time::sleep(Duration::from_millis(19_900)).await;
+    tell(&mut client, rest).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    brief(&hear(&mut client).await).replace(", closed", "")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_target_that_lets_the_whole_time_run_out_has_failed() {
+    for request in [GET, POST] {
+        let gateway = pair(Backend::acts([Act::Hang]), JUDGED);
+        gateway.put(SECOND, Backend::acts([Act::Hang]));
+        for _ in 0..4 {
+            assert_eq!(run_out(&gateway, request, "").await, "504 total_timeout");
+        }
+        let ejections =
+            format!("yett_target_ejections_total{{upstream=\"one\",target=\"{FIRST}\"}}");
+        assert!((gateway.metric(&ejections) - 1.0).abs() < 0.1, "{request}");
+        assert_eq!(metric(&gateway, "yett_upstream_breaker_opened_total"), 1, "{request}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_lets_the_whole_time_run_out_takes_no_target_away() {
+    // The rest comes never, or when hardly any time is left.
+    for rest in ["", "lo"] {
+        let gateway = pair(Backend::acts([Act::Hang]), JUDGED);
+        gateway.put(SECOND, Backend::acts([Act::Hang]));
+        for _ in 0..8 {
+            let request = POST.trim_end_matches("lo");
+            assert_eq!(run_out(&gateway, request, rest).await, "504 total_timeout");
+        }
+        let ejections =
+            format!("yett_target_ejections_total{{upstream=\"one\",target=\"{FIRST}\"}}");
+        assert!(gateway.metric(&ejections).abs() < 0.1, "{rest:?}");
+        assert_eq!(metric(&gateway, "yett_upstream_breaker_opened_total"), 0, "{rest:?}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn callers_in_a_hurry_open_no_breaker_and_take_no_target_away() {
     let settings = format!("{BREAKER}, outliers: {{ consecutive: 3 }}, timeouts: {{ total: 20s }}");
@@ -186,6 +338,10 @@ async fn callers_in_a_hurry_open_no_breaker_and_take_no_target_away() {
     let call = format!("{call}content-length: 1\n\nx");
     for _ in 0..8 {
         gateway.ask(&call).await;
+    }
+    let empty = call.replace("content-length: 1\n\nx", "content-length: 0\n\n");
+    for _ in 0..8 {
+        gateway.ask(&empty).await;
     }
     gateway.put(FIRST, Backend::answer(OK));
     assert_eq!(get(&gateway).await, "200");
@@ -289,8 +445,8 @@ async fn a_slow_answer_is_raced_by_another_target() {
         assert_eq!(get(&gateway).await, "200");
     }
     assert!(began.elapsed() < Duration::from_millis(900), "{:?}", began.elapsed());
-    assert_eq!(metric(&gateway, "yett_upstream_hedges_total"), 4);
-    assert_eq!(metric(&gateway, "yett_upstream_hedges_won_total"), 4);
+    assert_eq!(metric(&gateway, "yett_upstream_hedges_total"), 2);
+    assert_eq!(metric(&gateway, "yett_upstream_hedges_won_total"), 2);
     let gateway = pair(Backend::acts(slow), "hedge: 200ms");
     for request in [POST, POST, &GET.replace("GET", "DELETE"), &GET.replace("GET", "DELETE")] {
         gateway.ask(request).await;
@@ -390,7 +546,52 @@ async fn unless_said_otherwise_only_targets_without_a_connection_are_put_aside()
     for _ in 0..20 {
         assert_eq!(get(&gateway).await, "200");
     }
-    assert_eq!(metric(&gateway, "yett_upstream_connect_failed_total"), 20);
+    assert_eq!(metric(&gateway, "yett_upstream_connect_failed_total"), 10);
+}
+
+/// Speaks HTTP/2 on each connection, and takes one request at a time, which it answers or never does.
+async fn one_at_a_time(
+    mut connections: tokio::sync::mpsc::Receiver<tokio::io::DuplexStream>,
+    answers: bool,
+) {
+    while let Some(io) = connections.recv().await {
+        tokio::spawn(async move {
+            let mut builder = h2::server::Builder::new();
+            builder.max_concurrent_streams(1);
+            let mut connection = builder.handshake::<_, bytes::Bytes>(io).await.unwrap();
+            let mut kept = Vec::new();
+            while let Some(Ok((request, mut answer))) = connection.accept().await {
+                if answers {
+                    answer.send_response(http::Response::new(()), true).unwrap();
+                }
+                kept.push((request, answer));
+            }
+        });
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_target_that_others_fill_is_not_put_aside_and_requests_go_elsewhere() {
+    let limits = "timeouts: { connect: 5s, first_byte: 10min }";
+    let upstream = format!("{{ targets: ['{FIRST}', '{SECOND}'], protocol: http2, {limits} }}");
+    let gateway = with_upstream(&upstream);
+    tokio::spawn(one_at_a_time(gateway.play(FIRST), false));
+    tokio::spawn(one_at_a_time(gateway.play(SECOND), true));
+    let mut clients = Vec::new();
+    for _ in 0..2 * base::caps::LINKS_PER_SHELF_MAX {
+        let mut client = gateway.connect();
+        tell(&mut client, GET).await;
+        hear(&mut client).await;
+        clients.push(client);
+    }
+    let began = now();
+    for _ in 0..12 {
+        assert_eq!(get(&gateway).await, "200");
+    }
+    assert_eq!(began.elapsed().as_secs(), 6 * base::caps::STREAM_WAIT_MS / 1_000);
+    let ejections = format!("yett_target_ejections_total{{upstream=\"one\",target=\"{FIRST}\"}}");
+    assert!(gateway.metric(&ejections).abs() < 0.1, "it is as well as ever");
+    drop(clients);
 }
 
 #[tokio::test(start_paused = true)]

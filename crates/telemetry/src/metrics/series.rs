@@ -416,11 +416,6 @@ impl<T> Table<T> {
         self.lock().retain(|_, held| is_held(held));
     }
 
-    /// Drops the series whose labels `keep` does not want.
-    pub(super) fn retain(&self, keep: impl Fn([&str; 2]) -> bool) {
-        self.lock().retain(|[first, second], _| keep([first, second]));
-    }
-
     /// All series in the order of their labels, taken out so that the lock is not held while they
     /// are written.
     pub(super) fn list(&self) -> Vec<(Labels, Arc<T>)> {

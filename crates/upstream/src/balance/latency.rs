@@ -18,6 +18,8 @@ pub(crate) struct Latency {
     /// Milliseconds since `epoch` of the last note.
     noted_ms: AtomicU64,
     epoch: OnceLock<Instant>,
+    /// Attempts that have no answer yet.
+    waiting: AtomicU64,
 }
 
 impl Latency {
@@ -46,19 +48,46 @@ impl Latency {
         self.noted_ms.store(now_ms, Ordering::Relaxed);
     }
 
+    /// Notes that an attempt begins, which [`Latency::end`] follows.
+    pub(crate) fn begin(&self) {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Notes that an attempt has ended.
+    pub(crate) fn end(&self) {
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Notes that an answer was waited for in vain for so long: it would have taken at least that.
+    pub(crate) fn waited(&self, waited: Duration, now: Instant) {
+        if nanos(waited) > self.average_ns() {
+            self.note(waited, Some(StatusCode::OK), now);
+        }
+    }
+
     /// The average in nanoseconds; zero while nothing is known.
     pub(crate) fn average_ns(&self) -> u64 {
         self.average_ns.load(Ordering::Relaxed)
     }
 
     /// What a request more would cost with so many under way. Of a target of which nothing is known one
-    /// answer is awaited before it gets more.
-    pub(crate) fn cost(&self, in_flight: u64) -> u128 {
-        let average = match self.average_ns() {
-            0 if in_flight > 0 => nanos(FAILURE),
-            average => average,
+    /// answer is awaited before it gets more. What is known fades while no answer is awaited, or who was slow once
+    /// would never be asked again.
+    pub(crate) fn cost(&self, in_flight: u64, now: Instant) -> u128 {
+        let average = match (self.average_ns(), self.waiting.load(Ordering::Relaxed)) {
+            (0, _) if in_flight > 0 => nanos(FAILURE),
+            (0, _) => 0,
+            (average, 0) => portion(average, decayed(self.since_ms(now))).max(1),
+            (average, _) => average,
         };
         u128::from(average) * u128::from(in_flight + 1)
+    }
+
+    /// Milliseconds since the last note.
+    fn since_ms(&self, now: Instant) -> u64 {
+        let epoch = *self.epoch.get_or_init(|| now);
+        let now_ms = millis(now.saturating_duration_since(epoch));
+        now_ms.saturating_sub(self.noted_ms.load(Ordering::Relaxed))
     }
 }
 
@@ -124,9 +153,34 @@ mod tests {
     #[test]
     fn requests_under_way_cost_and_the_unknown_is_tried_once() {
         let latency = Latency::default();
-        assert_eq!(latency.cost(0), 0);
-        assert!(latency.cost(1) > 0);
-        latency.note(10 * MS, Some(StatusCode::OK), Clock::manual().now());
-        assert_eq!(latency.cost(3), 40_000_000);
+        let now = Clock::manual().now();
+        assert_eq!(latency.cost(0, now), 0);
+        assert!(latency.cost(1, now) > 0);
+        latency.note(10 * MS, Some(StatusCode::OK), now);
+        assert_eq!(latency.cost(3, now), 40_000_000);
+    }
+
+    #[test]
+    fn who_was_slow_once_is_asked_again_but_not_by_all_at_once() {
+        let (clock, latency) = (Clock::manual(), Latency::default());
+        latency.note(4_000 * MS, Some(StatusCode::OK), clock.now());
+        assert_eq!(latency.cost(0, clock.now()), 4_000_000_000);
+        clock.advance(Duration::from_secs(100));
+        assert!(latency.cost(0, clock.now()) < 1_000_000, "{}", latency.cost(0, clock.now()));
+        latency.begin();
+        assert_eq!(latency.cost(1, clock.now()), 8_000_000_000, "until it has answered");
+        latency.note(10 * MS, Some(StatusCode::OK), clock.now());
+        latency.end();
+        assert!(latency.cost(0, clock.now()) < 11_000_000);
+    }
+
+    #[test]
+    fn an_answer_that_does_not_come_counts_as_long_as_it_was_waited_for() {
+        let (clock, latency) = (Clock::manual(), Latency::default());
+        latency.note(10 * MS, Some(StatusCode::OK), clock.now());
+        latency.waited(5 * MS, clock.now());
+        assert_eq!(latency.average_ns(), 10_000_000, "that is no longer than usual");
+        latency.waited(3_000 * MS, clock.now());
+        assert_eq!(latency.average_ns(), 3_000_000_000);
     }
 }

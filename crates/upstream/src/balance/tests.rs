@@ -42,7 +42,7 @@ fn next(
     load: &dyn Fn(usize) -> u64,
 ) -> Option<usize> {
     let cost = |at: usize| u128::from(load(at));
-    let wish = Wish { worker: 0, scheme: Scheme::Http, key, pin: None };
+    let wish = Wish { worker: 0, scheme: Scheme::Http, key, pin: None, is_again: false };
     balancer.next(&wish, &View { usable, load, cost: &cost })
 }
 

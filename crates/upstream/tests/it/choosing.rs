@@ -1,6 +1,7 @@
 use super::kit::{Net, exchange, fetch, send, settle, spec, target, text, world};
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use traffic::upstream::Upstream;
 use upstream::{
@@ -102,6 +103,113 @@ async fn requests_go_to_whoever_answers_soonest() {
     assert_eq!(counts.get(ADDRESSES[1]), Some(&100), "{counts:?}");
     let slow = world.metrics.target("orders", ADDRESSES[0]).requests.sum();
     assert!(slow <= 2, "the slow one was asked {slow} times");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_was_slow_once_is_asked_again() {
+    let net = Arc::new(Net::default());
+    let world = world(&net);
+    for (address, is_slow) in [(ADDRESSES[0], true), (ADDRESSES[1], false)] {
+        let (clock, first) = (world.clock.clone(), AtomicBool::new(is_slow));
+        net.serve(address, move |_| {
+            let took = if first.swap(false, Ordering::SeqCst) { 20_000 } else { 5 };
+            clock.advance(Duration::from_millis(took));
+            async { text("answer") }
+        });
+    }
+    let mut spec = spec(&ADDRESSES[..2]);
+    spec.balance = Balance::PeakEwma;
+    let upstream = build(spec, &world).unwrap();
+    for _ in 0..20 {
+        fetch(&upstream).await;
+    }
+    let sent = || world.metrics.target("orders", ADDRESSES[0]).requests.sum();
+    let before = sent();
+    assert_eq!(before, 1, "once it was slow it is left alone");
+    world.clock.advance(Duration::from_secs(120));
+    for _ in 0..200 {
+        fetch(&upstream).await;
+    }
+    assert!(sent() - before >= 2, "{} of 200", sent() - before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_sends_slowly_makes_no_target_look_slow() {
+    let net = Arc::new(Net::default());
+    let world = world(&net);
+    for address in &ADDRESSES[..2] {
+        let clock = world.clock.clone();
+        net.serve(address, move |request| {
+            let clock = clock.clone();
+            async move {
+                http_body_util::BodyExt::collect(request.into_body()).await.unwrap();
+                clock.advance(Duration::from_millis(5));
+                text("answer")
+            }
+        });
+    }
+    let mut spec = spec(&ADDRESSES[..2]);
+    spec.balance = Balance::PeakEwma;
+    let upstream = build(spec, &world).unwrap();
+    for _ in 0..20 {
+        fetch(&upstream).await;
+    }
+    let (feeder, body) = super::kit::fed();
+    let sending = tokio::spawn(send(&upstream, super::kit::post(body)));
+    settle().await;
+    world.clock.advance(Duration::from_secs(4));
+    drop(feeder);
+    assert_eq!(super::kit::read(sending.await.unwrap().unwrap()).await, "answer");
+    let sent = |at: usize| world.metrics.target("orders", ADDRESSES[at]).requests.sum();
+    let before = [sent(0), sent(1)];
+    for _ in 0..100 {
+        fetch(&upstream).await;
+    }
+    let now = [sent(0) - before[0], sent(1) - before[1]];
+    assert!(now.iter().all(|sent| *sent >= 20), "{now:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_hangs_is_left_alone_although_nobody_waits_to_the_end() {
+    let net = Arc::new(Net::default());
+    let world = world(&net);
+    let is_stuck = Arc::new(AtomicBool::new(false));
+    for (address, may_hang) in [(ADDRESSES[0], true), (ADDRESSES[1], false)] {
+        let (clock, is_stuck) = (world.clock.clone(), Arc::clone(&is_stuck));
+        net.serve(address, move |_| {
+            let hangs = may_hang && is_stuck.load(Ordering::SeqCst);
+            clock.advance(Duration::from_millis(5));
+            async move {
+                if hangs {
+                    std::future::pending::<()>().await;
+                }
+                text("answer")
+            }
+        });
+    }
+    let mut spec = spec(&ADDRESSES[..2]);
+    spec.balance = Balance::PeakEwma;
+    let upstream = build(spec, &world).unwrap();
+    for _ in 0..20 {
+        fetch(&upstream).await;
+    }
+    is_stuck.store(true, Ordering::SeqCst);
+    let mut waiting = None;
+    for _ in 0..50 {
+        let sending = tokio::spawn(send(&upstream, super::kit::get()));
+        settle().await;
+        if !sending.is_finished() {
+            waiting = Some(sending);
+            break;
+        }
+    }
+    world.clock.advance(Duration::from_secs(3));
+    waiting.expect("somebody waits").abort();
+    settle().await;
+    for _ in 0..100 {
+        let sending = send(&upstream, super::kit::get());
+        assert!(tokio::time::timeout(Duration::from_secs(1), sending).await.is_ok());
+    }
 }
 
 fn sticky(spec: &mut UpstreamSpec) {

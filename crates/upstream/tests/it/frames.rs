@@ -308,9 +308,19 @@ async fn no_more_requests_share_a_connection_than_the_target_allows() {
     assert_eq!(net.dials(), 3);
 }
 
+/// The paused time of the test.
+#[expect(clippy::disallowed_methods, reason = "waits go by the paused time")]
+fn now() -> tokio::time::Instant {
+    tokio::time::Instant::now()
+}
+
 #[tokio::test(start_paused = true)]
 async fn when_every_connection_is_full_requests_wait_their_turn() {
-    let (net, mut accepted, upstream) = target();
+    let net = Arc::new(Net::default());
+    let mut accepted = net.listen(AT);
+    let world = world(&net);
+    let spec = UpstreamSpec { protocol: Protocol::Http2, ..spec(&[AT]) };
+    let upstream = build(spec, &world).unwrap();
     let limits = Timeouts { connect: Some(Duration::from_secs(5)), ..Timeouts::default() };
     let sent: Vec<_> =
         (0..33).map(|_| tokio::spawn(send_within(&upstream, get(), limits))).collect();
@@ -333,9 +343,13 @@ async fn when_every_connection_is_full_requests_wait_their_turn() {
     read(done).await;
     peers[9].0.request().await;
     tokio::time::advance(Duration::from_secs(5)).await;
+    let began = now();
     let failed = send_within(&upstream, get(), limits).await.unwrap_err();
-    assert_eq!(failed.fault.code, FaultCode::ConnectTimeout);
+    assert_eq!(failed.fault.code, FaultCode::UpstreamBusy);
     assert!(failed.unsent.is_some());
+    assert_eq!(began.elapsed().as_millis(), u128::from(base::caps::STREAM_WAIT_MS));
+    let failures = world.metrics.target("orders", AT).failures.sum();
+    assert_eq!(failures, 0, "that others use a target is no failure of its own");
 }
 
 #[tokio::test(start_paused = true)]

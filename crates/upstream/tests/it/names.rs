@@ -2,7 +2,8 @@ use super::kit::{
     At, Names, Net, exchange, fetch, found, get, send, send_within, settle, spec, text, world,
     world_with_names,
 };
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use traffic::FaultCode;
@@ -165,6 +166,96 @@ async fn a_name_that_flaps_keeps_those_who_stay() {
     let to = |last: &str| dialed.iter().filter(|to| to.to_string() == last).count();
     assert_eq!(to("192.0.2.1:80"), 1, "the one that stays keeps its connection");
     assert_eq!(to("192.0.2.2:80"), 10, "the other joins each time");
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_addresses_that_are_gone_nothing_is_kept() {
+    let net = Arc::new(Net::default());
+    let ip = |round: usize| format!("192.0.2.{round}");
+    for round in 1..=200 {
+        net.serve(&format!("{}:80", ip(round)), |_| async { text("hello") });
+    }
+    let answers = (1..=200).map(|round| found(&[&ip(round), "192.0.2.250"]));
+    let world = world_with_names(&net, Names::new(answers));
+    net.serve("192.0.2.250:80", |_| async { text("hello") });
+    let upstream = build(spec(&[NAMED]), &world).unwrap();
+    let mut sizes = Vec::new();
+    for round in 1..=200 {
+        fetch(&upstream).await;
+        fetch(&upstream).await;
+        if round % 50 == 0 {
+            let exposed = world.metrics.encode();
+            let series = exposed.lines().filter(|line| line.starts_with("yett_target_up{")).count();
+            sizes.push((world.state.len(), series));
+        }
+        tokio::time::sleep(Duration::from_secs(10)).await;
+    }
+    let (cells, series) = sizes[0];
+    assert!(series <= 3, "{sizes:?}");
+    assert!(sizes.iter().all(|size| *size == (cells, series)), "{sizes:?}");
+    let stays = world.metrics.target("orders", &format!("{NAMED}/192.0.2.250"));
+    assert!(stays.requests.sum() >= 150, "{}", stays.requests.sum());
+}
+
+fn asked_at(path: &str) -> Option<upstream::HealthSpec> {
+    Some(upstream::HealthSpec {
+        method: http::Method::GET,
+        path: path.to_owned(),
+        every: Duration::from_secs(1),
+        timeout: Duration::from_secs(1),
+        healthy_after: 1,
+        unhealthy_after: 1,
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_old_config_that_is_still_used_changes_nothing_of_the_new_one() {
+    let net = Arc::new(Net::default());
+    let paths = Arc::new(Mutex::new(BTreeSet::new()));
+    for address in ["192.0.2.1:80", "192.0.2.2:80"] {
+        let paths = Arc::clone(&paths);
+        net.serve(address, move |request| {
+            paths.lock().unwrap().insert((address, request.uri().path().to_owned()));
+            async move { text(address) }
+        });
+    }
+    let mut spec = spec(&[NAMED]);
+    // Which of the two lines up last is up to the runtime; so it is tried often.
+    for round in 0..20 {
+        paths.lock().unwrap().clear();
+        let names = Names::new([found(&["192.0.2.1"]), found(&["192.0.2.1", "192.0.2.2"])]);
+        let world = world_with_names(&net, names);
+        spec.health = asked_at("/old");
+        spec.trouble.outliers = Some(upstream::OutlierSpec::gentle());
+        let old = build(spec.clone(), &world).unwrap();
+        fetch(&old).await;
+        spec.health = asked_at("/new");
+        spec.trouble.outliers = None;
+        let new = build(spec.clone(), &world).unwrap();
+        paths.lock().unwrap().clear();
+        tokio::time::sleep(Duration::from_secs(15)).await;
+        let asked = paths.lock().unwrap().clone();
+        let expected = ["192.0.2.1:80", "192.0.2.2:80"].map(|at| (at, "/new".to_owned()));
+        assert_eq!(asked, expected.into(), "round {round}");
+        assert_eq!(old.status().len(), 2, "who still uses it finds the new address, too");
+        drop((old, new));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_config_that_came_to_nothing_leaves_the_one_before_it_in_charge() {
+    let net = net();
+    let names = Names::new([found(&["192.0.2.1"]), found(&["192.0.2.2"])]);
+    let world = world_with_names(&net, names);
+    let mut spec = spec(&[NAMED]);
+    spec.health = asked_at("/");
+    let used = build(spec.clone(), &world).unwrap();
+    fetch(&used).await;
+    drop(build(spec, &world).unwrap());
+    net.put("192.0.2.2:80", At::Refuses);
+    tokio::time::sleep(Duration::from_secs(15)).await;
+    let status = &used.status()[0];
+    assert_eq!((status.healthy, status.resolved), (false, Some("192.0.2.2:80".parse().unwrap())));
 }
 
 fn server(host: &str, port: u16, priority: u16, weight: u16) -> Server {

@@ -1,19 +1,21 @@
 //! What is said ahead of HTTP: to proxies on the way, and of clients.
 
 use super::kit::{
-    Names, Net, exchange, found, get, read, send, settle, spec, world, world_with_names,
+    Names, Net, converse, exchange, found, get, read, send, settle, spec, text, world,
+    world_with_names,
 };
 use base::caps::INFORMATIONAL_MAX;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use traffic::outbound::read as whole;
 use traffic::upstream::{Call, Peers, Timeouts, Upstream};
 use traffic::{Body, Destination, FaultCode, Headers, Interim, Request, Response};
 use upstream::{
-    EgressSpec, HealthSpec, NoProxy, ProxyProtocol, ProxySpec, TargetHost, UpstreamSpec, build,
-    outbound,
+    EgressSpec, HealthSpec, NoProxy, Protocol, ProxyProtocol, ProxySpec, TargetHost, UpstreamSpec,
+    build, outbound,
 };
 
 const AT: &str = "192.0.2.1:8080";
@@ -82,6 +84,37 @@ async fn targets_are_told_of_clients_and_clients_share_no_connection() {
         }
     }
     assert_eq!(net.dials(), 3);
+}
+
+#[tokio::test]
+async fn connections_of_clients_who_left_do_not_pile_up() {
+    let net = Arc::new(Net::default());
+    let mut accepted = net.listen(AT);
+    let mut spec = UpstreamSpec { idle_max: 4, ..telling(ProxyProtocol::V1) };
+    spec.protocol = Protocol::Http2;
+    let upstream = build(spec, &world(&net)).unwrap();
+    let open = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&open);
+    tokio::spawn(async move {
+        while let Some(mut io) = accepted.recv().await {
+            let open = Arc::clone(&counted);
+            tokio::spawn(async move {
+                read_to(&mut io, "\r\n").await;
+                open.fetch_add(1, Ordering::SeqCst);
+                converse(io, true, Arc::new(|_| async { text("hello") })).await;
+                open.fetch_sub(1, Ordering::SeqCst);
+            });
+        }
+    });
+    for port in 1..100 {
+        let client = format!("203.0.113.7:{port}");
+        let response = send_for(&upstream, peers(&client, "198.51.100.1:443")).await;
+        assert_eq!(read(response).await, "hello");
+        settle().await;
+    }
+    assert_eq!(net.dials(), 99, "each client has its own");
+    let left = open.load(Ordering::SeqCst);
+    assert!((4..=5).contains(&left), "{left} are open");
 }
 
 #[tokio::test]
@@ -209,7 +242,7 @@ async fn a_proxy_that_refuses_is_named_in_the_cause() {
 async fn own_requests_leave_by_the_egress_proxy_unless_a_rule_says_otherwise() {
     let net = Arc::new(Net::default());
     let mut accepted = net.listen("192.0.2.9:3128");
-    net.serve("192.0.2.1:80", |_| async { super::kit::text("direct") });
+    net.serve("192.0.2.1:80", |_| async { text("direct") });
     let egress = EgressSpec {
         proxy: Some(proxy()),
         no_proxy: vec![NoProxy::parse(".internal").unwrap()],

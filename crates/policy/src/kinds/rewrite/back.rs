@@ -47,10 +47,10 @@ fn change(headers: &mut Headers, name: &HeaderName, with: impl Fn(&str) -> Optio
 /// A URL of the backend as one of this route; nothing if it is another's.
 fn url(rewrite: &Rewrite, is_stripped: bool, exchange: &Exchange, value: &str) -> Option<String> {
     let rest = match value.split_once("://") {
-        Some(("http" | "https", after)) => {
+        Some((scheme @ ("http" | "https"), after)) => {
             let end = after.find(['/', '?', '#']).unwrap_or(after.len());
             let (authority, rest) = after.split_at_checked(end)?;
-            is_backend(exchange, authority).then_some(rest)?
+            is_backend(exchange, scheme, authority).then_some(rest)?
         }
         // Relative to what was asked for, which is the same below either prefix; `//` names a host.
         _ if !value.starts_with('/') || value.starts_with("//") => return None,
@@ -79,13 +79,18 @@ fn path<'p>(rewrite: &Rewrite, is_stripped: bool, path: &'p str) -> Option<Cow<'
     Some(Cow::Owned(format!("{}{rest}", rewrite.strip_prefix)))
 }
 
-/// Whether this is how the backend was called: by the host it was told, or by its address.
-fn is_backend(exchange: &Exchange, authority: &str) -> bool {
-    let told = exchange.request.authority.to_str().unwrap_or_default();
+/// Whether this is how the backend was called: by the host it was told, or by its address. A port that is the
+/// scheme's own may be left out (RFC 3986, 6.2.3).
+fn is_backend(exchange: &Exchange, scheme: &str, authority: &str) -> bool {
     let target = exchange.record.target.as_deref().unwrap_or_default();
     // A target that is an address of a name has the address behind the name.
     let target = target.split_once('/').map_or(target, |(name, _)| name);
-    authority.eq_ignore_ascii_case(told) || authority.eq_ignore_ascii_case(target)
+    let own_port = if scheme == "https" { ":443" } else { ":80" };
+    let bare = |text| str::strip_suffix(text, own_port).unwrap_or(text).to_ascii_lowercase();
+    let authority = bare(authority);
+    let told = [Some(&exchange.request.authority), exchange.record.target_host.as_ref()];
+    let mut told = told.into_iter().flatten().filter_map(|told| told.to_str().ok());
+    authority == bare(target) || told.any(|told| authority == bare(told))
 }
 
 /// A cookie with its path below the prefix that the client knows, and without the backend's own domain:
