@@ -1,7 +1,7 @@
 //! Time, real or driven by a test.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 /// Where "now" comes from. Cloning is cheap; clones of a manual clock move together.
@@ -20,6 +20,8 @@ pub struct ManualClock {
     start: Instant,
     start_wall: SystemTime,
     elapsed_ns: AtomicU64,
+    /// How far somebody has set the wall time.
+    stepped_s: AtomicI64,
 }
 
 impl Clock {
@@ -28,8 +30,9 @@ impl Clock {
     #[expect(clippy::disallowed_methods, reason = "this is the clock")]
     pub fn manual() -> Self {
         let start_wall = SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600);
-        let elapsed_ns = AtomicU64::new(0);
-        Self::Manual(Arc::new(ManualClock { start: Instant::now(), start_wall, elapsed_ns }))
+        let (elapsed_ns, stepped_s) = (AtomicU64::new(0), AtomicI64::new(0));
+        let start = Instant::now();
+        Self::Manual(Arc::new(ManualClock { start, start_wall, elapsed_ns, stepped_s }))
     }
 
     /// Monotonic time, for durations and deadlines.
@@ -48,7 +51,22 @@ impl Clock {
     pub fn wall(&self) -> SystemTime {
         match self {
             Self::System => SystemTime::now(),
-            Self::Manual(manual) => manual.start_wall + manual.elapsed(),
+            Self::Manual(manual) => {
+                let wall = manual.start_wall + manual.elapsed();
+                let stepped_s = manual.stepped_s.load(Ordering::SeqCst);
+                let step = Duration::from_secs(stepped_s.unsigned_abs());
+                let moved =
+                    if stepped_s < 0 { wall.checked_sub(step) } else { wall.checked_add(step) };
+                moved.unwrap_or(wall)
+            }
+        }
+    }
+
+    /// Sets the wall time of a manual clock so many seconds forward, or back, as an administrator or a time
+    /// server does to a machine's. Monotonic time goes on as if nothing had happened.
+    pub fn step_wall(&self, by_s: i64) {
+        if let Self::Manual(manual) = self {
+            manual.stepped_s.fetch_add(by_s, Ordering::SeqCst);
         }
     }
 

@@ -31,6 +31,8 @@ pub mod buffers;
 pub mod alarm;
 /// Waiting longer after each failure.
 pub mod backoff;
+/// Want of file descriptors and the like, told once.
+pub mod shortage;
 /// Telling every task to finish.
 pub mod shutdown;
 
@@ -39,6 +41,7 @@ pub use clock::Clock;
 pub use decode::decode;
 pub use report::{Place, Problem, Report, Severity};
 pub use secret::{Secret, Secrets, Text};
+pub use shortage::Shortage;
 pub use tree::{Node, Placed, Value};
 
 /// An error of any kind, kept for logs and never sent to a client.

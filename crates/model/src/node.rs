@@ -49,7 +49,8 @@ pub struct LogSample(pub LogSampleLong);
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LogSampleLong {
-    /// The share of requests that went well: a status below 400, and the answer sent whole.
+    /// The share of requests that went well: a status below 400, `grpc-status` 0 where there is one, and the
+    /// answer sent whole.
     pub success: Option<Share>,
     /// The share of all others.
     pub errors: Option<Share>,

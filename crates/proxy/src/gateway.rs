@@ -2,7 +2,7 @@
 
 use crate::load::Loads;
 use arc_swap::ArcSwap;
-use base::Clock;
+use base::{Clock, Shortage};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,6 +23,8 @@ pub struct Gateway {
     pub unmatched: Arc<RouteMetrics>,
     /// One line per request.
     pub access_log: AccessLog,
+    /// Whether clients wait because there are no file descriptors for them.
+    pub(crate) shortage: Shortage,
 }
 
 impl Gateway {
@@ -36,7 +38,8 @@ impl Gateway {
     ) -> Arc<Self> {
         let snapshot = ArcSwap::from_pointee(snapshot);
         let unmatched = metrics.route("none", "none");
-        Arc::new(Self { snapshot, clock, metrics, unmatched, access_log })
+        let shortage = Shortage::new(clock.clone());
+        Arc::new(Self { snapshot, clock, metrics, unmatched, access_log, shortage })
     }
 
     /// Serves by another snapshot from the next request on. Requests under way keep the one they

@@ -15,7 +15,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use traffic::exchange::Exchange;
 use traffic::fault::Blame;
-use traffic::{Body, Fault, Response};
+use traffic::{Body, Fault, FaultCode, Response};
 
 /// Gives the answer its last touches and its way to `record`.
 pub async fn finish(worker: &Arc<Worker>, mut underway: Underway, answer: Response) -> Response {
@@ -77,7 +77,8 @@ pub fn to_fault(worker: &Worker, exchange: &mut Exchange, fault: Fault) -> Respo
     exchange.record.fault = Some(fault.code);
     exchange.record.detail.clone_from(&fault.detail);
     exchange.record.cause = causes(&fault);
-    if row.blame == Blame::Gateway {
+    // What the whole process lacks is told once, where it is met.
+    if row.blame == Blame::Gateway && fault.code != FaultCode::NoResources {
         tracing::warn!(
             request_id = %exchange.id,
             code = row.name,

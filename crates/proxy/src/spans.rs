@@ -4,6 +4,7 @@
 use base::random::fast;
 use http::Method;
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::time::{Duration, Instant, SystemTime};
 use telemetry::trace::{Fact, Kind, Span, Traced, Value};
 use traffic::Stage;
@@ -54,6 +55,11 @@ fn nanos(duration: Option<Duration>) -> u64 {
     duration.map_or(0, |duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
 }
 
+/// An IPv4 address is written as one, also where the socket is an IPv6 one.
+fn address(address: IpAddr) -> Value {
+    Value::Text(address.to_canonical().to_string().into())
+}
+
 /// The span of the request, by the semantic conventions for HTTP servers.
 fn whole(exchange: &Exchange, times: &Times) -> Span {
     let (request, record) = (&exchange.request, &exchange.record);
@@ -66,10 +72,8 @@ fn whole(exchange: &Exchange, times: &Times) -> Span {
         ("url.scheme", Value::Text(request.scheme.as_str().into())),
         ("http.response.status_code", Value::Number(record.status.into())),
         ("server.address", Value::cut(&request.host)),
-        (
-            "client.address",
-            Value::Text(exchange.connection.peer.ip().to_canonical().to_string().into()),
-        ),
+        ("client.address", address(exchange.client())),
+        ("network.peer.address", address(exchange.connection.peer.ip())),
         ("network.protocol.version", Value::Text(version(request.version).into())),
         ("yett.listener", Value::Shared(exchange.connection.listener.clone())),
         ("yett.revision", Value::Shared(exchange.revision.clone())),

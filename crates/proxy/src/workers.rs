@@ -6,8 +6,8 @@ use crate::connection;
 use crate::gateway::{Gateway, Worker};
 use crate::load::Loads;
 use crate::socket::{self, Bound, Claim};
-use base::caps;
 use base::shutdown::{self, Phase, Signal, Trigger};
+use base::{caps, shortage};
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future as _;
@@ -269,6 +269,9 @@ async fn run(worker: Arc<Worker>, mut commands: mpsc::Receiver<Open>) {
             },
             _ = flush.tick() => {
                 worker.tick();
+                if worker.gateway.shortage.over().is_some() {
+                    tracing::info!("clients are accepted again");
+                }
                 worker.log(|lines| if !lines.is_empty() { lines.flush() });
             }
         }
@@ -298,8 +301,14 @@ async fn accept(worker: Arc<Worker>, open: Open) {
         };
         match accepted {
             Ok((stream, _)) => welcome(&worker, &name, stream, signal, &ways),
+            // The client has left already.
+            Err(error) if is_passing(&error) => {}
             Err(error) => {
-                tracing::warn!(listener = %name, %error, "cannot accept a connection");
+                if !shortage::is_ours(&error) {
+                    tracing::warn!(listener = %name, %error, "cannot accept a connection");
+                } else if worker.gateway.shortage.met() {
+                    tracing::warn!(listener = %name, "clients have to wait: {error}");
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }

@@ -48,6 +48,8 @@ mod it {
     mod choosing;
     /// Whoever is too slow.
     mod timeouts;
+    /// The machine's time is set while the gateway runs.
+    mod clocks;
     mod trouble;
     /// Backends that do not speak HTTP as they should.
     mod liars;

@@ -166,8 +166,15 @@ impl TestGateway {
     /// # Errors
     /// The report, if the config has an error; nothing changes then.
     pub fn reload(&self, config: &str) -> Result<(), String> {
-        let compiled =
-            compile_within(&Surroundings::of(config), &self.world, &self.directory, &self.spans)?;
+        self.reload_within(&Surroundings::of(config))
+    }
+
+    /// Serves by the config `yett.yaml` with what lies around it from now on.
+    ///
+    /// # Errors
+    /// The report, if the config has an error; nothing changes then.
+    pub fn reload_within(&self, surroundings: &Surroundings) -> Result<(), String> {
+        let compiled = compile_within(surroundings, &self.world, &self.directory, &self.spans)?;
         self.directory.replace(compiled.credentials);
         self.gateway.swap(compiled.snapshot);
         self.state.sweep();

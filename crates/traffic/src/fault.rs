@@ -150,6 +150,7 @@ fault_codes! {
     Unresolved "unresolved" 503 Upstream "The service is not available" "The upstream's name has no address, now or ever so far.";
     ConnectFailed "connect_failed" 502 Upstream "The service could not be reached" "No connection to a target could be opened (refused, unreachable, TLS failure).";
     ConnectTimeout "connect_timeout" 504 Upstream "The service did not answer in time" "Opening a connection to a target took longer than `timeouts.connect`.";
+    NoResources "no_resources" 503 Gateway "The service is busy" "The gateway could not open a connection to a target for want of file descriptors, local ports or memory. The target is not blamed. Raise the limit of open files (`LimitNOFILE`), or let fewer clients in (`connections_max`).";
     FirstByteTimeout "first_byte_timeout" 504 Upstream "The service did not answer in time" "The target sent no response head within `timeouts.first_byte`.";
     TotalTimeout "total_timeout" 504 Gateway "The request took too long" "The exchange took longer than `timeouts.total`.";
     UpstreamReset "upstream_reset" 502 Upstream "The service broke off" "The target closed or reset the connection before it had answered.";

@@ -82,6 +82,10 @@ pub trait Remote: Send + Sync + fmt::Debug {
     /// Path and query of the destination's URL, for [`Request::target`].
     fn target(&self) -> &PathAndQuery;
 
+    /// Tells apart ways to one destination: another proxy or other authorities make another one. Whoever
+    /// keeps a way across configs must change to the new one when this differs.
+    fn manner(&self) -> &str;
+
     /// Sends a request and waits for the head of its answer, whatever its status; the body streams on,
     /// see [`read`]. `Host` is added if the request has none. `worker` is the worker on whose thread this
     /// runs ([`crate::Exchange::worker`]), so that its own connections are used; none anywhere else: then the

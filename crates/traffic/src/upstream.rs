@@ -290,9 +290,11 @@ impl Failed {
     #[must_use]
     pub fn reason(&self) -> Option<RetryReason> {
         match self.fault.code {
-            FaultCode::ConnectFailed | FaultCode::ConnectTimeout | FaultCode::Unresolved => {
-                Some(RetryReason::Connect)
-            }
+            // Another target may have an idle connection where no new one can be opened.
+            FaultCode::ConnectFailed
+            | FaultCode::ConnectTimeout
+            | FaultCode::Unresolved
+            | FaultCode::NoResources => Some(RetryReason::Connect),
             // All connections to the target are full; another one may have room.
             FaultCode::UpstreamBusy if self.unsent.is_some() => Some(RetryReason::Connect),
             FaultCode::UpstreamReset if self.unsent.is_some() => Some(RetryReason::RefusedStream),

@@ -319,6 +319,7 @@ fn not_connected(reach: &Reach, error: ConnectError) -> Fault {
         ConnectError::Busy(why) => return admission::busy(reach.stream_wait, why),
         ConnectError::Timeout(why) => (FaultCode::ConnectTimeout, why),
         ConnectError::Failed(why) => (FaultCode::ConnectFailed, why),
+        ConnectError::Ours(why) => (FaultCode::NoResources, why),
         ConnectError::Invalid(why) => (FaultCode::UpstreamInvalid, why),
     };
     Fault::new(Stage::Forward, code).cause(why)

@@ -49,6 +49,8 @@ pub(crate) enum ConnectError {
     Busy(String),
     /// Refused, unreachable, or TLS failed.
     Failed(String),
+    /// This process has no file descriptor, port or memory left for it; nobody was asked.
+    Ours(String),
     /// What the target says is not HTTP/2.
     Invalid(String),
 }
@@ -57,9 +59,11 @@ impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unresolved(why) => write!(f, "the name has no address: {why}"),
-            Self::Timeout(why) | Self::Busy(why) | Self::Failed(why) | Self::Invalid(why) => {
-                f.write_str(why)
-            }
+            Self::Timeout(why)
+            | Self::Busy(why)
+            | Self::Failed(why)
+            | Self::Ours(why)
+            | Self::Invalid(why) => f.write_str(why),
         }
     }
 }
@@ -188,7 +192,9 @@ impl Connector {
         peers: Option<Peers>,
     ) -> Result<Box<dyn Io>, ConnectError> {
         let failed = |error: io::Error| {
-            ConnectError::Failed(format!("connecting to {address} failed: {error}"))
+            let why = format!("connecting to {address} failed: {error}");
+            let is_ours = base::shortage::is_ours(&error);
+            if is_ours { ConnectError::Ours(why) } else { ConnectError::Failed(why) }
         };
         let mut io = self.dial.dial(address).await.map_err(failed)?;
         if let Some(through) = &self.through {

@@ -2,7 +2,7 @@
 //! protocol and TLS settings as the requests.
 
 use crate::attempt::in_words;
-use crate::connect::{Connector, Link};
+use crate::connect::{ConnectError, Connector, Link};
 use crate::progress::Progress;
 use crate::reach::{self, Reach};
 use crate::spec::{HealthSpec, HostHeader, TargetSpec, UpstreamSpec};
@@ -135,9 +135,11 @@ async fn ask(cell: Weak<TargetCell>, probe: Probe) {
     while let Some(target) = cell.upgrade() {
         let result = match timeout(probe.spec.timeout, probe.put(&target)).await {
             Ok(result) => result,
-            Err(_) => Err(format!("no answer within {:?}", probe.spec.timeout)),
+            Err(_) => Some(Err(format!("no answer within {:?}", probe.spec.timeout))),
         };
-        report(&target, result, &probe.spec);
+        if let Some(result) = result {
+            report(&target, result, &probe.spec);
+        }
         drop(target);
         tokio::time::sleep(probe.spec.every).await;
     }
@@ -157,12 +159,19 @@ fn report(target: &TargetCell, result: Result<String, String>, spec: &HealthSpec
 }
 
 impl Probe {
-    /// Asks once. Statuses from 200 to 399 are good.
-    async fn put(&self, target: &TargetCell) -> Result<String, String> {
+    /// Asks once. None if nobody could be asked, for want of something that is not the target's to give.
+    async fn put(&self, target: &TargetCell) -> Option<Result<String, String>> {
         // Whoever waits for this sets the time limit.
         let limit = Some(self.spec.timeout);
-        let link = reach::connect(target, &self.connector, limit, None);
-        let link = link.await.map_err(|error| error.to_string())?;
+        match reach::connect(target, &self.connector, limit, None).await {
+            Ok(link) => Some(self.ask(link).await),
+            Err(ConnectError::Ours(_)) => None,
+            Err(error) => Some(Err(error.to_string())),
+        }
+    }
+
+    /// Statuses from 200 to 399 are good.
+    async fn ask(&self, link: Link) -> Result<String, String> {
         let (call, progress) = (Call::default(), Progress::unwatched());
         let status = match link {
             Link::Http1(link) => {

@@ -2,6 +2,7 @@
 //! target, so that it has the same pools, TLS, time-outs and metrics as any other.
 
 use crate::backend;
+use crate::reach;
 use crate::spec::{
     Balance, ChoiceSpec, EgressSpec, HostHeader, Protocol, TargetHost, TargetSpec, TlsSpec,
     TroubleSpec, UpstreamSpec,
@@ -53,13 +54,14 @@ impl Outbound for Ways {
             _ => HeaderValue::from_static(""),
         };
         let timeouts = spec.timeouts;
+        let manner = spec.targets.iter().map(|target| reach::manner(target, &spec)).collect();
         let Some(world) = &self.world else {
             backend::check(&spec)?;
-            return Ok(Arc::new(Way { target, host, timeouts, alive: None }));
+            return Ok(Arc::new(Way { target, host, timeouts, manner, alive: None }));
         };
         let upstream = backend::build(spec, world)?;
         let alive = Some(Alive { upstream, world: world.clone() });
-        Ok(Arc::new(Way { target, host, timeouts, alive }))
+        Ok(Arc::new(Way { target, host, timeouts, manner, alive }))
     }
 }
 
@@ -109,6 +111,7 @@ struct Way {
     target: PathAndQuery,
     host: HeaderValue,
     timeouts: Timeouts,
+    manner: String,
     alive: Option<Alive>,
 }
 
@@ -127,6 +130,10 @@ impl fmt::Debug for Way {
 impl Remote for Way {
     fn target(&self) -> &PathAndQuery {
         &self.target
+    }
+
+    fn manner(&self) -> &str {
+        &self.manner
     }
 
     fn call(

@@ -349,7 +349,9 @@ pub(crate) fn own_host(target: &TargetSpec, scheme: &Scheme) -> Result<HeaderVal
 pub(crate) fn manner(target: &TargetSpec, spec: &UpstreamSpec) -> String {
     let print = tls::fingerprint(spec.tls.as_ref());
     let UpstreamSpec { protocol, proxy_protocol, .. } = spec;
-    format!("{protocol:?}/{print}/{proxy_protocol:?}/{}", target.way())
+    let login = target.through.as_ref().and_then(|through| through.authorization.as_ref());
+    let login = login.map(|login| tls::digest_text(login.as_bytes())).unwrap_or_default();
+    format!("{protocol:?}/{print}/{proxy_protocol:?}/{}/{login}", target.way())
 }
 
 /// The connections to a target that were made as this config wants them.

@@ -81,8 +81,13 @@ pub(crate) fn fingerprint(spec: Option<&TlsSpec>) -> String {
         bytes.extend((certificate.len() as u64).to_be_bytes());
         bytes.extend_from_slice(certificate);
     }
-    let hash = digest(&SHA256, &bytes);
-    hash.as_ref().iter().fold(String::from("tls-"), |text, byte| text + &format!("{byte:02x}"))
+    format!("tls-{}", digest_text(&bytes))
+}
+
+/// SHA-256 in hexadecimal digits.
+pub(crate) fn digest_text(bytes: &[u8]) -> String {
+    let hash = digest(&SHA256, bytes);
+    hash.as_ref().iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 #[cfg(test)]

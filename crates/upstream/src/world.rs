@@ -1,7 +1,7 @@
 //! What all upstreams of one gateway share, and the ways out of the process.
 
 use crate::resolve::{Resolve, SystemResolve};
-use base::Clock;
+use base::{Clock, Shortage, shortage};
 use socket2::{SockRef, TcpKeepalive};
 use std::fmt;
 use std::io;
@@ -56,7 +56,7 @@ impl World {
             clock: Clock::System,
             metrics,
             state,
-            dial: Arc::new(TcpDial),
+            dial: Arc::new(TcpDial::default()),
             resolve: Arc::new(SystemResolve::new()),
             background,
         }
@@ -104,14 +104,43 @@ pub trait Dial: Send + Sync {
     fn dial(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn Io>>>;
 }
 
-/// TCP without delay for small writes, and with keep-alive.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct TcpDial;
+/// TCP without delay for small writes, and with keep-alive. Tells when the process has no descriptors or
+/// ports left for it.
+#[derive(Debug)]
+pub struct TcpDial {
+    shortage: Shortage,
+}
+
+impl Default for TcpDial {
+    fn default() -> Self {
+        Self { shortage: Shortage::new(Clock::System) }
+    }
+}
+
+impl TcpDial {
+    fn note(&self, connected: &io::Result<TcpStream>) {
+        match connected {
+            Err(error) if shortage::is_ours(error) => {
+                if self.shortage.met() {
+                    tracing::warn!("no connection to a target can be opened: {error}");
+                }
+            }
+            Err(_) => {}
+            Ok(_) => {
+                if let Some(failed) = self.shortage.over() {
+                    tracing::info!(failed, "connections to targets can be opened again");
+                }
+            }
+        }
+    }
+}
 
 impl Dial for TcpDial {
     fn dial(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn Io>>> {
         Box::pin(async move {
-            let stream = TcpStream::connect(address).await?;
+            let connected = TcpStream::connect(address).await;
+            self.note(&connected);
+            let stream = connected?;
             stream.set_nodelay(true)?;
             let keepalive = TcpKeepalive::new().with_time(Duration::from_secs(KEEPALIVE_S));
             SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;

@@ -18,7 +18,7 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 use telemetry::Diagnostics;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore};
@@ -37,7 +37,7 @@ pub(crate) struct Board {
     gateway: Arc<Gateway>,
     diagnostics: Diagnostics,
     signal: Signal,
-    started: SystemTime,
+    started: Instant,
     last_reload: Mutex<Option<Value>>,
     last_upgrade: Mutex<Option<Value>>,
     /// Where the listeners are really bound: a config may leave the port to the system.
@@ -52,7 +52,7 @@ impl Board {
         diagnostics: Diagnostics,
         signal: Signal,
     ) -> Arc<Self> {
-        let started = gateway.clock.wall();
+        let started = gateway.clock.now();
         let gateway = Arc::clone(gateway);
         Arc::new(Self {
             gateway,
@@ -138,7 +138,7 @@ impl Board {
             .collect();
         let broken: Vec<&str> =
             snapshot.routes.iter().filter(|r| r.broken.is_some()).map(|r| &*r.id).collect();
-        let uptime = self.gateway.clock.wall().duration_since(self.started).unwrap_or_default();
+        let uptime = self.gateway.clock.now().saturating_duration_since(self.started);
         json!({
             "version": env!("CARGO_PKG_VERSION"),
             "state": self.state(),

@@ -55,7 +55,7 @@ impl Exporters {
         remote: Arc<dyn Remote>,
         world: &World,
     ) -> Arc<dyn TraceSink> {
-        world.state.cell(&key(&spec), || {
+        world.state.cell(&key(&spec, &*remote), || {
             let (sender, receiver) = mpsc::channel(caps::TRACES_WAITING_MAX);
             let task = Task {
                 spec,
@@ -89,18 +89,19 @@ impl Exporters {
     }
 }
 
-/// Settings that are the same have the same key. It stays within this process.
-fn key(spec: &OtlpSpec) -> String {
+/// Settings that are the same, those of `egress` included, have the same key. It stays within this process.
+fn key(spec: &OtlpSpec, remote: &dyn Remote) -> String {
     let mut hasher = DefaultHasher::new();
     for (name, value) in &spec.headers {
         (name, value.reveal()).hash(&mut hasher);
     }
     format!(
-        "otlp {} {} {:?} {:x}",
+        "otlp {} {} {:?} {:x} {}",
         spec.endpoint.url,
         spec.service,
         spec.endpoint.timeouts,
-        hasher.finish()
+        hasher.finish(),
+        remote.manner()
     )
 }
 

@@ -8,6 +8,8 @@ mod command;
 mod process;
 /// Upgrading in place.
 mod handover;
+/// How many connections the process may have.
+mod open_files;
 /// What a service manager is told.
 mod notify;
 /// The listener for operators.

@@ -5,6 +5,7 @@ use crate::admin::{self, Board};
 use crate::disk::StateDir;
 use crate::handover::{self, Cancel, Estate, Heir};
 use crate::notify;
+use crate::open_files;
 use crate::prepare::{self, Still, compile_with};
 use crate::render;
 use crate::watch::Watch;
@@ -21,7 +22,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
-use telemetry::AccessLog;
+use telemetry::{AccessLog, Diagnostics};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use traffic::snapshot::ListenerPart;
@@ -83,6 +84,8 @@ struct Signals {
     hang_up: Signal,
     rotate: Signal,
     upgrade: Signal,
+    /// Heard so that a file that may not grow fails the write, as a full disk does, and not the process.
+    _file_size: Signal,
 }
 
 impl Signals {
@@ -94,6 +97,7 @@ impl Signals {
             hang_up: signal(SignalKind::hangup())?,
             rotate: signal(SignalKind::user_defined1())?,
             upgrade: signal(SignalKind::user_defined2())?,
+            _file_size: signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?,
         })
     }
 }
@@ -106,6 +110,13 @@ enum Handed {
     Nothing,
     /// It was told to stop meanwhile.
     Stop,
+}
+
+/// What comes before everything else: how it is told what happens, and what the system allows.
+fn begin(settings: &Settings) -> Result<Diagnostics, String> {
+    let diagnostics = telemetry::diagnostics::init(&settings.log, settings.log_json)?;
+    open_files::raise();
+    Ok(diagnostics)
 }
 
 /// A running gateway.
@@ -131,8 +142,7 @@ struct Process {
 
 impl Process {
     fn start(settings: &Settings) -> Result<Self, Stop> {
-        let diagnostics =
-            telemetry::diagnostics::init(&settings.log, settings.log_json).map_err(Stop::Failed)?;
+        let diagnostics = begin(settings).map_err(Stop::Failed)?;
         let mut heir = Heir::find().map_err(Stop::Failed)?;
         let read = prepare::read(&settings.config);
         let Some(config) = read.config.clone().filter(|_| read.is_usable()) else {
@@ -217,8 +227,14 @@ impl Process {
     }
 
     async fn until_stopped(&mut self, signals: Signals) {
-        let Signals { mut terminate, mut interrupt, mut hang_up, mut rotate, mut upgrade } =
-            signals;
+        let Signals {
+            mut terminate,
+            mut interrupt,
+            mut hang_up,
+            mut rotate,
+            mut upgrade,
+            _file_size,
+        } = signals;
         let (mut watch, mut changes) = match Watch::new() {
             Ok((watch, changes)) => (Some(watch), changes),
             Err(error) => {

@@ -11,10 +11,14 @@ mod it {
     mod yett;
 
     mod admin;
+    mod announced;
     mod bad_input;
     mod bad_reload;
     mod client_certificates;
     mod commands;
+    mod crowd;
+    mod descriptors;
+    mod disk;
     mod failover;
     mod grpc;
     mod leaving;
@@ -25,6 +29,7 @@ mod it {
     mod peers;
     mod relays;
     mod reload;
+    mod renewals;
     mod secrets;
     mod serving;
     mod shadow;

@@ -8,10 +8,15 @@ const TOKEN: &str = "0123456789abcdef";
 
 /// A gateway with this `tracing`, and a backend that answers with what it saw.
 fn traced(tracing: &str) -> TestGateway {
+    gateway_of(tracing, "")
+}
+
+/// The same, with more fields of its listener.
+fn gateway_of(tracing: &str, listener: &str) -> TestGateway {
     let config = format!(
         "version: 1
 tracing: {tracing}
-listeners: {{ public: {{ bind: '127.0.0.1:80' }} }}
+listeners: {{ public: {{ bind: '127.0.0.1:80'{listener} }} }}
 upstreams: {{ echo: {{ targets: ['{BACKEND}'], retries: {{ max: 1, backoff: {{ base: 0s }} }} }} }}
 apis:
   shop:
@@ -67,6 +72,7 @@ async fn a_request_has_a_span_for_each_stage_and_attempt() {
         ("http.response.status_code", "200"),
         ("server.address", "a.test"),
         ("client.address", "192.0.2.7"),
+        ("network.peer.address", "192.0.2.7"),
         ("yett.api", "shop"),
         ("yett.upstream", "echo"),
         ("error.type", ""),
@@ -83,6 +89,17 @@ async fn a_request_has_a_span_for_each_stage_and_attempt() {
     let expected = format!("00-{TRACE}-{:016x}-01", attempt.id);
     assert!(seen.contains(&format!("traceparent: {expected}")), "{seen}");
     assert!(!format!("{traced:?}").contains("secret"), "queries hold secrets");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_client_of_a_span_is_the_one_that_a_trusted_proxy_tells_of() {
+    let listener = ", trusted_proxies: [192.0.2.7]";
+    let gateway = gateway_of("{ otlp: 'http://collector:4318' }", listener);
+    get(&gateway, "/items/7", "x-forwarded-for: 203.0.113.5\n").await;
+    let traced = one(&gateway);
+    let root = &traced.spans[0];
+    assert_eq!(fact(root, "client.address"), "203.0.113.5");
+    assert_eq!(fact(root, "network.peer.address"), "192.0.2.7");
 }
 
 #[tokio::test(start_paused = true)]

@@ -90,7 +90,7 @@ impl Default for Sample {
 }
 
 impl Sample {
-    /// This share of the requests that went well (a status below 400, sent whole), this share of the
+    /// This share of the requests that went well (a status below 400, `grpc-status` 0 where there is one, sent whole), this share of the
     /// others, and all that took at least as long as `slow`.
     #[must_use]
     pub fn new(success: Share, errors: Share, slow: Option<Duration>) -> Self {
@@ -100,7 +100,11 @@ impl Sample {
     /// Whether a request gets its line: not, if nothing is returned, else with the rate it must tell;
     /// none for one that was certain to get its line.
     pub(super) fn draw(&self, line: &AccessLine<'_>) -> Option<Option<&str>> {
-        let is_error = line.status >= 400 || line.fault.is_some() || !line.complete;
+        // A call of gRPC fails with status 200 and a `grpc-status` of its own.
+        let is_error = line.status >= 400
+            || line.grpc_status.is_some_and(|status| status != 0)
+            || line.fault.is_some()
+            || !line.complete;
         let rate = if is_error { &self.errors } else { &self.success };
         if rate.share == Share::ALL || self.slow.is_some_and(|slow| line.duration >= slow) {
             return Some(None);

@@ -444,10 +444,12 @@ fn sampled_line_says_its_rate_and_certain_ones_say_none() {
     let mut writer = log.writer();
     let good = AccessLine { status: 200, fault: None, complete: true, ..full_line() };
     let slow = AccessLine { request_id: "slow", duration: Duration::from_secs(1), ..good.clone() };
-    for _ in 0..400 {
-        writer.write(&good);
+    for number in 0..400 {
+        let grpc_status = (number % 2 == 0).then_some(0);
+        writer.write(&AccessLine { grpc_status, ..good.clone() });
     }
-    for line in [full_line(), slow, AccessLine { complete: false, ..good.clone() }] {
+    let failed = AccessLine { grpc_status: Some(13), ..good.clone() };
+    for line in [full_line(), slow, failed, AccessLine { complete: false, ..good.clone() }] {
         writer.write(&line);
     }
     drop(writer);
@@ -457,7 +459,7 @@ fn sampled_line_says_its_rate_and_certain_ones_say_none() {
     let (sampled, certain): (Vec<&Value>, Vec<&Value>) =
         lines.iter().partition(|line| line["sample"] == 0.5);
     assert!((100..300).contains(&sampled.len()), "{} of 400", sampled.len());
-    assert_eq!(certain.len(), 3);
+    assert_eq!(certain.len(), 4);
     assert!(certain.iter().all(|line| line["sample"].is_null()));
 }
 

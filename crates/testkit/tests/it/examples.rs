@@ -3,7 +3,9 @@
 
 use super::files;
 use base::Severity;
+use std::time::Duration;
 use testkit::backend::{Act, Backend};
+use testkit::gateway::client_tls_with;
 use testkit::gateway::report;
 use testkit::{Authority, Surroundings, TestGateway, repository};
 
@@ -13,6 +15,9 @@ const KEY: &str = "x-api-key: yett_dEHrmf3MqeszyEbnFCTM23kvBovNVDB8DKE0xHOu9pO09
 const SHOP: &[&str] = &["127.0.0.1:9101", "127.0.0.1:9102", "127.0.0.1:9103", "127.0.0.1:9111"];
 /// nginx in the example of a static site.
 const FILES: &str = "127.0.0.1:8081";
+
+/// The number of a certificate that was revoked.
+const MALLORY: u8 = 3;
 
 /// A request to an example, and what the answer must hold, `-` for what it must not.
 struct Case {
@@ -131,6 +136,12 @@ const CASES: &[Case] = &[
     ),
     case("zones", "GET /orders/1", &["200", "GET /orders/1"]),
     Case {
+        example: "client-certificates",
+        listener: "secure",
+        request: "GET /prices\nhost: partners.localhost",
+        expected: &["421", "misdirected"],
+    },
+    Case {
         example: "tls",
         listener: "plain",
         request: "GET /where?to=1\nhost: localhost:8080",
@@ -143,12 +154,15 @@ fn example(name: &str, authority: &Authority) -> Surroundings {
     let folder = repository().join("examples").join(name);
     let all = Surroundings::folder(&folder).env("BACKEND_TOKEN", "open-sesame");
     let mut all = all.env("ZONE", "eu-west-1b").env("REGION", "eu-west-1");
-    for (file, host) in [("site", "localhost"), ("api", "api.localhost")] {
+    let all_names =
+        [("site", "localhost"), ("api", "api.localhost"), ("partners", "partners.localhost")];
+    for (file, host) in all_names {
         let pair = authority.sign(&[host]);
         all = all.file(&format!("certs/{file}.pem"), pair.cert_pem);
         all = all.file(&format!("certs/{file}.key"), pair.key_pem);
     }
-    all
+    let revoked = authority.revoked(&[MALLORY], Duration::from_secs(86_400));
+    all.file("certs/partners-ca.pem", authority.ca_pem.as_str()).file("certs/partners.crl", revoked)
 }
 
 fn serve(name: &str, authority: &Authority) -> TestGateway {
@@ -234,6 +248,35 @@ async fn the_tls_example_chooses_its_certificate_by_name() {
     let stranger = Authority::new();
     let refused = gateway.connect_tls("secure", "localhost", &stranger.ca_pem).await;
     assert!(refused.is_err(), "a client that trusts another authority must not connect");
+}
+
+#[tokio::test]
+async fn the_example_of_client_certificates_lets_partners_in_and_nobody_else() {
+    let authority = Authority::new();
+    let gateway = serve("client-certificates", &authority);
+    let [bakery, mill] =
+        ["bakery", "mill"].map(|name| authority.sign(&[&format!("{name}.partners.example")]));
+    let mallory = authority.sign_client("mallory", MALLORY);
+    let stranger = Authority::new().sign(&["bakery.partners.example"]);
+    for (host, path, pair, expected) in [
+        ("localhost", "/status", None, "200"),
+        ("partners.localhost", "/prices", None, "refused"),
+        ("partners.localhost", "/prices", Some(&stranger), "refused"),
+        ("partners.localhost", "/prices", Some(&mallory), "refused"),
+        ("partners.localhost", "/prices", Some(&mill), "200"),
+        ("partners.localhost", "/recipes", Some(&mill), "403"),
+        ("partners.localhost", "/recipes", Some(&bakery), "200"),
+    ] {
+        let client = client_tls_with(&authority.ca_pem, pair);
+        let request = format!("GET {path} HTTP/1.1\nhost: {host}:8443");
+        // A client of TLS 1.3 learns only with the first answer that it is refused.
+        let answer = match gateway.connect_tls_with("secure", host, client).await {
+            Ok(mut connection) => gateway.ask_on(&mut connection, &request).await,
+            Err(_) => String::new(),
+        };
+        let status = answer.split(' ').nth(1).unwrap_or("refused");
+        assert_eq!(status, expected, "{host}{path} {answer}");
+    }
 }
 
 #[test]

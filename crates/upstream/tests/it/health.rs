@@ -1,11 +1,11 @@
-use super::kit::{Net, exchange, fetch, spec, text, world};
+use super::kit::{At, Net, exchange, fetch, get, send, spec, text, world};
 use http::{Method, StatusCode};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use traffic::FaultCode;
 use traffic::upstream::Upstream;
-use upstream::{HealthSpec, Protocol, UpstreamSpec, build};
+use upstream::{HealthSpec, OutlierSpec, Protocol, TroubleSpec, UpstreamSpec, build};
 
 const ONE: &str = "192.0.2.1:80";
 const TWO: &str = "192.0.2.2:8080";
@@ -96,7 +96,7 @@ async fn an_unwell_target_is_skipped_until_it_recovers() {
 #[tokio::test(start_paused = true)]
 async fn an_upstream_without_a_healthy_target_fails_clearly() {
     let net = Arc::new(Net::default());
-    net.put(ONE, super::kit::At::Hangs);
+    net.put(ONE, At::Hangs);
     let upstream = build(checked(&[ONE, TWO]), &world(&net)).unwrap();
     assert_eq!(health(&upstream), [true, true], "new targets are trusted");
     pass(60).await;
@@ -168,4 +168,32 @@ async fn a_path_that_is_none_is_refused_when_built() {
     spec.health.as_mut().unwrap().path = "http://elsewhere.test/".to_owned();
     let error = build(spec, &world(&Arc::default())).unwrap_err();
     assert!(error.contains("is no path for a health check"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_gateway_lacks_speaks_against_no_target() {
+    let net = Arc::new(Net::default());
+    let one = patient(&net, ONE, false);
+    let world = world(&net);
+    let outliers = Some(OutlierSpec { consecutive: 1, ..OutlierSpec::gentle() });
+    let trouble = TroubleSpec { outliers, ..TroubleSpec::default() };
+    let upstream = build(UpstreamSpec { trouble, ..checked(&[ONE, TWO]) }, &world).unwrap();
+    patient(&net, TWO, false);
+    pass(60).await;
+    let asked = one.asked.load(Ordering::SeqCst);
+    net.put(ONE, At::Wants);
+    net.put(TWO, At::Wants);
+    pass(300).await;
+    assert_eq!(one.asked.load(Ordering::SeqCst), asked);
+    for _ in 0..20 {
+        let failed = send(&upstream, get()).await.unwrap_err();
+        assert_eq!(failed.fault.code, FaultCode::NoResources);
+        assert!(failed.unsent.is_some(), "it may go elsewhere");
+    }
+    for status in upstream.status() {
+        assert!(status.healthy && !status.ejected, "{status:?}");
+    }
+    patient(&net, ONE, false);
+    patient(&net, TWO, false);
+    assert_eq!(fetch(&upstream).await, "hello");
 }

@@ -38,6 +38,8 @@ pub(crate) type Answer = http::Response<BoxBody<Bytes, Infallible>>;
 #[derive(Clone)]
 pub(crate) enum At {
     Refuses,
+    /// As if this process had no file descriptors left.
+    Wants,
     Hangs,
     Accepts(mpsc::Sender<DuplexStream>),
 }
@@ -137,6 +139,7 @@ impl Dial for Net {
                     tokio::task::yield_now().await;
                     Err(io::ErrorKind::ConnectionRefused.into())
                 }
+                At::Wants => Err(io::Error::from_raw_os_error(24)),
                 At::Hangs => std::future::pending().await,
                 At::Accepts(accept) => {
                     let (here, there) = tokio::io::duplex(64 << 10);

@@ -297,7 +297,7 @@ async fn real_sockets_are_dialed() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let mut world = world(&Arc::default());
-    world.dial = Arc::new(TcpDial);
+    world.dial = Arc::new(TcpDial::default());
     let upstream = build(spec(&[&address.to_string()]), &world).unwrap();
     let serving = async {
         let (mut io, _) = listener.accept().await.unwrap();
@@ -315,7 +315,7 @@ async fn a_port_where_nobody_listens_refuses() {
     let address = listener.local_addr().unwrap();
     drop(listener);
     let mut world = world(&Arc::default());
-    world.dial = Arc::new(TcpDial);
+    world.dial = Arc::new(TcpDial::default());
     let upstream = build(spec(&[&address.to_string()]), &world).unwrap();
     let failed = send(&upstream, get()).await.unwrap_err();
     assert_eq!(failed.fault.code, FaultCode::ConnectFailed);

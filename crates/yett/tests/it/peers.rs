@@ -7,7 +7,7 @@ mod page;
 /// A backend that writes down requests.
 mod recorder;
 /// HAProxy as a process.
-mod haproxy;
+pub(crate) mod haproxy;
 
 use super::servers::Nginx;
 use super::wait::PATIENCE;

@@ -8,6 +8,8 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 const SWAPS: usize = 200;
+/// Each of so many is refused.
+const BROKEN_EVERY: usize = 5;
 
 /// Each revision differs in policies, routes, upstreams and consumers.
 fn revision(number: usize, target: &str) -> String {
@@ -31,8 +33,23 @@ apis:
     )
 }
 
+/// The same in a way that nobody can serve: half of it, as an editor that was interrupted leaves it, no YAML,
+/// an upstream that does not exist, a certificate that is not there.
+fn broken(number: usize, target: &str) -> String {
+    let whole = revision(number, target);
+    match number / BROKEN_EVERY % 4 {
+        0 => whole.chars().take(whole.len() - 90).collect(),
+        1 => format!("{whole}  }}: [\n"),
+        2 => whole.replace("upstream: backend,", "upstream: nobody,"),
+        _ => whole.replace(
+            "listeners: {",
+            "listeners: { tls: { bind: \"127.0.0.1:0\", tls: { certificates: [{ cert: no.pem, key: no.key }] } },",
+        ),
+    }
+}
+
 #[test]
-fn two_hundred_changes_under_load_lose_no_request() {
+fn two_hundred_changes_under_load_some_of_them_broken_lose_no_request() {
     let nginx = Nginx::start("location / { return 200 \"hello\"; }");
     // Behind a link nothing is watched, so that each change is one reload, at the moment of the signal.
     let elsewhere = tempfile::tempdir().unwrap();
@@ -46,8 +63,17 @@ fn two_hundred_changes_under_load_lose_no_request() {
     let requests = || yett.count("yett_requests_total", &["api=\"all\""]);
     until_true("the load has begun", || requests() > 100);
     let warm_kb = yett.memory_kb("VmRSS");
+    let failed = || yett.count("yett_config_reloads_total", &["result=\"failed\""]);
     for number in 1..=SWAPS {
         let before = yett.status()["revision"].clone();
+        if number.is_multiple_of(BROKEN_EVERY) {
+            let refused = failed();
+            fs::write(&real, broken(number, &nginx.address)).unwrap();
+            yett.signal("HUP");
+            until_true("the change is refused", || failed() > refused);
+            assert_eq!(yett.status()["revision"], before);
+            continue;
+        }
         fs::write(&real, revision(number, &nginx.address)).unwrap();
         yett.signal("HUP");
         until_true("the change is in force", || yett.status()["revision"] != before);
@@ -67,8 +93,9 @@ fn two_hundred_changes_under_load_lose_no_request() {
         let label = format!("code=\"{code}\"");
         assert_eq!(yett.metric("yett_faults_total", &[&label]), 0.0, "{code}");
     }
-    assert_eq!(yett.metric("yett_config_reloads_total", &["result=\"ok\""]), 1.0 + SWAPS as f64);
-    assert_eq!(yett.metric("yett_config_reloads_total", &["result=\"failed\""]), 0.0);
+    let good = (SWAPS - SWAPS / BROKEN_EVERY) as u64;
+    assert_eq!(yett.count("yett_config_reloads_total", &["result=\"ok\""]), 1 + good);
+    assert_eq!(failed(), (SWAPS / BROKEN_EVERY) as u64);
     let now_kb = yett.memory_kb("VmRSS");
     assert!(now_kb < warm_kb + (16 << 10), "memory grew from {warm_kb} to {now_kb} kB");
 }

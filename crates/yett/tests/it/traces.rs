@@ -7,12 +7,15 @@ use super::yett::{Launch, Yett, plain};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-fn start(backend: &Backend, collector: &str) -> Yett {
+fn config(backend: &Backend, collector: &str) -> String {
     let tracing = format!(
         "tracing: {{ service: shop, otlp: {{ endpoint: \"http://{collector}\", headers: {{ authorization: \"Bearer ${{env:OTLP}}\" }} }} }}\n"
     );
-    let config = plain(&backend.address.to_string(), &tracing);
-    Launch::new(&config).env("OTLP", "s3cret").start()
+    plain(&backend.address.to_string(), &tracing)
+}
+
+fn start(backend: &Backend, collector: &str) -> Yett {
+    Launch::new(&config(backend, collector)).env("OTLP", "s3cret").start()
 }
 
 fn asked(yett: &Yett, times: usize) {
@@ -156,4 +159,21 @@ fn a_collector_that_is_gone_is_told_of_and_slows_nobody() {
     let said = yett.log.expect(&["the collector takes no spans, trying again"]);
     assert!(said.contains("127.0.0.1:1"), "{said}");
     assert_eq!(yett.count("yett_requests_total", &["status=\"2xx\""]), 20);
+}
+
+#[test]
+fn spans_leave_as_the_egress_settings_of_the_last_config_say() {
+    let (target, collector, proxy) = (Backend::says("hi"), Backend::says(""), Backend::says(""));
+    let address = collector.address.to_string();
+    let yett = start(&target, &address);
+    asked(&yett, 1);
+    until_true("they go straight", || roots(&collector.seen()) == 1);
+    let through =
+        format!("{}egress: {{ proxy: \"http://{}\" }}\n", config(&target, &address), proxy.address);
+    let reload = yett.reload(through);
+    assert_eq!(reload["adopted"], true, "{reload}");
+    asked(&yett, 1);
+    proxy.until_seen(1);
+    assert_eq!(proxy.seen()[0].line(), format!("CONNECT {address} HTTP/1.1"));
+    assert_eq!(roots(&collector.seen()), 1, "nothing leaves in another way");
 }

@@ -5,9 +5,14 @@ use super::client::{connect, curl, curl_command, read_head};
 use super::servers::Nginx;
 use super::yett::{Launch, Yett, plain};
 use std::fs;
-use std::io::{Read as _, Write as _};
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpListener;
 
 const SIZE: usize = 50 << 20;
+/// A gibibyte.
+const LARGE: u64 = 1 << 30;
+/// What the whole process may take for that, in kilobytes, its own file included.
+const LARGE_MEMORY_KB: u64 = 64 << 10;
 /// What the gateway may hold at most, in kilobytes, besides the pages of its own file, which is large
 /// where it is built for tests.
 const MEMORY_MAX_KB: u64 = 40 << 10;
@@ -100,4 +105,35 @@ fn a_client_that_reads_slowly_holds_the_backend_back() {
     let mut whole = Vec::new();
     rest.read_to_end(&mut whole).unwrap();
     assert!(whole.len() >= SIZE - 4096 * 1_000, "{}", whole.len());
+}
+
+#[test]
+fn a_gibibyte_goes_up_and_comes_back_over_http_2_in_64_mebibytes() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let target = listener.local_addr().unwrap().to_string();
+    // Sends every byte back as it comes.
+    let echo = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut reader = BufReader::with_capacity(64 << 10, stream.try_clone().unwrap());
+        let mut line = String::new();
+        while line != "\r\n" {
+            line.clear();
+            reader.read_line(&mut line).unwrap();
+        }
+        write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: {LARGE}\r\n\r\n").unwrap();
+        io::copy(&mut reader.take(LARGE), &mut stream).unwrap();
+    });
+    let yett = Yett::start(&plain(&target, "policies: [{ body_limit: 1GiB }]\n"));
+    let file = yett.path("large");
+    fs::File::create(&file).unwrap().set_len(LARGE).unwrap();
+    let output = curl_command(&["--http2-prior-knowledge", "-o", "/dev/null"])
+        .args(["-w", "%{http_code} %{size_upload} %{size_download}", "-T"])
+        .args([file.to_str().unwrap(), &yett.url("public")])
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(told, format!("200 {LARGE} {LARGE}"), "{output:?}");
+    echo.join().unwrap();
+    let peak = yett.memory_kb("VmHWM");
+    assert!(peak < LARGE_MEMORY_KB, "{peak} kB at most");
 }

@@ -7,6 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::sync_channel;
+use std::time::Duration;
 use tempfile::TempDir;
 
 /// The first lines of every config: operators are served on a port of the system's choice.
@@ -72,6 +73,7 @@ pub(crate) struct Launch {
     pub(crate) folder: TempDir,
     level: &'static str,
     environment: Vec<(&'static str, String)>,
+    limits: Option<&'static str>,
 }
 
 impl Launch {
@@ -79,7 +81,7 @@ impl Launch {
     pub(crate) fn new(config: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("yett.yaml"), config).unwrap();
-        Self { folder, level: "info", environment: Vec::new() }
+        Self { folder, level: "info", environment: Vec::new(), limits: None }
     }
 
     /// Puts another file beside the config.
@@ -98,9 +100,27 @@ impl Launch {
         self
     }
 
+    /// Has a shell run this first, such as `ulimit -n 100`.
+    pub(crate) fn limits(mut self, limits: &'static str) -> Self {
+        self.limits = Some(limits);
+        self
+    }
+
     /// Starts the gateway and waits until it serves.
     pub(crate) fn start(self) -> Yett {
-        let mut command = command(self.folder.path(), &["run", "yett.yaml", "--log", self.level]);
+        let arguments = ["run", "yett.yaml", "--log", self.level];
+        let mut command = command(self.folder.path(), &arguments);
+        if let Some(limits) = self.limits {
+            // The shell becomes the gateway, so that the process is the same.
+            let script = format!("{limits} && exec \"$0\" \"$@\"");
+            let mut shell = Command::new("sh");
+            shell.args(["-c", &script]).arg(command.get_program()).args(arguments);
+            shell.current_dir(self.folder.path());
+            for (name, _) in command.get_envs() {
+                shell.env_remove(name);
+            }
+            command = shell;
+        }
         command.envs(self.environment).stdin(Stdio::null());
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let log = Lines::of(child.stderr.take().unwrap());
@@ -219,6 +239,15 @@ impl Yett {
     /// Waits for its end.
     pub(crate) fn ended(&mut self) -> ExitStatus {
         wait::until("the gateway ends", || self.child.try_wait().unwrap())
+    }
+
+    /// How long its threads have been at work so far.
+    pub(crate) fn cpu(&self) -> Duration {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
+        // Behind the name, which may hold anything: the 12th and 13th field, in hundredths of a second.
+        let fields = stat.rsplit_once(") ").unwrap().1.split(' ').skip(11).take(2);
+        let ticks: u64 = fields.map(|field| field.parse::<u64>().unwrap()).sum();
+        Duration::from_millis(ticks * 10)
     }
 
     /// A number of kilobytes of `/proc/PID/status`, such as `VmHWM`.
