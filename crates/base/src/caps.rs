@@ -224,6 +224,10 @@ pub const CONNECTION_AGE_MAX_S: u64 = 3_600;
 pub const PING_TIMEOUT_S: u64 = 20;
 /// Seconds an HTTP/2 connection that was broken off may take to write its last frame.
 pub const GOAWAY_TIMEOUT_S: u64 = 5;
+/// Seconds that an HTTP/2 client which was shown out may be silent before it has taken all that was sent.
+pub const FAREWELL_TIMEOUT_S: u64 = 20;
+/// Seconds that such a client has in all.
+pub const FAREWELL_TOTAL_S: u64 = 60;
 /// Seconds between two looks at the time limits of an HTTP/2 connection: they may be late by as much.
 pub const PULSE_S: u64 = 5;
 /// Bytes of the HPACK dynamic table that a client may fill.

@@ -16,9 +16,9 @@ use crate::connection::age_s;
 use crate::gateway::Worker;
 use ::h2::server::{Builder, Connection as H2, SendResponse};
 use ::h2::{Ping, PingPong, Reason, RecvStream};
-use base::caps;
 use base::shutdown::{Phase, Signal};
-use bytes::Bytes;
+use base::{Alarm, caps};
+use bytes::{Bytes, BytesMut};
 use http::Request;
 use meter::{Breach, Meter};
 use pulse::{Beat, Look, Pulse};
@@ -155,7 +155,10 @@ where
                 accepted = next(&mut self.h2, &self.tap) => match accepted? {
                     Some(Ok((request, respond))) => self.open(request, respond),
                     Some(Err(error)) => return Err(self.failed(error)),
-                    None => return Ok(()),
+                    None => {
+                        self.linger(&mut signal).await;
+                        return Ok(());
+                    }
                 },
                 breach = self.meter.breached() => return self.break_off(breach).await,
                 () = signal.reached(awaited) => {
@@ -213,6 +216,33 @@ where
     fn leave(&mut self) {
         self.h2.graceful_shutdown();
         self.pulse.leave();
+    }
+
+    /// Takes what the client still says, until it has heard all and closes: a system that is sent something on a
+    /// closed connection tells the other to forget what is still on its way, and whoever reads opens windows.
+    async fn linger(&self, signal: &mut Signal) {
+        let (mut silence, mut end) = (Alarm::default(), Alarm::default());
+        silence.set(Duration::from_secs(caps::FAREWELL_TIMEOUT_S));
+        end.set(Duration::from_secs(caps::FAREWELL_TOTAL_S));
+        let mut input = BytesMut::new();
+        let gone = poll_fn(|cx| {
+            while end.poll(cx).is_pending() {
+                input.clear();
+                match self.tap.poll_past(&mut input, cx) {
+                    Poll::Ready(Ok(0) | Err(_)) => break,
+                    Poll::Ready(Ok(_)) => {
+                        silence.set(Duration::from_secs(caps::FAREWELL_TIMEOUT_S))
+                    }
+                    Poll::Pending => return silence.poll(cx),
+                }
+            }
+            Poll::Ready(())
+        });
+        tokio::select! {
+            biased;
+            () = signal.reached(Phase::Stopping) => {}
+            () = gone => {}
+        }
     }
 
     /// Ends the connection, and tells the client why if it listens. Its streams end at once.

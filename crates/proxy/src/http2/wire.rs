@@ -3,7 +3,9 @@
 //! many streams go out in one write.
 
 use crate::http2::meter::Meter;
+use base::buffers::poll_fill;
 use base::caps::{BUFFER_BYTES, COPY_BYTES_MAX};
+use bytes::BytesMut;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -45,6 +47,20 @@ pub(super) fn split<I>(io: I, meter: &Arc<Meter>) -> (Ends<I>, Tap<I>) {
 
 fn lock<I>(wire: &Mutex<Wire<I>>) -> MutexGuard<'_, Wire<I>> {
     wire.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl<I: AsyncRead + Unpin> Tap<I> {
+    /// Reads, past `h2`, what nobody will answer. Zero bytes are the end.
+    ///
+    /// # Errors
+    /// What the stream says.
+    pub(super) fn poll_past(
+        &self,
+        input: &mut BytesMut,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        poll_fill(&mut lock(&self.0).io, input, 1, cx)
+    }
 }
 
 impl<I: AsyncWrite + Unpin> Tap<I> {

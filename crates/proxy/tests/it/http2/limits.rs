@@ -7,13 +7,14 @@ use crate::it::http2::frames::{
 };
 use crate::it::kit::{CLOSED, accept, hear, hear_bytes, played, tell, tell_bytes};
 use base::caps::{
-    CONNECTION_AGE_MAX_S, CONNECTION_WINDOW_BYTES, FRAME_BYTES_MAX, HEAD_TIMEOUT_S,
-    HPACK_TABLE_BYTES, IDLE_TIMEOUT_S, PING_TIMEOUT_S, PULSE_S, STREAM_WINDOW_BYTES, STREAMS_MAX,
-    WRITE_TIMEOUT_S,
+    CONNECTION_AGE_MAX_S, CONNECTION_WINDOW_BYTES, FAREWELL_TIMEOUT_S, FAREWELL_TOTAL_S,
+    FRAME_BYTES_MAX, HEAD_TIMEOUT_S, HPACK_TABLE_BYTES, IDLE_TIMEOUT_S, PING_TIMEOUT_S, PULSE_S,
+    STREAM_WINDOW_BYTES, STREAMS_MAX, WRITE_TIMEOUT_S,
 };
 use std::time::Duration;
 use testkit::gateway::BACKEND;
 use testkit::{Act, Backend, TestGateway};
+use tokio::io::AsyncWriteExt as _;
 
 const CALM: &str = "goaway ENHANCE_YOUR_CALM, closed";
 
@@ -419,6 +420,47 @@ async fn a_target_has_so_many_bytes_and_no_more() {
         let frames = [frame(HEADERS, END_STREAM, stream, first), frame(9, 4, stream, rest)];
         assert_eq!(client.say(&frames.concat()).await, outcome);
     }
+}
+
+/// A client that was asked to leave and has been told that nothing more comes.
+async fn dismissed() -> (TestGateway, Client) {
+    let gateway = TestGateway::with_policies("[]");
+    let mut client = Client::ready(&gateway).await;
+    assert_eq!(client.say(&get(1)).await, "1:200");
+    gateway.drain();
+    let heard = client.hear().await;
+    let asked = heard.iter().find(|frame| frame.kind == PING).unwrap();
+    assert_eq!(client.say(&frame(PING, ACK, 0, &asked.payload)).await, "goaway NO_ERROR, closed");
+    (gateway, client)
+}
+
+/// Whether somebody still reads what the client says.
+async fn is_taken(client: &mut Client) -> bool {
+    client.io.write_all(&window(0, 1)).await.is_ok()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_may_speak_while_it_reads_what_was_sent_before_the_end() {
+    let (_gateway, mut client) = dismissed().await;
+    pass(FAREWELL_TIMEOUT_S - 1).await;
+    assert!(is_taken(&mut client).await);
+    pass(FAREWELL_TIMEOUT_S - 1).await;
+    assert!(is_taken(&mut client).await);
+    pass(FAREWELL_TIMEOUT_S + 1).await;
+    assert!(!is_taken(&mut client).await, "it was silent for too long");
+
+    let (_gateway, mut client) = dismissed().await;
+    let mut seconds = 0;
+    while is_taken(&mut client).await {
+        pass(1).await;
+        seconds += 1;
+    }
+    assert!((FAREWELL_TOTAL_S..=FAREWELL_TOTAL_S + 1).contains(&seconds), "{seconds}");
+
+    let (gateway, mut client) = dismissed().await;
+    gateway.stop();
+    pass(1).await;
+    assert!(!is_taken(&mut client).await, "the gateway has ended");
 }
 
 #[tokio::test(start_paused = true)]
