@@ -429,6 +429,7 @@ impl BodyError {
                     copy.detail.clone_from(&fault.detail);
                     copy.headers.clone_from(&fault.headers);
                     copy.closes = fault.closes;
+                    copy.cause = fault.cause.as_ref().map(|cause| cause.to_string().into());
                     return Some(copy);
                 }
                 Some(Self::Cut(cause)) => {

@@ -1,5 +1,5 @@
 use super::{Body, BodyError, BodyFilter, SILENT_PIECES_MAX};
-use crate::fault::Fault;
+use crate::fault::{Fault, FaultCode, Stage};
 use bytes::{Bytes, BytesMut};
 use http_body::{Body as HttpBody, Frame};
 use std::pin::Pin;
@@ -88,4 +88,37 @@ fn large_pieces_come_in_parts_and_leave_room_for_others() {
     let parts = long.len().div_ceil(2);
     assert!(parts > SILENT_PIECES_MAX as usize);
     assert_eq!(polled(hoard(&[Some(long)], 2, true)), ["-", long]);
+}
+
+/// Hands out what it is given by the byte.
+struct Trickle(Bytes);
+
+impl BodyFilter for Trickle {
+    fn on_data(&mut self, data: Bytes) -> Result<Bytes, Fault> {
+        assert!(self.0.is_empty(), "there is more of the last piece");
+        self.0 = data;
+        self.on_more()
+    }
+
+    fn on_more(&mut self) -> Result<Bytes, Fault> {
+        Ok(self.0.split_to(self.0.len().min(1)))
+    }
+}
+
+#[test]
+fn a_filter_hands_out_by_and_by_what_a_piece_stands_for() {
+    let mut body = Body::stream(Script(vec![Some("d"), None, Some("abc")]));
+    body.filter(Box::new(Trickle(Bytes::new())));
+    assert_eq!(polled(body), ["a", "b", "c", "-", "d"]);
+}
+
+#[test]
+fn the_cause_of_a_refusal_is_not_lost_on_the_way() {
+    let fault = Fault::new(Stage::Guard, FaultCode::EncodingInvalid).cause("it is not gzip");
+    let error = BodyError::Refused(fault.detail("told").closing());
+    let found = BodyError::fault_behind(&error);
+    let found = found.unwrap();
+    assert_eq!((found.code, found.detail.as_deref()), (FaultCode::EncodingInvalid, Some("told")));
+    assert!(found.closes);
+    assert_eq!(found.cause.unwrap().to_string(), "it is not gzip");
 }
