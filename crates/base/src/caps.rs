@@ -294,3 +294,11 @@ pub const REPEAT_BODY_BYTES_MAX: u64 = 64 << 10;
 pub const CLIENT_HELLO_BYTES_MAX: usize = 16 << 10;
 /// Parts of the time for which a connection that is passed on as bytes may be silent, after each of which somebody looks.
 pub const RELAY_IDLE_PARTS: u32 = 4;
+/// Bytes of a signed token.
+pub const TOKEN_BYTES_MAX: usize = 8 << 10;
+/// Bytes of an issuer's set of keys, or of the document that says where it is.
+pub const KEY_SET_BYTES_MAX: usize = 512 << 10;
+/// Keys of an issuer.
+pub const KEY_SET_KEYS_MAX: usize = 128;
+/// Keys that are tried on a token that names none.
+pub const KEYS_TRIED_MAX: usize = 8;

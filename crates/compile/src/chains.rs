@@ -84,7 +84,7 @@ pub(crate) fn build(
             clock: inputs.clock,
             metrics: inputs.metrics,
             params: owner.params,
-            outbound: &**outbound,
+            outbound,
             background: &background,
             upstreams,
         };

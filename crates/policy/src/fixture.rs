@@ -193,6 +193,7 @@ impl World {
     pub(crate) fn build(&self, kind: &Kind, settings: &serde_json::Value) -> Result<Built, String> {
         let id = format!("test/{}", kind.name);
         let here: Arc<dyn traffic::Background> = Arc::new(Here);
+        let nobody: Arc<dyn traffic::Outbound> = Arc::new(Nobody);
         let ctx = BuildCtx {
             id: &id,
             path: "/policies/0",
@@ -203,7 +204,7 @@ impl World {
             clock: self.clock(),
             metrics: &Metrics::new(1, &[]),
             params: &self.params,
-            outbound: &Nobody,
+            outbound: &nobody,
             background: &here,
             upstreams: &self.upstreams,
         };

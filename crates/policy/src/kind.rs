@@ -33,7 +33,7 @@ pub struct BuildCtx<'a> {
     /// Names captured by the route's path, in order.
     pub params: &'a [Box<str>],
     /// The way out for policies that must ask somebody.
-    pub outbound: &'a dyn Outbound,
+    pub outbound: &'a Arc<dyn Outbound>,
     /// Work beside the request path.
     pub background: &'a Arc<dyn Background>,
     /// All upstreams by name; one that could not be built is there without a value.

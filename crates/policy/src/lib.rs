@@ -24,6 +24,10 @@ mod identity;
 mod combined;
 /// Slows down whoever guesses credentials.
 mod guesses;
+/// JSON that two readers cannot read in two ways.
+mod json;
+/// Signed messages and the keys that verify them.
+pub mod jose;
 /// Queries as pairs.
 mod query;
 /// Settings with a short form.
