@@ -181,9 +181,9 @@ pub trait Pass: Send + Sync + fmt::Debug {
     /// Notes that an attempt was sent whole: from now on its answer is waited for, and nothing else.
     fn sent(&self) {}
 
-    /// Notes that the time of the whole exchange ran out because a target did not answer, or took no connection.
-    /// Without this word a `total_timeout` says nothing about the upstream.
-    fn overdue(&self) {}
+    /// Notes that a target failed an attempt, or let the time of the whole exchange run out. Without this word a
+    /// `total_timeout` says nothing about the upstream.
+    fn failed(&self) {}
 }
 
 /// What operators see of whom an upstream lets in.

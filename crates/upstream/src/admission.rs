@@ -288,7 +288,7 @@ impl Granting {
             passed: Mutex::new(passed),
             time,
             sent_ms: AtomicU64::new(NOT_SENT),
-            is_overdue: AtomicBool::new(false),
+            has_failed: AtomicBool::new(false),
             _place: place,
         })
     }
@@ -315,8 +315,8 @@ struct Granted {
     time: Time,
     /// When the last attempt was sent whole.
     sent_ms: AtomicU64,
-    /// The whole time ran out because of a target.
-    is_overdue: AtomicBool,
+    /// A target failed an attempt, or let the whole time run out.
+    has_failed: AtomicBool,
     _place: Option<Place>,
 }
 
@@ -333,20 +333,20 @@ impl Pass for Granted {
         }
     }
 
-    fn overdue(&self) {
-        self.is_overdue.store(true, Ordering::Relaxed);
+    fn failed(&self) {
+        self.has_failed.store(true, Ordering::Relaxed);
     }
 
     fn settle(&self, outcome: Result<StatusCode, &Fault>) {
         let passed = self.passed.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(passed) = passed else { return };
-        let is_overdue = || self.is_overdue.load(Ordering::Relaxed);
+        let has_failed = || self.has_failed.load(Ordering::Relaxed);
         let verdict = match outcome {
             Ok(status) if passed.spec().statuses.contains(&status) => Verdict::Bad,
             Ok(_) => Verdict::Good,
             // Neither says anything about the targets.
             Err(fault) if fault.code == FaultCode::UpstreamBusy => return,
-            Err(fault) if fault.code == FaultCode::TotalTimeout && !is_overdue() => return,
+            Err(fault) if fault.code == FaultCode::TotalTimeout && !has_failed() => return,
             Err(fault) if fault.code == FaultCode::TotalTimeout => Verdict::Bad,
             Err(fault) if fault.code.row().blame == Blame::Upstream => Verdict::Bad,
             Err(_) => return,

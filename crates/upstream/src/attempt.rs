@@ -189,6 +189,7 @@ impl<'a> Unheard<'a> {
         };
         if let Some(outcome) = outcome {
             cell.outlier.note(cell, self.call.worker, outcome, self.probe);
+            self.progress.failed();
         }
         if !self.reach.is_timed {
             return;
@@ -242,7 +243,7 @@ impl Drop for Unheard<'_> {
             _ => Outcome::NoAnswer,
         };
         cell.outlier.note(cell, self.call.worker, outcome, self.probe);
-        self.progress.overdue();
+        self.progress.failed();
     }
 }
 

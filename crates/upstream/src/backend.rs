@@ -17,7 +17,7 @@ use http::HeaderValue;
 use smallvec::SmallVec;
 use std::collections::HashSet;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use telemetry::{RetryReason, UpstreamMetrics};
 use traffic::upstream::{
     AdmissionStatus, Entry, Hedge, Pass, Picked, Retries, TargetStatus, Timeouts, Upstream,
@@ -179,10 +179,15 @@ impl Backend {
         self.specs == targets
     }
 
-    /// Whether any of its targets is not among these.
-    pub(crate) fn drops_for(&self, targets: &[TargetSpec]) -> bool {
+    /// What is known of its targets that are not among these.
+    pub(crate) fn cells_beside(
+        &self,
+        targets: &[TargetSpec],
+    ) -> impl Iterator<Item = Weak<TargetCell>> {
         let texts: HashSet<&str> = targets.iter().map(|target| &*target.text).collect();
-        self.specs.iter().any(|spec| !texts.contains(&*spec.text))
+        let own = self.targets.iter().zip(&self.specs);
+        let gone = own.filter(move |(_, spec)| !texts.contains(&*spec.text));
+        gone.map(|(target, _)| Arc::downgrade(&target.cell))
     }
 
     /// What a request wishes for.

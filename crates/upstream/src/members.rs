@@ -10,16 +10,16 @@ use crate::connect::Connector;
 use crate::names::{Found, Known, Name};
 use crate::reach;
 use crate::spec::{HostHeader, TargetHost, TargetSpec, UpstreamSpec};
-use crate::target::Task;
+use crate::target::{TargetCell, Task};
 use crate::world::World;
 use arc_swap::ArcSwap;
 use rustls::pki_types::ServerName;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use telemetry::RetryReason;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 use traffic::upstream::{
     AdmissionStatus, Call, Entry, Failed, Hedge, Opened, Pass, Picked, Retries, Target,
@@ -30,6 +30,9 @@ use traffic::{BoxFuture, Exchange, Fault, FaultCode, Request, Response, Stage};
 /// How much more a record of weight 1 counts than one of weight 0, which should get hardly anything
 /// (RFC 2782).
 const RECORD_WEIGHT: u32 = 10;
+
+/// The time between two looks whether targets that are gone have finished.
+const CLEAR_UP_PERIOD: Duration = Duration::from_secs(2);
 
 /// Whether some of the targets are names.
 pub(crate) fn has_names(spec: &UpstreamSpec) -> bool {
@@ -64,6 +67,7 @@ pub(crate) fn build(
         now: ArcSwap::new(now),
         turn: Mutex::new(()),
         lined_up: watch::Sender::new(()),
+        leaving: Mutex::default(),
     });
     let follow = |name: &Arc<Name>| {
         let mut known = name.known.subscribe();
@@ -90,13 +94,28 @@ struct Shared {
     /// One line-up at a time.
     turn: Mutex<()>,
     lined_up: watch::Sender<()>,
+    /// Targets that are gone, but may have requests under way.
+    leaving: Mutex<Vec<Weak<TargetCell>>>,
 }
 
 async fn follow(shared: Weak<Shared>, mut known: watch::Receiver<Known>) {
-    while known.changed().await.is_ok() {
-        known.mark_unchanged();
-        let Some(shared) = shared.upgrade() else { return };
-        shared.line_up();
+    let mut are_leaving = false;
+    loop {
+        tokio::select! {
+            changed = known.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                known.mark_unchanged();
+                let Some(shared) = shared.upgrade() else { return };
+                shared.line_up();
+                are_leaving = shared.clear_up();
+            }
+            () = sleep(CLEAR_UP_PERIOD), if are_leaving => {
+                let Some(shared) = shared.upgrade() else { return };
+                are_leaving = shared.clear_up();
+            }
+        }
     }
 }
 
@@ -110,14 +129,7 @@ impl Shared {
             match backend::assemble(&spec, &self.world, &self.config, Some(&before)) {
                 Ok(now) => {
                     self.now.store(now);
-                    let is_smaller = before.drops_for(&spec.targets);
-                    drop(before);
-                    if is_smaller {
-                        // A name may stand for other addresses each second, and what is known of those that are gone
-                        // is of no more use.
-                        self.world.state.sweep();
-                        self.world.metrics.forget();
-                    }
+                    self.leaving().extend(before.cells_beside(&spec.targets));
                 }
                 Err(why) => {
                     warn!(upstream = %spec.name, why, "the targets stay as they were");
@@ -126,6 +138,25 @@ impl Shared {
         }
         drop(turn);
         self.lined_up.send_replace(());
+    }
+
+    fn leaving(&self) -> MutexGuard<'_, Vec<Weak<TargetCell>>> {
+        self.leaving.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets what is known of targets that are gone and have finished: a name may stand for other addresses each
+    /// second. Says whether some have not finished yet.
+    fn clear_up(&self) -> bool {
+        let mut leaving = self.leaving();
+        let before = leaving.len();
+        leaving.retain(|cell| cell.strong_count() > 0);
+        let (have_left, are_leaving) = (leaving.len() < before, !leaving.is_empty());
+        drop(leaving);
+        if have_left {
+            self.world.state.sweep();
+            self.world.metrics.forget();
+        }
+        are_leaving
     }
 
     /// The configured names, with what is known of them.

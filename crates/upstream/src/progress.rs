@@ -67,10 +67,10 @@ impl<'a> Progress<'a> {
         })
     }
 
-    /// The whole time of the request ran out because of the target.
-    pub(crate) fn overdue(&self) {
+    /// The target failed it, or let the whole time of the request run out.
+    pub(crate) fn failed(&self) {
         if let Some(pass) = self.0.as_ref().and_then(|watched| watched.pass.as_ref()) {
-            pass.overdue();
+            pass.failed();
         }
     }
 }

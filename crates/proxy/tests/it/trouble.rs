@@ -314,6 +314,16 @@ async fn a_target_that_lets_the_whole_time_run_out_has_failed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_time_that_is_used_up_by_failed_attempts_opens_the_breaker() {
+    let settings = format!("{JUDGED}, retries: {{ max: 1, per_try: 19s }}");
+    let gateway = single(Backend::acts([Act::Hang]), &settings);
+    for _ in 0..4 {
+        assert_eq!(run_out(&gateway, GET, "").await, "504 total_timeout");
+    }
+    assert_eq!(metric(&gateway, "yett_upstream_breaker_opened_total"), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_client_that_lets_the_whole_time_run_out_takes_no_target_away() {
     // The rest comes never, or when hardly any time is left.
     for rest in ["", "lo"] {

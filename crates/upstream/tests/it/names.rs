@@ -126,7 +126,8 @@ async fn an_address_that_is_gone_finishes_and_one_that_is_new_joins() {
     let mut old = net.listen("192.0.2.1:80");
     net.serve("192.0.2.2:80", |_| async { text("new") });
     let names = Names::new([found(&["192.0.2.1"]), found(&["192.0.2.2"])]);
-    let upstream = build(spec(&[NAMED]), &world_with_names(&net, names)).unwrap();
+    let world = world_with_names(&net, names);
+    let upstream = build(spec(&[NAMED]), &world).unwrap();
     let under_way = tokio::spawn(send(&upstream, get()));
     let mut connection = old.recv().await.unwrap();
     let mut request = [0; 4];
@@ -137,7 +138,11 @@ async fn an_address_that_is_gone_finishes_and_one_that_is_new_joins() {
     }
     connection.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nold").await.unwrap();
     let answer = under_way.await.unwrap().unwrap();
+    let series = "target=\"orders.test:80/192.0.2.1\"";
+    assert!(world.metrics.encode().contains(series), "it is still used");
     assert_eq!(super::kit::read(answer).await, "old", "what was under way went on");
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert!(!world.metrics.encode().contains(series), "nothing is kept of it");
     settle().await;
     let closed = connection.read(&mut [0; 4_096]).await;
     while connection.read(&mut [0; 4_096]).await.unwrap_or(0) > 0 {}

@@ -38,7 +38,15 @@ impl Backend {
     pub(crate) fn start(
         answer: impl Fn(&Seen, &mut TcpStream) -> bool + Send + Sync + 'static,
     ) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::start_at(SocketAddr::from(([127, 0, 0, 1], 0)), answer)
+    }
+
+    /// The same at this address.
+    pub(crate) fn start_at(
+        address: SocketAddr,
+        answer: impl Fn(&Seen, &mut TcpStream) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind(address).unwrap();
         let backend = Self {
             address: listener.local_addr().unwrap(),
             seen: Arc::default(),
@@ -74,6 +82,11 @@ impl Backend {
     /// Answers with these words and nothing else.
     pub(crate) fn says(text: &'static str) -> Self {
         Self::start(move |_, stream| answer(stream, "200 OK", "", text.as_bytes()))
+    }
+
+    /// The same at this address.
+    pub(crate) fn says_at(address: SocketAddr, text: &'static str) -> Self {
+        Self::start_at(address, move |_, stream| answer(stream, "200 OK", "", text.as_bytes()))
     }
 
     pub(crate) fn seen(&self) -> Vec<Seen> {

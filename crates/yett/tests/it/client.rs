@@ -156,9 +156,16 @@ pub(crate) const LOAD_CONNECTIONS: u64 = 8;
 
 impl Load {
     pub(crate) fn start(url: &str) -> Self {
+        Self::start_with(url, &[])
+    }
+
+    /// The same with more arguments for wrk.
+    pub(crate) fn start_with(url: &str, more: &[&str]) -> Self {
         let connections = format!("-c{LOAD_CONNECTIONS}");
         let child = Command::new("wrk")
-            .args(["-t1", &connections, "-d300s", "--timeout", "30s", url])
+            .args(["-t1", &connections, "-d300s", "--timeout", "30s"])
+            .args(more)
+            .arg(url)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

@@ -2,11 +2,14 @@
 
 use super::backend::Backend;
 use super::client::{Load, get};
-use super::wait::until_true;
+use super::wait::{until, until_true};
 use super::yett::{PUBLIC, TOP, Yett};
 use std::collections::{BTreeSet, HashMap};
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// Types of records (RFC 1035, 2782).
 const A: u16 = 1;
@@ -21,29 +24,98 @@ enum Record {
 
 type Zone = HashMap<(&'static str, u16), Vec<Record>>;
 
-/// A name server over UDP whose records hold for a second.
+/// The longest answer over UDP (what clients say they take, RFC 9715).
+const DATAGRAM_BYTES_MAX: usize = 1_232;
+/// The response code of a server that is in trouble (RFC 1035, 4.1.1).
+const SERVFAIL: u8 = 2;
+
+/// A name server over UDP, and TCP for what is too long for that, whose records hold for a second.
 struct NameServer {
     address: SocketAddr,
     zone: Arc<Mutex<Zone>>,
+    /// In place of any answer, unless it is zero.
+    trouble: Arc<AtomicU8>,
+    asked: Arc<AtomicUsize>,
 }
 
 impl NameServer {
     fn start() -> Self {
-        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let server = Self { address: socket.local_addr().unwrap(), zone: Arc::default() };
-        let zone = Arc::clone(&server.zone);
+        let (socket, listener) = until("a port is free for both", || {
+            let socket = UdpSocket::bind("127.0.0.1:0").ok()?;
+            let listener = TcpListener::bind(socket.local_addr().ok()?).ok()?;
+            Some((socket, listener))
+        });
+        let server = Self {
+            address: socket.local_addr().unwrap(),
+            zone: Arc::default(),
+            trouble: Arc::default(),
+            asked: Arc::default(),
+        };
+        let reply = server.reply();
         std::thread::spawn(move || {
             let mut question = [0; 1_024];
             while let Ok((length, from)) = socket.recv_from(&mut question) {
-                let answer = answer(&question[..length], &zone.lock().unwrap());
+                let mut answer = reply(&question[..length]);
+                if answer.len() > DATAGRAM_BYTES_MAX {
+                    // Truncated: who wants to know more asks by TCP.
+                    answer.truncate(length);
+                    answer[2] |= 0x02;
+                    answer[6..12].fill(0);
+                }
                 socket.send_to(&answer, from).unwrap();
+            }
+        });
+        let reply = server.reply();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                converse(stream.unwrap(), &reply);
             }
         });
         server
     }
 
+    fn reply(&self) -> impl Fn(&[u8]) -> Vec<u8> + Send + 'static {
+        let (zone, trouble) = (Arc::clone(&self.zone), Arc::clone(&self.trouble));
+        let asked = Arc::clone(&self.asked);
+        move |question| {
+            asked.fetch_add(1, Ordering::SeqCst);
+            let nothing = Zone::new();
+            match trouble.load(Ordering::SeqCst) {
+                0 => answer(question, &zone.lock().unwrap()),
+                code => {
+                    let mut answer = answer(question, &nothing);
+                    answer[3] = 0x80 | code;
+                    answer
+                }
+            }
+        }
+    }
+
     fn put(&self, name: &'static str, kind: u16, records: Vec<Record>) {
         self.zone.lock().unwrap().insert((name, kind), records);
+    }
+
+    /// Waits until somebody has asked twice more: the first of it may have been answered before.
+    fn until_asked(&self) {
+        let before = self.asked.load(Ordering::SeqCst);
+        until_true("somebody asks", || self.asked.load(Ordering::SeqCst) >= before + 4);
+    }
+}
+
+/// Answers the questions of one connection (RFC 1035, 4.2.2), until nobody asks any more.
+fn converse(mut stream: TcpStream, reply: &impl Fn(&[u8]) -> Vec<u8>) {
+    stream.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    let mut length = [0; 2];
+    while stream.read_exact(&mut length).is_ok() {
+        let mut question = vec![0; usize::from(u16::from_be_bytes(length))];
+        if stream.read_exact(&mut question).is_err() {
+            return;
+        }
+        let answer = reply(&question);
+        let length = u16::try_from(answer.len()).unwrap().to_be_bytes();
+        if stream.write_all(&[&length, &*answer].concat()).is_err() {
+            return;
+        }
     }
 }
 
@@ -151,4 +223,77 @@ apis: {{ all: {{ upstream: orders, public: a test }} }}
     assert!(answer.body.contains("unresolved"), "{}", answer.body);
     names.put(HOST, A, vec![Record::Address(Ipv4Addr::LOCALHOST)]);
     until_true("it is found", || get(&yett.address("public"), "/").body == "here");
+}
+
+#[test]
+fn a_name_server_that_says_something_else_each_second_costs_no_request() {
+    let names = NameServer::start();
+    let one = Backend::says("one");
+    let port = one.address.port();
+    let two = Backend::says_at(SocketAddr::from(([127, 0, 0, 2], port)), "two");
+    let addresses = |last: &[u8]| -> Vec<Record> {
+        last.iter().map(|last| Record::Address(Ipv4Addr::new(127, 0, 0, *last))).collect()
+    };
+    names.put(HOST, A, addresses(&[1]));
+    let yett = Yett::start(&format!(
+        "{TOP}{PUBLIC}access_log: {{ to: off }}
+dns: {{ servers: [\"{}\"] }}
+upstreams: {{ orders: {{ targets: [\"{HOST}:{port}\"] }} }}
+apis: {{ all: {{ upstream: orders, public: a test }} }}
+",
+        names.address
+    ));
+    assert_eq!(get(&yett.address("public"), "/").body, "one");
+    let load = Load::start(&yett.url("public"));
+    let shown = || yett.metrics().lines().filter(|l| l.starts_with("yett_target_up{")).count();
+    for round in 0..2 {
+        names.put(HOST, A, addresses(&[1, 2]));
+        until_true("both get requests", || shown() == 2);
+        names.trouble.store(SERVFAIL, Ordering::SeqCst);
+        names.until_asked();
+        names.trouble.store(0, Ordering::SeqCst);
+        names.put(HOST, A, addresses(&[2]));
+        until_true("one is gone, and so are its numbers", || shown() == 1);
+        names.put(HOST, A, Vec::new());
+        names.until_asked();
+        assert_eq!(get(&yett.address("public"), "/").body, "two", "what was known stays");
+        names.zone.lock().unwrap().clear();
+        names.until_asked();
+        assert_eq!(get(&yett.address("public"), "/").body, "two", "what was known stays");
+        names.put(HOST, A, addresses(&[1]));
+        until_true("the other is back", || get(&yett.address("public"), "/").body == "one");
+        assert_eq!(shown(), 1, "round {round}");
+    }
+    assert_eq!(load.end().failures, Vec::<String>::new());
+    yett.log.expect(&["the name could not be resolved", HOST]);
+    yett.log.expect(&["the name is resolved again", HOST]);
+    until_true("connections to the one that is gone are closed", || two.opened() == two.closed());
+}
+
+#[test]
+fn of_a_thousand_addresses_as_many_are_used_as_may_be() {
+    let names = NameServer::start();
+    let backend = Backend::says("here");
+    let port = backend.address.port();
+    let address = |number: u16| {
+        let [third, fourth] = number.to_be_bytes();
+        Record::Address(Ipv4Addr::new(127, 0, third, fourth))
+    };
+    names.put(HOST, A, vec![address(1)]);
+    let yett = Yett::start(&format!(
+        "{TOP}{PUBLIC}dns: {{ servers: [\"{}\"] }}
+upstreams: {{ orders: {{ targets: [\"{HOST}:{port}\"], outliers: false }} }}
+apis: {{ all: {{ upstream: orders, public: a test }} }}
+",
+        names.address
+    ));
+    let targets = || yett.status()["upstreams"][0]["targets"].as_array().unwrap().clone();
+    assert_eq!(get(&yett.address("public"), "/").body, "here");
+    names.put(HOST, A, (1..=1_000).rev().map(address).collect());
+    until_true("they are there", || targets().len() == 256);
+    names.put(HOST, A, vec![address(1)]);
+    until_true("they are gone", || targets().len() == 1);
+    let shown = || yett.metrics().lines().filter(|l| l.starts_with("yett_target_up{")).count();
+    until_true("so are their numbers", || shown() == 1);
+    assert_eq!(get(&yett.address("public"), "/").body, "here");
 }
