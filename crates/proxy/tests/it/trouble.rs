@@ -318,8 +318,16 @@ async fn a_time_that_is_used_up_by_failed_attempts_opens_the_breaker() {
     let settings = format!("{JUDGED}, retries: {{ max: 1, per_try: 19s }}");
     let gateway = single(Backend::acts([Act::Hang]), &settings);
     for _ in 0..4 {
-        assert_eq!(run_out(&gateway, GET, "").await, "504 total_timeout");
+        let mut client = gateway.connect();
+        tell(&mut client, GET).await;
+        assert_eq!(hear(&mut client).await, "");
+        gateway.advance(Duration::from_millis(18_500));
+        tokio::time::sleep(Duration::from_millis(19_100)).await;
+        gateway.advance(Duration::from_millis(1_500));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(hear(&mut client).await.contains("\"total_timeout\""));
     }
+    assert_eq!(seen(&gateway, FIRST), 8);
     assert_eq!(metric(&gateway, "yett_upstream_breaker_opened_total"), 1);
 }
 
