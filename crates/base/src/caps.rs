@@ -302,3 +302,5 @@ pub const KEY_SET_BYTES_MAX: usize = 512 << 10;
 pub const KEY_SET_KEYS_MAX: usize = 128;
 /// Keys that are tried on a token that names none.
 pub const KEYS_TRIED_MAX: usize = 8;
+/// Bytes of the path of a Unix socket: what the system has room for, without the byte that ends it.
+pub const UNIX_PATH_BYTES_MAX: usize = 107;

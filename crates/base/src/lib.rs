@@ -25,6 +25,8 @@ pub mod decode;
 pub mod units;
 /// Networks of addresses as words: `10.0.0.0/8`.
 pub mod network;
+/// Addresses and paths at which one can listen and connect.
+pub mod endpoint;
 /// Bytes on their way through a connection.
 pub mod buffers;
 /// Deadlines that are moved often and reached seldom.
@@ -39,6 +41,7 @@ pub mod shutdown;
 pub use alarm::Alarm;
 pub use clock::Clock;
 pub use decode::decode;
+pub use endpoint::Endpoint;
 pub use report::{Place, Problem, Report, Severity};
 pub use secret::{Secret, Secrets, Text};
 pub use shortage::Shortage;

@@ -4,7 +4,7 @@ use crate::inputs::{Inputs, SecretsAt};
 use crate::{
     access_log, clients, consumers, egress, observe, reach, relays, routes, tls, upstreams,
 };
-use base::{Placed, Report, Text};
+use base::{Endpoint, Placed, Report, Text};
 use model::Config;
 use model::listener::{DoubleSlash, EncodedSlash};
 use std::net::SocketAddr;
@@ -14,6 +14,9 @@ use traffic::Outbound;
 use traffic::canonical::{self, PathRules};
 use traffic::directory::{Credential, CredentialHash};
 use traffic::snapshot::{ListenerPart, Snapshot};
+
+/// Who may connect to a Unix socket unless said otherwise: the gateway's user and group.
+const UNIX_MODE: u32 = 0o660;
 
 /// What became of a config.
 #[derive(Debug)]
@@ -63,6 +66,7 @@ pub fn compile(config: &Config, inputs: Inputs<'_>) -> Compiled {
             name: Arc::from(name.value.as_str()),
             revision: Arc::clone(inputs.revision),
             bind,
+            mode: listener.mode.as_ref().map_or(UNIX_MODE, |mode| mode.value.0),
             clients: clients::compile(&name.value, listener, config, inputs),
             tls: tls.flatten(),
             relays,
@@ -91,10 +95,10 @@ fn admin(config: &Config, inputs: Inputs<'_>, report: &mut Report) -> Option<Soc
     let Some(bind) = &config.admin.bind else {
         return Some(SocketAddr::from(([127, 0, 0, 1], model::node::ADMIN_PORT)));
     };
-    address(bind, inputs, report)
+    address(bind, inputs, report)?.ip()
 }
 
-fn address(bind: &Placed<Text>, inputs: Inputs<'_>, report: &mut Report) -> Option<SocketAddr> {
+fn address(bind: &Placed<Text>, inputs: Inputs<'_>, report: &mut Report) -> Option<Endpoint> {
     let secrets = SecretsAt { outside: inputs.outside, place: &bind.place };
     let text = match bind.value.resolve(&secrets) {
         Ok(text) => text,
@@ -105,15 +109,19 @@ fn address(bind: &Placed<Text>, inputs: Inputs<'_>, report: &mut Report) -> Opti
             return None;
         }
     };
-    let parsed = text.reveal().trim().parse();
+    let text = text.reveal().trim();
+    let parsed = match Endpoint::unix(text) {
+        Some(path) => path.ok().map(Endpoint::Unix),
+        None => text.parse().ok().map(Endpoint::Ip),
+    };
     // What is wrong with a plain text was reported by the model.
-    if parsed.is_err() && bind.value.has_reference() {
+    if parsed.is_none() && bind.value.has_reference() {
         let message = format!("what `{}` stands for is not an address to listen on", bind.value);
         report
             .error("bad_address", &bind.place, message)
-            .help("write an IP address and a port, such as `0.0.0.0:8080` or `[::]:8443`");
+            .help("write an IP address and a port, such as `0.0.0.0:8080` or `[::]:8443`, or a path of at most 107 bytes, such as `unix:/run/yett/yett.sock`");
     }
-    parsed.ok()
+    parsed
 }
 
 fn path_rules(rules: &model::listener::PathRules) -> PathRules {

@@ -2,7 +2,7 @@
 
 use crate::inputs::{Inputs, SecretsAt, resolve_path};
 use crate::{balance, egress};
-use base::{Place, Placed, Report};
+use base::{Endpoint, Place, Placed, Report};
 use http::{HeaderValue, Method};
 use model::Config;
 use model::authority::{Host, parse_authority};
@@ -73,6 +73,14 @@ fn spec(
             .help("who offers it is found by DNS here, while the proxy resolves names itself: leave `proxy` out, or name a host");
         return None;
     }
+    let on_socket = targets.iter().flatten().position(|to| matches!(to.host, TargetHost::Unix(_)));
+    if let (Some(at), true) = (on_socket, proxy.is_some()) {
+        let place = written.targets.get(at).map_or(&name.place, |target| &target.place);
+        report
+            .error("bad_target", place, "a Unix socket cannot be reached through a proxy")
+            .help("it is on this machine: leave `proxy` out, or use an upstream of its own for it");
+        return None;
+    }
     let host = host(written.host.as_ref(), report)?;
     let health = match &written.health {
         Some(written) => Some(health(written, report)?),
@@ -128,6 +136,8 @@ fn target(written: &Placed<Target>, inputs: Inputs<'_>, report: &mut Report) -> 
     let parsed = if written.is_service {
         let name = text.trim_end_matches('.').to_lowercase();
         Ok((TargetHost::Service(name), 0))
+    } else if let Some(path) = Endpoint::unix(text) {
+        path.map(|path| (TargetHost::Unix(path), 0))
     } else {
         parse_authority(text).map(|authority| match authority.host {
             Host::Ip(address) => (TargetHost::Ip(address), authority.port),
@@ -149,7 +159,9 @@ fn target(written: &Placed<Target>, inputs: Inputs<'_>, report: &mut Report) -> 
             // which came from a secret here.
             if written.address.has_reference() {
                 let address = &written.address;
-                let message = format!("what `{address}` stands for is not a host and a port");
+                let message = format!(
+                    "what `{address}` stands for is not a host and a port, nor the path of a Unix socket"
+                );
                 report.error("bad_target", &written.place, message);
             }
             None

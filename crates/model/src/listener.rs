@@ -6,14 +6,21 @@ use crate::relay::Relay;
 use base::units::Period;
 use base::{Placed, Text};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::de::{Error, Visitor};
+use serde::{Deserialize, Deserializer};
+use std::fmt;
 
 /// An address on which clients are served.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Listener {
-    /// Address and port, such as `0.0.0.0:8080` or `[::]:8443`.
+    /// Address and port, such as `0.0.0.0:8080` or `[::]:8443`, or the path of a Unix socket, such as
+    /// `unix:/run/yett/yett.sock`. Its folder must be there and writable. Who comes that way has no address: in logs and
+    /// lists of networks it is `unix`.
     pub bind: Placed<Text>,
+    /// Who may connect to a Unix socket: the mode of its file, in octal with the zero in front; `0660` (the gateway's
+    /// user and group) unless said otherwise.
+    pub mode: Option<Placed<Mode>>,
     /// Certificates; without them the listener speaks plain HTTP.
     pub tls: Option<ListenerTls>,
     /// Answer every request with a redirect to this HTTPS port.
@@ -53,6 +60,58 @@ impl Listener {
     #[must_use]
     pub fn speaks_http(&self) -> bool {
         self.tcp.is_none() && (self.tls.is_some() || self.passthrough.is_empty())
+    }
+}
+
+/// Who may do what with a file: what `chmod` takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mode(pub u32);
+
+impl Mode {
+    /// Everything that a mode of a socket can say.
+    const ALL: u32 = 0o777;
+    /// Writing, which is connecting.
+    const WRITE: u32 = 0o222;
+
+    /// Reads four octal digits.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let is_octal = text.len() == 4 && text.starts_with('0');
+        let bits = u32::from_str_radix(text, 8).ok().filter(|bits| is_octal && *bits <= Self::ALL);
+        match bits {
+            None => Err(format!("`{text}` is not a mode such as `0660`")),
+            Some(bits) if bits & Self::WRITE == 0 => {
+                Err(format!("with `{text}` nobody can connect: that takes leave to write"))
+            }
+            Some(bits) => Ok(Self(bits)),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Mode {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Digits;
+        impl Visitor<'_> for Digits {
+            type Value = Mode;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a mode in octal with the zero in front, such as `0660`")
+            }
+            fn visit_str<E: Error>(self, text: &str) -> Result<Mode, E> {
+                Mode::parse(text).map_err(E::custom)
+            }
+        }
+        deserializer.deserialize_any(Digits)
+    }
+}
+
+impl JsonSchema for Mode {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Mode".into()
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": "string", "pattern": "^0[0-7]{3}$" })
     }
 }
 

@@ -73,7 +73,7 @@ pub struct Upstream {
 /// One server of an upstream, or a name that stands for several.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Target {
-    /// Host (name, IPv4 or bracketed IPv6) and port, or the name of a service.
+    /// Host (name, IPv4 or bracketed IPv6) and port, the path of a Unix socket, or the name of a service.
     pub address: Text,
     /// Whether `address` is the name of a service, whose SRV records say hosts and ports.
     pub is_service: bool,
@@ -97,7 +97,9 @@ impl Target {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct TargetLong {
-    /// Host (name, IPv4 or bracketed IPv6) and port. Each address of a name is a target of its own.
+    /// Host (name, IPv4 or bracketed IPv6) and port, or the path of a Unix socket, such as `unix:/run/app.sock`. Each
+    /// address of a name is a target of its own. A Unix socket is `localhost` where its host is asked for: as `Host`
+    /// with `host: target`, in health checks and in certificates.
     address: Option<Text>,
     /// In place of `address`, the name of a service, such as `_orders._tcp.example.com`, whose SRV records
     /// (RFC 2782) say hosts, ports, priorities and weights. With TLS, hosts outside its domain are passed over
@@ -142,7 +144,7 @@ impl<'de> Deserialize<'de> for Target {
         impl<'de> serde::de::Visitor<'de> for Either {
             type Value = Target;
             fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("an address such as `10.0.0.1:8080`, or `{ address, weight, zone, … }`")
+                f.write_str("an address such as `10.0.0.1:8080` or `unix:/run/app.sock`, or `{ address, weight, zone, … }`")
             }
             fn visit_str<E: Error>(self, text: &str) -> Result<Target, E> {
                 let address = Text::parse(text).map_err(E::custom)?;

@@ -1,6 +1,7 @@
 //! From bytes to requests and back: TLS, and which protocol is spoken. [`crate::http1`] and
 //! [`crate::http2`] serve it; nothing beyond them knows which.
 
+use crate::door::Guest;
 use crate::gateway::Worker;
 use crate::relay::{self, Hello, Passing};
 use crate::{client_certificate, http1, http2, proxy_protocol};
@@ -9,7 +10,6 @@ use base::caps;
 use base::shutdown::{Phase, Signal};
 use bytes::{Buf as _, BytesMut};
 use rustls::server::Acceptor;
-use socket2::SockRef;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
@@ -19,7 +19,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use telemetry::metrics::Refusal;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, DuplexStream, ReadBuf};
-use tokio::net::TcpStream;
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 use traffic::BoxFuture;
@@ -33,13 +32,6 @@ use traffic::tls::ListenerTls;
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     /// Has the stream end in a way that no client takes for the end of an answer. It is dropped next.
     fn reset(&mut self);
-}
-
-impl Stream for TcpStream {
-    fn reset(&mut self) {
-        // If this fails the connection is gone already.
-        SockRef::from(&*self).set_linger(Some(Duration::ZERO)).ok();
-    }
 }
 
 impl<I: Stream> Stream for TlsStream<I> {
@@ -58,20 +50,18 @@ const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
 /// The bytes by which HTTP/2 begins (RFC 9113, 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Serves a client that connected to a listener over TCP.
+/// Serves a client that came in at a listener.
 ///
 /// # Errors
 /// What broke the connection off.
-pub async fn serve_tcp(
+pub async fn serve_guest(
     worker: Arc<Worker>,
     listener: Arc<ListenerPart>,
-    stream: TcpStream,
+    guest: Guest,
     signal: Signal,
 ) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    let name = Arc::clone(&listener.name);
-    let connection = Connection::plain(name, stream.peer_addr()?, stream.local_addr()?);
-    serve_client(worker, listener, connection, Rewound::new(stream), signal).await
+    let connection = guest.connection(&listener.name)?;
+    serve_client(worker, listener, connection, Rewound::new(guest), signal).await
 }
 
 /// Serves a client that connected to a listener: first it is found out who it is, and whether there is a place for

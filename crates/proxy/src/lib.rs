@@ -37,6 +37,8 @@ pub mod reply;
 pub mod record;
 /// Calls of gRPC, wherever stages treat them in a way of their own.
 mod grpc;
+/// Where clients come in: TCP and Unix sockets.
+pub mod door;
 /// From bytes to requests and back.
 pub mod connection;
 /// Connections that are passed on as bytes.
@@ -53,6 +55,8 @@ mod date;
 pub mod workers;
 /// Addresses, held exclusively.
 pub mod socket;
+/// Paths of Unix sockets, held exclusively.
+mod unix_socket;
 
 pub use gateway::{Gateway, Worker};
 pub use workers::Workers;

@@ -2,31 +2,40 @@
 //! (`SO_REUSEPORT`), which would let a second process share it by accident: so one process claims an
 //! address first, and a probe without `SO_REUSEPORT` finds any other holder.
 
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use crate::door::Door;
+use crate::unix_socket::{self, PathClaim};
+use base::Endpoint;
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::sync::Arc;
 
 /// Connections that may wait to be accepted, per worker.
 const BACKLOG: i32 = 4_096;
 
-/// An address of ours, one socket per worker.
+/// An address or a path of ours, one socket per worker. Those of a path are one and the same.
 #[derive(Debug)]
 pub struct Bound {
-    /// The address, its port known.
-    pub address: SocketAddr,
+    /// The address, its port known, or the path.
+    pub address: Endpoint,
     /// The sockets.
-    pub sockets: Vec<TcpListener>,
-    /// The claim on the address, for as long as it is held.
+    pub sockets: Vec<Door>,
+    /// The claim on it, for as long as it is held.
     pub claim: Claim,
 }
 
-/// A claim on an address: a name in the abstract namespace of Unix sockets, which the kernel frees
-/// when the process ends, however it ends.
+/// The hold on an address.
 #[derive(Debug)]
-pub struct Claim {
-    name: UnixListener,
+pub enum Claim {
+    /// A name in the abstract namespace of Unix sockets, which the kernel frees when the process ends, however it
+    /// ends.
+    Name(UnixListener),
+    /// A lock beside the socket.
+    Path(PathClaim),
 }
 
 impl Bound {
@@ -37,20 +46,35 @@ impl Bound {
     /// # Errors
     /// What the system says.
     pub fn inherit(
-        mut sockets: Vec<TcpListener>,
-        claim: UnixListener,
+        mut sockets: Vec<Door>,
+        path: Option<Arc<Path>>,
+        claim: OwnedFd,
         workers: usize,
     ) -> io::Result<Self> {
         let first = sockets.first().ok_or_else(|| io::Error::other("no socket was handed over"))?;
-        let address = first.local_addr()?;
+        let (address, claim) = match (path, first) {
+            (Some(path), _) => {
+                let claim = PathClaim::inherit(Arc::clone(&path), claim);
+                (Endpoint::Unix(path), Claim::Path(claim))
+            }
+            (None, first) => {
+                let address = SockRef::from(first).local_addr()?;
+                (Endpoint::Ip(ip(&address)?), Claim::Name(claim.into()))
+            }
+        };
         while sockets.len() < workers {
             // Nobody waits on it before it is opened, so that nobody is lost if it never is.
-            sockets.push(socket(address, true)?.into());
+            let more = match (&address, sockets.first()) {
+                (Endpoint::Ip(address), _) => Door::Tcp(socket(*address, true)?.into()),
+                (Endpoint::Unix(_), Some(first)) => first.try_clone()?,
+                (Endpoint::Unix(_), None) => break,
+            };
+            sockets.push(more);
         }
         for socket in &sockets {
-            socket.set_nonblocking(true)?;
+            socket.set_nonblocking()?;
         }
-        Ok(Self { address, sockets, claim: Claim { name: claim } })
+        Ok(Self { address, sockets, claim })
     }
 }
 
@@ -58,32 +82,75 @@ impl Bound {
 ///
 /// # Errors
 /// What the system says.
-pub fn listen(socket: &TcpListener) -> io::Result<()> {
+pub fn listen(socket: &Door) -> io::Result<()> {
     SockRef::from(socket).listen(BACKLOG)
 }
 
 impl Claim {
+    /// That of another process on a path that nobody wants any more.
+    pub(crate) fn gone(path: Arc<Path>, claim: OwnedFd) -> Self {
+        let claim = PathClaim::inherit(path, claim);
+        claim.leave(false);
+        Self::Path(claim)
+    }
+
     /// The same claim once more, for another process.
     ///
     /// # Errors
     /// When there are no file descriptors left.
-    pub fn share(&self) -> io::Result<UnixListener> {
-        self.name.try_clone()
+    pub fn share(&self) -> io::Result<OwnedFd> {
+        match self {
+            Self::Name(name) => name.try_clone().map(OwnedFd::from),
+            Self::Path(path) => path.share(),
+        }
+    }
+
+    /// Whose the files are that stand for it, if there are any: whoever has them last removes them.
+    pub fn leave(&self, is_left: bool) {
+        if let Self::Path(path) = self {
+            path.leave(is_left);
+        }
+    }
+
+    /// Who may connect from now on, where that is a matter of files.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn set_mode(&self, mode: u32) -> io::Result<()> {
+        match self {
+            Self::Name(_) => Ok(()),
+            Self::Path(path) => path.set_mode(mode),
+        }
     }
 }
 
-/// Binds an address for a number of workers.
+/// Binds an address or a path for a number of workers; `mode` is that of the file of a path.
 ///
 /// # Errors
 /// `AddrInUse` when anybody else holds the address, and whatever else the system says.
-pub fn bind(address: SocketAddr, workers: usize) -> io::Result<Bound> {
+pub fn bind(address: &Endpoint, mode: u32, workers: usize) -> io::Result<Bound> {
+    match address {
+        Endpoint::Ip(address) => bind_ip(*address, workers),
+        Endpoint::Unix(path) => bind_unix(path, mode, workers),
+    }
+}
+
+fn bind_unix(path: &Arc<Path>, mode: u32, workers: usize) -> io::Result<Bound> {
+    let (socket, claim) = unix_socket::bind(path, mode)?;
+    let clones = (1..workers).map(|_| socket.try_clone().map(Door::Unix));
+    let mut sockets = clones.collect::<io::Result<Vec<_>>>()?;
+    sockets.push(Door::Unix(socket));
+    Ok(Bound { address: Endpoint::Unix(Arc::clone(path)), sockets, claim: Claim::Path(claim) })
+}
+
+fn bind_ip(address: SocketAddr, workers: usize) -> io::Result<Bound> {
     let probe = socket(address, false)?;
-    let address = local(&probe)?;
+    let address = ip(&probe.local_addr()?)?;
     drop(probe);
-    let claim = claim(address)?;
-    let sockets =
-        (0..workers.max(1)).map(|_| listening(address)).collect::<io::Result<Vec<_>>>()?;
-    Ok(Bound { address, sockets, claim })
+    let claim = Claim::Name(claim(address)?);
+    let sockets = (0..workers.max(1)).map(|_| listening(address).map(Door::Tcp));
+    let sockets = sockets.collect::<io::Result<Vec<_>>>()?;
+    Ok(Bound { address: Endpoint::Ip(address), sockets, claim })
 }
 
 fn listening(address: SocketAddr) -> io::Result<TcpListener> {
@@ -109,38 +176,42 @@ fn socket(address: SocketAddr, is_shared: bool) -> io::Result<Socket> {
     Ok(socket)
 }
 
-fn local(socket: &Socket) -> io::Result<SocketAddr> {
-    socket.local_addr()?.as_socket().ok_or_else(|| io::Error::other("not an IP socket"))
+fn ip(address: &SockAddr) -> io::Result<SocketAddr> {
+    address.as_socket().ok_or_else(|| io::Error::other("not an IP socket"))
 }
 
-fn claim(address: SocketAddr) -> io::Result<Claim> {
+fn claim(address: SocketAddr) -> io::Result<UnixListener> {
     let name = format!("yett/listen/{address}");
     let name = std::os::unix::net::SocketAddr::from_abstract_name(name)?;
-    Ok(Claim { name: UnixListener::bind_addr(&name)? })
+    UnixListener::bind_addr(&name)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::bind;
-    use std::io::ErrorKind;
-    use std::net::TcpListener;
+    use super::{Bound, bind};
+    use std::io::{self, ErrorKind};
+    use std::net::{SocketAddr, TcpListener};
+
+    fn bound(address: SocketAddr) -> io::Result<Bound> {
+        bind(&address.into(), 0, 2)
+    }
 
     #[test]
     fn an_address_is_held_by_one_only() {
-        let ours = bind("127.0.0.1:0".parse().unwrap(), 2).unwrap();
+        let ours = bound("127.0.0.1:0".parse().unwrap()).unwrap();
         assert_eq!(ours.sockets.len(), 2);
-        let again = bind(ours.address, 2).unwrap_err();
+        let address = ours.address.ip().unwrap();
+        let again = bound(address).unwrap_err();
         assert_eq!(again.kind(), ErrorKind::AddrInUse);
-        assert_eq!(TcpListener::bind(ours.address).unwrap_err().kind(), ErrorKind::AddrInUse);
-        let address = ours.address;
+        assert_eq!(TcpListener::bind(address).unwrap_err().kind(), ErrorKind::AddrInUse);
         drop(ours);
-        bind(address, 2).unwrap();
+        bound(address).unwrap();
     }
 
     #[test]
     fn an_address_of_another_program_is_refused() {
         let theirs = TcpListener::bind("127.0.0.1:0").unwrap();
-        let error = bind(theirs.local_addr().unwrap(), 2).unwrap_err();
+        let error = bound(theirs.local_addr().unwrap()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::AddrInUse);
     }
 }

@@ -57,7 +57,10 @@ fn nanos(duration: Option<Duration>) -> u64 {
 
 /// An IPv4 address is written as one, also where the socket is an IPv6 one.
 fn address(address: IpAddr) -> Value {
-    Value::Text(address.to_canonical().to_string().into())
+    // Over a Unix socket there is none.
+    let is_unix = address.is_unspecified();
+    let text = if is_unix { "unix".to_owned() } else { address.to_canonical().to_string() };
+    Value::Text(text.into())
 }
 
 /// The span of the request, by the semantic conventions for HTTP servers.

@@ -3,24 +3,24 @@
 //! before a byte of it is read, to one that is much less busy.
 
 use crate::connection;
+use crate::door::{Caller, Door, Guest, OpenDoor};
 use crate::gateway::{Gateway, Worker};
 use crate::load::Loads;
 use crate::socket::{self, Bound, Claim};
 use base::shutdown::{self, Phase, Signal, Trigger};
-use base::{caps, shortage};
+use base::{Endpoint, caps, shortage};
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future as _;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
-use std::os::unix::net::UnixListener;
+use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use telemetry::metrics::{ListenerMetrics, Refusal};
-use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use traffic::snapshot::ListenerPart;
 
@@ -43,11 +43,11 @@ pub struct Workers {
 
 /// A listener that is being served.
 struct Held {
-    address: SocketAddr,
+    address: Endpoint,
     trigger: Trigger,
     claim: Claim,
     /// Once more the sockets that the workers have, for a process that takes over.
-    sockets: Vec<TcpListener>,
+    sockets: Vec<Door>,
 }
 
 /// What another process needs to go on serving an address.
@@ -56,15 +56,35 @@ pub struct Legacy {
     /// The listener's name.
     pub name: Arc<str>,
     /// Its sockets, with the clients that wait on them.
-    pub sockets: Vec<TcpListener>,
+    pub sockets: Vec<Door>,
+    /// The path, where it is a Unix socket.
+    pub path: Option<Arc<Path>>,
     /// The claim on its address.
-    pub claim: UnixListener,
+    pub claim: OwnedFd,
+}
+
+impl Legacy {
+    /// Removes the files that stand for it, if there are any: nobody serves it any more.
+    pub fn give_up(self) {
+        if let Some(path) = self.path {
+            drop(Claim::gone(path, self.claim));
+        }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn address(&self) -> Option<Endpoint> {
+        match &self.path {
+            Some(path) => Some(Endpoint::Unix(Arc::clone(path))),
+            None => self.sockets.first()?.address().map(Endpoint::Ip),
+        }
+    }
 }
 
 /// An order to serve on a socket.
 struct Open {
     name: Arc<str>,
-    socket: TcpListener,
+    socket: Door,
     signal: Signal,
     /// To each worker, for this listener.
     ways: Arc<[mpsc::Sender<HandedOver>]>,
@@ -74,7 +94,7 @@ struct Open {
 
 /// A client on its way to another worker, of which nothing was read. It is counted there already.
 struct HandedOver {
-    stream: std::net::TcpStream,
+    caller: Caller,
     part: Arc<ListenerPart>,
     active: Active,
 }
@@ -106,13 +126,14 @@ impl Workers {
         Ok(workers)
     }
 
-    /// Binds an address without serving on it yet, unless it is held already.
+    /// Binds an address without serving on it yet, unless it is held already; `mode` is that of the file of a
+    /// Unix socket.
     ///
     /// # Errors
     /// Why the address cannot be had.
-    pub fn bind(&self, address: SocketAddr) -> io::Result<Option<Bound>> {
-        let is_held = address.port() != 0 && self.listeners.values().any(|l| l.address == address);
-        if is_held { Ok(None) } else { socket::bind(address, self.commands.len()).map(Some) }
+    pub fn bind(&self, address: &Endpoint, mode: u32) -> io::Result<Option<Bound>> {
+        let is_held = self.listeners.values().any(|held| held.address == *address);
+        if is_held { Ok(None) } else { socket::bind(address, mode, self.commands.len()).map(Some) }
     }
 
     /// Takes up an address that another process serves, without serving on it yet.
@@ -120,7 +141,7 @@ impl Workers {
     /// # Errors
     /// What the system says.
     pub fn inherit(&self, legacy: Legacy) -> io::Result<Bound> {
-        Bound::inherit(legacy.sockets, legacy.claim, self.commands.len())
+        Bound::inherit(legacy.sockets, legacy.path, legacy.claim, self.commands.len())
     }
 
     /// Serves a listener on a bound address, in place of the address it had before. Returns the
@@ -128,10 +149,10 @@ impl Workers {
     ///
     /// # Errors
     /// When a worker is gone.
-    pub fn open(&mut self, name: &Arc<str>, bound: Bound) -> io::Result<SocketAddr> {
+    pub fn open(&mut self, name: &Arc<str>, bound: Bound) -> io::Result<Endpoint> {
         bound.sockets.iter().try_for_each(socket::listen)?;
         let (trigger, signal) = shutdown::channel();
-        let sockets = bound.sockets.iter().map(TcpListener::try_clone);
+        let sockets = bound.sockets.iter().map(Door::try_clone);
         let sockets = sockets.collect::<io::Result<Vec<_>>>()?;
         let ways = self.commands.iter().map(|_| mpsc::channel(caps::HANDED_OVER_MAX));
         let (ways, arrivals): (Vec<_>, Vec<_>) = ways.unzip();
@@ -142,8 +163,9 @@ impl Workers {
             let open = Open { name, socket, signal, ways, arrivals };
             commands.try_send(open).map_err(|_| io::Error::other("a worker is gone"))?;
         }
-        let address = bound.address;
-        let held = Held { address, trigger, claim: bound.claim, sockets };
+        let address = bound.address.clone();
+        bound.claim.leave(false);
+        let held = Held { address: bound.address, trigger, claim: bound.claim, sockets };
         if let Some(old) = self.listeners.insert(Arc::clone(name), held) {
             self.leave(old);
         }
@@ -169,9 +191,17 @@ impl Workers {
         }
     }
 
+    /// Has a listener's Unix socket let in whom this mode lets in.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn set_mode(&self, name: &str, mode: u32) -> io::Result<()> {
+        self.listeners.get(name).map_or(Ok(()), |held| held.claim.set_mode(mode))
+    }
+
     /// The listeners and their addresses.
-    pub fn addresses(&self) -> impl Iterator<Item = (&Arc<str>, SocketAddr)> {
-        self.listeners.iter().map(|(name, held)| (name, held.address))
+    pub fn addresses(&self) -> impl Iterator<Item = (&Arc<str>, &Endpoint)> {
+        self.listeners.iter().map(|(name, held)| (name, &held.address))
     }
 
     /// How busy each worker is.
@@ -186,9 +216,12 @@ impl Workers {
     /// When there are no file descriptors left.
     pub fn legacy(&self) -> io::Result<Vec<Legacy>> {
         let legacy = |(name, held): (&Arc<str>, &Held)| {
-            let sockets = held.sockets.iter().map(TcpListener::try_clone);
+            let path = held.address.path().cloned();
+            // Those of a path are one and the same.
+            let count = if path.is_some() { 1 } else { held.sockets.len() };
+            let sockets = held.sockets.iter().take(count).map(Door::try_clone);
             let sockets = sockets.collect::<io::Result<_>>()?;
-            Ok(Legacy { name: Arc::clone(name), sockets, claim: held.claim.share()? })
+            Ok(Legacy { name: Arc::clone(name), sockets, path, claim: held.claim.share()? })
         };
         self.listeners.iter().map(legacy).collect()
     }
@@ -197,6 +230,7 @@ impl Workers {
     /// at most for `limit`: each is told with its next answer to come back elsewhere, so that no request
     /// meets a connection that is being closed. Returns whether all ended.
     pub async fn retire(&mut self, limit: Duration) -> bool {
+        self.listeners.values().for_each(|held| held.claim.leave(true));
         let is_over = self.end(Phase::Leaving, limit).await;
         if !is_over {
             self.end(Phase::Draining, Duration::from_millis(2 * caps::LAST_REQUEST_TIMEOUT_MS))
@@ -285,7 +319,7 @@ async fn accept(worker: Arc<Worker>, open: Open) {
     let (trigger, mut local) = shutdown::channel();
     drop(tokio::spawn(relay(signal, trigger)));
     let signal = &mut local;
-    let socket = match tokio::net::TcpListener::from_std(socket) {
+    let socket = match OpenDoor::new(socket) {
         Ok(socket) => socket,
         Err(error) => return tracing::error!(listener = %name, %error, "cannot serve a socket"),
     };
@@ -300,7 +334,7 @@ async fn accept(worker: Arc<Worker>, open: Open) {
             accepted = socket.accept() => accepted,
         };
         match accepted {
-            Ok((stream, _)) => welcome(&worker, &name, stream, signal, &ways),
+            Ok(guest) => welcome(&worker, &name, guest, signal, &ways),
             // The client has left already.
             Err(error) if is_passing(&error) => {}
             Err(error) => {
@@ -313,10 +347,10 @@ async fn accept(worker: Arc<Worker>, open: Open) {
             }
         }
     }
-    match socket.into_std() {
+    match socket.close() {
         Ok(socket) => {
-            while let Some(stream) = waiting(&socket) {
-                welcome(&worker, &name, stream, signal, &ways);
+            while let Some(guest) = waiting(&socket) {
+                welcome(&worker, &name, guest, signal, &ways);
             }
         }
         Err(error) => tracing::warn!(listener = %name, %error, "cannot accept who is waiting"),
@@ -332,12 +366,12 @@ async fn accept(worker: Arc<Worker>, open: Open) {
 
 /// A client who waits to be accepted, if there is one by now. The system is asked: the runtime knows only
 /// of those it was told of already.
-fn waiting(socket: &TcpListener) -> Option<TcpStream> {
+fn waiting(socket: &Door) -> Option<Guest> {
     loop {
         match socket.accept() {
-            Ok((stream, _)) => {
-                stream.set_nonblocking(true).ok()?;
-                return TcpStream::from_std(stream).ok();
+            Ok(caller) => {
+                caller.set_nonblocking().ok()?;
+                return Guest::new(caller).ok();
             }
             // This client has left again; there may be others.
             Err(error) if is_passing(&error) => {}
@@ -377,7 +411,7 @@ async fn relay(mut signal: Signal, trigger: Trigger) {
 fn welcome(
     worker: &Arc<Worker>,
     name: &Arc<str>,
-    stream: TcpStream,
+    guest: Guest,
     signal: &Signal,
     ways: &[mpsc::Sender<HandedOver>],
 ) {
@@ -388,15 +422,15 @@ fn welcome(
     });
     let Some((other, place)) = relief else {
         if let Some(active) = Active::begin(worker, &part, worker.index) {
-            serve(worker, part, stream, signal, active);
+            serve(worker, part, guest, signal, active);
         }
         return;
     };
     let Some(active) = Active::begin(worker, &part, other) else { return };
-    match stream.into_std() {
-        Ok(stream) => {
+    match guest.leave() {
+        Ok(caller) => {
             part.metrics.handed_over.add(worker.index, 1);
-            place.send(HandedOver { stream, part, active });
+            place.send(HandedOver { caller, part, active });
         }
         Err(error) => tracing::warn!(listener = %name, %error, "cannot hand a connection over"),
     }
@@ -404,9 +438,9 @@ fn welcome(
 
 /// Serves a client that another worker accepted.
 fn take_up(worker: &Arc<Worker>, name: &str, handed_over: HandedOver, signal: &Signal) {
-    let HandedOver { stream, part, active } = handed_over;
-    match TcpStream::from_std(stream) {
-        Ok(stream) => serve(worker, part, stream, signal, active),
+    let HandedOver { caller, part, active } = handed_over;
+    match Guest::new(caller) {
+        Ok(guest) => serve(worker, part, guest, signal, active),
         Err(error) => tracing::warn!(listener = name, %error, "cannot take a connection over"),
     }
 }
@@ -415,13 +449,13 @@ fn take_up(worker: &Arc<Worker>, name: &str, handed_over: HandedOver, signal: &S
 fn serve(
     worker: &Arc<Worker>,
     part: Arc<ListenerPart>,
-    stream: TcpStream,
+    guest: Guest,
     signal: &Signal,
     active: Active,
 ) {
     let (worker, signal) = (Arc::clone(worker), signal.clone());
     drop(tokio::spawn(async move {
-        if let Err(error) = connection::serve_tcp(worker, part, stream, signal).await {
+        if let Err(error) = connection::serve_guest(worker, part, guest, signal).await {
             tracing::debug!(%error, "a connection ended early");
         }
         drop(active);

@@ -1,9 +1,10 @@
 //! Backends in memory that do what a test tells them: answer, be slow, lie, break off, refuse.
 
 use crate::message::{self, Kind};
+use base::Endpoint;
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncWriteExt as _, DuplexStream};
@@ -157,13 +158,17 @@ impl Backends {
     }
 }
 
-/// The way to the backends of a test.
+/// Where all Unix sockets are: no file is opened.
+const UNIX: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+
+/// The way to the backends of a test. All Unix sockets are at `0.0.0.0:0`.
 #[derive(Clone, Debug)]
 pub struct MemoryDial(pub Arc<Backends>);
 
 impl Dial for MemoryDial {
-    fn dial(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn Io>>> {
+    fn dial<'a>(&'a self, to: &'a Endpoint) -> BoxFuture<'a, io::Result<Box<dyn Io>>> {
         Box::pin(async move {
+            let address = to.ip().unwrap_or(UNIX);
             let backend = self.0.by_address.lock().unwrap().get(&address).cloned();
             let door = backend.map_or(Door::Refuses, |backend| backend.door);
             let (ours, theirs) = tokio::io::duplex(64 << 10);

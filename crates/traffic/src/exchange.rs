@@ -130,6 +130,12 @@ impl Exchange {
         told.unwrap_or_else(|| self.connection.peer.ip()).to_canonical()
     }
 
+    /// The same; none for a client over a Unix socket.
+    #[must_use]
+    pub fn client_ip(&self) -> Option<IpAddr> {
+        Some(self.client()).filter(|address| !address.is_unspecified())
+    }
+
     /// The client's address as backends are told.
     #[must_use]
     pub fn client_text(&self) -> &HeaderValue {
@@ -150,7 +156,7 @@ pub struct Connection {
     pub peer: SocketAddr,
     /// The same without port, as backends are told.
     pub peer_header: HeaderValue,
-    /// The address the client connected to.
+    /// The address the client connected to; unspecified over a Unix socket.
     pub local: SocketAddr,
     /// Whether it is protected by TLS.
     pub scheme: Scheme,
@@ -176,6 +182,13 @@ impl Connection {
             age_max_s: CONNECTION_AGE_MAX_S,
             lacks_tls: false,
         }
+    }
+
+    /// A connection over a Unix socket: neither side has an address.
+    #[must_use]
+    pub fn over_unix(listener: Arc<str>) -> Self {
+        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        Self::plain(listener, nowhere, nowhere)
     }
 
     /// The address of whoever connected, if it has one.

@@ -8,8 +8,7 @@ use crate::relay::Relays;
 use crate::tls::ListenerTls;
 use crate::tree::RouteTree;
 use crate::upstream::Upstream;
-use base::Place;
-use std::net::SocketAddr;
+use base::{Endpoint, Place};
 use std::sync::Arc;
 use telemetry::metrics::{ListenerMetrics, RouteMetrics};
 
@@ -46,7 +45,9 @@ pub struct ListenerPart {
     /// The revision this belongs to.
     pub revision: Arc<str>,
     /// Where it is bound.
-    pub bind: SocketAddr,
+    pub bind: Endpoint,
+    /// Who may connect, if that is a Unix socket: the mode of its file.
+    pub mode: u32,
     /// What it makes of whoever connects.
     pub clients: Clients,
     /// TLS, if it speaks it.

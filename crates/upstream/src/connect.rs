@@ -2,12 +2,12 @@
 
 use crate::http1::Http1;
 use crate::http2::{Http2, Unopened};
-use crate::spec::{Protocol, ProxyProtocol, TargetHost, TargetSpec, Through, TlsSpec};
+use crate::spec::{LOCALHOST, Protocol, ProxyProtocol, TargetHost, TargetSpec, Through, TlsSpec};
 use crate::world::{Dial, Io, World};
 use crate::{preface, tls};
+use base::Endpoint;
 use base::caps::ADDRESSES_PER_CONNECT_MAX;
 use rustls::pki_types::ServerName;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use std::{fmt, io};
@@ -113,7 +113,7 @@ impl Connector {
     /// there is time for the next.
     pub(crate) async fn connect(
         &self,
-        addresses: &[SocketAddr],
+        addresses: &[Endpoint],
         turn: usize,
         limit: Option<Duration>,
         peers: Option<Peers>,
@@ -124,7 +124,7 @@ impl Connector {
     /// The same, for raw bytes.
     pub(crate) async fn connect_raw(
         &self,
-        addresses: &[SocketAddr],
+        addresses: &[Endpoint],
         turn: usize,
         limit: Option<Duration>,
         peers: Option<Peers>,
@@ -134,21 +134,21 @@ impl Connector {
 
     async fn over<T, F: Future<Output = Result<T, ConnectError>>>(
         &self,
-        addresses: &[SocketAddr],
+        addresses: &[Endpoint],
         turn: usize,
         limit: Option<Duration>,
-        open: impl Fn(SocketAddr) -> F,
+        open: impl Fn(Endpoint) -> F,
     ) -> Result<T, ConnectError> {
         let count = addresses.len().min(ADDRESSES_PER_CONNECT_MAX);
         let share = limit.map(|limit| limit / u32::try_from(count.max(1)).unwrap_or(1));
         let mut last = ConnectError::Unresolved("no address is known".to_owned());
         for step in 0..count {
-            let address = addresses[(turn % addresses.len() + step) % addresses.len()];
+            let address = addresses[(turn % addresses.len() + step) % addresses.len()].clone();
             let opened = match share.filter(|_| step + 1 < count) {
-                Some(share) => match timeout(share, open(address)).await {
-                    Ok(opened) => opened,
-                    Err(_) => Err(ConnectError::Timeout(format!("{address} did not answer"))),
-                },
+                Some(share) => {
+                    let late = |_| ConnectError::Timeout(format!("{address} did not answer"));
+                    timeout(share, open(address.clone())).await.map_err(late).flatten()
+                }
                 None => open(address).await,
             };
             match opened {
@@ -159,7 +159,7 @@ impl Connector {
         Err(last)
     }
 
-    async fn open(&self, address: SocketAddr, peers: Option<Peers>) -> Result<Link, ConnectError> {
+    async fn open(&self, address: Endpoint, peers: Option<Peers>) -> Result<Link, ConnectError> {
         let mut link = self.converse(address, peers).await?;
         if self.tells() {
             match &mut link {
@@ -173,10 +173,10 @@ impl Connector {
     /// Without ALPN (RFC 7301), since nobody knows what will be spoken.
     async fn open_raw(
         &self,
-        address: SocketAddr,
+        address: Endpoint,
         peers: Option<Peers>,
     ) -> Result<Box<dyn Io>, ConnectError> {
-        let io = self.prepare(address, peers).await?;
+        let io = self.prepare(&address, peers).await?;
         let Some(tls) = &self.tls else { return Ok(io) };
         let connecting = tls.connector.clone().with_alpn(Vec::new()).connect(tls.name.clone(), io);
         match connecting.await {
@@ -188,7 +188,7 @@ impl Connector {
     /// A connection on which everything was said that comes ahead of TLS.
     async fn prepare(
         &self,
-        address: SocketAddr,
+        address: &Endpoint,
         peers: Option<Peers>,
     ) -> Result<Box<dyn Io>, ConnectError> {
         let failed = |error: io::Error| {
@@ -211,10 +211,10 @@ impl Connector {
 
     async fn converse(
         &self,
-        address: SocketAddr,
+        address: Endpoint,
         peers: Option<Peers>,
     ) -> Result<Link, ConnectError> {
-        let io = self.prepare(address, peers).await?;
+        let io = self.prepare(&address, peers).await?;
         let Some(tls) = &self.tls else {
             let speaks_http2 = self.protocol == Protocol::Http2;
             return handshake(io, address, speaks_http2).await;
@@ -255,6 +255,8 @@ impl Tls {
                     .map_err(|_| format!("`{name}` is not a name that a certificate can hold"))?
             }
             (None, TargetHost::Ip(address)) => ServerName::from(*address),
+            (None, TargetHost::Unix(_)) => ServerName::try_from(LOCALHOST)
+                .map_err(|_| format!("`{LOCALHOST}` is not a name"))?,
         };
         Ok(Self { connector: TlsConnector::from(config), name })
     }
@@ -262,13 +264,13 @@ impl Tls {
 
 async fn handshake<T: Io + 'static>(
     io: T,
-    address: SocketAddr,
+    address: Endpoint,
     speaks_http2: bool,
 ) -> Result<Link, ConnectError> {
     if !speaks_http2 {
         return Ok(Link::Http1(Http1::new(Box::new(io), address)));
     }
-    Http2::open(io, address).await.map(Link::Http2).map_err(|unopened| {
+    Http2::open(io, address.clone()).await.map(Link::Http2).map_err(|unopened| {
         let why = format!("HTTP/2 with {address} failed: {unopened}");
         match unopened {
             Unopened::Gone(_) => ConnectError::Failed(why),

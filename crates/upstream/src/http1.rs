@@ -7,16 +7,15 @@ use crate::target::Seat;
 use crate::tunnel::{Tunnel, Wanted};
 use crate::world::Io;
 use ::http1::{Decoder, Framing, Length, Piece, ResponseHead, Scan, Sending, write};
-use base::Alarm;
 use base::buffers::{Outbox, poll_fill, release};
 use base::caps::INFORMATIONAL_MAX;
+use base::{Alarm, Endpoint};
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, EXPECT, HeaderValue, TE};
 use http::{Method, StatusCode};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -29,7 +28,7 @@ use traffic::{Body, Fault, FaultCode, Informational, Request, Response, Stage};
 
 /// An open connection that has no request under way; dropping it closes it.
 pub(crate) struct Http1 {
-    pub(crate) address: SocketAddr,
+    pub(crate) address: Endpoint,
     /// The client of whom the target was told: others must not use it.
     pub(crate) told: Option<Peers>,
     pub(crate) io: Box<dyn Io>,
@@ -41,7 +40,7 @@ pub(crate) struct Http1 {
 
 impl Http1 {
     /// On a stream on which nothing was said yet.
-    pub(crate) fn new(io: Box<dyn Io>, address: SocketAddr) -> Box<Self> {
+    pub(crate) fn new(io: Box<dyn Io>, address: Endpoint) -> Box<Self> {
         Box::new(Self {
             address,
             told: None,

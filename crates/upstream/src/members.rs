@@ -36,7 +36,9 @@ const CLEAR_UP_PERIOD: Duration = Duration::from_secs(2);
 
 /// Whether some of the targets are names.
 pub(crate) fn has_names(spec: &UpstreamSpec) -> bool {
-    spec.targets.iter().any(|target| !matches!(target.host, TargetHost::Ip(_)))
+    spec.targets
+        .iter()
+        .any(|target| !matches!(target.host, TargetHost::Ip(_) | TargetHost::Unix(_)))
 }
 
 /// The upstream, following its names from now on, until nobody holds it any more.

@@ -64,7 +64,7 @@ impl Name {
         world: &World,
     ) -> Option<Arc<Self>> {
         let (kind, question) = match &target.host {
-            TargetHost::Ip(_) => return None,
+            TargetHost::Ip(_) | TargetHost::Unix(_) => return None,
             TargetHost::Name(name) => ("name", Question::Addresses(name.clone())),
             TargetHost::Service(name) => ("service", Question::Service(name.clone())),
         };

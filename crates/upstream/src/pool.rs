@@ -5,8 +5,8 @@ use crate::connect::{ConnectError, Link};
 use crate::http1::Http1;
 use crate::http2::{Http2, Room};
 use crate::target::Task;
+use base::Endpoint;
 use base::caps::LINKS_PER_SHELF_MAX;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::{Wake, Waker};
@@ -126,7 +126,7 @@ impl Pool {
         worker: usize,
         now: Instant,
         told: Option<Peers>,
-        may_use: &dyn Fn(SocketAddr) -> bool,
+        may_use: &dyn Fn(&Endpoint) -> bool,
     ) -> Option<Held> {
         let shelf = self.shelf(worker);
         let idle_timeout = self.idle_timeout();
@@ -230,13 +230,13 @@ impl Shelf {
         now: Instant,
         idle_timeout: Duration,
         told: Option<Peers>,
-        may_use: &dyn Fn(SocketAddr) -> bool,
+        may_use: &dyn Fn(&Endpoint) -> bool,
     ) -> Option<Box<Http1>> {
         let mut idle = lock(&self.http1);
         while let Some(at) = idle.iter().rposition(|idle| idle.link.told == told) {
             let Idle { mut link, since } = idle.remove(at);
             let is_expired = now.saturating_duration_since(since) >= idle_timeout;
-            if !is_expired && may_use(link.address) && link.is_open(&self.ended) {
+            if !is_expired && may_use(&link.address) && link.is_open(&self.ended) {
                 return Some(link);
             }
         }
@@ -259,7 +259,7 @@ impl Shelf {
         now: Instant,
         idle_timeout: Duration,
         told: Option<Peers>,
-        may_use: &dyn Fn(SocketAddr) -> bool,
+        may_use: &dyn Fn(&Endpoint) -> bool,
     ) -> Option<Stream> {
         let mut shared = lock(&self.http2);
         // Streams that are under way keep what is dropped here open until they end.
@@ -268,7 +268,7 @@ impl Shelf {
             let link = &shared.link.link;
             let is_idle = link.open_streams() == 0;
             let is_kept = link.room() != Room::Over && !(is_idle && is_expired);
-            is_kept && may_use(link.address)
+            is_kept && may_use(&link.address)
         });
         let found = shared.iter_mut().find(|shared| {
             let link = &shared.link.link;

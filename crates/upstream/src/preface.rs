@@ -14,16 +14,19 @@ const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
 const LOCAL: u8 = 0x20;
 /// Version 2, on behalf of a client.
 const PROXY: u8 = 0x21;
+/// A protocol and addresses that nobody tells.
+const UNSPECIFIED: u8 = 0;
 /// TCP over IPv4.
 const TCP4: u8 = 0x11;
 /// TCP over IPv6.
 const TCP6: u8 = 0x21;
 
-/// The header that tells of a client; without one, that the connection is the gateway's own.
+/// The header that tells of a client; without one, that the connection is the gateway's own. A client over a Unix
+/// socket has no address to tell: targets learn that it is unknown.
 pub(crate) fn proxy_header(version: ProxyProtocol, peers: Option<Peers>) -> Vec<u8> {
     let pair = peers.map(|peers| (canonical(peers.client), canonical(peers.local)));
     match version {
-        ProxyProtocol::V1 => text(pair),
+        ProxyProtocol::V1 => text(pair.filter(|(client, _)| !client.ip().is_unspecified())),
         ProxyProtocol::V2 => binary(pair),
     }
 }
@@ -51,6 +54,10 @@ fn binary(pair: Option<(SocketAddr, SocketAddr)>) -> Vec<u8> {
     };
     header.push(PROXY);
     match (client.ip(), local.ip()) {
+        (from, _) if from.is_unspecified() => {
+            header.extend([UNSPECIFIED, 0, 0]);
+            return header;
+        }
         (IpAddr::V4(from), IpAddr::V4(to)) => {
             header.extend([TCP4, 0, 12]);
             header.extend(from.octets());
@@ -126,4 +133,20 @@ where
 /// Whether an answer is ahead of the real one. 101 is none that anybody asked for.
 fn is_interim(status: StatusCode) -> bool {
     status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{SIGNATURE, proxy_header};
+    use crate::spec::ProxyProtocol;
+    use traffic::upstream::Peers;
+
+    #[test]
+    fn a_client_without_an_address_is_unknown() {
+        let nowhere = "0.0.0.0:0".parse().unwrap();
+        let peers = Some(Peers { client: nowhere, local: nowhere });
+        assert_eq!(proxy_header(ProxyProtocol::V1, peers), b"PROXY UNKNOWN\r\n");
+        let expected = [&SIGNATURE[..], &[0x21, 0, 0, 0]].concat();
+        assert_eq!(proxy_header(ProxyProtocol::V2, peers), expected);
+    }
 }

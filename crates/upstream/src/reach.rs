@@ -5,7 +5,7 @@ use crate::connect::{ConnectError, Connector, Link};
 use crate::http1::Http1;
 use crate::pool::{Held, Pool, Shelf};
 use crate::progress::Progress;
-use crate::spec::{Balance, HostHeader, Protocol, TargetHost, TargetSpec, UpstreamSpec};
+use crate::spec::{Balance, HostHeader, LOCALHOST, Protocol, TargetHost, TargetSpec, UpstreamSpec};
 use crate::target::{TargetCell, Task};
 use crate::tls;
 use crate::world::{Io, World};
@@ -242,7 +242,7 @@ impl Reach {
     /// Why there is none.
     pub(crate) async fn raw(&self, wish: Wish<'_>) -> Result<Box<dyn Io>, ConnectError> {
         let Wish { worker, limit, peers, .. } = wish;
-        let address = [self.cell.address()];
+        let address = [self.cell.address().clone()];
         let connect = self.connector.connect_raw(&address, 0, limit, peers);
         let opened = within(&self.cell, limit, connect).await;
         let counter = match &opened {
@@ -309,7 +309,7 @@ pub(crate) async fn connect(
     limit: Option<Duration>,
     peers: Option<Peers>,
 ) -> Result<Link, ConnectError> {
-    let address = [cell.address()];
+    let address = [cell.address().clone()];
     let connect = connector.connect(&address, 0, limit, peers);
     within(cell, limit, connect).await
 }
@@ -329,12 +329,13 @@ async fn within<T>(
     }
 }
 
-/// The target's host and, unless it is the scheme's own, its port.
+/// The target's host and, unless it is the scheme's own, its port; `localhost` for a Unix socket.
 ///
 /// # Errors
 /// When the host does not fit into a header.
 pub(crate) fn own_host(target: &TargetSpec, scheme: &Scheme) -> Result<HeaderValue, String> {
     let host = match target.own_host() {
+        TargetHost::Unix(_) => return Ok(HeaderValue::from_static(LOCALHOST)),
         TargetHost::Ip(std::net::IpAddr::V6(address)) => format!("[{address}]"),
         TargetHost::Ip(address) => address.to_string(),
         TargetHost::Name(name) | TargetHost::Service(name) => name.clone(),

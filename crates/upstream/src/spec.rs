@@ -6,10 +6,14 @@ use http::{HeaderValue, Method, StatusCode};
 use rustls::sign::CertifiedKey;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use traffic::Exchange;
 use traffic::upstream::{Hedge, Retries, Timeouts};
+
+/// What a target is called that has a path and no name.
+pub(crate) const LOCALHOST: &str = "localhost";
 
 /// A backend.
 #[derive(Clone, Debug)]
@@ -188,6 +192,8 @@ impl TargetSpec {
             TargetHost::Ip(IpAddr::V6(address)) => format!("[{address}]"),
             TargetHost::Ip(address) => address.to_string(),
             TargetHost::Name(name) | TargetHost::Service(name) => name.clone(),
+            // It is on this machine: no proxy leads there.
+            TargetHost::Unix(_) => return self,
         };
         let through = Through {
             authority: format!("{host}:{}", self.port),
@@ -298,6 +304,8 @@ pub enum ProxyProtocol {
 pub enum TargetHost {
     /// An address.
     Ip(IpAddr),
+    /// A Unix socket, by its path. In names of hosts and certificates it is [`LOCALHOST`].
+    Unix(Arc<Path>),
     /// A name to be resolved.
     Name(String),
     /// The name of a service (RFC 2782), such as `_orders._tcp.example.com`: its records say hosts,

@@ -6,6 +6,7 @@ use crate::health::Health;
 use crate::outlier::{Outcome, Outlier, Standing};
 use crate::spec::{TargetHost, TargetSpec};
 use crate::world::World;
+use base::Endpoint;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -28,7 +29,7 @@ pub(crate) struct TargetCell {
     pub(crate) number: usize,
     /// Numbers go on for as long as there is any target.
     _numbers: Arc<AtomicUsize>,
-    address: SocketAddr,
+    address: Endpoint,
     in_flight: AtomicU64,
 }
 
@@ -69,12 +70,15 @@ impl TargetCell {
         numbers: Arc<AtomicUsize>,
         world: &World,
     ) -> Self {
-        let host = match &spec.host {
-            TargetHost::Ip(address) => Some(*address),
-            TargetHost::Name(_) | TargetHost::Service(_) => spec.address,
+        let at = |host| Endpoint::Ip(SocketAddr::new(host, spec.port));
+        let address = match &spec.host {
+            TargetHost::Unix(path) => Endpoint::Unix(Arc::clone(path)),
+            TargetHost::Ip(address) => at(*address),
+            // Whoever builds targets resolves names first; nothing is reached at this address.
+            TargetHost::Name(_) | TargetHost::Service(_) => {
+                at(spec.address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)))
+            }
         };
-        // Whoever builds targets resolves names first; nothing is reached at this address.
-        let host = host.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         Self {
             upstream: Arc::clone(upstream),
             text: Arc::clone(&spec.text),
@@ -85,7 +89,7 @@ impl TargetCell {
             well_since_ms: AtomicU64::new(0),
             number: numbers.fetch_add(1, Ordering::Relaxed),
             _numbers: numbers,
-            address: SocketAddr::new(host, spec.port),
+            address,
             in_flight: AtomicU64::new(0),
         }
     }
@@ -106,15 +110,15 @@ impl TargetCell {
     }
 
     /// Where it is.
-    pub(crate) const fn address(&self) -> SocketAddr {
-        self.address
+    pub(crate) const fn address(&self) -> &Endpoint {
+        &self.address
     }
 
     /// What operators see of it.
     pub(crate) fn status(&self) -> TargetStatus {
         TargetStatus {
             address: Arc::clone(&self.text),
-            resolved: Some(self.address),
+            resolved: self.address.ip(),
             healthy: self.is_well() && !self.outlier.is_out(),
             reason: match self.health.is_good() {
                 // Of two reasons the one that health checks give says more.

@@ -1,16 +1,15 @@
 //! What all upstreams of one gateway share, and the ways out of the process.
 
 use crate::resolve::{Resolve, SystemResolve};
-use base::{Clock, Shortage, shortage};
+use base::{Clock, Endpoint, Shortage, shortage};
 use socket2::{SockRef, TcpKeepalive};
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use telemetry::Metrics;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::runtime::Handle;
 use tokio_rustls::client::TlsStream;
 use traffic::BoxFuture;
@@ -82,6 +81,11 @@ impl Io for TcpStream {
     }
 }
 
+impl Io for UnixStream {
+    /// There is no such way.
+    fn reset(&mut self) {}
+}
+
 impl Io for DuplexStream {
     fn reset(&mut self) {}
 }
@@ -100,11 +104,11 @@ impl<I: Io> Io for TlsStream<I> {
 
 /// Opens connections. Time limits are the caller's.
 pub trait Dial: Send + Sync {
-    /// Connects to an address.
-    fn dial(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn Io>>>;
+    /// Connects to an address, or to a Unix socket.
+    fn dial<'a>(&'a self, to: &'a Endpoint) -> BoxFuture<'a, io::Result<Box<dyn Io>>>;
 }
 
-/// TCP without delay for small writes, and with keep-alive. Tells when the process has no descriptors or
+/// TCP without delay for small writes, and with keep-alive; and Unix sockets. Tells when the process has no descriptors or
 /// ports left for it.
 #[derive(Debug)]
 pub struct TcpDial {
@@ -118,7 +122,7 @@ impl Default for TcpDial {
 }
 
 impl TcpDial {
-    fn note(&self, connected: &io::Result<TcpStream>) {
+    fn note<T>(&self, connected: &io::Result<T>) {
         match connected {
             Err(error) if shortage::is_ours(error) => {
                 if self.shortage.met() {
@@ -136,8 +140,16 @@ impl TcpDial {
 }
 
 impl Dial for TcpDial {
-    fn dial(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn Io>>> {
+    fn dial<'a>(&'a self, to: &'a Endpoint) -> BoxFuture<'a, io::Result<Box<dyn Io>>> {
         Box::pin(async move {
+            let address = match to {
+                Endpoint::Ip(address) => *address,
+                Endpoint::Unix(path) => {
+                    let connected = UnixStream::connect(path).await;
+                    self.note(&connected);
+                    return Ok(Box::new(connected?) as Box<dyn Io>);
+                }
+            };
             let connected = TcpStream::connect(address).await;
             self.note(&connected);
             let stream = connected?;

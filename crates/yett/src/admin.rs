@@ -2,8 +2,8 @@
 //! traffic, on threads of its own. It asks for no login, so it answers only to address literals and
 //! `localhost` as host: a web page cannot reach it under a name of its own (DNS rebinding).
 
-use base::Report;
 use base::shutdown::{Phase, Signal};
+use base::{Endpoint, Report};
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE, HOST};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
@@ -41,7 +41,7 @@ pub(crate) struct Board {
     last_reload: Mutex<Option<Value>>,
     last_upgrade: Mutex<Option<Value>>,
     /// Where the listeners are really bound: a config may leave the port to the system.
-    addresses: Mutex<HashMap<Arc<str>, SocketAddr>>,
+    addresses: Mutex<HashMap<Arc<str>, Endpoint>>,
     /// Told once when operators are served by another process.
     is_replaced: Notify,
 }
@@ -91,8 +91,8 @@ impl Board {
     }
 
     /// Notes where the listeners are bound.
-    pub(crate) fn serving<'a>(&self, all: impl Iterator<Item = (&'a Arc<str>, SocketAddr)>) {
-        let all = all.map(|(name, address)| (Arc::clone(name), address)).collect();
+    pub(crate) fn serving<'a>(&self, all: impl Iterator<Item = (&'a Arc<str>, &'a Endpoint)>) {
+        let all = all.map(|(name, address)| (Arc::clone(name), address.clone())).collect();
         *self.addresses.lock().unwrap_or_else(PoisonError::into_inner) = all;
     }
 

@@ -9,6 +9,8 @@
 //! 3. old to new: the state of limits, as late as possible;
 //! 4. new to old: serving.
 
+use base::Endpoint;
+use proxy::door::Door;
 use proxy::workers::Legacy;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
@@ -138,7 +140,10 @@ fn tell(mut way: UnixStream, estate: &Estate, state: &State) -> io::Result<()> {
     let listeners: Vec<Value> = estate
         .listeners
         .iter()
-        .map(|legacy| json!({ "name": &*legacy.name, "sockets": legacy.sockets.len() }))
+        .map(|legacy| {
+            let (name, sockets) = (&*legacy.name, legacy.sockets.len());
+            json!({ "name": name, "sockets": sockets, "path": legacy.path })
+        })
         .collect();
     let header = json!({
         "version": VERSION,
@@ -198,9 +203,10 @@ impl Heir {
         for listener in header["listeners"].as_array().into_iter().flatten() {
             let name = Arc::from(listener["name"].as_str().unwrap_or_default());
             let count = listener["sockets"].as_u64().unwrap_or(0);
-            let sockets = (0..count).map(|_| receive(&way).map(TcpListener::from));
+            let path = listener["path"].as_str().map(|path| Arc::from(Path::new(path)));
+            let sockets = (0..count).map(|_| Ok(Door::of(receive(&way)?, path.is_some())));
             let sockets = sockets.collect::<io::Result<_>>()?;
-            listeners.push(Legacy { name, sockets, claim: receive(&way)?.into() });
+            listeners.push(Legacy { name, sockets, path, claim: receive(&way)? });
         }
         let has_admin = header["admin"].as_bool() == Some(true);
         let admin = has_admin.then(|| receive(&way).map(TcpListener::from)).transpose()?;
@@ -212,13 +218,11 @@ impl Heir {
 
     /// The sockets of a listener that is to be at this address, if the old process has it; port 0 is any
     /// port that it had.
-    pub(crate) fn listener(&mut self, name: &str, bind: SocketAddr) -> Option<Legacy> {
+    pub(crate) fn listener(&mut self, name: &str, bind: &Endpoint) -> Option<Legacy> {
         let fits = |legacy: &Legacy| {
-            let address = legacy.sockets.first().and_then(|socket| socket.local_addr().ok());
-            address.is_some_and(|address| match bind.port() {
-                0 => address.ip() == bind.ip() && *legacy.name == *name,
-                _ => address == bind,
-            })
+            let is_any_port = bind.ip().is_some_and(|address| address.port() == 0);
+            let is_named = !is_any_port || *legacy.name == *name;
+            is_named && legacy.address().is_some_and(|address| bind.is_met_by(&address))
         };
         let at = self.estate.listeners.iter().position(fits)?;
         Some(self.estate.listeners.remove(at))
@@ -251,7 +255,10 @@ impl Heir {
     pub(crate) fn serving(mut self) {
         if let Err(error) = write(&mut self.way, SERVING) {
             tracing::warn!(%error, "the process that was replaced could not be told");
+            return;
         }
+        // What the config no longer has leaves no files behind.
+        self.estate.listeners.into_iter().for_each(Legacy::give_up);
     }
 }
 

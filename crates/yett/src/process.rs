@@ -9,14 +9,15 @@ use crate::open_files;
 use crate::prepare::{self, Still, compile_with};
 use crate::render;
 use crate::watch::Watch;
-use base::Report;
 use base::shutdown::{self, Phase, Trigger};
+use base::{Endpoint, Report};
 use compile::Compiled;
 use model::Config;
 use proxy::socket::Bound;
 use proxy::{Gateway, Workers};
 use std::collections::HashSet;
 use std::ffi::OsString;
+use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -423,6 +424,11 @@ impl Process {
         self.gateway.swap(compiled.snapshot);
         open(&mut self.workers, bound)
             .map_err(|error| format!("cannot serve a listener: {error}"))?;
+        for part in &parts {
+            if let Err(error) = self.workers.set_mode(&part.name, part.mode) {
+                tracing::warn!(listener = %part.name, %error, "cannot change the mode of a socket");
+            }
+        }
         let names: Vec<Arc<str>> = parts.iter().map(|part| Arc::clone(&part.name)).collect();
         self.workers.keep_only(&names);
         self.board.serving(self.workers.addresses());
@@ -442,11 +448,9 @@ impl Process {
     /// The listeners that are new or have another address than before.
     fn moved(&self, parts: &[Arc<ListenerPart>]) -> Vec<Arc<ListenerPart>> {
         let is_held = |part: &ListenerPart| {
-            self.workers.addresses().any(|(name, address)| {
-                *name == part.name
-                    && (address == part.bind
-                        || (part.bind.port() == 0 && address.ip() == part.bind.ip()))
-            })
+            self.workers
+                .addresses()
+                .any(|(name, address)| *name == part.name && part.bind.is_met_by(address))
         };
         parts.iter().filter(|part| !is_held(part)).cloned().collect()
     }
@@ -495,21 +499,13 @@ fn bind(
     for part in parts {
         let place = config.listeners.iter().find(|(name, _)| *name.value == *part.name);
         let place = place.map(|(_, listener)| listener.bind.place.to_string()).unwrap_or_default();
-        let legacy = heir.as_mut().and_then(|heir| heir.listener(&part.name, part.bind));
+        let legacy = heir.as_mut().and_then(|heir| heir.listener(&part.name, &part.bind));
         let bound = match legacy {
             Some(legacy) => workers.inherit(legacy).map(Some),
-            None => workers.bind(part.bind),
+            None => workers.bind(&part.bind, part.mode),
         };
         let bound = bound.map_err(|error| {
-            let hint = match error.kind() {
-                std::io::ErrorKind::AddrInUse => {
-                    "; another program holds it (`ss -ltnp` shows which), or another listener does"
-                }
-                std::io::ErrorKind::PermissionDenied => {
-                    "; ports below 1024 need the capability CAP_NET_BIND_SERVICE"
-                }
-                _ => "",
-            };
+            let hint = hint(&part.bind, error.kind());
             format!("{place}: listener `{}` cannot have {}: {error}{hint}", part.name, part.bind)
         })?;
         let bound = bound.ok_or_else(|| {
@@ -520,15 +516,35 @@ fn bind(
     Ok(all)
 }
 
+/// What may help where an address cannot be had.
+fn hint(bind: &Endpoint, error: ErrorKind) -> &'static str {
+    match (bind, error) {
+        (Endpoint::Ip(_), ErrorKind::AddrInUse) => {
+            "; another program holds it (`ss -ltnp` shows which), or another listener does"
+        }
+        (Endpoint::Ip(_), ErrorKind::PermissionDenied) => {
+            "; ports below 1024 need the capability CAP_NET_BIND_SERVICE"
+        }
+        (Endpoint::Unix(_), ErrorKind::AddrInUse) => {
+            "; another program holds it (`ss -lxp` shows which)"
+        }
+        (Endpoint::Unix(_), ErrorKind::PermissionDenied) => {
+            "; the gateway must be able to write to the folder"
+        }
+        (Endpoint::Unix(_), ErrorKind::NotFound) => "; the folder must be there",
+        _ => "",
+    }
+}
+
 /// Serves on what was bound.
 fn open(workers: &mut Workers, bound: Vec<(Arc<ListenerPart>, Bound)>) -> std::io::Result<()> {
     for (part, bound) in bound {
-        told_listener(&part, workers.open(&part.name, bound)?);
+        told_listener(&part, &workers.open(&part.name, bound)?);
     }
     Ok(())
 }
 
-fn told_listener(part: &ListenerPart, address: SocketAddr) {
+fn told_listener(part: &ListenerPart, address: &Endpoint) {
     tracing::info!(listener = %part.name, "serving {}://{address}", part.speaks());
 }
 

@@ -40,5 +40,6 @@ mod it {
     mod trouble;
     mod traces;
     mod tunnels;
+    mod unix_sockets;
     mod upgrade;
 }

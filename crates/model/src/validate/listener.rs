@@ -5,9 +5,11 @@ use crate::listener::ClientMode;
 use crate::{Config, Listener};
 use base::network::Network;
 use base::units::Period;
-use base::{Place, Placed, Report, Text};
+use base::{Endpoint, Place, Placed, Report, Text};
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Where the admin listener is unless said otherwise.
@@ -30,11 +32,23 @@ pub(super) fn check(config: &Config, report: &mut Report) {
             .error("no_listener", &config.version.place, "there is no listener")
             .help("add one, such as `listeners: { public: { bind: 0.0.0.0:8080 } }`");
     }
-    let mut taken = HashMap::new();
+    let (mut taken, mut paths) = (HashMap::new(), HashMap::new());
     for (name, listener) in config.listeners.iter() {
         let owner = format!("listener `{}`", name.value);
-        if let Some(address) = bind(&listener.bind, &["listeners", name, "bind"], report) {
-            take(address, owner, &listener.bind.place, &mut taken, report);
+        let path = ["listeners", name, "bind"];
+        match bind(&listener.bind, &path, report) {
+            Some(Endpoint::Ip(address)) => {
+                take(address, owner, &listener.bind.place, &mut taken, report);
+            }
+            Some(Endpoint::Unix(path)) => {
+                take_path(path, owner, &listener.bind.place, &mut paths, report);
+            }
+            None => {}
+        }
+        if let Some(mode) = listener.mode.as_ref().filter(|_| !is_path(&listener.bind)) {
+            report
+                .error("invalid_value", &mode.place, "`mode` is for Unix sockets")
+                .help("take it out: whoever can reach an address can connect to it");
         }
         redirect(listener, report);
         proxies(listener, report);
@@ -47,7 +61,7 @@ pub(super) fn check(config: &Config, report: &mut Report) {
     }
     let (address, place) = match &config.admin.bind {
         None => (Some(ADMIN_BIND), &config.version.place),
-        Some(text) => (bind(text, &["admin", "bind"], report), &text.place),
+        Some(text) => (admin(text, report), &text.place),
     };
     if let Some(address) = address {
         if !address.ip().is_loopback() {
@@ -62,12 +76,55 @@ pub(super) fn check(config: &Config, report: &mut Report) {
     }
 }
 
-/// The address to listen on, where it is known without secrets.
-fn bind(text: &Placed<Text>, path: &[&str], report: &mut Report) -> Option<SocketAddr> {
+/// Where operators are served: not on a Unix socket, since that has no firewall and no port to ask.
+fn admin(text: &Placed<Text>, report: &mut Report) -> Option<SocketAddr> {
+    if is_path(text) {
+        report
+            .error("invalid_address", &text.place, "the admin listener cannot be a Unix socket")
+            .at(pointer(&["admin", "bind"]))
+            .help("write an IP address and a port, such as `127.0.0.1:9901`");
+        return None;
+    }
+    bind(text, &["admin", "bind"], report)?.ip()
+}
+
+/// Whether it is the path of a Unix socket; the path itself may refer to the environment.
+fn is_path(text: &Placed<Text>) -> bool {
+    text.to_string().trim_start().starts_with("unix:")
+}
+
+/// Two listeners cannot have one path.
+fn take_path(
+    path: Arc<Path>,
+    owner: String,
+    place: &Place,
+    taken: &mut HashMap<Arc<Path>, (String, Place)>,
+    report: &mut Report,
+) {
+    if let Some((other, at)) = taken.get(&path) {
+        let message = format!("{owner} and {other} listen on the same path");
+        report
+            .error("address_in_use", place, message)
+            .help(format!("the other is at {at}; change one of them"));
+        return;
+    }
+    taken.insert(path, (owner, place.clone()));
+}
+
+/// The address or path to listen on, where it is known without secrets.
+fn bind(text: &Placed<Text>, path: &[&str], report: &mut Report) -> Option<Endpoint> {
     if text.has_reference() {
         return None;
     }
     let written = text.to_string();
+    if let Some(unix) = Endpoint::unix(&written) {
+        if let Err(why) = &unix {
+            report.error("invalid_address", &text.place, why.clone()).at(pointer(path)).help(
+                "write an absolute path that is not too long, such as `unix:/run/yett/yett.sock`",
+            );
+        }
+        return unix.ok().map(Endpoint::Unix);
+    }
     let address = written.parse::<SocketAddr>();
     if address.is_err() {
         let help = match written.rsplit_once(':') {
@@ -87,7 +144,7 @@ fn bind(text: &Placed<Text>, path: &[&str], report: &mut Report) -> Option<Socke
             .at(pointer(path))
             .help(help);
     }
-    address.ok()
+    address.ok().map(Endpoint::Ip)
 }
 
 /// Two listeners cannot have one port, unless each has an address of its own there.

@@ -4,7 +4,7 @@ use super::{balance, pointer};
 use crate::authority::{parse_authority, parse_host};
 use crate::upstream::{Health, Target};
 use crate::{Config, Upstream};
-use base::{Placed, Report};
+use base::{Endpoint, Placed, Report};
 use std::collections::HashMap;
 
 /// The sum of the weights of an upstream's targets.
@@ -66,13 +66,24 @@ fn address(target: &Placed<Target>, path: &str, report: &mut Report) -> Option<S
     if target.is_service {
         return service(target, &written, path, report);
     }
+    if let Some(unix) = Endpoint::unix(&written) {
+        return match unix {
+            Ok(path) => Some(Endpoint::Unix(path).to_string()),
+            Err(why) => {
+                report.error("invalid_address", &target.place, why).at(path).help(
+                    "write an absolute path that is not too long, such as `unix:/run/app.sock`",
+                );
+                None
+            }
+        };
+    }
     match parse_authority(&written) {
         Ok(authority) => Some(authority.to_string()),
         Err(message) => {
             let help = if written.starts_with("https://") {
                 "add the port, and `tls: true` to the upstream"
             } else {
-                "a target is a host and a port, such as `10.0.0.1:8080` or `orders:8080`"
+                "a target is a host and a port, such as `10.0.0.1:8080` or `orders:8080`, or the path of a Unix socket, such as `unix:/run/app.sock`"
             };
             report.error("invalid_address", &target.place, message).at(path).help(help);
             None

@@ -172,7 +172,7 @@ impl Maintenance {
                 Allowed::Nobody => false,
                 // What has no answer allows nobody.
                 Allowed::When(when) => when.eval_bool(exchange).unwrap_or(false),
-                Allowed::From(networks) => networks.hold(Some(exchange.client())),
+                Allowed::From(networks) => networks.hold(exchange.client_ip()),
             }
     }
 }

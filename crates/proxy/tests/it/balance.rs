@@ -1,5 +1,6 @@
 //! Connections that the kernel gave to one worker, and who serves them.
 
+use base::Endpoint;
 use proxy::Workers;
 use proxy::socket::{self, Bound};
 use std::sync::Arc;
@@ -21,13 +22,13 @@ apis: {{ test: {{ public: a test, policies: [{{ respond: {{ body: 'here' }} }}] 
 
 /// Clients that connect while one of the workers' sockets takes clients, and workers that serve them from then on.
 async fn crowd(gateway: &TestGateway, clients: usize) -> (Workers, Vec<TcpStream>) {
-    let alone = socket::bind("127.0.0.1:0".parse().unwrap(), 1).unwrap();
+    let alone = socket::bind(&Endpoint::Ip("127.0.0.1:0".parse().unwrap()), 0, 1).unwrap();
     let mut crowd = Vec::new();
     for _ in 0..clients {
-        crowd.push(TcpStream::connect(alone.address).await.unwrap());
+        crowd.push(TcpStream::connect(alone.address.ip().unwrap()).await.unwrap());
     }
     let claim = alone.claim.share().unwrap();
-    let bound = Bound::inherit(alone.sockets, claim, WORKERS).unwrap();
+    let bound = Bound::inherit(alone.sockets, None, claim, WORKERS).unwrap();
     let mut workers = Workers::start(&gateway.gateway, WORKERS).unwrap();
     workers.open(&Arc::from("public"), bound).unwrap();
     (workers, crowd)

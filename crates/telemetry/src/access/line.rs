@@ -4,7 +4,7 @@ use super::escape;
 use super::stamp::{Stamp, digits};
 use super::{AccessLine, StageTimes};
 use std::io::Write;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 /// What a space becomes where the client controls the text, so that the text stays as it was sent.
@@ -194,6 +194,7 @@ pub(super) fn number(out: &mut Vec<u8>, value: u64) {
 /// An IPv4 address is written as one, also where the socket is an IPv6 one (`::ffff:10.0.0.1`).
 pub(super) fn address(out: &mut Vec<u8>, address: IpAddr) {
     match address.to_canonical() {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => out.extend_from_slice(b"unix"),
         IpAddr::V4(address) => {
             let [a, b, c, d] = address.octets();
             number(out, u64::from(a));

@@ -13,6 +13,8 @@ use testkit::{Authority, Surroundings, TestGateway, repository};
 const KEY: &str = "x-api-key: yett_dEHrmf3MqeszyEbnFCTM23kvBovNVDB8DKE0xHOu9pO09GWdc";
 /// The backends of the shop, as far as they matter here.
 const SHOP: &[&str] = &["127.0.0.1:9101", "127.0.0.1:9102", "127.0.0.1:9103", "127.0.0.1:9111"];
+/// Where all Unix sockets are in memory.
+const UNIX: &str = "0.0.0.0:0";
 /// nginx in the example of a static site.
 const FILES: &str = "127.0.0.1:8081";
 
@@ -134,6 +136,7 @@ const CASES: &[Case] = &[
         "GET /chat\nconnection: upgrade\nupgrade: websocket\nsec-websocket-version: 13\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\norigin: https://evil.example",
         &["403", "origin_refused"],
     ),
+    case("unix-socket", "GET /orders/1", &["200", "GET /orders/1", "host: localhost"]),
     case("zones", "GET /orders/1", &["200", "GET /orders/1"]),
     Case {
         example: "client-certificates",
@@ -154,6 +157,7 @@ fn example(name: &str, authority: &Authority) -> Surroundings {
     let folder = repository().join("examples").join(name);
     let all = Surroundings::folder(&folder).env("BACKEND_TOKEN", "open-sesame");
     let mut all = all.env("ZONE", "eu-west-1b").env("REGION", "eu-west-1");
+    all = all.env("XDG_RUNTIME_DIR", "/run/user/1000");
     let all_names =
         [("site", "localhost"), ("api", "api.localhost"), ("partners", "partners.localhost")];
     for (file, host) in all_names {
@@ -172,6 +176,7 @@ fn serve(name: &str, authority: &Authority) -> TestGateway {
     }
     let page =
         "HTTP/1.1 200 OK\nserver: nginx\ncontent-type: text/html\ncontent-length: 6\n\nhello\n";
+    gateway.put(UNIX, Backend::echo());
     gateway.put(FILES, Backend::acts([Act::Answer(page.to_owned())]));
     gateway
 }

@@ -3,15 +3,14 @@
 //! the target is still there.
 
 use super::pulse::{Beat, Look, Pulse};
-use base::Alarm;
 use base::caps;
+use base::{Alarm, Endpoint};
 use bytes::Bytes;
 use h2::client::{Builder, Connection, ResponseFuture, SendRequest};
 use h2::{Ping, PingPong, SendStream};
 use std::fmt;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -30,7 +29,7 @@ const FRAME_HEAD_BYTES: usize = 9;
 
 /// An open connection. Once it is dropped and its requests have ended, it closes.
 pub(crate) struct Http2 {
-    pub(crate) address: SocketAddr,
+    pub(crate) address: Endpoint,
     /// The client of whom the target was told: others must not use it.
     pub(crate) told: Option<Peers>,
     sender: Mutex<SendRequest<Bytes>>,
@@ -93,7 +92,7 @@ impl Http2 {
     ///
     /// # Errors
     /// What the target did instead.
-    pub(crate) async fn open<I>(io: I, address: SocketAddr) -> Result<Self, Unopened>
+    pub(crate) async fn open<I>(io: I, address: Endpoint) -> Result<Self, Unopened>
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {

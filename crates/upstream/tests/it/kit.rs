@@ -1,6 +1,6 @@
 //! A network in memory, servers for it, and requests.
 
-use base::Clock;
+use base::{Clock, Endpoint};
 use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Request, Version};
@@ -129,7 +129,8 @@ pub(crate) async fn converse<F>(
 }
 
 impl Dial for Net {
-    fn dial(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn Io>>> {
+    fn dial<'a>(&'a self, to: &'a Endpoint) -> BoxFuture<'a, io::Result<Box<dyn Io>>> {
+        let address = to.ip().expect("an address");
         Box::pin(async move {
             self.dialed.lock().unwrap().push(address);
             let at = self.at.lock().unwrap().get(&address).cloned();
