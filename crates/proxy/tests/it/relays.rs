@@ -6,10 +6,10 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::sync::mpsc::Receiver;
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::aws_lc_rs::default_provider;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::{ClientConnection, ServerConfig};
 
 const OTHER: &str = "10.0.0.2:5432";
 
@@ -158,6 +158,44 @@ async fn who_may_not_connect_is_closed_and_counted() {
     assert!((gateway.metric(refused) - 1.0).abs() < 0.1);
     let _client = gateway.connect_as("public", "192.0.2.1:4000");
     assert!(targets.recv().await.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn whom_a_proxy_announces_is_who_must_be_let_in() {
+    let text = config("from: [192.0.2.0/24]", "")
+        .replace("tcp:", "proxy_protocol: { from: [10.0.0.0/8] }, tcp:");
+    let gateway = TestGateway::new(&text);
+    let mut targets = gateway.play(BACKEND);
+    for (client, is_let_in) in [("203.0.113.1", false), ("192.0.2.1", true)] {
+        let mut io = gateway.connect_as("public", "10.1.1.1:4000");
+        let header = format!("PROXY TCP4 {client} 10.0.0.1 4711 5432\r\nhello");
+        io.write_all(header.as_bytes()).await.unwrap();
+        if is_let_in {
+            assert_eq!(read(&mut targets.recv().await.unwrap()).await, "hello");
+        } else {
+            assert_eq!(read(&mut io).await, "", "{client}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hello_in_many_pieces_is_read_like_any_other() {
+    let gateway = TestGateway::new(&passing(""));
+    let mut targets = gateway.play(BACKEND);
+    let client = client_tls_with(&Authority::new().ca_pem, None);
+    let name = "a.db.test".try_into().unwrap();
+    let mut hello = Vec::new();
+    let mut client = ClientConnection::new(client, name).unwrap();
+    client.write_tls(&mut hello).unwrap();
+    let mut io = gateway.connect_as("public", "192.0.2.1:4000");
+    for piece in hello.chunks(7) {
+        io.write_all(piece).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let mut target = targets.recv().await.unwrap();
+    let mut taken = vec![0; hello.len()];
+    target.read_exact(&mut taken).await.unwrap();
+    assert!(taken == hello, "not a byte is changed");
 }
 
 #[tokio::test(start_paused = true)]
