@@ -49,10 +49,22 @@ pub fn has_valid_checksum(key: &str) -> bool {
     let Some(at) = key.len().checked_sub(CHECKSUM_DIGITS) else { return false };
     let Some((body, checksum)) = key.split_at_checked(at) else { return false };
     let Some(digits) = body.strip_prefix(PREFIX) else { return false };
-    let is_formed = digits.len() == RANDOM_DIGITS && digits.bytes().all(|d| DIGITS.contains(&d));
-    let mut expected = String::with_capacity(CHECKSUM_DIGITS);
-    push_digits::<CHECKSUM_DIGITS>(&mut expected, &mut crc32(body.as_bytes()).to_be_bytes());
-    is_formed && expected == checksum
+    let is_formed =
+        digits.len() == RANDOM_DIGITS && digits.bytes().all(|d| d.is_ascii_alphanumeric());
+    is_formed && number(checksum) == Some(u64::from(crc32(body.as_bytes())))
+}
+
+/// The number that a few base-62 digits stand for.
+fn number(digits: &str) -> Option<u64> {
+    digits.bytes().try_fold(0, |number: u64, digit| {
+        let (first, below) = match digit {
+            b'0'..=b'9' => (b'0', 0),
+            b'A'..=b'Z' => (b'A', 10),
+            b'a'..=b'z' => (b'a', 36),
+            _ => return None,
+        };
+        number.checked_mul(62)?.checked_add(u64::from(digit - first + below))
+    })
 }
 
 /// Appends a big-endian number as `LENGTH` base-62 digits. Leaves zero in `number`.
@@ -71,14 +83,29 @@ fn push_digits<const LENGTH: usize>(text: &mut String, number: &mut [u8]) {
     text.extend(digits);
 }
 
-/// CRC-32 as in ISO 3309 and zlib.
+/// CRC-32 as in ISO 3309 and zlib, a byte at a time: each request with a key needs one.
 fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(u32::MAX, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
-            if crc & 1 == 1 { (crc >> 1) ^ 0xEDB8_8320 } else { crc >> 1 }
-        })
+        let [low, ..] = (crc ^ u32::from(*byte)).to_le_bytes();
+        (crc >> 8) ^ CRC_OF_BYTE[usize::from(low)]
     })
 }
+
+/// What each value of a byte does to a checksum.
+const CRC_OF_BYTE: [u32; 256] = {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let (mut crc, mut bit) = (byte as u32, 0);
+        while bit < 8 {
+            crc = if crc & 1 == 1 { (crc >> 1) ^ 0xEDB8_8320 } else { crc >> 1 };
+            bit += 1;
+        }
+        table[byte] = crc;
+        byte += 1;
+    }
+    table
+};
 
 #[cfg(test)]
 mod tests {
