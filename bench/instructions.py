@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Counts the instructions that yett takes for a request, with one route and with many. Counted by callgrind (valgrind),
-they are the same on every machine and in every minute, unlike time. `bench/README.md` says more."""
+"""Counts the instructions that yett takes for a request: what each policy adds, and with one route and with many. Counted
+by callgrind (valgrind), they are the same on every machine and in every minute, unlike time. `bench/README.md` says more."""
 
 import argparse
 import json
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import routes
 from peers import nginx_argv
-from servers import BenchError, Server, fill, free_addresses, program
+from servers import CONFIGS, BenchError, Server, fill, free_addresses, program
 from stage import BODY_BYTES, filler
 
 BENCH = Path(__file__).resolve().parent
@@ -26,15 +26,27 @@ START_LIMIT_S = 300
 BUDGET = (0.06, 0.03)
 
 
+# Kinds of work, each with what it adds to a plain proxy, and what of the gateway's policies it takes.
+HEADERS = """  - headers:
+      request: { set: { x-gateway: bench }, remove: [cookie] }
+      response: { set: { x-served-by: bench }, remove: [x-internal-node] }"""
+API_KEY, LIMIT = "  - api_key", "  - rate_limit: 1000000/s per consumer"
+STEPS = {
+    "plain": [], "headers": [HEADERS], "api_key": [API_KEY], "api_key, rate_limit": [API_KEY, LIMIT],
+    "guarded": [API_KEY, LIMIT, HEADERS],
+}
+
+
 class Client:
     """One connection, one request at a time."""
 
-    def __init__(self, address):
+    def __init__(self, address, headers=""):
+        self.headers = headers
         host, port = address.split(":")
         self.socket = socket.create_connection((host, int(port)), timeout=60)
 
     def ask(self, host, path):
-        self.socket.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+        self.socket.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n{self.headers}\r\n".encode())
         answer = b""
         while b"\r\n\r\n" not in answer:
             answer += self.socket.recv(64 << 10)
@@ -57,16 +69,39 @@ def control(pid, *argv):
         raise BenchError(f"callgrind_control failed:\n{done.stdout}")
 
 
-def instructions(binary, backend, count, folder):
+def of_routes(binary, backend, count, folder):
     """Instructions per request with that many routes."""
+    values = {"pool": 8, "routes": routes.yett(count)}
+    return instructions(binary, backend, ("routes.yett.template", values), draws(count), folder)
+
+
+def of_step(binary, backend, policies, folder):
+    """Instructions per request with these policies; the request is the same for all."""
+    argv = [str(binary), "key", "create", "--consumer", "bench", "--format", "json"]
+    key = json.loads(subprocess.run(argv, check=True, stdout=subprocess.PIPE).stdout)
+    text = (CONFIGS / "guarded.yett.template").read_text()
+    before, rest = text.split("policies:\n", 1)
+    rest = rest[rest.index("apis:"):]
+    text = before + ("policies:\n" + "\n".join(policies) + "\n\n" if policies else "") + rest
+    if API_KEY not in policies:
+        text = text.replace("  orders:\n    path:", "  orders:\n    public: a benchmark on loopback\n    path:")
+    template = folder / "step.template"
+    template.write_text(text)
+    headers = f"x-api-key: {key['key']}\r\ncookie: session=abc\r\n"
+    values = {"pool": 8, "key_hash": key["hash"]}
+    return instructions(binary, backend, (template, values), [("h0.example.com", "/orders/17")], folder, headers)
+
+
+def instructions(binary, backend, config_of, asked, folder, headers=""):
+    """Instructions of the worker per request, of a template and what is filled in."""
+    template, values = config_of
     listen, admin = free_addresses(2)
-    values = {"listen": listen, "admin": admin, "backend": backend, "pool": 8, "log": folder / "log",
-              "routes": routes.yett(count)}
+    values = values | {"listen": listen, "admin": admin, "backend": backend, "log": folder / "log"}
     config = folder / "yett.yaml"
-    fill("routes.yett.template", values, config)
+    fill(template, values, config)
     out = folder / "callgrind.out"
-    argv = [program("valgrind"), "--tool=callgrind", f"--callgrind-out-file={out}", str(binary), "run", "--log",
-            "warn", str(config)]
+    argv = [program("valgrind"), "--tool=callgrind", "--separate-threads=yes", f"--callgrind-out-file={out}",
+            str(binary), "run", "--log", "warn", str(config)]
     server = Server("yett", argv, listen, None, folder)
     try:
         limit = time.monotonic() + START_LIMIT_S
@@ -78,16 +113,22 @@ def instructions(binary, backend, count, folder):
                 server.see_alive()
                 if time.monotonic() > limit:
                     raise
-        client, asked = Client(listen), draws(count)
+        client = Client(listen, headers)
         ask(client, asked, WARM_UP)
         control(server.process.pid, "--zero")
         ask(client, asked, COUNTED)
         control(server.process.pid, "--dump")
-        dumps = sorted(folder.glob("callgrind.out.*"))
-        total = sum(int(re.search(r"^(?:totals|summary): (\d+)", dump.read_text(), re.M)[1]) for dump in dumps)
+        total = sum(of_worker(dump.read_text()) for dump in folder.glob("callgrind.out.*"))
     finally:
         server.stop()
     return total / COUNTED
+
+
+def of_worker(dump):
+    """What a thread's dump counts, if it is the worker's; what other threads do meanwhile is not paid by requests."""
+    if "serve_http1" not in dump:
+        return 0
+    return int(re.search(r"^(?:totals|summary): (\d+)", dump, re.M)[1])
 
 
 def ask(client, asked, count):
@@ -102,6 +143,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     target = Path(os.environ.get("CARGO_TARGET_DIR", BENCH.parent / "target"))
     parser.add_argument("--binary", type=Path, default=target / "dist" / "yett", help="the yett to measure")
+    parser.add_argument("--steps", action="store_true", help="count policies only, not routes; writes no results")
     options = parser.parse_args()
     if not program("valgrind"):
         print("error: valgrind is not installed: apt-get install valgrind", file=sys.stderr)
@@ -116,21 +158,30 @@ def main():
         nginx = Server("backend", nginx_argv(program("nginx"), config, folder), backend, None, folder)
         nginx.wait_until_ready()
         found = {}
+        steps, binary = {}, options.binary.resolve()
         try:
-            for count in TABLES:
+            for step, policies in STEPS.items():
+                own = folder / step
+                own.mkdir()
+                steps[step] = of_step(binary, backend, policies, own)
+                more = steps[step] - steps["plain"]
+                print(f"{step:>20}: {steps[step]:8,.0f} instructions/request ({more:+,.0f})", flush=True)
+            for count in () if options.steps else TABLES:
                 own = folder / str(count)
                 own.mkdir()
-                found[count] = instructions(options.binary.resolve(), backend, count, own)
+                found[count] = of_routes(binary, backend, count, own)
                 more = found[count] / found[TABLES[0]] - 1
-                print(f"{count:>6,} routes: {found[count]:8,.0f} instructions/request ({more:+.1%})", flush=True)
+                print(f"{count:>13,} routes: {found[count]:8,.0f} instructions/request ({more:+.1%})", flush=True)
         except BenchError as error:
             print(f"error: {error}", file=sys.stderr)
             return 1
         finally:
             nginx.stop()
+    if options.steps:
+        return 0
     worst = max(found.values()) / found[TABLES[0]] - 1
     print(f"{'within' if worst <= BUDGET[0] else 'over'} the budget of {BUDGET[0]:+.0%} (goal {BUDGET[1]:+.0%})")
-    rows = {str(count): round(number) for count, number in found.items()}
+    rows = {str(key): round(number) for key, number in (steps | found).items()}
     (BENCH / "results" / "instructions.json").write_text(json.dumps(rows) + "\n")
     return 0
 

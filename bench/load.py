@@ -6,6 +6,7 @@ import re
 import select
 import signal
 import socket
+import ssl
 import struct
 import subprocess
 import sys
@@ -199,7 +200,11 @@ def read_h2load(text, rows, seconds):
 class IdleConnections:
     """Keep-alive connections of HTTP/1.1 that made one request each and then stay as they are."""
 
-    def __init__(self, address, target, count):
+    def __init__(self, address, target, count, is_tls=False):
+        self.tls = ssl.create_default_context() if is_tls else None
+        if self.tls:
+            # The certificate is one of this run, and of nobody's concern.
+            self.tls.check_hostname, self.tls.verify_mode = False, ssl.CERT_NONE
         self.request = f"GET {target} HTTP/1.1\r\nHost: {address}\r\n\r\n".encode()
         host, port = address.split(":")
         self.address, self.sockets, self.failed = (host, int(port)), [], 0
@@ -213,6 +218,8 @@ class IdleConnections:
     def open(self):
         """One more connection and its request."""
         opened = socket.create_connection(self.address, timeout=ANSWER_TIMEOUT_S)
+        if self.tls:
+            opened = self.tls.wrap_socket(opened)
         self.sockets.append(opened)
         self.ask(opened)
 

@@ -122,7 +122,7 @@ def measure_idle(stage, fresh_kib):
     scenario, idle, counts = stage.scenario, [], []
     for name, server in stage.proxies.items():
         # Without it, what a proxy makes for its first requests would be charged to the connections.
-        warm_up = IdleConnections(stage.listen[name], scenario.target, 1)
+        warm_up = IdleConnections(stage.listen[name], scenario.target, 1, scenario.is_tls)
         for _ in range(WARM_UP_REQUESTS):
             warm_up.ask(warm_up.sockets[0])
         warm_up.close()
@@ -130,7 +130,7 @@ def measure_idle(stage, fresh_kib):
         stage.verify_log(name)
         stage.counts(name)
         before_kib = server.rss_kib()
-        opened = IdleConnections(stage.listen[name], scenario.target, scenario.connections)
+        opened = IdleConnections(stage.listen[name], scenario.target, scenario.connections, scenario.is_tls)
         stage.quieten(name)
         # Buffers that are given back after the answer have gone when its counts are read.
         count = report.Count(scenario.name, name, in_flight=0,

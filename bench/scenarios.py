@@ -98,4 +98,6 @@ SCENARIOS = [
     Scenario("reloads", "1,000 changes of the config under load", template="plain", reloads=1_000),
     Scenario("idle", "plain proxy, memory of 5,000 connections that made one request each", None,
              connections=5_000),
+    Scenario("idle_tls", "plain proxy, memory of 2,000 TLS connections that made one request each", None,
+             connections=2_000, template="tls", is_tls=True, needs=("openssl",)),
 ]

@@ -220,12 +220,24 @@ def verdicts(soak, seen, looks, options):
     ]
 
 
+def save(lines, options, loads):
+    """Keeps the verdicts, with what else they depend on."""
+    said = subprocess.run([options.binary, "--version"], stdout=subprocess.PIPE, text=True).stdout.strip()
+    before, after = loads
+    about = (f"{said}, {options.seconds} s, {os.cpu_count()} cores; load average {before:.1f} before and {after:.1f} "
+             "after, of which this run makes about 3.")
+    text = "\n".join(["# Soak", "", f"Made by `bench/soak.py --save`: {about}", "", "```text", *lines, "```", ""])
+    (BENCH / "results" / "soak.md").write_text(text)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     target = Path(os.environ.get("CARGO_TARGET_DIR", BENCH.parent / "target"))
     parser.add_argument("--seconds", type=int, default=600, help="how long (600)")
     parser.add_argument("--binary", type=Path, default=target / "release" / "yett", help="the yett that is tried")
+    parser.add_argument("--save", action="store_true", help="write bench/results/soak.md")
     options = parser.parse_args()
+    loads = [os.getloadavg()[0]]
     with tempfile.TemporaryDirectory() as made:
         try:
             soak = Soak(options, Path(made))
@@ -233,11 +245,14 @@ def main():
                 found = verdicts(soak, *soak.run(), options)
             finally:
                 soak.stop()
+                loads.append(os.getloadavg()[0])
         except BenchError as error:
             print(f"error: {error}", file=sys.stderr)
             return 1
-    for is_good, text in found:
-        print(f"{'ok  ' if is_good else 'FAIL'} {text}")
+    lines = [f"{'ok  ' if is_good else 'FAIL'} {text}" for is_good, text in found]
+    print("\n".join(lines))
+    if options.save:
+        save(lines, options, loads)
     return 0 if all(is_good for is_good, _ in found) else 1
 
 

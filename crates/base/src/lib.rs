@@ -23,6 +23,8 @@ pub mod tree;
 pub mod decode;
 /// Durations, sizes and rates as words: `30s`, `64KiB`, `100/min`.
 pub mod units;
+/// Maps whose keys are hashes already.
+pub mod hashed;
 /// Networks of addresses as words: `10.0.0.0/8`.
 pub mod network;
 /// Addresses and paths at which one can listen and connect.

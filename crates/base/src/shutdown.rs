@@ -1,5 +1,8 @@
 //! Telling every task to finish, and waiting until the last one has.
 
+use std::future::{Future as _, poll_fn};
+use std::pin::pin;
+use std::task::{Poll, Waker};
 use tokio::sync::watch;
 
 /// How far a shutdown has come.
@@ -62,8 +65,26 @@ impl Signal {
     }
 
     /// Waits until at least `phase` is reached. A trigger that is gone counts as stopping.
+    ///
+    /// Polling it again is cheap: whoever was told to wait looks at a number and takes no lock, which all
+    /// connections would share, until something has changed.
     pub async fn reached(&mut self, phase: Phase) {
-        // An error means that the trigger was dropped, which ends every wait.
-        drop(self.0.wait_for(|current| *current >= phase).await);
+        let mut seen = self.0.clone();
+        let mut reached = pin!(self.0.wait_for(|current| *current >= phase));
+        let mut waiting: Option<Waker> = None;
+        poll_fn(|cx| {
+            let is_told = waiting.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
+            // An error means that the trigger was dropped, which ends every wait.
+            if is_told && seen.has_changed().is_ok_and(|has_changed| !has_changed) {
+                return Poll::Pending;
+            }
+            seen.mark_unchanged();
+            let polled = reached.as_mut().poll(cx).map(drop);
+            if polled.is_pending() {
+                waiting = Some(cx.waker().clone());
+            }
+            polled
+        })
+        .await;
     }
 }

@@ -127,7 +127,12 @@ fn end(out: &mut Vec<u8>, framing: Framing, connection: &[&'static str]) {
 }
 
 fn field(out: &mut Vec<u8>, name: &HeaderName, value: &[u8]) {
-    line(out, &[name.as_str().as_bytes(), b": ", value]);
+    let name = name.as_str().as_bytes();
+    out.reserve(name.len() + value.len() + 4);
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(CRLF);
 }
 
 fn line(out: &mut Vec<u8>, parts: &[&[u8]]) {

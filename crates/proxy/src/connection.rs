@@ -40,6 +40,12 @@ impl<I: Stream> Stream for TlsStream<I> {
     }
 }
 
+impl<I: Stream> Stream for Box<I> {
+    fn reset(&mut self) {
+        (**self).reset();
+    }
+}
+
 impl Stream for DuplexStream {
     fn reset(&mut self) {}
 }
@@ -199,7 +205,10 @@ async fn serve_tls<I: Stream>(
     let Some(tls) = &listener.tls else { return Ok(()) };
     let limit = Duration::from_secs(caps::HANDSHAKE_TIMEOUT_S);
     let mut plain = None;
-    let stream = match tokio::time::timeout(limit, handshake(tls, stream, &mut plain)).await {
+    // What a handshake takes is not kept for the life of the connection, and of the large stream that comes of it no
+    // future has a copy.
+    let shaken = tokio::time::timeout(limit, Box::pin(handshake(tls, stream, &mut plain))).await;
+    let stream = match shaken {
         Ok(Ok(Some(stream))) => stream,
         Ok(Ok(None)) if listener.relays.whole.is_some() => {
             listener.metrics.handshake_failed.add(worker.index, 1);
@@ -250,7 +259,7 @@ async fn handshake<I: Stream>(
     tls: &ListenerTls,
     mut io: Rewound<I>,
     plain: &mut Option<Rewound<I>>,
-) -> io::Result<Option<TlsStream<Rewound<I>>>> {
+) -> io::Result<Option<Box<TlsStream<Rewound<I>>>>> {
     if io.head.is_empty() && poll_fn(|cx| poll_fill(&mut io.io, &mut io.head, 1, cx)).await? == 0 {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
@@ -261,7 +270,7 @@ async fn handshake<I: Stream>(
     }
     let begun = LazyConfigAcceptor::new(Acceptor::default(), io).await?;
     let config = Arc::clone(&tls.host(begun.client_hello().server_name()).config);
-    begun.into_stream(config).await.map(Some)
+    begun.into_stream(config).await.map(|stream| Some(Box::new(stream)))
 }
 
 /// Serves a client over any stream of bytes, until it leaves or a shutdown ends it. Without TLS the first

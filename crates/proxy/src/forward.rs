@@ -141,36 +141,56 @@ pub(crate) fn outgoing(exchange: &Exchange, body: Body) -> Request {
     let head = &exchange.request;
     let mut headers = Headers::with_capacity(head.headers.len() + ADDED);
     headers.append(HOST, head.authority.clone());
-    for (name, value) in head.headers.iter().filter(|(name, _)| **name != CONTENT_LENGTH) {
+    let forwarded = exchange.forwarded.as_deref();
+    let told = forwarded.and_then(|forwarded| forwarded.told.as_ref());
+    let is_ours = |name: &HeaderName| {
+        is_replaced(name)
+            || (*name == FORWARDED && told.is_some())
+            || (*name == CONSUMER && exchange.consumer.is_some())
+    };
+    for (name, value) in head.headers.iter().filter(|(name, _)| !is_ours(name)) {
         headers.append(name.clone(), value.clone());
     }
-    let forwarded = exchange.forwarded.as_deref();
     let way = forwarded.map_or(&exchange.connection.peer_header, |forwarded| &forwarded.way);
-    headers.insert(FORWARDED_FOR, way.clone());
-    headers.insert(FORWARDED_PROTO, HeaderValue::from_static(head.scheme.as_str()));
+    headers.append(FORWARDED_FOR, way.clone());
+    headers.append(FORWARDED_PROTO, HeaderValue::from_static(head.scheme.as_str()));
     let host = forwarded.and_then(|forwarded| forwarded.host.as_ref()).unwrap_or(&head.authority);
-    headers.insert(FORWARDED_HOST, host.clone());
-    if let Some(told) = forwarded.and_then(|forwarded| forwarded.told.as_ref()) {
-        headers.insert(FORWARDED, told.clone());
+    headers.append(FORWARDED_HOST, host.clone());
+    if let Some(told) = told {
+        headers.append(FORWARDED, told.clone());
     }
-    headers.insert(REQUEST_ID, exchange.id.header());
+    headers.append(REQUEST_ID, exchange.id.header());
     // What the backend does is part of the attempt, where that has a span of its own.
     let attempt = exchange.record.marks.as_ref().filter(|marks| marks.is_traced);
     let traceparent = match attempt.and_then(|marks| marks.tries.last()) {
         Some(attempt) => exchange.trace.header_for(attempt.span),
         None => exchange.trace.header(),
     };
-    headers.insert(TRACEPARENT, traceparent);
+    headers.append(TRACEPARENT, traceparent);
     if let Some(consumer) = &exchange.consumer
         && let Ok(name) = HeaderValue::from_str(&consumer.name)
     {
-        headers.insert(CONSUMER, name);
+        headers.append(CONSUMER, name);
     }
     if let Some(rpc) = &exchange.rpc {
         rpc.tell_timeout(&mut headers);
     }
     let protocol = tunnel::ask(exchange, &mut headers);
     Request { method: head.method.clone(), target: head.target.clone(), headers, body, protocol }
+}
+
+/// Whether a header of the request has no place beside what [`outgoing`] tells in its stead. Looked at once for each,
+/// which costs less than looking along all of them for each that is added.
+fn is_replaced(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "content-length"
+            | "traceparent"
+            | "x-forwarded-for"
+            | "x-forwarded-host"
+            | "x-forwarded-proto"
+            | "x-request-id"
+    )
 }
 
 /// Removes from trailers what has no place there, and what `is_lie`: many programs put trailers to the

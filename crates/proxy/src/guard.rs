@@ -16,7 +16,10 @@ pub async fn run(exchange: &mut Exchange) -> Result<Flow, Fault> {
     };
     let route = Arc::clone(&matched.route);
     for entry in route.chain.request() {
-        let flow = entry.policy.on_request(exchange, entry.slot).settle().await?;
+        let flow = match entry.policy.on_request(exchange, entry.slot).now()? {
+            Ok(flow) => flow,
+            Err(later) => later.await?,
+        };
         if let Flow::Answer(_) = flow {
             return Ok(flow);
         }

@@ -29,7 +29,7 @@ use http::uri::PathAndQuery;
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -140,8 +140,8 @@ impl<I: Stream> Client<I> {
         }
     }
 
-    /// Answers one request. Says whether the connection can serve another. The future is boxed, so that
-    /// an idle connection does not hold the room that a request takes.
+    /// Answers one request. Says whether the connection can serve another. The futures are boxed, so that
+    /// an idle connection does not hold the room that a request takes, and that the spine's is not moved again.
     fn exchange<'a>(
         &'a mut self,
         asked: Asked,
@@ -149,13 +149,13 @@ impl<I: Stream> Client<I> {
     ) -> BoxFuture<'a, io::Result<bool>> {
         let facts = Facts::of(&asked);
         let arrival = self.arrival(asked);
-        let serving = serve(Arc::clone(&self.worker), &self.connection, arrival);
+        let serving = Box::pin(serve(Arc::clone(&self.worker), &self.connection, arrival));
         Box::pin(self.answer(serving, facts, ending))
     }
 
     async fn answer(
         &mut self,
-        serving: impl Future<Output = Response> + Send,
+        serving: Pin<Box<impl Future<Output = Response> + Send>>,
         mut facts: Facts,
         ending: &Ending,
     ) -> io::Result<bool> {
@@ -250,10 +250,9 @@ impl<I: Stream> Client<I> {
     /// Has the spine answer, and meanwhile keeps the client informed and in sight.
     async fn response(
         &mut self,
-        serving: impl Future<Output = Response> + Send,
+        mut serving: Pin<Box<impl Future<Output = Response> + Send>>,
         facts: &mut Facts,
     ) -> io::Result<Response> {
-        let mut serving = pin!(serving);
         poll_fn(|cx| {
             let answered = serving.as_mut().poll(cx);
             self.inform(facts);

@@ -56,7 +56,10 @@ async fn run_policies(exchange: &mut Exchange, answer: &mut Response) -> Result<
         return run_unrouted(exchange, answer).await;
     };
     for entry in route.chain.reply() {
-        entry.policy.on_reply(exchange, answer, entry.slot).settle().await?;
+        match entry.policy.on_reply(exchange, answer, entry.slot).now()? {
+            Ok(()) => {}
+            Err(later) => later.await?,
+        }
     }
     Ok(())
 }
@@ -65,7 +68,10 @@ async fn run_policies(exchange: &mut Exchange, answer: &mut Response) -> Result<
 async fn run_unrouted(exchange: &mut Exchange, answer: &mut Response) -> Result<(), Fault> {
     let Some(chain) = exchange.unrouted.take() else { return Ok(()) };
     for entry in chain.reply() {
-        entry.policy.on_reply(exchange, answer, entry.slot).settle().await?;
+        match entry.policy.on_reply(exchange, answer, entry.slot).now()? {
+            Ok(()) => {}
+            Err(later) => later.await?,
+        }
     }
     Ok(())
 }

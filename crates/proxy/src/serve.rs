@@ -43,14 +43,7 @@ async fn ask(
     exchange: &mut Exchange,
     refused: Option<Box<Fault>>,
 ) -> Result<Response, Fault> {
-    let snapshot = worker.gateway.snapshot.load_full();
-    observe::begin(&snapshot.observe, exchange);
-    let found = find(worker, &snapshot, exchange, refused);
-    if found.is_err() {
-        exchange.unrouted.clone_from(&snapshot.unrouted);
-    }
-    drop(snapshot);
-    found?;
+    begin(worker, exchange, refused)?;
     let flow = guard::run(exchange).await?;
     observe::end(worker, exchange, Stage::Guard);
     if let Flow::Answer(response) = flow {
@@ -59,6 +52,21 @@ async fn ask(
     let answer = forward::send(worker, exchange).await?;
     observe::end(worker, exchange, Stage::Forward);
     Ok(answer)
+}
+
+/// The stages that need the whole snapshot. Nothing is waited for, so that none of it is kept.
+fn begin(
+    worker: &Worker,
+    exchange: &mut Exchange,
+    refused: Option<Box<Fault>>,
+) -> Result<(), Fault> {
+    let snapshot = worker.gateway.snapshot.load();
+    observe::begin(&snapshot.observe, exchange);
+    let found = find(worker, &snapshot, exchange, refused);
+    if found.is_err() {
+        exchange.unrouted.clone_from(&snapshot.unrouted);
+    }
+    found
 }
 
 /// The stages that end with a route.

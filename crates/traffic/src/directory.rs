@@ -4,7 +4,7 @@
 use arc_swap::ArcSwap;
 use aws_lc_rs::digest::{Context, SHA256};
 use base::Secret;
-use std::collections::HashMap;
+use base::hashed::HashedMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -113,7 +113,7 @@ impl Credential {
 /// SHA-256 of a credential.
 pub type CredentialHash = [u8; 32];
 
-type Shard = ArcSwap<HashMap<CredentialHash, Arc<Credential>>>;
+type Shard = ArcSwap<HashedMap<CredentialHash, Arc<Credential>>>;
 
 /// All credentials of a gateway.
 pub struct Directory {
@@ -151,7 +151,7 @@ impl Directory {
     /// Adds or changes one credential.
     pub fn put(&self, hash: CredentialHash, credential: &Arc<Credential>) {
         self.shard(&hash).rcu(|shard| {
-            let mut shard = HashMap::clone(shard);
+            let mut shard = HashedMap::clone(shard);
             shard.insert(hash, Arc::clone(credential));
             shard
         });
@@ -160,7 +160,7 @@ impl Directory {
     /// Revokes one credential; false if there was none.
     pub fn remove(&self, hash: &CredentialHash) -> bool {
         let before = self.shard(hash).rcu(|shard| {
-            let mut shard = HashMap::clone(shard);
+            let mut shard = HashedMap::clone(shard);
             shard.remove(hash);
             shard
         });
@@ -169,8 +169,8 @@ impl Directory {
 
     /// Makes `records` the whole content, shard by shard.
     pub fn replace(&self, records: impl IntoIterator<Item = (CredentialHash, Arc<Credential>)>) {
-        let mut shards: Vec<HashMap<CredentialHash, Arc<Credential>>> =
-            (0..SHARDS).map(|_| HashMap::new()).collect();
+        let mut shards: Vec<HashedMap<CredentialHash, Arc<Credential>>> =
+            (0..SHARDS).map(|_| HashedMap::default()).collect();
         for (hash, credential) in records {
             shards[usize::from(u16::from_le_bytes([hash[0], hash[1]])) % SHARDS]
                 .insert(hash, credential);

@@ -23,15 +23,16 @@ pub enum Outcome<'a, T> {
     Later(BoxFuture<'a, Result<T, Fault>>),
 }
 
-impl<T> Outcome<'_, T> {
-    /// Waits if it must.
+impl<'a, T> Outcome<'a, T> {
+    /// What there is now, or else what must be waited for. Whoever asks waits by itself, which costs a policy that
+    /// has finished nothing.
     ///
     /// # Errors
     /// The policy's fault.
-    pub async fn settle(self) -> Result<T, Fault> {
+    pub fn now(self) -> Result<Result<T, BoxFuture<'a, Result<T, Fault>>>, Fault> {
         match self {
-            Self::Now(result) => result,
-            Self::Later(future) => future.await,
+            Self::Now(result) => result.map(Ok),
+            Self::Later(future) => Ok(Err(future)),
         }
     }
 }

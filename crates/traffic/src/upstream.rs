@@ -282,7 +282,7 @@ pub struct Failed {
     pub fault: Fault,
     /// The request, if certainly not a byte of it was sent, or if the target says that it did nothing with it
     /// (RFC 9113, 8.7): then it may be sent elsewhere, whatever its method.
-    pub unsent: Option<Request>,
+    pub unsent: Option<Box<Request>>,
 }
 
 impl Failed {

@@ -34,7 +34,8 @@ impl Target for Attempt {
         call: Call,
         request: Request,
     ) -> BoxFuture<'static, Result<Response, Failed>> {
-        Box::pin(self.run(call, request))
+        // Handed on from hand to hand below, each of which would keep room for it.
+        Box::pin(self.run(call, Box::new(request)))
     }
 
     fn open(self: Box<Self>, call: Call) -> BoxFuture<'static, Result<Box<dyn Opened>, Fault>> {
@@ -67,7 +68,11 @@ impl Attempt {
         }
     }
 
-    async fn run(self: Box<Self>, call: Call, mut request: Request) -> Result<Response, Failed> {
+    async fn run(
+        self: Box<Self>,
+        call: Call,
+        mut request: Box<Request>,
+    ) -> Result<Response, Failed> {
         let Self { reach, seat, cookie } = *self;
         reach.metrics.attempts.add(call.worker, 1);
         reach.cell.metrics.requests.add(call.worker, 1);
@@ -79,11 +84,13 @@ impl Attempt {
             Progress::unwatched()
         };
         let mut unheard = Unheard::begin(&reach, &call, &progress, seat.probe);
-        let answering = exchange(&reach, Some(seat), &call, request, &progress);
         let mut answered = match call.limit {
-            None => answering.await,
+            None => exchange(&reach, Some(seat), &call, request, &progress).await,
             // Boxed, so that a request without such a limit does not carry it.
-            Some(limit) => Box::pin(within(limit, answering)).await,
+            Some(limit) => {
+                let answering = exchange(&reach, Some(seat), &call, request, &progress);
+                Box::pin(within(limit, answering)).await
+            }
         };
         unheard.end(&answered);
         if let (Ok(response), Some(cookie)) = (&mut answered, cookie) {
@@ -264,7 +271,7 @@ async fn exchange(
     reach: &Arc<Reach>,
     mut seat: Option<Seat>,
     call: &Call,
-    mut request: Request,
+    mut request: Box<Request>,
     progress: &Progress<'_>,
 ) -> Result<Response, Failed> {
     let mut is_fresh = false;
@@ -300,8 +307,9 @@ async fn exchange(
             Held::Http1(link) => {
                 http1::send(link, reach, &mut seat, (call, progress), request).await
             }
+            // Boxed, so that a request over HTTP/1.1 does not carry it.
             Held::Http2(stream) => {
-                http2::send(stream, reach, &mut seat, (call, progress), request).await
+                Box::pin(http2::send(stream, reach, &mut seat, (call, progress), request)).await
             }
         };
         match sent {

@@ -189,15 +189,15 @@ impl Probe {
         if status.is_success() || status.is_redirection() { Ok(said) } else { Err(said) }
     }
 
-    fn request(&self) -> Request {
+    fn request(&self) -> Box<Request> {
         let agent = HeaderValue::from_static("yett-health");
-        Request {
+        Box::new(Request {
             method: self.spec.method.clone(),
             target: self.target.clone(),
             headers: Headers::from_iter([(HOST, self.host.clone()), (USER_AGENT, agent)]),
             body: Body::empty(),
             protocol: None,
-        }
+        })
     }
 }
 

@@ -128,7 +128,7 @@ pub(crate) async fn send(
     reach: &Arc<Reach>,
     seat: &mut Option<Seat>,
     (call, progress): (&Call, &Progress<'_>),
-    request: Request,
+    request: Box<Request>,
 ) -> Result<Response, Failed> {
     let Answered { head, mut link, upload, is_spent } = ask(link, call, request, progress).await?;
     link.alarm.clear();
@@ -165,10 +165,10 @@ pub(crate) async fn send(
 pub(crate) async fn ask(
     mut link: Box<Http1>,
     call: &Call,
-    request: Request,
+    request: Box<Request>,
     progress: &Progress<'_>,
 ) -> Result<Answered, Failed> {
-    let Request { method, target, mut headers, mut body, protocol } = request;
+    let Request { method, target, mut headers, mut body, protocol } = *request;
     let wanted =
         protocol.map(|protocol| Wanted::ask(protocol, std::mem::take(&mut body), &mut headers));
     let copy = body.copy();
@@ -221,7 +221,7 @@ pub(crate) async fn ask(
     let may_go_elsewhere = asking.written == 0 && !matches!(broken, Broken::Body(_));
     let body = may_go_elsewhere.then(|| raw.or(copy).or_else(|| asking.body.untouched())).flatten();
     let fault = fault(broken);
-    let unsent = body.map(|body| Request { method, target, headers, body, protocol });
+    let unsent = body.map(|body| Box::new(Request { method, target, headers, body, protocol }));
     Err(Failed { fault, unsent })
 }
 

