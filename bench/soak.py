@@ -208,7 +208,10 @@ def verdicts(soak, seen, looks, options):
     gateway_count = soak.metric("yett_requests_total")
     growth = slope(looks, options.seconds)
     kills = max(soak.kills, 1)
+    found = re.findall(r'\bfault"?[:=]"?(\w+)', soak.log.read_text())
+    faults = dict(collections.Counter(found))
     return [
+        (True, f"faults the gateway tells of: {faults or 'none'}"),
         (not bad, f"answers other than 200 to requests that may be repeated: {bad or 'none'}"),
         (not lost, f"such requests without an answer: {lost or 'none'}"),
         (unsafe <= kills * CLIENTS, f"POST that a killed backend had: {unsafe} in {soak.kills} kills"),
