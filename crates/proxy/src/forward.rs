@@ -8,7 +8,7 @@ use crate::gateway::Worker;
 use crate::{admit, grpc, mirror, tunnel};
 use base::caps::REPEAT_BODY_BYTES_MAX;
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, FORWARDED, HOST, HeaderName};
+use http::header::{FORWARDED, HOST, HeaderName};
 use http::{HeaderMap, HeaderValue};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use std::future::Future as _;
