@@ -304,3 +304,33 @@ pub const KEY_SET_KEYS_MAX: usize = 128;
 pub const KEYS_TRIED_MAX: usize = 8;
 /// Bytes of the path of a Unix socket: what the system has room for, without the byte that ends it.
 pub const UNIX_PATH_BYTES_MAX: usize = 107;
+/// Seconds between two fetches of an issuer's keys, where it does not say how long they are good for,
+pub const KEYS_AGE_DEFAULT_S: u64 = 600;
+/// at least,
+pub const KEYS_AGE_MIN_S: u64 = 60;
+/// and at most.
+pub const KEYS_AGE_MAX_S: u64 = 24 * 3_600;
+/// Seconds for which keys go on after they were fetched for the last time.
+pub const KEYS_STALE_MAX_S: u64 = 24 * 3_600;
+/// Seconds that one fetch may take.
+pub const KEYS_FETCH_TIMEOUT_S: u64 = 10;
+/// Seconds that a request waits for keys.
+pub const KEYS_WAIT_S: u64 = 5;
+/// Fetches at once that tokens can cause by naming keys that are not there,
+pub const KEYS_ASKED_BURST: u32 = 4;
+/// and seconds between two such fetches then.
+pub const KEYS_ASKED_PAUSE_S: u64 = 10;
+/// Names of keys of one issuer that are remembered as not there,
+pub const KEYS_UNKNOWN_MAX: usize = 1_024;
+/// and seconds for which they are.
+pub const KEYS_UNKNOWN_S: u64 = 10;
+/// Fetches of an issuer's keys after which it is asked anew where they are.
+pub const KEYS_DISCOVERY_EVERY: u32 = 16;
+/// Bytes of verified tokens that one policy remembers, about.
+pub const VERIFIED_TOKENS_BYTES_MAX: u64 = 128 << 20;
+/// Seconds for which a verified token is remembered.
+pub const VERIFIED_TOKEN_S: u64 = 300;
+/// Bytes of what a token says of whom it is about.
+pub const CONSUMER_NAME_BYTES_MAX: usize = 256;
+/// Groups that are taken from a token.
+pub const TOKEN_GROUPS_MAX: usize = 128;

@@ -151,8 +151,30 @@ impl Secrets for Fixed {
 struct Nobody;
 
 impl traffic::Outbound for Nobody {
-    fn open(&self, to: traffic::Destination) -> Result<Arc<dyn traffic::Remote>, String> {
-        Err(format!("there is no way to {}", to.url))
+    fn open(&self, _: traffic::Destination) -> Result<Arc<dyn traffic::Remote>, String> {
+        Ok(Arc::new(NoWay(http::uri::PathAndQuery::from_static("/"))))
+    }
+}
+
+#[derive(Debug)]
+struct NoWay(http::uri::PathAndQuery);
+
+impl traffic::Remote for NoWay {
+    fn target(&self) -> &http::uri::PathAndQuery {
+        &self.0
+    }
+
+    fn manner(&self) -> &str {
+        ""
+    }
+
+    fn call(
+        &self,
+        _: Option<usize>,
+        _: traffic::Request,
+    ) -> traffic::BoxFuture<'static, Result<Response, traffic::Fault>> {
+        let fault = traffic::Fault::new(traffic::Stage::Forward, traffic::FaultCode::NoTarget);
+        Box::pin(async { Err(fault) })
     }
 }
 

@@ -176,7 +176,8 @@ impl Scheme for Box<dyn Scheme> {
 pub(crate) type BuildScheme = fn(&Node, &BuildCtx<'_>, &mut Report) -> Option<Box<dyn Scheme>>;
 
 /// Every kind that `any` and `all` can be made of.
-pub(crate) const SCHEMES: &[(&str, BuildScheme)] = &[("api_key", crate::kinds::api_key::scheme)];
+pub(crate) const SCHEMES: &[(&str, BuildScheme)] =
+    &[("api_key", crate::kinds::api_key::scheme), ("jwt", crate::kinds::jwt::scheme)];
 
 #[cfg(test)]
 mod tests {

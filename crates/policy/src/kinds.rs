@@ -16,6 +16,8 @@ pub mod hsts;
 pub mod websocket;
 /// Identifies consumers by a key.
 pub mod api_key;
+/// Identifies consumers by a token that an issuer has signed.
+pub mod jwt;
 /// Identifies consumers by the first of several ways that succeeds.
 pub mod any;
 /// Identifies consumers by several ways together.
@@ -58,6 +60,7 @@ pub const KINDS: &[&Kind] = &[
     &maintenance::KIND,
     &websocket::KIND,
     &api_key::KIND,
+    &jwt::KIND,
     &any::KIND,
     &all::KIND,
     &allow::KIND,

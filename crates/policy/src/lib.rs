@@ -24,6 +24,14 @@ mod identity;
 mod combined;
 /// Slows down whoever guesses credentials.
 mod guesses;
+/// Cookies of a request.
+mod cookie;
+/// Bearer tokens: where they are shown, and how those without are refused.
+mod bearer;
+/// The keys of an issuer of tokens.
+mod issuer;
+/// What tokens were found to say.
+mod verified;
 /// JSON that two readers cannot read in two ways.
 mod json;
 /// Signed messages and the keys that verify them.

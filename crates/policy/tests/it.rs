@@ -11,6 +11,11 @@ mod it {
     mod grpc_web;
     mod maintenance;
     mod api_key;
+    mod jwt;
+    /// Signed tokens, as fuzzed.
+    mod tokens;
+    #[path = "../../../../fuzz/checks/token.rs"]
+    mod token_checks;
     mod deny;
     mod allow;
     mod rate_limit;

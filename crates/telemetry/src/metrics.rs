@@ -10,8 +10,8 @@ mod series;
 mod trouble;
 
 pub use series::{
-    ApiMetrics, ListenerMetrics, MirrorMetrics, Refusal, RouteMetrics, TargetMetrics,
-    UpstreamMetrics,
+    ApiMetrics, IssuerMetrics, ListenerMetrics, MirrorMetrics, Refusal, RouteMetrics,
+    TargetMetrics, UpstreamMetrics,
 };
 pub use trouble::{BreakerState, RetryReason, TroubleMetrics};
 
@@ -51,6 +51,7 @@ struct State {
     upstreams: Table<UpstreamMetrics>,
     targets: Table<TargetMetrics>,
     mirrors: Table<MirrorMetrics>,
+    issuers: Table<IssuerMetrics>,
     reloads_ok: AtomicU64,
     reloads_failed: AtomicU64,
     config: Mutex<ConfigState>,
@@ -86,6 +87,7 @@ impl Metrics {
             upstreams: Table::new(caps::METRIC_NAMES_MAX),
             targets: Table::new(caps::METRIC_TARGETS_MAX),
             mirrors: Table::new(caps::METRIC_NAMES_MAX),
+            issuers: Table::new(caps::METRIC_NAMES_MAX),
             reloads_ok: AtomicU64::new(0),
             reloads_failed: AtomicU64::new(0),
             config: Mutex::default(),
@@ -159,6 +161,13 @@ impl Metrics {
     pub fn mirror(&self, upstream: &str) -> Arc<MirrorMetrics> {
         let make = || MirrorMetrics::new(self.shards());
         self.state.mirrors.entry([upstream, ""], [OTHER, ""], make)
+    }
+
+    /// The numbers of an issuer whose keys are fetched, new or as they were. Beyond
+    /// [`caps::METRIC_NAMES_MAX`] they are shared under `issuer="other"`.
+    #[must_use]
+    pub fn issuer(&self, issuer: &str) -> Arc<IssuerMetrics> {
+        self.state.issuers.entry([issuer, ""], [OTHER, ""], IssuerMetrics::default)
     }
 
     /// Counts a fault; `code` is an index into the codes given to [`Metrics::new`], and one beyond

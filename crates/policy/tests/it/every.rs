@@ -1,8 +1,35 @@
 use crate::it::kit::{Case, difference};
 use crate::it::{
     allow, api_key, body_limit, compress, cors, decompress, deny, errors, grpc_web, headers, hsts,
-    maintenance, mirror, rate_limit, redirect, respond, rewrite, split, steer, timeouts, websocket,
+    jwt, maintenance, mirror, rate_limit, redirect, respond, rewrite, split, steer, timeouts,
+    websocket,
 };
+
+const ANY: &[Case] = &[
+    identified("[any: [api_key, { api_key: { header: x-b } }]]", "GET /a HTTP/1.1\nx-b: KEY\n"),
+    identified(
+        "[any: [api_key, { api_key: { header: x-b } }]]",
+        "GET /a HTTP/1.1\nx-api-key: KEY\n",
+    ),
+];
+
+const ALL: &[Case] = &[
+    identified(
+        "[all: [api_key, { api_key: { header: x-b } }]]",
+        "GET /a HTTP/1.1\nx-b: KEY\nx-api-key: KEY\n",
+    ),
+    Case {
+        path: "/*",
+        policies: "[all: [api_key, { api_key: { header: x-b } }]]",
+        request: "GET /a HTTP/1.1\nx-b: KEY\n",
+        told: "401 credentials_missing\nwww-authenticate: Bearer realm=\"yett\"",
+        saw: "",
+    },
+];
+
+const fn identified(policies: &'static str, request: &'static str) -> Case {
+    Case { path: "/*", policies, request, told: "200", saw: "GET /a\nx-yett-consumer: alice" }
+}
 
 const TABLE: &[(&str, &[Case])] = &[
     ("cors", cors::CASES),
@@ -12,6 +39,9 @@ const TABLE: &[(&str, &[Case])] = &[
     ("maintenance", maintenance::CASES),
     ("websocket", websocket::CASES),
     ("api_key", api_key::CASES),
+    ("jwt", jwt::CASES),
+    ("any", ANY),
+    ("all", ALL),
     ("allow", allow::CASES),
     ("deny", deny::CASES),
     ("rate_limit", rate_limit::CASES),

@@ -29,7 +29,11 @@ pub(crate) struct Case {
 pub(crate) fn gateway(path: &str, policies: &str) -> (TestGateway, Secret) {
     let (key, hash) = policy::key::generate().unwrap();
     let foreign = policy::key::hash(FOREIGN_KEY.as_bytes());
-    let public = if policies.contains("api_key") { "" } else { "public: a test, " };
+    let public = if policies.contains("api_key") || policies.contains("jwt") {
+        ""
+    } else {
+        "public: a test, "
+    };
     let config = format!(
         "version: 1
 listeners: {{ public: {{ bind: '127.0.0.1:8080' }} }}

@@ -7,7 +7,7 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use std::fmt;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 
 /// What a scrape asks for the numbers.
@@ -23,6 +23,7 @@ impl Collector for Exposition {
         self.listeners(&mut page)?;
         self.upstreams(&mut page)?;
         self.mirrors(&mut page)?;
+        self.issuers(&mut page)?;
         self.targets(&mut page)?;
         self.config(&mut page)?;
         process(&mut page)
@@ -218,6 +219,32 @@ impl Exposition {
                 let labels = [("upstream", &**upstream), ("outcome", outcome)];
                 counter(&mut family, &labels, count.sum())?;
             }
+        }
+        Ok(())
+    }
+
+    fn issuers(&self, page: &mut Page<'_>) -> fmt::Result {
+        let issuers = self.0.issuers.list();
+        if issuers.is_empty() {
+            return Ok(());
+        }
+        let mut family =
+            page.counters("yett_issuer_fetches", "Fetches of an issuer's keys, by outcome")?;
+        for ([issuer, _], metrics) in &issuers {
+            for (outcome, count) in [("ok", &metrics.fetched), ("failed", &metrics.failed)] {
+                let labels = [("issuer", &**issuer), ("outcome", outcome)];
+                counter(&mut family, &labels, count.load(Ordering::Relaxed))?;
+            }
+        }
+        let known = |name: &AtomicU64| i64::try_from(name.load(Ordering::Relaxed)).unwrap_or(0);
+        let mut family = page.gauges("yett_issuer_keys", "Keys of an issuer that can be used")?;
+        for ([issuer, _], metrics) in &issuers {
+            gauge(&mut family, &[("issuer", &**issuer)], known(&metrics.keys))?;
+        }
+        let help = "When an issuer's keys were fetched for the last time, since 1970";
+        let mut family = page.gauges("yett_issuer_fetched_timestamp_seconds", help)?;
+        for ([issuer, _], metrics) in &issuers {
+            gauge(&mut family, &[("issuer", &**issuer)], known(&metrics.fetched_s))?;
         }
         Ok(())
     }

@@ -310,6 +310,33 @@ impl MirrorMetrics {
     }
 }
 
+/// How fetching the keys of one issuer goes.
+#[derive(Debug, Default)]
+pub struct IssuerMetrics {
+    pub(super) fetched: AtomicU64,
+    pub(super) failed: AtomicU64,
+    pub(super) keys: AtomicU64,
+    pub(super) fetched_s: AtomicU64,
+}
+
+impl IssuerMetrics {
+    /// Counts a fetch that worked, with the time in milliseconds since 1970.
+    pub fn fetched(&self, wall_ms: u64) {
+        self.fetched.fetch_add(1, Ordering::Relaxed);
+        self.fetched_s.store(wall_ms / 1_000, Ordering::Relaxed);
+    }
+
+    /// Counts a fetch that failed.
+    pub fn failed(&self) {
+        self.failed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Says how many keys can be used.
+    pub fn set_keys(&self, keys: usize) {
+        self.keys.store(keys as u64, Ordering::Relaxed);
+    }
+}
+
 /// What was done with one target.
 #[derive(Debug)]
 pub struct TargetMetrics {

@@ -11,6 +11,9 @@ use testkit::{Authority, Surroundings, TestGateway, repository};
 
 /// The header with the quick start's key.
 const KEY: &str = "x-api-key: yett_dEHrmf3MqeszyEbnFCTM23kvBovNVDB8DKE0xHOu9pO09GWdc";
+/// A token for the shop, and one that is not for it.
+const ALICE: &str = include_str!("../../../../examples/jwt/alice.jwt");
+const BOB: &str = include_str!("../../../../examples/jwt/bob.jwt");
 /// The backends of the shop, as far as they matter here.
 const SHOP: &[&str] = &["127.0.0.1:9101", "127.0.0.1:9102", "127.0.0.1:9103", "127.0.0.1:9111"];
 /// Where all Unix sockets are in memory.
@@ -78,6 +81,18 @@ const CASES: &[Case] = &[
             "-x-debug",
         ],
     ),
+    case(
+        "jwt",
+        "GET /orders/1\nALICE",
+        &["200", "GET /orders/1", "x-yett-consumer: idp.example.com/alice", "-authorization"],
+    ),
+    case("jwt", "POST /orders\nALICE\ncontent-length: 2\n\nhi", &["200", "POST /orders"]),
+    case(
+        "jwt",
+        "GET /orders/1\nBOB",
+        &["401", "credentials_invalid", "error=\"invalid_token\"", "-somebody"],
+    ),
+    case("jwt", "GET /orders/1", &["401", "credentials_missing"]),
     case("canary", "GET /orders/1\nx-canary: 1", &["200", "GET /orders/1"]),
     case("canary", "GET /shop/1", &["200", "GET /orders/1", "set-cookie: side=", "Max-Age=86400"]),
     case("mirror", "GET /orders/1", &["200", "GET /orders/1", "-x-yett-mirror"]),
@@ -153,6 +168,10 @@ const CASES: &[Case] = &[
 ];
 
 /// An example with what its page has readers set up.
+fn bearer(token: &str) -> String {
+    format!("authorization: Bearer {}", token.trim())
+}
+
 fn example(name: &str, authority: &Authority) -> Surroundings {
     let folder = repository().join("examples").join(name);
     let all = Surroundings::folder(&folder).env("BACKEND_TOKEN", "open-sesame");
@@ -197,6 +216,7 @@ async fn examples_answer_as_their_pages_say() {
         let mut asked = 0;
         for case in CASES.iter().filter(|case| case.example == name) {
             let request = case.request.replace("KEY", KEY);
+            let request = request.replace("ALICE", &bearer(ALICE)).replace("BOB", &bearer(BOB));
             let request = request.replacen('\n', " HTTP/1.1\n", 1);
             let request =
                 if request.contains('\n') { request } else { format!("{request} HTTP/1.1") };

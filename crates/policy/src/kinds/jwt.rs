@@ -1,0 +1,231 @@
+//! Identifies the consumer by a token that an issuer has signed (RFC 7519, RFC 9068).
+//!
+//! A token is taken apart, its issuer looked at, and its signature verified by a key of that issuer, with an
+//! algorithm that the key allows; only then anything else in it counts. What was found is kept for as long as
+//! the token is valid and the keys are the same ([`crate::verified`]). The keys come from the config, or are
+//! fetched beside the request path ([`crate::issuer`]).
+
+use crate::bearer::{self, Places, Shown};
+use crate::identity::{Identify, Identity, Scheme};
+use crate::issuer::User;
+use crate::jose::{KeySet, Message, Verdict};
+use crate::kind::{BuildCtx, Group, Kind};
+use crate::verified::{self, TokenHash, Verified};
+use crate::written::Written;
+use base::{Clock, Node, Report};
+use schemars::JsonSchema;
+use std::sync::Arc;
+use traffic::directory::Directory;
+use traffic::head::RequestHead;
+use traffic::policy::Phases;
+use traffic::{BoxFuture, Exchange, Fault, Policy};
+
+/// What users write.
+mod settings;
+/// What must hold of a token beside its signature.
+mod claims;
+/// Who a token is about.
+mod subject;
+#[cfg(test)]
+mod tests;
+
+use claims::Rules;
+pub use settings::Settings;
+use subject::{Subject, Subjects};
+
+/// The row of the table.
+pub const KIND: Kind = Kind {
+    name: "jwt",
+    group: Group::Identity,
+    phases: Phases { request: true, forward: false, reply: false, record: false },
+    answers: false,
+    about: "Identifies the consumer by a token (JWT) that an issuer has signed, and takes the token out of the \
+            request. Requests without one, or with one that is not valid, are refused with 401; with 503 where \
+            the issuer's keys cannot be had.",
+    example: "jwt: { issuer: https://idp.example.com/realms/a, audience: orders }",
+    resets: "changing any setting: tokens are verified anew; the keys of an issuer outlive that",
+    schema: <Written<Settings> as JsonSchema>::json_schema,
+    build,
+};
+
+fn build(node: &Node, ctx: &BuildCtx<'_>, report: &mut Report) -> Option<Arc<dyn Policy>> {
+    settings::read(node, ctx, report).map(|scheme| Identify::policy(scheme, ctx))
+}
+
+/// The same as one of the ways of `any` and `all`.
+pub(crate) fn scheme(
+    node: &Node,
+    ctx: &BuildCtx<'_>,
+    report: &mut Report,
+) -> Option<Box<dyn Scheme>> {
+    settings::read(node, ctx, report).map(|scheme| Box::new(scheme) as _)
+}
+
+/// Where keys come from.
+#[derive(Debug)]
+enum Keys {
+    Fixed(KeySet),
+    Fetched(User),
+}
+
+struct Jwt {
+    places: Places,
+    keep: bool,
+    keys: Keys,
+    rules: Rules,
+    subjects: Subjects,
+    verified: Arc<Verified<Subject>>,
+    directory: Arc<Directory>,
+    clock: Clock,
+}
+
+/// What can be said of a token without waiting.
+enum Judged {
+    Decided(Result<Identity, Fault>),
+    /// Its issuer's keys were not fetched yet.
+    NoKeys,
+    /// It names a key that is not known yet, or none, and nobody known has signed it.
+    UnknownKey(Option<String>),
+}
+
+impl Jwt {
+    /// Numbers the keys that are valid now.
+    fn generation(&self) -> u64 {
+        match &self.keys {
+            Keys::Fixed(_) => 0,
+            Keys::Fetched(issuer) => issuer.known().generation,
+        }
+    }
+
+    fn judge(&self, exchange: &Exchange) -> Judged {
+        let token = match self.places.find(&exchange.request) {
+            Shown::Nothing => return Judged::Decided(Err(bearer::missing())),
+            Shown::Unclear => {
+                return Judged::Decided(Err(bearer::invalid("several tokens are shown")));
+            }
+            Shown::One(token) => token,
+        };
+        if token.len() > base::caps::TOKEN_BYTES_MAX {
+            return Judged::Decided(Err(bearer::invalid("the token is too long")));
+        }
+        let hash = verified::hash(&token);
+        if let Some(subject) = self.verified.find(&hash) {
+            if subject.is_valid(self.generation(), self.clock.wall()) {
+                return Judged::Decided(self.identify(&subject));
+            }
+            self.verified.forget(&hash);
+        }
+        self.verify(&token, hash)
+    }
+
+    fn verify(&self, token: &str, hash: TokenHash) -> Judged {
+        let message = match Message::parse(token) {
+            Ok(message) => message,
+            Err(why) => return Judged::Decided(Err(bearer::invalid(why))),
+        };
+        let now = self.clock.wall();
+        // A token of another issuer is not looked at any further, and nobody is asked for its key.
+        let claims = match self.rules.read(&message) {
+            Ok(claims) => claims,
+            Err(why) => return Judged::Decided(Err(bearer::invalid(why))),
+        };
+        let known;
+        let (keys, generation) = match &self.keys {
+            Keys::Fixed(keys) => (keys, 0),
+            Keys::Fetched(issuer) => {
+                known = issuer.known();
+                let Some(keys) = &known.keys else { return Judged::NoKeys };
+                (keys, known.generation)
+            }
+        };
+        match keys.judge(&message) {
+            Verdict::Signed => {}
+            Verdict::Forged => {
+                return Judged::Decided(Err(bearer::invalid("the signature is wrong")));
+            }
+            Verdict::Unknown => return Judged::UnknownKey(message.key_id),
+        }
+        let subject = self.rules.check(&claims, now).and_then(|until| {
+            self.subjects.of(claims, self.rules.lacks_scope(), until, generation)
+        });
+        match subject {
+            Ok(subject) => {
+                let subject = Arc::new(subject);
+                self.verified.keep(hash, Arc::clone(&subject));
+                Judged::Decided(self.identify(&subject))
+            }
+            Err(why) => Judged::Decided(Err(bearer::invalid(why))),
+        }
+    }
+
+    fn identify(&self, subject: &Subject) -> Result<Identity, Fault> {
+        let identity = self.subjects.identify(subject, &self.directory, self.clock.wall());
+        let identity = identity.map_err(bearer::invalid)?;
+        if subject.lacks_scope {
+            return Err(bearer::insufficient(&self.rules.scopes_text));
+        }
+        Ok(identity)
+    }
+
+    /// What is said where keys are lacking and no more waiting is to be done.
+    fn last_word(&self, judged: Judged) -> Result<Identity, Fault> {
+        let (Judged::NoKeys | Judged::UnknownKey(_), Keys::Fetched(issuer)) = (&judged, &self.keys)
+        else {
+            return match judged {
+                Judged::Decided(decided) => decided,
+                _ => Err(bearer::invalid("nobody known has signed the token")),
+            };
+        };
+        match judged {
+            Judged::UnknownKey(name) if !issuer.has_failed() => {
+                issuer.is_unknown(name.as_deref());
+                Err(bearer::invalid("the issuer has no key that has signed the token"))
+            }
+            Judged::UnknownKey(_) => {
+                Err(bearer::unavailable("the token names a new key, and the keys cannot be had"))
+            }
+            _ => Err(bearer::unavailable("the keys of the issuer cannot be had")),
+        }
+    }
+}
+
+impl Scheme for Jwt {
+    fn is_shown(&self, head: &RequestHead) -> bool {
+        !matches!(self.places.find(head), Shown::Nothing)
+    }
+
+    fn now(&self, exchange: &Exchange) -> Option<Result<Identity, Fault>> {
+        let judged = self.judge(exchange);
+        if let Keys::Fetched(issuer) = &self.keys {
+            match &judged {
+                Judged::NoKeys if !issuer.has_failed() => return None,
+                Judged::UnknownKey(name) if issuer.may_ask(name.as_deref()) => return None,
+                _ => {}
+            }
+        }
+        Some(self.last_word(judged))
+    }
+
+    fn later<'a>(&'a self, exchange: &'a mut Exchange) -> BoxFuture<'a, Result<Identity, Fault>> {
+        Box::pin(async move {
+            let mut judged = self.judge(exchange);
+            if let (Judged::NoKeys, Keys::Fetched(issuer)) = (&judged, &self.keys) {
+                issuer.first().await;
+                judged = self.judge(exchange);
+            }
+            if let (Judged::UnknownKey(_), Keys::Fetched(issuer)) = (&judged, &self.keys) {
+                issuer.ask().await;
+                judged = self.judge(exchange);
+            }
+            self.last_word(judged)
+        })
+    }
+
+    fn keeps(&self) -> bool {
+        self.keep
+    }
+
+    fn hide(&self, head: &mut RequestHead) {
+        self.places.hide(head);
+    }
+}

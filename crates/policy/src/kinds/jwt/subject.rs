@@ -1,0 +1,146 @@
+//! Who a token is about, by its claims and the directory.
+
+use super::claims::{Why, listed};
+use crate::identity::Identity;
+use crate::verified::Weighed;
+use base::caps::{CONSUMER_NAME_BYTES_MAX, TOKEN_GROUPS_MAX};
+use serde_json::Value;
+use std::mem::size_of;
+use std::sync::Arc;
+use std::time::SystemTime;
+use traffic::directory::{Consumer, CredentialHash, CredentialKind, Directory};
+use traffic::exchange::Claims;
+
+/// How tokens become consumers.
+#[derive(Debug)]
+pub(super) struct Subjects {
+    pub(super) issuer: String,
+    /// The claim that says who it is.
+    pub(super) claim: String,
+    /// What stands before the slash in the names of those whom the directory does not know.
+    pub(super) prefix: String,
+    /// Whether the claim is the name of a consumer of the directory.
+    pub(super) is_name: bool,
+    pub(super) accepts_unknown: bool,
+    /// The claim that holds the groups of those whom the directory does not know.
+    pub(super) groups: Option<String>,
+}
+
+/// Somebody whom a verified token is about.
+#[derive(Debug)]
+pub(super) struct Subject {
+    claims: Arc<Claims>,
+    token: CredentialHash,
+    name: Option<CredentialHash>,
+    stranger: Option<Arc<Consumer>>,
+    pub(super) lacks_scope: bool,
+    until: SystemTime,
+    generation: u64,
+    bytes: u64,
+}
+
+impl Weighed for Subject {
+    fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
+impl Subject {
+    /// Whether what was found still holds.
+    pub(super) fn is_valid(&self, generation: u64, now: SystemTime) -> bool {
+        self.generation == generation && now < self.until
+    }
+}
+
+impl Subjects {
+    /// Who a verified token is about.
+    pub(super) fn of(
+        &self,
+        claims: Claims,
+        lacks_scope: impl Fn(&Claims) -> bool,
+        until: SystemTime,
+        generation: u64,
+    ) -> Result<Subject, Why> {
+        let id = match find(&claims, &self.claim) {
+            Some(Value::String(text)) => text.clone(),
+            Some(Value::Number(number)) => number.to_string(),
+            _ => return Err("the token does not say who it is about"),
+        };
+        let is_name = !id.is_empty()
+            && id.len() <= CONSUMER_NAME_BYTES_MAX
+            && !id.chars().any(char::is_control);
+        if !is_name {
+            return Err("what the token says of whom it is about is empty, too long or no name");
+        }
+        let stranger = self.accepts_unknown.then(|| {
+            let groups = self.groups.as_deref().map(|path| listed(find(&claims, path)));
+            let groups = groups.unwrap_or_default();
+            Arc::new(Consumer {
+                name: format!("{}/{id}", self.prefix).into(),
+                groups: groups.into_iter().take(TOKEN_GROUPS_MAX).map(Into::into).collect(),
+                is_known: false,
+            })
+        });
+        let lacks_scope = lacks_scope(&claims);
+        let bytes = size_of::<Self>() as u64 + weight_of(&claims) + 256;
+        Ok(Subject {
+            token: CredentialKind::Token.hash(&[&self.issuer, &id]),
+            name: self.is_name.then(|| CredentialKind::Name.hash(&[&id])),
+            claims: Arc::new(claims),
+            stranger,
+            lacks_scope,
+            until,
+            generation,
+            bytes,
+        })
+    }
+
+    /// The identity of somebody, by the directory as it is now.
+    pub(super) fn identify(
+        &self,
+        subject: &Subject,
+        directory: &Directory,
+        now: SystemTime,
+    ) -> Result<Identity, Why> {
+        let by_name = || directory.find(CredentialKind::Name, subject.name.as_ref()?);
+        let known = directory.find(CredentialKind::Token, &subject.token).or_else(by_name);
+        let claims = Some(Arc::clone(&subject.claims));
+        if let Some(credential) = known {
+            if !credential.is_valid_at(now) {
+                return Err("the consumer's tokens have expired, or are not valid yet");
+            }
+            return Ok(Identity { claims, ..Identity::of(credential) });
+        }
+        let stranger = subject.stranger.as_ref().map(Arc::clone);
+        let stranger = stranger.ok_or("the directory does not know whom the token is about")?;
+        Ok(Identity { consumer: Some(stranger), credential: None, claims })
+    }
+}
+
+/// A claim by its name, or within others by names with dots between.
+fn find<'a>(claims: &'a Claims, path: &str) -> Option<&'a Value> {
+    if let Some(value) = claims.get(path) {
+        return Some(value);
+    }
+    let (first, rest) = path.split_once('.')?;
+    rest.split('.').try_fold(claims.get(first)?, |value, name| value.get(name))
+}
+
+/// About how many bytes claims take in memory: texts and what holds them, with what allocators add.
+fn weight_of(claims: &Claims) -> u64 {
+    let member = |(name, value): (&String, &Value)| 104 + text(name) + weight(value);
+    64 + claims.iter().map(member).sum::<u64>()
+}
+
+fn weight(value: &Value) -> u64 {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+        Value::String(written) => text(written),
+        Value::Array(items) => 16 + items.iter().map(|item| 72 + weight(item)).sum::<u64>(),
+        Value::Object(members) => weight_of(members),
+    }
+}
+
+const fn text(text: &str) -> u64 {
+    text.len() as u64 + 16
+}
