@@ -1,10 +1,11 @@
 #!/bin/sh
-# Installs what tests and benchmarks run against, where it is missing: programs by apt, packages of Python below target/python.
+# Installs what tests and benchmarks run against, where it is missing: programs by apt, packages of Python below target/python and
+# of Node.js below target/node.
 set -eu
 cd "$(dirname "$0")/.."
 
 missing=
-for pair in curl:curl nginx:nginx-light wrk:wrk openssl:openssl python3:python3 node:nodejs chromium:chromium haproxy:haproxy; do
+for pair in curl:curl nginx:nginx-light wrk:wrk openssl:openssl python3:python3 node:nodejs npm:npm chromium:chromium haproxy:haproxy; do
     command -v "${pair%%:*}" >/dev/null 2>&1 || [ -x "/usr/sbin/${pair%%:*}" ] || missing="$missing ${pair#*:}"
 done
 # Debian's Python comes without what makes virtual environments.
@@ -29,4 +30,15 @@ if ! cmp -s "$wanted" "$made/requirements.txt" || ! "$made/bin/python" -c '' 2>/
     python3 -m venv "$made"
     "$made/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: --requirement "$wanted"
     cp "$wanted" "$made/requirements.txt"
+fi
+
+made=target/node
+if ! cmp -s crates/yett/tests/programs/package-lock.json "$made/package-lock.json"; then
+    echo "installing packages of Node.js below $made"
+    rm -rf "$made" "$made.new"
+    mkdir -p "$made.new"
+    cp crates/yett/tests/programs/package.json crates/yett/tests/programs/package-lock.json "$made.new"
+    npm ci --prefix "$made.new" --ignore-scripts --no-audit --no-fund --loglevel=error
+    # Moved last, so that what was begun and not finished is made anew.
+    mv "$made.new" "$made"
 fi

@@ -5,6 +5,7 @@ mod it {
     mod backend;
     mod cases;
     mod client;
+    mod node;
     mod python;
     mod servers;
     mod wait;
@@ -21,6 +22,7 @@ mod it {
     mod disk;
     mod failover;
     mod grpc;
+    mod issuers;
     mod leaving;
     mod log_files;
     mod matrix;
