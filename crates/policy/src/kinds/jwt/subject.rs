@@ -128,8 +128,8 @@ fn find<'a>(claims: &'a Claims, path: &str) -> Option<&'a Value> {
 
 /// About how many bytes claims take in memory: texts and what holds them, with what allocators add.
 fn weight_of(claims: &Claims) -> u64 {
-    let member = |(name, value): (&String, &Value)| 104 + text(name) + weight(value);
-    64 + claims.iter().map(member).sum::<u64>()
+    let member = |(name, value): (&String, &Value)| 176 + text(name) + weight(value);
+    128 + claims.iter().map(member).sum::<u64>()
 }
 
 fn weight(value: &Value) -> u64 {

@@ -379,3 +379,45 @@ fn wrong_settings_are_refused() {
     refuses(&json!({ "issuer": "joe", "jwks": null }), "no URL needs");
     refuses(&json!({ "audiences": "a" }), "did you mean `audience`");
 }
+
+/// What a provider such as Keycloak writes into an access token, about.
+fn usual(index: usize) -> Value {
+    json!({
+        "sub": format!("f:3b2c9a54-94e7-4b7d-8f5e-{index:012}"), "jti": format!("trrtcc:{index:032}"),
+        "typ": "Bearer", "azp": "web-shop", "sid": "0b0c9c86-7d10-4d37-9d4f-1f3f6f8f0a11", "acr": "1",
+        "allowed-origins": ["https://shop.example.com"], "scope": "openid profile email orders:read",
+        "realm_access": { "roles": ["default-roles-a", "offline_access", "sales"] },
+        "resource_access": { "account": { "roles": ["manage-account", "view-profile"] } },
+        "email_verified": true, "name": "Alice Example", "preferred_username": format!("alice{index}"),
+        "given_name": "Alice", "family_name": "Example", "email": format!("alice{index}@example.com"),
+    })
+}
+
+#[test]
+fn a_remembered_token_takes_little_memory_and_few_allocations() {
+    const TOKENS: usize = 200;
+    let scene = Scene::new(&json!({}));
+    let policy = scene.policy();
+    let tokens: Vec<String> = (0..TOKENS).map(|index| scene.token(&usual(index))).collect();
+    // What grows in leaps is there before.
+    for index in 0..TOKENS {
+        policy.request(&mut with(&scene.token(&usual(index + TOKENS))));
+    }
+    let kept = allocation_counter::measure(|| {
+        for token in &tokens {
+            assert_eq!(policy.request(&mut with(token)), "continue");
+        }
+    });
+    let each = kept.bytes_current / i64::try_from(TOKENS).unwrap();
+    assert!((1_000..=7_168).contains(&each), "{each} bytes for each token");
+    let mut exchange = with(&tokens[0]);
+    let again = allocation_counter::measure(|| {
+        policy.request(&mut exchange);
+    });
+    // One is the test's own.
+    assert!(
+        again.count_total <= 1,
+        "{} allocations for a token that is remembered",
+        again.count_total
+    );
+}
