@@ -114,6 +114,12 @@ pub const FAILURES_PER_ACCOUNT: u32 = 10;
 pub const COMPUTE_QUEUE_MAX: usize = 64;
 /// Bytes of an API key as sent by a client.
 pub const API_KEY_BYTES_MAX: usize = 256;
+/// Bytes of what names a credential: a user name, the id of a secret, an issuer, a subject.
+pub const CREDENTIAL_ID_BYTES_MAX: usize = 256;
+/// Bytes of a password.
+pub const PASSWORD_BYTES_MAX: usize = 1_024;
+/// Bytes of a secret by which messages are signed: as many as its digests have (RFC 2104, 3).
+pub const HMAC_SECRET_BYTES_MIN: usize = 32;
 /// Bytes of one expression in a config.
 pub const EXPRESSION_BYTES_MAX: usize = 4 << 10;
 /// Bytes of a regular expression's compiled program.

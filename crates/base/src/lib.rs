@@ -25,6 +25,8 @@ pub mod decode;
 pub mod units;
 /// Maps whose keys are hashes already.
 pub mod hashed;
+/// Points in time as they are written.
+pub mod moment;
 /// Networks of addresses as words: `10.0.0.0/8`.
 pub mod network;
 /// Addresses and paths at which one can listen and connect.
@@ -44,6 +46,7 @@ pub use alarm::Alarm;
 pub use clock::Clock;
 pub use decode::decode;
 pub use endpoint::Endpoint;
+pub use moment::Moment;
 pub use report::{Place, Problem, Report, Severity};
 pub use secret::{Secret, Secrets, Text};
 pub use shortage::Shortage;

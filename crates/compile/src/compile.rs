@@ -43,7 +43,7 @@ pub fn compile(config: &Config, inputs: Inputs<'_>) -> Compiled {
     let outbound = egress::compile(config, inputs, &mut report);
     let inputs = Inputs { outbound: Some(&outbound), ..inputs };
     let upstreams = upstreams::compile(config, inputs, &mut report);
-    let credentials = consumers::compile(config);
+    let credentials = consumers::compile(config, inputs, &mut report);
     let (routes, unrouted) = routes::compile(config, &upstreams, inputs, &mut report);
     let mut listeners = Vec::new();
     for (name, listener) in config.listeners.iter() {

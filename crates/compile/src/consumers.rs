@@ -1,12 +1,27 @@
 //! Who calls: consumers become records of the Directory, which lives outside snapshots.
 
+use crate::inputs::{Inputs, SecretsAt};
+use base::caps::HMAC_SECRET_BYTES_MIN;
+use base::{Placed, Report, Secret, Text};
 use model::Config;
+use model::consumer::{Credentials, FoundBy, Validity, password};
 use std::sync::Arc;
 use traffic::directory::{Consumer, Credential, CredentialHash, CredentialKind};
 
-/// The credentials of all consumers.
-pub(crate) fn compile(config: &Config) -> Vec<(CredentialHash, Arc<Credential>)> {
-    let mut credentials = Vec::new();
+/// Gathers the credentials of all consumers.
+struct Gather<'a> {
+    inputs: Inputs<'a>,
+    report: &'a mut Report,
+    found: Vec<(CredentialHash, Arc<Credential>)>,
+}
+
+/// The credentials of all consumers. One that could not be had is not there: nobody gets in by it.
+pub(crate) fn compile(
+    config: &Config,
+    inputs: Inputs<'_>,
+    report: &mut Report,
+) -> Vec<(CredentialHash, Arc<Credential>)> {
+    let mut gather = Gather { inputs, report, found: Vec::new() };
     for (name, written) in config.consumers.iter() {
         let consumer = Arc::new(Consumer {
             name: Arc::from(name.value.as_str()),
@@ -14,12 +29,94 @@ pub(crate) fn compile(config: &Config) -> Vec<(CredentialHash, Arc<Credential>)>
             is_known: true,
         });
         let named = Credential::new(CredentialKind::Name, Arc::clone(&consumer));
-        credentials.push((CredentialKind::Name.hash(&[&consumer.name]), Arc::new(named)));
-        for key in &written.keys {
-            let mut credential = Credential::new(CredentialKind::ApiKey, Arc::clone(&consumer));
-            credential.name = key.name.as_deref().map(Arc::from);
-            credentials.push((key.hash, Arc::new(credential)));
+        gather.found.push((CredentialKind::Name.hash(&[&consumer.name]), Arc::new(named)));
+        for credentials in written.credentials() {
+            gather.all(&consumer, credentials);
         }
     }
-    credentials
+    gather.found
+}
+
+impl Gather<'_> {
+    fn all(&mut self, consumer: &Arc<Consumer>, of: Credentials<'_>) {
+        let application: Option<Arc<str>> = of.application.map(|name| Arc::from(name.as_str()));
+        let credential = |kind, validity: &Validity, secret| Credential {
+            name: validity.name.as_deref().map(Arc::from),
+            application: application.clone(),
+            secret,
+            from: validity.from.as_ref().map(|moment| moment.value.0),
+            until: validity.expires.as_ref().map(|moment| moment.value.0),
+            ..Credential::new(kind, Arc::clone(consumer))
+        };
+        let mut add = |hash, it| self.found.push((hash, Arc::new(it)));
+        for key in of.keys {
+            add(key.hash, credential(CredentialKind::ApiKey, &key.validity, None));
+        }
+        for certificate in of.certificates {
+            // What is wrong with one was told by the model.
+            let Ok(by) = certificate.found_by() else { continue };
+            let (by, name) = match &by {
+                FoundBy::Fingerprint(digits) => ("fingerprint", digits),
+                FoundBy::Subject(subject) => ("subject", subject),
+                FoundBy::San(kind, name) => (*kind, name),
+            };
+            let issuer = certificate.issuer.as_deref().unwrap_or_default();
+            let hash = CredentialKind::Certificate.hash(&[by, name, issuer]);
+            add(hash, credential(CredentialKind::Certificate, &certificate.validity(), None));
+        }
+        for token in of.tokens {
+            let hash = CredentialKind::Token.hash(&[&token.issuer, &token.subject]);
+            add(hash, credential(CredentialKind::Token, &token.validity(), None));
+        }
+        for login in of.basic {
+            let Some(secret) = self.password(&login.password) else { continue };
+            let kind = CredentialKind::Password;
+            let it = credential(kind, &login.validity(), Some(secret));
+            self.found.push((kind.hash(&[&login.username]), Arc::new(it)));
+        }
+        for key in of.hmac {
+            let Some(secret) = self.shared(&key.secret) else { continue };
+            let kind = CredentialKind::SharedSecret;
+            let it = credential(kind, &key.validity(), Some(secret));
+            self.found.push((kind.hash(&[&key.id]), Arc::new(it)));
+        }
+    }
+
+    fn password(&mut self, written: &Placed<Text>) -> Option<Secret> {
+        let secret = self.resolve(written)?;
+        if let Err(why) = password::check(secret.reveal()) {
+            // What is wrong with a plain text was told by the model.
+            if written.value.has_reference() {
+                self.report
+                    .error("bad_password_hash", &written.place, why)
+                    .help("`yett password hash` reads a password and prints what belongs there");
+            }
+            return None;
+        }
+        Some(secret)
+    }
+
+    fn shared(&mut self, written: &Placed<Text>) -> Option<Secret> {
+        let secret = self.resolve(written)?;
+        if secret.reveal().len() < HMAC_SECRET_BYTES_MIN {
+            let message = format!("what `{}` stands for is too short for a secret", written.value);
+            self.report.error("weak_secret", &written.place, message).help(format!(
+                "it needs {HMAC_SECRET_BYTES_MIN} bytes or more: `openssl rand -base64 32`"
+            ));
+            return None;
+        }
+        Some(secret)
+    }
+
+    fn resolve(&mut self, written: &Placed<Text>) -> Option<Secret> {
+        let secrets = SecretsAt { outside: self.inputs.outside, place: &written.place };
+        let resolved = written.value.resolve(&secrets);
+        resolved
+            .inspect_err(|why| {
+                self.report.error("missing_secret", &written.place, why.clone()).help(
+                    "the gateway reads it when the config is loaded; make sure that it is there by then",
+                );
+            })
+            .ok()
+    }
 }

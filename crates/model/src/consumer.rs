@@ -1,9 +1,13 @@
-//! Who calls: the identified client of a request.
+//! Who calls: the identified client of a request, and by what it proves who it is.
 
-use base::Placed;
+use crate::Map;
 use base::decode::short_or_long;
+use base::{Moment, Placed, Text};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
+
+/// Hashes of passwords.
+pub mod password;
 
 /// Someone or something that calls.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -15,6 +19,94 @@ pub struct Consumer {
     /// Its API keys, only ever as hashes; `yett key create` makes one.
     #[serde(default)]
     pub keys: Vec<Placed<ApiKey>>,
+    /// Its user names and passwords, for `basic`.
+    #[serde(default)]
+    pub basic: Vec<Placed<BasicLogin>>,
+    /// Secrets with which it signs requests, for `hmac`.
+    #[serde(default)]
+    pub hmac: Vec<Placed<HmacKey>>,
+    /// Certificates it shows, for `mtls`.
+    #[serde(default)]
+    pub certificates: Vec<Placed<CertificateMatch>>,
+    /// Whom issuers of tokens mean by it, for `jwt` and `introspection`.
+    #[serde(default)]
+    pub tokens: Vec<Placed<TokenSubject>>,
+    /// Its applications, each with credentials of its own.
+    #[serde(default)]
+    #[schemars(extend("propertyNames" = {"pattern": "^[a-z0-9][a-z0-9_-]{0,62}$"}))]
+    pub applications: Map<Application>,
+}
+
+/// One of several programs of a consumer.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Application {
+    /// Its API keys, only ever as hashes; `yett key create` makes one.
+    #[serde(default)]
+    pub keys: Vec<Placed<ApiKey>>,
+    /// Its user names and passwords, for `basic`.
+    #[serde(default)]
+    pub basic: Vec<Placed<BasicLogin>>,
+    /// Secrets with which it signs requests, for `hmac`.
+    #[serde(default)]
+    pub hmac: Vec<Placed<HmacKey>>,
+    /// Certificates it shows, for `mtls`.
+    #[serde(default)]
+    pub certificates: Vec<Placed<CertificateMatch>>,
+    /// Whom issuers of tokens mean by it, for `jwt` and `introspection`.
+    #[serde(default)]
+    pub tokens: Vec<Placed<TokenSubject>>,
+}
+
+/// All credentials of a consumer, or of one of its applications.
+#[derive(Clone, Copy, Debug)]
+pub struct Credentials<'a> {
+    /// The application, if they are one's.
+    pub application: Option<&'a Placed<String>>,
+    /// API keys.
+    pub keys: &'a [Placed<ApiKey>],
+    /// User names and passwords.
+    pub basic: &'a [Placed<BasicLogin>],
+    /// Secrets by which messages are signed.
+    pub hmac: &'a [Placed<HmacKey>],
+    /// Certificates.
+    pub certificates: &'a [Placed<CertificateMatch>],
+    /// Subjects of tokens.
+    pub tokens: &'a [Placed<TokenSubject>],
+}
+
+impl Consumer {
+    /// Its own credentials, then those of its applications.
+    pub fn credentials(&self) -> impl Iterator<Item = Credentials<'_>> {
+        let own = Credentials {
+            application: None,
+            keys: &self.keys,
+            basic: &self.basic,
+            hmac: &self.hmac,
+            certificates: &self.certificates,
+            tokens: &self.tokens,
+        };
+        let of_applications = self.applications.iter().map(|(name, application)| Credentials {
+            application: Some(name),
+            keys: &application.keys,
+            basic: &application.basic,
+            hmac: &application.hmac,
+            certificates: &application.certificates,
+            tokens: &application.tokens,
+        });
+        std::iter::once(own).chain(of_applications)
+    }
+}
+
+/// What all credentials have in common.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Validity {
+    /// What people call it, for logs.
+    pub name: Option<String>,
+    /// When it begins to be valid.
+    pub from: Option<Placed<Moment>>,
+    /// When it stops being valid.
+    pub expires: Option<Placed<Moment>>,
 }
 
 /// The hash of an API key: `sha256:` and 64 hexadecimal digits.
@@ -22,8 +114,8 @@ pub struct Consumer {
 pub struct ApiKey {
     /// SHA-256 of the key.
     pub hash: [u8; 32],
-    /// What people call it, for logs.
-    pub name: Option<String>,
+    /// Its name and its times.
+    pub validity: Validity,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -33,6 +125,153 @@ struct ApiKeyLong {
     hash: HashText,
     /// What people call it, for logs.
     name: Option<String>,
+    /// When it begins to be valid; from ever unless said otherwise.
+    from: Option<Placed<Moment>>,
+    /// When it stops being valid; never unless said otherwise.
+    expires: Option<Placed<Moment>>,
+}
+
+/// A user name and a password (RFC 7617).
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BasicLogin {
+    /// The user name; nobody else has the same.
+    #[schemars(length(min = 1, max = 256))]
+    pub username: String,
+    /// The hash of the password by argon2id, as `yett password hash` prints it.
+    pub password: Placed<Text>,
+    /// What people call it, for logs; the user name unless said otherwise.
+    pub name: Option<String>,
+    /// When it begins to be valid; from ever unless said otherwise.
+    pub from: Option<Placed<Moment>>,
+    /// When it stops being valid; never unless said otherwise.
+    pub expires: Option<Placed<Moment>>,
+}
+
+/// A secret with which requests are signed.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HmacKey {
+    /// By what a signature names the secret (`keyid`); nobody else has the same.
+    #[schemars(length(min = 1, max = 256))]
+    pub id: String,
+    /// The secret, by reference: `${env:SHOP_SECRET}`. At least 32 bytes.
+    pub secret: Placed<Text>,
+    /// What people call it, for logs; the id unless said otherwise.
+    pub name: Option<String>,
+    /// When it begins to be valid; from ever unless said otherwise.
+    pub from: Option<Placed<Moment>>,
+    /// When it stops being valid; never unless said otherwise.
+    pub expires: Option<Placed<Moment>>,
+}
+
+/// A certificate by what it says: one of `fingerprint`, `subject` and `san`.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CertificateMatch {
+    /// The SHA-256 digest of its DER form: 64 hexadecimal digits, with or without colons.
+    pub fingerprint: Option<String>,
+    /// Whom it is for, its parts in the order of the certificate: `C=GB, O=Example, CN=shop`.
+    pub subject: Option<String>,
+    /// One of its alternative names: `dns:shop.example.com`, `email:shop@example.com`, `uri:spiffe://example/shop` or
+    /// `ip:192.0.2.7`.
+    pub san: Option<String>,
+    /// Who signed it, in the form of `subject`; anybody whom the listener trusts unless said otherwise.
+    pub issuer: Option<String>,
+    /// What people call it, for logs; what it is found by unless said otherwise.
+    pub name: Option<String>,
+    /// When it begins to be valid; from ever unless said otherwise.
+    pub from: Option<Placed<Moment>>,
+    /// When it stops being valid; never unless said otherwise.
+    pub expires: Option<Placed<Moment>>,
+}
+
+/// Whom an issuer of tokens means by a subject.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TokenSubject {
+    /// The issuer, exactly as tokens say it (`iss`).
+    pub issuer: String,
+    /// The subject (`sub`), or what the policy reads the subject from.
+    pub subject: String,
+    /// What people call it, for logs; the subject unless said otherwise.
+    pub name: Option<String>,
+    /// When it begins to be valid; from ever unless said otherwise.
+    pub from: Option<Placed<Moment>>,
+    /// When it stops being valid; never unless said otherwise.
+    pub expires: Option<Placed<Moment>>,
+}
+
+macro_rules! validity {
+    ($($type:ident: $default:expr),*) => {$(
+        impl $type {
+            /// Its name and its times.
+            #[must_use]
+            pub fn validity(&self) -> Validity {
+                let default: fn(&Self) -> Option<&String> = $default;
+                let name = self.name.as_ref().or_else(|| default(self)).cloned();
+                Validity { name, from: self.from.clone(), expires: self.expires.clone() }
+            }
+        }
+    )*};
+}
+
+validity! {
+    BasicLogin: |it| Some(&it.username),
+    HmacKey: |it| Some(&it.id),
+    CertificateMatch: |it| it.fingerprint.as_ref().or(it.subject.as_ref()).or(it.san.as_ref()),
+    TokenSubject: |it| Some(&it.subject)
+}
+
+/// By what a certificate is found.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum FoundBy {
+    /// Its digest, in lower-case hexadecimal digits.
+    Fingerprint(String),
+    /// Whom it is for.
+    Subject(String),
+    /// The kind of an alternative name, and the name.
+    San(&'static str, String),
+}
+
+/// Kinds of alternative names.
+pub const SAN_KINDS: [&str; 4] = ["dns", "email", "uri", "ip"];
+
+impl CertificateMatch {
+    /// By what it is found.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong.
+    pub fn found_by(&self) -> Result<FoundBy, String> {
+        match (&self.fingerprint, &self.subject, &self.san) {
+            (Some(text), None, None) => {
+                let digits = text.strip_prefix("sha256:").unwrap_or(text).replace(':', "");
+                let is_digest = digits.len() == 64 && digits.bytes().all(|b| b.is_ascii_hexdigit());
+                let wrong = "a fingerprint is a SHA-256 digest: 64 hexadecimal digits";
+                is_digest
+                    .then(|| FoundBy::Fingerprint(digits.to_ascii_lowercase()))
+                    .ok_or_else(|| wrong.to_owned())
+            }
+            (None, Some(subject), None) if !subject.trim().is_empty() => {
+                Ok(FoundBy::Subject(subject.trim().to_owned()))
+            }
+            (None, None, Some(san)) => {
+                let (kind, name) = san.split_once(':').unwrap_or(("", san));
+                let kind = SAN_KINDS.into_iter().find(|known| *known == kind);
+                match kind.filter(|_| !name.is_empty()) {
+                    Some("dns") => Ok(FoundBy::San("dns", name.to_ascii_lowercase())),
+                    Some(kind) => Ok(FoundBy::San(kind, name.to_owned())),
+                    None => Err(format!(
+                        "`{san}` is no alternative name such as `dns:shop.example.com`, `email:…`, `uri:…` or `ip:…`"
+                    )),
+                }
+            }
+            _ => {
+                Err("a certificate is found by one of `fingerprint`, `subject` and `san`"
+                    .to_owned())
+            }
+        }
+    }
 }
 
 #[derive(JsonSchema)]
@@ -48,7 +287,8 @@ impl<'de> Deserialize<'de> for HashText {
 
 impl From<ApiKeyLong> for ApiKey {
     fn from(long: ApiKeyLong) -> Self {
-        Self { hash: long.hash.0, name: long.name }
+        let ApiKeyLong { hash, name, from, expires } = long;
+        Self { hash: hash.0, validity: Validity { name, from, expires } }
     }
 }
 
@@ -58,7 +298,7 @@ impl ApiKey {
     /// # Errors
     /// A sentence that says what is expected; it never repeats what was written, which may be a key.
     pub fn parse(text: &str) -> Result<Self, String> {
-        parse_hash(text).map(|hash| Self { hash, name: None })
+        parse_hash(text).map(|hash| Self { hash, validity: Validity::default() })
     }
 }
 
@@ -80,7 +320,7 @@ impl<'de> Deserialize<'de> for ApiKey {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         short_or_long::<D, ApiKeyLong, Self>(
             deserializer,
-            "the hash of a key (`sha256:…`), or `{ hash, name }`",
+            "the hash of a key (`sha256:…`), or `{ hash, name, from, expires }`",
             Self::parse,
         )
     }

@@ -12,6 +12,8 @@
 //! | `request.query`, `.headers`, `.params` | map of text | the first value of each name; header names in any case; parameters of the route's path, decoded |
 //! | `consumer.name` | text | empty when nobody was identified |
 //! | `consumer.groups` | list of text | empty when nobody was identified |
+//! | `consumer.application` | text | the application whose credential was shown; empty if it is the consumer's own |
+//! | `consumer.credential` | text | the name of the credential that was shown; empty if it has none |
 //! | `claims` | map | what an issuer of tokens says of the caller; empty where none does |
 //! | `client.address` | text | the address the connection comes from |
 //! | `tls.version`, `.server_name` | text | empty without TLS |

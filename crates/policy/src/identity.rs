@@ -9,6 +9,7 @@ use crate::guesses::Guesses;
 use crate::kind::BuildCtx;
 use base::{Node, Report};
 use std::sync::Arc;
+use std::time::SystemTime;
 use traffic::directory::{Consumer, Credential};
 use traffic::exchange::{Claims, Slot};
 use traffic::head::RequestHead;
@@ -50,13 +51,16 @@ pub(crate) struct Identity {
     pub(crate) credential: Option<Arc<Credential>>,
     /// What is said of the caller.
     pub(crate) claims: Option<Arc<Claims>>,
+    /// When what was shown stops being valid: requests that take longer are broken off then.
+    pub(crate) until: Option<SystemTime>,
 }
 
 impl Identity {
     /// The consumer of a credential.
     pub(crate) fn of(credential: Arc<Credential>) -> Self {
         let consumer = Some(Arc::clone(&credential.consumer));
-        Self { consumer, credential: Some(credential), claims: None }
+        let until = credential.until;
+        Self { consumer, credential: Some(credential), claims: None, until }
     }
 
     /// Adds what another scheme found out of the same request.
@@ -79,8 +83,10 @@ impl Identity {
             (Some(first), Some(_)) => first.is_known,
             (first, _) => first.is_some(),
         };
+        let until = self.until.into_iter().chain(later.until).min();
         let (counts, other) = if is_first { (self, later) } else { (later, self) };
         Ok(Self {
+            until,
             consumer: counts.consumer.or(other.consumer),
             credential: counts.credential.or(other.credential),
             claims: union(counts.claims, other.claims),
@@ -93,9 +99,11 @@ impl Identity {
             consumer: exchange.consumer.take(),
             credential: exchange.credential.take(),
             claims: exchange.claims.take(),
+            until: exchange.valid_until.take(),
         };
-        let Self { consumer, credential, claims } = earlier.and(self)?;
+        let Self { consumer, credential, claims, until } = earlier.and(self)?;
         (exchange.consumer, exchange.credential, exchange.claims) = (consumer, credential, claims);
+        exchange.valid_until = until;
         Ok(())
     }
 }
@@ -192,7 +200,8 @@ mod tests {
         let is_known = !name.contains('/');
         let consumer = Consumer { name: name.into(), groups: Box::default(), is_known };
         let consumer = (!name.is_empty()).then(|| Arc::new(consumer));
-        Identity { consumer, credential: None, claims: claims.as_object().cloned().map(Arc::new) }
+        let claims = claims.as_object().cloned().map(Arc::new);
+        Identity { consumer, claims, ..Identity::default() }
     }
 
     fn check(first: &str, second: &str, expected: Result<&str, &str>) {

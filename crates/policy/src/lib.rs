@@ -18,6 +18,8 @@ pub mod expression;
 pub mod by;
 /// API keys: how they are made, recognised and hashed.
 pub mod key;
+/// Passwords: how they are hashed and verified.
+pub mod password;
 /// Who calls: what all kinds of identity policies share.
 mod identity;
 /// Several identity schemes in one policy.

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::SystemTime;
 use traffic::exchange::{Connection, Exchange, TlsFacts};
-use traffic::tls::{ClientAuth, ClientCertificate, ListenerTls, ShownByClient};
+use traffic::tls::{AlternativeName, ClientAuth, ClientCertificate, ListenerTls, ShownByClient};
 use traffic::{Fault, FaultCode, Stage};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
@@ -37,18 +37,19 @@ fn read(der: &CertificateDer<'static>) -> ClientCertificate {
     }
 }
 
-fn name(name: &GeneralName<'_>) -> Option<Box<str>> {
-    match name {
-        GeneralName::DNSName(text) | GeneralName::RFC822Name(text) | GeneralName::URI(text) => {
-            Some((*text).into())
-        }
+fn name(name: &GeneralName<'_>) -> Option<AlternativeName> {
+    let (kind, text) = match name {
+        GeneralName::DNSName(text) => ("dns", text.to_ascii_lowercase()),
+        GeneralName::RFC822Name(text) => ("email", (*text).to_owned()),
+        GeneralName::URI(text) => ("uri", (*text).to_owned()),
         GeneralName::IPAddress(bytes) => {
             let v4 = <[u8; 4]>::try_from(*bytes).map(std::net::IpAddr::from);
             let ip = v4.or_else(|_| <[u8; 16]>::try_from(*bytes).map(std::net::IpAddr::from));
-            ip.ok().map(|ip| ip.to_string().into())
+            ("ip", ip.ok()?.to_string())
         }
-        _ => None,
-    }
+        _ => return None,
+    };
+    Some(AlternativeName { kind, text: text.into() })
 }
 
 fn hexadecimal(bytes: &[u8]) -> Box<str> {

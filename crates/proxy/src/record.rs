@@ -98,6 +98,7 @@ fn write(worker: &Worker, exchange: &mut Exchange) {
     let rpc_status = grpc::ended(exchange);
     let exchange = &*exchange;
     let record = &exchange.record;
+    let shown = exchange.credential.as_ref();
     let timed = record.marks.as_ref().filter(|marks| marks.observe.is_timed || marks.is_debugged);
     metrics.record(worker.index, record.status, duration, bytes_in, record.bytes_out);
     if let Some(status) = rpc_status {
@@ -125,6 +126,8 @@ fn write(worker: &Worker, exchange: &mut Exchange) {
             api: route.as_ref().map_or("", |route| &route.api),
             route: route.as_ref().map_or("", |route| &route.name),
             consumer: exchange.consumer.as_ref().map_or("", |consumer| &consumer.name),
+            application: shown.and_then(|it| it.application.as_deref()).unwrap_or_default(),
+            credential: shown.and_then(|it| it.name.as_deref()).unwrap_or_default(),
             upstream: record.upstream.as_deref().unwrap_or(""),
             target: record.target.as_deref().unwrap_or(""),
             attempts: exchange.attempts.count,

@@ -245,6 +245,8 @@ impl Drop for Passing {
                 api: "",
                 route: "",
                 consumer: "",
+                application: "",
+                credential: "",
                 upstream: record.upstream.as_deref().unwrap_or(""),
                 target: record.target.as_deref().unwrap_or(""),
                 attempts: exchange.attempts.count,

@@ -71,6 +71,10 @@ pub struct AccessLine<'a> {
     pub route: &'a str,
     /// Who the client is.
     pub consumer: &'a str,
+    /// The application of the consumer whose credential was shown, or an empty text.
+    pub application: &'a str,
+    /// The name of the credential that was shown, or an empty text.
+    pub credential: &'a str,
     /// The upstream the request was sent to.
     pub upstream: &'a str,
     /// The target that answered, or was tried last.

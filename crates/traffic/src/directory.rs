@@ -7,6 +7,7 @@ use base::Secret;
 use base::hashed::HashedMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 /// The identified client of a request.
@@ -82,6 +83,8 @@ pub struct Credential {
     pub application: Option<Arc<str>>,
     /// The hash of a password (a PHC string), or the secret by which messages are signed.
     pub secret: Option<Secret>,
+    /// Under which hash the directory has it; the directory sets it.
+    pub hash: CredentialHash,
     /// When it begins to be valid; from ever if there is no time.
     pub from: Option<SystemTime>,
     /// When it stops being valid; never if there is no time.
@@ -93,6 +96,7 @@ impl Credential {
     #[must_use]
     pub const fn new(kind: CredentialKind, consumer: Arc<Consumer>) -> Self {
         Self {
+            hash: [0; 32],
             kind,
             name: None,
             consumer,
@@ -118,6 +122,8 @@ type Shard = ArcSwap<HashedMap<CredentialHash, Arc<Credential>>>;
 /// All credentials of a gateway.
 pub struct Directory {
     shards: Box<[Shard]>,
+    /// How often credentials were changed or taken away.
+    epoch: AtomicU64,
 }
 
 /// Enough that changing one of a million credentials copies a few hundred entries.
@@ -125,7 +131,8 @@ const SHARDS: usize = 1_024;
 
 impl Default for Directory {
     fn default() -> Self {
-        Self { shards: (0..SHARDS).map(|_| Shard::default()).collect() }
+        let shards = (0..SHARDS).map(|_| Shard::default()).collect();
+        Self { shards, epoch: AtomicU64::new(0) }
     }
 }
 
@@ -150,11 +157,13 @@ impl Directory {
 
     /// Adds or changes one credential.
     pub fn put(&self, hash: CredentialHash, credential: &Arc<Credential>) {
+        let credential = Arc::new(Credential { hash, ..Credential::clone(credential) });
         self.shard(&hash).rcu(|shard| {
             let mut shard = HashedMap::clone(shard);
-            shard.insert(hash, Arc::clone(credential));
+            shard.insert(hash, Arc::clone(&credential));
             shard
         });
+        self.changed();
     }
 
     /// Revokes one credential; false if there was none.
@@ -164,6 +173,7 @@ impl Directory {
             shard.remove(hash);
             shard
         });
+        self.changed();
         before.contains_key(hash)
     }
 
@@ -172,14 +182,43 @@ impl Directory {
         let mut shards: Vec<HashedMap<CredentialHash, Arc<Credential>>> =
             (0..SHARDS).map(|_| HashedMap::default()).collect();
         for (hash, credential) in records {
+            let credential = Arc::new(Credential { hash, ..Arc::unwrap_or_clone(credential) });
             shards[usize::from(u16::from_le_bytes([hash[0], hash[1]])) % SHARDS]
                 .insert(hash, credential);
         }
+        let mut has_changed = false;
         for (shard, new) in self.shards.iter().zip(shards) {
             if **shard.load() != new {
                 shard.store(Arc::new(new));
+                has_changed = true;
             }
         }
+        if has_changed {
+            self.changed();
+        }
+    }
+
+    fn changed(&self) {
+        // Whoever sees the new number sees the records that were changed before it.
+        self.epoch.fetch_add(1, Ordering::Release);
+    }
+
+    /// A number that is another one after every change.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    /// Whether a credential that was found here earlier is still good at a time: it is there, it proves itself by the
+    /// same secret and means the same consumer and application.
+    #[must_use]
+    pub fn stands(&self, earlier: &Credential, wall: SystemTime) -> bool {
+        self.find(earlier.kind, &earlier.hash).is_some_and(|now| {
+            now.is_valid_at(wall)
+                && now.consumer.name == earlier.consumer.name
+                && now.application == earlier.application
+                && now.secret == earlier.secret
+        })
     }
 
     /// How many credentials there are.
@@ -235,6 +274,30 @@ mod tests {
         directory.replace([([2; 32], credential("bob"))]);
         assert!(directory.find(API_KEY, &[1; 32]).is_none());
         assert!(directory.find(API_KEY, &[2; 32]).is_some());
+    }
+
+    #[test]
+    fn a_credential_stands_until_it_is_taken_away_or_means_something_else() {
+        let directory = Directory::new();
+        let wall = Clock::manual().wall();
+        directory.put([1; 32], &credential("alice"));
+        let alice = directory.find(API_KEY, &[1; 32]).unwrap();
+        let before = directory.epoch();
+        directory.replace([([1; 32], credential("alice")), ([2; 32], credential("bob"))]);
+        assert_ne!(directory.epoch(), before);
+        assert!(directory.stands(&alice, wall), "others changed");
+        let before = directory.epoch();
+        directory.replace([([1; 32], credential("alice")), ([2; 32], credential("bob"))]);
+        assert_eq!(directory.epoch(), before, "nothing changed");
+        let ended = Credential { until: Some(wall), ..(*alice).clone() };
+        directory.put([1; 32], &Arc::new(ended));
+        assert!(!directory.stands(&alice, wall), "it has expired");
+        directory.put([1; 32], &credential("bob"));
+        assert!(!directory.stands(&alice, wall), "it is another's");
+        directory.put([1; 32], &credential("alice"));
+        assert!(directory.stands(&alice, wall));
+        directory.remove(&[1; 32]);
+        assert!(!directory.stands(&alice, wall), "it is gone");
     }
 
     #[test]

@@ -25,7 +25,7 @@ use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Where a request stands in a distributed trace (W3C Trace Context).
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -66,6 +66,8 @@ pub struct Exchange {
     pub consumer: Option<Arc<Consumer>>,
     /// What the caller showed; set by identity policies.
     pub credential: Option<Arc<Credential>>,
+    /// When what the caller showed stops being valid, which ends the exchange; set by identity policies.
+    pub valid_until: Option<SystemTime>,
     /// What was said of the caller by whoever vouches for it; set by identity policies.
     pub claims: Option<Arc<Claims>>,
     /// Where it goes in place of the route's upstream; set by policies.
@@ -112,6 +114,7 @@ impl Exchange {
             consumer: None,
             credential: None,
             claims: None,
+            valid_until: None,
             upstream: None,
             mirrors: Vec::new(),
             timeouts: Timeouts::default(),

@@ -137,11 +137,26 @@ pub struct ClientCertificate {
     /// Who signed it.
     pub issuer: Box<str>,
     /// Its alternative names: DNS names, e-mail addresses, URIs, IP addresses.
-    pub names: Box<[Box<str>]>,
+    pub names: Box<[AlternativeName]>,
     /// Its serial number, in hexadecimal digits.
     pub serial: Box<str>,
     /// The SHA-256 digest of its DER form, in hexadecimal digits.
     pub fingerprint: Box<str>,
+}
+
+/// One of the alternative names of a certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AlternativeName {
+    /// `dns`, `email`, `uri` or `ip`.
+    pub kind: &'static str,
+    /// The name; of `dns` in lower case.
+    pub text: Box<str>,
+}
+
+impl AsRef<str> for AlternativeName {
+    fn as_ref(&self) -> &str {
+        &self.text
+    }
 }
 
 impl ShownByClient {

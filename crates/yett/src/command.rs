@@ -12,6 +12,8 @@ mod schema;
 mod explain;
 /// `yett key`.
 mod key;
+/// `yett password`.
+mod password;
 /// `yett top`.
 mod top;
 /// `yett demo`.
@@ -46,6 +48,9 @@ pub(crate) enum Command {
     /// Make API keys.
     #[command(subcommand)]
     Key(key::Command),
+    /// Hash passwords.
+    #[command(subcommand)]
+    Password(password::Command),
     /// Serve the quick start: a small shop and the gateway in front of it.
     Demo(demo::Arguments),
 }
@@ -70,6 +75,7 @@ impl Command {
             Self::Explain(arguments) => explain::run(&arguments),
             Self::Top(arguments) => top::run(&arguments),
             Self::Key(command) => key::run(&command),
+            Self::Password(command) => password::run(&command),
             Self::Demo(arguments) => demo::run(&arguments),
         }
     }

@@ -53,7 +53,15 @@ const ROOTS: &[(&str, &[(&str, Type)])] = &[
             ("params", Type::Fields(Fields::Params)),
         ],
     ),
-    ("consumer", &[("name", Type::Text), ("groups", Type::List)]),
+    (
+        "consumer",
+        &[
+            ("name", Type::Text),
+            ("groups", Type::List),
+            ("application", Type::Text),
+            ("credential", Type::Text),
+        ],
+    ),
     ("claims", &[]),
     ("client", &[("address", Type::Text)]),
     ("tls", &[("version", Type::Text), ("server_name", Type::Text)]),

@@ -16,7 +16,7 @@ use regex::Regex;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
-use traffic::directory::Consumer;
+use traffic::directory::{Consumer, Credential};
 use traffic::exchange::{Claims, Connection};
 use traffic::head::RequestHead;
 use traffic::tree::Matched;
@@ -27,6 +27,7 @@ pub(super) struct View<'a> {
     request: &'a RequestHead,
     matched: Option<&'a Matched>,
     consumer: Option<&'a Consumer>,
+    credential: Option<&'a Credential>,
     claims: Option<&'a Claims>,
     connection: &'a Connection,
     client: &'a HeaderValue,
@@ -39,6 +40,7 @@ impl<'a> View<'a> {
             request: &exchange.request,
             matched: exchange.matched.as_ref(),
             consumer: exchange.consumer.as_deref(),
+            credential: exchange.credential.as_deref(),
             claims: exchange.claims.as_deref(),
             connection: &exchange.connection,
             client: exchange.client_text(),
@@ -70,6 +72,12 @@ impl VariableResolver for View<'_> {
             }
             "consumer.name" => self.consumer.map_or("", |consumer| &*consumer.name).into(),
             "consumer.groups" => return Some(CowVal::owned(groups(self.consumer))),
+            "consumer.application" => {
+                self.credential.and_then(|it| it.application.as_deref()).unwrap_or_default().into()
+            }
+            "consumer.credential" => {
+                self.credential.and_then(|it| it.name.as_deref()).unwrap_or_default().into()
+            }
             "claims" => {
                 return Some(CowVal::owned(self.claims.map_or(Fields::Nothing, Fields::Claims)));
             }

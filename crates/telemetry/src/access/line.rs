@@ -43,6 +43,8 @@ pub(super) fn json(
     text_field(out, b",\"api\":", line.api);
     text_field(out, b",\"route\":", line.route);
     text_field(out, b",\"consumer\":", line.consumer);
+    text_field(out, b",\"application\":", line.application);
+    text_field(out, b",\"credential\":", line.credential);
     text_field(out, b",\"upstream\":", line.upstream);
     text_field(out, b",\"target\":", line.target);
     if line.attempts > 0 {
@@ -104,6 +106,7 @@ pub(super) fn text(
         escape::word(out, line.route, DASH);
     }
     word_field(out, b" consumer=", line.consumer);
+    word_field(out, b" application=", line.application);
     word_field(out, b" target=", line.target);
     out.extend_from_slice(b" client=");
     address(out, line.client);

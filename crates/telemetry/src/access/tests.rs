@@ -35,6 +35,8 @@ fn full_line() -> AccessLine<'static> {
         api: "orders",
         route: "GET /{id}",
         consumer: "alice",
+        application: "mobile",
+        credential: "2026",
         upstream: "orders",
         target: "10.0.0.1:8080",
         attempts: 2,
@@ -66,6 +68,8 @@ fn bare_line() -> AccessLine<'static> {
         api: "",
         route: "",
         consumer: "",
+        application: "",
+        credential: "",
         upstream: "",
         target: "",
         attempts: 0,
@@ -138,7 +142,7 @@ fn json_line_has_all_fields_in_a_fixed_order() {
         r#""client":"192.0.2.1","protocol":"HTTP/1.1","method":"GET","host":"example.com","#,
         r#""path":"/orders/1","status":503,"fault":"upstream_timeout","#,
         r#""cause":"no answer within \"3 s\"","api":"orders","route":"GET /{id}","#,
-        r#""consumer":"alice","upstream":"orders","target":"10.0.0.1:8080","attempts":2,"#,
+        r#""consumer":"alice","application":"mobile","credential":"2026","upstream":"orders","target":"10.0.0.1:8080","attempts":2,"#,
         r#""bytes_in":5,"bytes_out":1234,"duration_ms":12.345,"upstream_duration_ms":12.005,"#,
         r#""user_agent":"curl/8","complete":false}"#,
         "\n"
@@ -162,7 +166,7 @@ fn json_line_leaves_out_what_does_not_apply() {
 fn text_line_reads_well() {
     let line = AccessLine { status: 200, fault: None, cause: None, complete: true, ..full_line() };
     let expected = "2026-01-01T00:00:00.007Z 200 GET example.com/orders/1 12.3ms \
-                    orders/GET-/{id} consumer=alice target=10.0.0.1:8080 client=192.0.2.1 rid=r-1\n\
+                    orders/GET-/{id} consumer=alice application=mobile target=10.0.0.1:8080 client=192.0.2.1 rid=r-1\n\
                     2026-01-01T00:00:00.007Z 400 - -- 0.0ms client=192.0.2.1\n";
     assert_eq!(written(AccessFormat::Text, &[line, bare_line()]), expected);
     let relayed = AccessLine { protocol: "tcp", listener: "db", ..bare_line() };

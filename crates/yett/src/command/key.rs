@@ -2,6 +2,8 @@
 
 use super::Format;
 use crate::render;
+use base::units::Period;
+use base::{Clock, Moment};
 use clap::{Args, Subcommand};
 use std::fmt::Write as _;
 use std::process::ExitCode;
@@ -19,6 +21,16 @@ pub(crate) struct Create {
     /// Consumer the key is for.
     #[arg(long, default_value = "someone")]
     consumer: String,
+    /// Application of the consumer that the key is for.
+    #[arg(long)]
+    application: Option<String>,
+    /// What people call the key, for logs.
+    #[arg(long)]
+    name: Option<String>,
+    /// When the key stops being valid: a date such as `2026-12-31`, a time (RFC 3339), or how long from now, such as
+    /// `90d`.
+    #[arg(long, value_parser = expiry)]
+    expires: Option<Moment>,
     /// How the key is printed.
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -40,18 +52,67 @@ fn create(arguments: &Create) -> ExitCode {
         }
     };
     let hash = hexadecimal(&hash);
-    let consumer = &arguments.consumer;
     match arguments.format {
-        Format::Json => render::out(
-            &serde_json::json!({ "consumer": consumer, "key": key.reveal(), "hash": hash })
-                .to_string(),
-        ),
+        Format::Json => {
+            let mut made = serde_json::json!({
+                "consumer": arguments.consumer, "key": key.reveal(), "hash": hash,
+            });
+            let expires = arguments.expires.map(|moment| moment.to_string());
+            let optional = [
+                ("application", &arguments.application),
+                ("name", &arguments.name),
+                ("expires", &expires),
+            ];
+            for (name, value) in optional {
+                if let Some(value) = value {
+                    made[name] = value.as_str().into();
+                }
+            }
+            render::out(&made.to_string());
+        }
         Format::Text => render::out(&format!(
-            "key    {}\n       give it to the client; it cannot be shown again\n\nconfig consumers:\n         {consumer}:\n           keys: [\"{hash}\"]",
-            key.reveal()
+            "key    {}\n       give it to the client; it cannot be shown again\n\nconfig consumers:\n{}",
+            key.reveal(),
+            snippet(arguments, &hash)
         )),
     }
     ExitCode::SUCCESS
+}
+
+/// What belongs into the config.
+fn snippet(arguments: &Create, hash: &str) -> String {
+    let mut item = format!("\"{hash}\"");
+    if arguments.name.is_some() || arguments.expires.is_some() {
+        item = format!("{{ hash: {item}");
+        if let Some(name) = &arguments.name {
+            item.push_str(&format!(", name: {}", serde_json::json!(name)));
+        }
+        if let Some(expires) = &arguments.expires {
+            item.push_str(&format!(", expires: \"{expires}\""));
+        }
+        item.push_str(" }");
+    }
+    let consumer = &arguments.consumer;
+    match &arguments.application {
+        None => format!("         {consumer}:\n           keys: [{item}]"),
+        Some(application) => format!(
+            "         {consumer}:\n           applications:\n             {application}:\n               keys: [{item}]"
+        ),
+    }
+}
+
+/// Reads when something ends.
+fn expiry(text: &str) -> Result<Moment, String> {
+    let now = Clock::System.wall();
+    let moment = match Period::parse(text) {
+        Ok(period) => now.checked_add(period.0).map(Moment).ok_or("that is too far away")?,
+        Err(_) => Moment::parse(text)
+            .map_err(|why| format!("{why}, nor how long from now, such as `90d`"))?,
+    };
+    if moment.0 <= now {
+        return Err("that is over already".to_owned());
+    }
+    Ok(moment)
 }
 
 fn hash() -> ExitCode {

@@ -1,0 +1,75 @@
+//! `yett password`: hash passwords.
+
+use crate::render;
+use base::Secret;
+use clap::Subcommand;
+use rustix::termios::{LocalModes, OptionalActions, isatty, tcgetattr, tcsetattr};
+use std::io::{self, BufRead as _, Read as _, Write as _};
+use std::process::ExitCode;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Print the hash of a password that is read from standard input, for `consumers.NAME.basic`. A terminal does not
+    /// show what is typed.
+    Hash,
+}
+
+/// The shortest password that is hashed, in bytes.
+const PASSWORD_BYTES_MIN: usize = 8;
+
+pub(crate) fn run(command: &Command) -> ExitCode {
+    let Command::Hash = command;
+    match read().and_then(|password| hash(&password)) {
+        Ok(hash) => {
+            render::out(hash.reveal());
+            ExitCode::SUCCESS
+        }
+        Err(why) => {
+            render::failure(&why);
+            ExitCode::from(crate::FAILED)
+        }
+    }
+}
+
+fn hash(password: &Secret) -> Result<Secret, String> {
+    let length = password.reveal().len();
+    if length < PASSWORD_BYTES_MIN {
+        return Err(format!("a password has at least {PASSWORD_BYTES_MIN} bytes"));
+    }
+    policy::password::hash(password).map_err(|error| format!("cannot hash the password: {error}"))
+}
+
+/// The first line of standard input.
+fn read() -> Result<Secret, String> {
+    let stdin = io::stdin();
+    let is_shown = isatty(&stdin);
+    let before = if is_shown { tcgetattr(&stdin).ok() } else { None };
+    if let Some(before) = &before {
+        let mut silent = before.clone();
+        silent.local_modes.remove(LocalModes::ECHO);
+        tcsetattr(&stdin, OptionalActions::Now, &silent)
+            .map_err(|error| format!("cannot hide what is typed: {error}"))?;
+        eprint("password: ");
+    }
+    let mut line = String::new();
+    // More is no password.
+    let limit = base::caps::PASSWORD_BYTES_MAX as u64 + 2;
+    let read = stdin.lock().take(limit).read_line(&mut line);
+    if let Some(before) = &before {
+        // The terminal of whoever typed; if it is gone there is nobody to tell.
+        tcsetattr(&stdin, OptionalActions::Now, before).ok();
+        eprint("\n");
+    }
+    let line = Secret::new(line);
+    read.map_err(|error| format!("cannot read standard input: {error}"))?;
+    let password = line.reveal().trim_end_matches(['\r', '\n']);
+    if password.len() > base::caps::PASSWORD_BYTES_MAX {
+        return Err(format!("a password has at most {} bytes", base::caps::PASSWORD_BYTES_MAX));
+    }
+    Ok(Secret::new(password.to_owned()))
+}
+
+fn eprint(text: &str) {
+    // A prompt that cannot be shown is no reason to stop.
+    io::stderr().write_all(text.as_bytes()).ok();
+}
