@@ -118,6 +118,10 @@ pub const API_KEY_BYTES_MAX: usize = 256;
 pub const CREDENTIAL_ID_BYTES_MAX: usize = 256;
 /// Bytes of a password.
 pub const PASSWORD_BYTES_MAX: usize = 1_024;
+/// Verified passwords that are remembered.
+pub const PASSWORDS_REMEMBERED: usize = 10_000;
+/// Seconds for which a verified password is remembered.
+pub const PASSWORD_REMEMBERED_S: u64 = 60;
 /// Bytes of a secret by which messages are signed: as many as its digests have (RFC 2104, 3).
 pub const HMAC_SECRET_BYTES_MIN: usize = 32;
 /// Bytes of one expression in a config.

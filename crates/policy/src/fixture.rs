@@ -327,7 +327,13 @@ impl Built {
 fn now<T>(outcome: Outcome<'_, T>) -> Result<T, traffic::Fault> {
     match outcome {
         Outcome::Now(result) => result,
-        Outcome::Later(_) => panic!("the policy waits"),
+        // What is computed is done at once.
+        Outcome::Later(mut later) => {
+            match later.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(result) => result,
+                Poll::Pending => panic!("the policy waits"),
+            }
+        }
     }
 }
 

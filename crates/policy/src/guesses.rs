@@ -48,7 +48,6 @@ impl Guesses {
         wait.map_or(Ok(()), |wait| Err(too_many(wait)))
     }
 
-    #[expect(dead_code, reason = "schemes with passwords count by it")]
     /// Counts a failed attempt on an account. The address is counted by [`Guesses::noted`].
     pub(crate) fn failed_on(&self, exchange: &Exchange, account: &str) {
         let now_ns = self.cell.nanoseconds(exchange.arrived);

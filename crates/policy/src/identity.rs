@@ -184,8 +184,11 @@ impl Scheme for Box<dyn Scheme> {
 pub(crate) type BuildScheme = fn(&Node, &BuildCtx<'_>, &mut Report) -> Option<Box<dyn Scheme>>;
 
 /// Every kind that `any` and `all` can be made of.
-pub(crate) const SCHEMES: &[(&str, BuildScheme)] =
-    &[("api_key", crate::kinds::api_key::scheme), ("jwt", crate::kinds::jwt::scheme)];
+pub(crate) const SCHEMES: &[(&str, BuildScheme)] = &[
+    ("api_key", crate::kinds::api_key::scheme),
+    ("basic", crate::kinds::basic::scheme),
+    ("jwt", crate::kinds::jwt::scheme),
+];
 
 #[cfg(test)]
 mod tests {

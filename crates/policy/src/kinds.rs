@@ -18,6 +18,8 @@ pub mod websocket;
 pub mod api_key;
 /// Identifies consumers by a token that an issuer has signed.
 pub mod jwt;
+/// Identifies consumers by user name and password.
+pub mod basic;
 /// Identifies consumers by the first of several ways that succeeds.
 pub mod any;
 /// Identifies consumers by several ways together.
@@ -60,6 +62,7 @@ pub const KINDS: &[&Kind] = &[
     &maintenance::KIND,
     &websocket::KIND,
     &api_key::KIND,
+    &basic::KIND,
     &jwt::KIND,
     &any::KIND,
     &all::KIND,

@@ -34,6 +34,7 @@ pub const ORDER: &[(&str, &str)] = &[
          after `cors`, which answers other requests",
     ),
     ("api_key", "who calls must be known before anything is decided about them"),
+    ("basic", "beside the other ways to identify"),
     ("jwt", "beside the other ways to identify"),
     ("any", "beside the ways to identify that it chooses from"),
     ("all", "beside the ways to identify that it joins"),

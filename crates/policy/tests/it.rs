@@ -16,6 +16,7 @@ mod it {
     mod tokens;
     #[path = "../../../../fuzz/checks/token.rs"]
     mod token_checks;
+    mod basic;
     mod deny;
     mod allow;
     mod rate_limit;

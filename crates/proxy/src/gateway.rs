@@ -1,6 +1,7 @@
 //! What all workers share, and what each has for itself.
 
 use crate::load::Loads;
+use crate::revoke::Watchers;
 use arc_swap::ArcSwap;
 use base::{Clock, Shortage};
 use std::fmt;
@@ -10,6 +11,7 @@ use std::time::Instant;
 use telemetry::access::{AccessLog, AccessWriter};
 use telemetry::metrics::{Metrics, RouteMetrics};
 use traffic::Snapshot;
+use traffic::directory::Directory;
 
 /// What all workers share.
 pub struct Gateway {
@@ -23,6 +25,8 @@ pub struct Gateway {
     pub unmatched: Arc<RouteMetrics>,
     /// One line per request.
     pub access_log: AccessLog,
+    /// Who may call: what is taken away there ends what is under way.
+    pub directory: Arc<Directory>,
     /// Whether clients wait because there are no file descriptors for them.
     pub(crate) shortage: Shortage,
 }
@@ -35,11 +39,12 @@ impl Gateway {
         clock: Clock,
         metrics: Arc<Metrics>,
         access_log: AccessLog,
+        directory: Arc<Directory>,
     ) -> Arc<Self> {
         let snapshot = ArcSwap::from_pointee(snapshot);
         let unmatched = metrics.route("none", "none");
         let shortage = Shortage::new(clock.clone());
-        Arc::new(Self { snapshot, clock, metrics, unmatched, access_log, shortage })
+        Arc::new(Self { snapshot, clock, metrics, unmatched, access_log, directory, shortage })
     }
 
     /// Serves by another snapshot from the next request on. Requests under way keep the one they
@@ -63,6 +68,8 @@ pub struct Worker {
     pub index: usize,
     /// How busy it is, and the others are.
     pub(crate) loads: Arc<Loads>,
+    /// Whom a revoked credential ends.
+    pub(crate) watchers: Watchers,
     /// What a look at the clock said last, so that what need not be exact costs no look of its own.
     second: AtomicU64,
     began: Instant,
@@ -81,11 +88,13 @@ impl Worker {
     pub(crate) fn among(gateway: Arc<Gateway>, index: usize, loads: Arc<Loads>) -> Arc<Self> {
         let lines = Mutex::new(gateway.access_log.writer());
         let began = gateway.clock.now();
-        Arc::new(Self { gateway, index, loads, second: AtomicU64::new(0), began, lines })
+        let (second, watchers) = (AtomicU64::new(0), Watchers::default());
+        Arc::new(Self { gateway, index, loads, watchers, second, began, lines })
     }
 
-    /// Looks at the clock.
+    /// Looks at the clock, and whether credentials that are in use have ended.
     pub fn tick(&self) {
+        self.watchers.look(self.gateway.directory.epoch(), self.gateway.clock.wall());
         let since = self.gateway.clock.now().saturating_duration_since(self.began);
         self.second.store(since.as_secs(), Ordering::Relaxed);
     }

@@ -35,6 +35,8 @@ mod tunnel;
 pub mod reply;
 /// Stage seven: write down what happened.
 pub mod record;
+/// Ends exchanges whose credential is revoked or expires.
+mod revoke;
 /// Calls of gRPC, wherever stages treat them in a way of their own.
 mod grpc;
 /// Where clients come in: TCP and Unix sockets.

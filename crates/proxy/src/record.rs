@@ -1,6 +1,7 @@
 //! Stage seven: write down what happened, once, after the last byte: hooks, metrics, access line.
 
 use crate::gateway::Worker;
+use crate::revoke::{self, Frames, Watch};
 use crate::{forward, grpc, observe};
 use bytes::Bytes;
 use http::Version;
@@ -160,12 +161,25 @@ pub(crate) struct Recorded {
     deadline: Option<Pin<Box<Sleep>>>,
     /// It came to its end. That of a tunnel is not the end of the exchange.
     has_ended: bool,
+    /// Looks after the credential that was shown, if one was.
+    watch: Option<Box<Watched>>,
+}
+
+/// A body that ends with the credential it was asked for by.
+struct Watched {
+    watch: Watch,
+    /// Where a WebSocket stands, which is told why it ends.
+    frames: Option<Frames>,
 }
 
 impl Recorded {
     pub(crate) fn new(inner: Body, underway: Underway, time_left: Option<Duration>) -> Self {
         let deadline = time_left.map(|left| Box::pin(tokio::time::sleep(left)));
-        Self { inner, underway: Some(underway), deadline, has_ended: false }
+        let watch = Watch::new(&underway.worker, &underway).map(|watch| {
+            let frames = inner.is_tunnel().then(Frames::default);
+            Box::new(Watched { watch, frames })
+        });
+        Self { inner, underway: Some(underway), deadline, has_ended: false, watch }
     }
 
     /// Whether the time for it is over.
@@ -190,7 +204,34 @@ impl Recorded {
         error
     }
 
+    /// Whether the credential is good no more; if it still is, the task is woken when that changes.
+    fn is_revoked(&mut self, cx: &Context<'_>) -> bool {
+        let Some(watched) = &mut self.watch else { return false };
+        watched.watch.wait(cx);
+        watched.watch.is_over()
+    }
+
+    /// Ends since the credential does: a WebSocket is told so if a frame may stand here, all else breaks off.
+    fn revoked(&mut self) -> Result<Bytes, BodyError> {
+        self.inner = Body::empty();
+        let watched = self.watch.take();
+        let frames = watched.and_then(|watched| watched.frames);
+        let told = frames.filter(|frames| frames.is_between());
+        let told = told.map(|_| Bytes::from_static(revoke::CLOSE_FRAME));
+        if let Some(mut underway) = self.underway.take() {
+            let fault = FaultCode::CredentialsRevoked;
+            underway.worker.gateway.metrics.fault(underway.worker.index, fault.index());
+            underway.record.fault = Some(fault);
+            underway.record.cause = Some(revoke::CAUSE.to_owned());
+            underway.record.bytes_out += told.as_ref().map_or(0, |told| told.len() as u64);
+        }
+        told.ok_or_else(|| BodyError::Cut(revoke::CAUSE.into()))
+    }
+
     fn count(&mut self, data: &Bytes) {
+        if let Some(Watched { frames: Some(frames), .. }) = self.watch.as_deref_mut() {
+            frames.pass(data);
+        }
         if let Some(underway) = &mut self.underway {
             underway.record.bytes_out += data.len() as u64;
         }
@@ -208,8 +249,16 @@ impl HttpBody for Recorded {
         let frame = if self.is_late(cx) {
             self.inner = Body::empty();
             Some(Err(BodyError::Idle))
+        } else if self.watch.as_deref_mut().is_some_and(|watched| watched.watch.is_over()) {
+            return Poll::Ready(Some(self.revoked().map(Frame::data)));
         } else {
-            ready!(Pin::new(&mut self.inner).poll_frame(cx))
+            match Pin::new(&mut self.inner).poll_frame(cx) {
+                Poll::Ready(frame) => frame,
+                Poll::Pending if self.is_revoked(cx) => {
+                    return Poll::Ready(Some(self.revoked().map(Frame::data)));
+                }
+                Poll::Pending => return Poll::Pending,
+            }
         };
         Poll::Ready(match frame {
             Some(Ok(mut frame)) => {
@@ -244,6 +293,13 @@ impl Duplex for Recorded {
     fn poll_drive(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
         if self.is_late(cx) {
             return Poll::Ready(Err(self.cut(BodyError::Idle)));
+        }
+        if self.is_revoked(cx) {
+            // Nobody takes more of this direction now, or there is no more.
+            if let Some(watched) = &mut self.watch {
+                watched.frames = None;
+            }
+            return Poll::Ready(self.revoked().map(drop));
         }
         let driven = ready!(self.inner.poll_drive(cx));
         if driven.is_ok() && self.has_ended {

@@ -4,8 +4,12 @@
 use crate::admit::Arrival;
 use crate::gateway::Worker;
 use crate::record::Underway;
-use crate::{admit, forward, grpc, guard, observe, reply, route, tunnel};
+use crate::revoke::Watch;
+use crate::{admit, forward, grpc, guard, observe, reply, revoke, route, tunnel};
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use traffic::exchange::{Connection, Exchange};
 use traffic::{Fault, Flow, Response, Snapshot, Stage};
 
@@ -49,7 +53,7 @@ async fn ask(
     if let Flow::Answer(response) = flow {
         return Ok(grpc::suit(exchange, *response));
     }
-    let answer = forward::send(worker, exchange).await?;
+    let answer = send(worker, exchange).await?;
     observe::end(worker, exchange, Stage::Forward);
     Ok(answer)
 }
@@ -67,6 +71,25 @@ fn begin(
         exchange.unrouted.clone_from(&snapshot.unrouted);
     }
     found
+}
+
+/// Forwards, for as long as the credential that was shown is good.
+async fn send(worker: &Arc<Worker>, exchange: &mut Exchange) -> Result<Response, Fault> {
+    let mut watch = Watch::new(worker, exchange);
+    let mut sent = pin!(forward::send(worker, exchange));
+    poll_fn(|cx| {
+        if let Poll::Ready(answer) = sent.as_mut().poll(cx) {
+            return Poll::Ready(answer);
+        }
+        if let Some(watch) = &mut watch {
+            watch.wait(cx);
+            if watch.is_over() {
+                return Poll::Ready(Err(revoke::fault()));
+            }
+        }
+        Poll::Pending
+    })
+    .await
 }
 
 /// The stages that end with a route.

@@ -118,7 +118,9 @@ impl TestGateway {
         )
         .expect("no file is opened");
         let access_log = compiled.access_log;
-        let gateway = Gateway::new(compiled.snapshot, clock.clone(), Arc::clone(&metrics), log);
+        let users = Arc::clone(&directory);
+        let gateway =
+            Gateway::new(compiled.snapshot, clock.clone(), Arc::clone(&metrics), log, users);
         let worker = Worker::new(Arc::clone(&gateway), 0);
         let (trigger, signal) = shutdown::channel();
         Self {

@@ -175,6 +175,7 @@ impl Process {
             still.clock.clone(),
             Arc::clone(&still.metrics),
             access_log,
+            Arc::clone(&still.directory),
         );
         let mut workers =
             Workers::start(&gateway, workers).map_err(failed("cannot start workers"))?;

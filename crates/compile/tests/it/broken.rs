@@ -27,7 +27,8 @@ impl Served {
             AccessSettings::new(AccessFormat::Json, AccessTarget::Off),
             Arc::clone(&metrics),
         );
-        let gateway = Gateway::new(compiled.snapshot, outer.clock, metrics, log.unwrap());
+        let gateway =
+            Gateway::new(compiled.snapshot, outer.clock, metrics, log.unwrap(), Arc::default());
         Self { worker: Worker::new(gateway, 0) }
     }
 

@@ -1,7 +1,7 @@
 use crate::it::kit::{Case, difference};
 use crate::it::{
-    allow, api_key, body_limit, compress, cors, decompress, deny, errors, grpc_web, headers, hsts,
-    jwt, maintenance, mirror, rate_limit, redirect, respond, rewrite, split, steer, timeouts,
+    allow, api_key, basic, body_limit, compress, cors, decompress, deny, errors, grpc_web, headers,
+    hsts, jwt, maintenance, mirror, rate_limit, redirect, respond, rewrite, split, steer, timeouts,
     websocket,
 };
 
@@ -39,6 +39,7 @@ const TABLE: &[(&str, &[Case])] = &[
     ("maintenance", maintenance::CASES),
     ("websocket", websocket::CASES),
     ("api_key", api_key::CASES),
+    ("basic", basic::CASES),
     ("jwt", jwt::CASES),
     ("any", ANY),
     ("all", ALL),

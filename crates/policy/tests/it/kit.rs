@@ -8,6 +8,10 @@ use testkit::{Backend, TestGateway};
 /// A key of `alice` that was made elsewhere; in requests `KEY` stands for one of our own making.
 pub(crate) const FOREIGN_KEY: &str = "alice-has-had-this-for-years";
 
+/// The hash of alice's password, `password`.
+const PASSWORD: &str =
+    "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc";
+
 /// Where the upstream `two` is, which no route has for its own.
 pub(crate) const OTHER: &str = "10.0.0.2:80";
 
@@ -29,7 +33,8 @@ pub(crate) struct Case {
 pub(crate) fn gateway(path: &str, policies: &str) -> (TestGateway, Secret) {
     let (key, hash) = policy::key::generate().unwrap();
     let foreign = policy::key::hash(FOREIGN_KEY.as_bytes());
-    let public = if policies.contains("api_key") || policies.contains("jwt") {
+    let identifies = ["api_key", "basic", "jwt"].iter().any(|kind| policies.contains(kind));
+    let public = if identifies {
         ""
     } else {
         "public: a test, "
@@ -39,7 +44,7 @@ pub(crate) fn gateway(path: &str, policies: &str) -> (TestGateway, Secret) {
 listeners: {{ public: {{ bind: '127.0.0.1:8080' }} }}
 upstreams: {{ one: {{ targets: ['{BACKEND}'], retries: 0 }}, two: {{ targets: ['{OTHER}'], retries: 0 }} }}
 apis: {{ test: {{ upstream: one, {public}routes: [{{ path: '{path}', policies: {policies} }}] }} }}
-consumers: {{ alice: {{ groups: [admin], keys: ['{}', '{}'] }} }}
+consumers: {{ alice: {{ groups: [admin], keys: ['{}', '{}'], applications: {{ desk: {{ basic: [{{ username: alice, password: '{PASSWORD}' }}] }} }} }} }}
 ",
         written(&hash),
         written(&foreign),

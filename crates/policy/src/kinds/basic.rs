@@ -1,0 +1,280 @@
+//! Identifies consumers by a user name and a password (RFC 7617).
+//!
+//! Passwords are only known as hashes by argon2id, which take long to verify on purpose: that is done on the compute
+//! pool, and what was verified is remembered for a while. Somebody nobody knows costs as much as a wrong password, so
+//! that the time of an answer does not tell which user names there are.
+
+use crate::guesses::Guesses;
+use crate::identity::{Identify, Identity, Scheme};
+use crate::kind::{BuildCtx, Group, Kind};
+use crate::password::Hashed;
+use aws_lc_rs::hmac::{self, HMAC_SHA256};
+use base::caps::{
+    CREDENTIAL_ID_BYTES_MAX, PASSWORD_BYTES_MAX, PASSWORD_REMEMBERED_S, PASSWORDS_REMEMBERED,
+};
+use base::{Clock, Node, Report, Secret, decode, random};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::HeaderValue;
+use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use quick_cache::sync::Cache;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use traffic::background::compute;
+use traffic::directory::{Credential, CredentialKind, Directory};
+use traffic::head::RequestHead;
+use traffic::policy::Phases;
+use traffic::{Background, BoxFuture, Exchange, Fault, FaultCode, Policy, Stage};
+
+/// The row of the table.
+pub const KIND: Kind = Kind {
+    name: "basic",
+    group: Group::Identity,
+    phases: Phases { request: true, forward: false, reply: false, record: false },
+    answers: false,
+    about: "Identifies the consumer by a user name and a password (HTTP Basic, RFC 7617) and takes them out of the \
+            request. Requests without them, or with wrong ones, are refused with 401; whoever guesses is slowed down \
+            with 429.",
+    example: "basic: { realm: orders }",
+    resets: "passwords that were verified are forgotten when no policy `basic` is left; so are failed attempts",
+    schema: <Settings as JsonSchema>::json_schema,
+    build,
+};
+
+/// Settings of `basic`; it needs none.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// What clients are told that the password is for.
+    pub realm: String,
+    /// Whether the backend gets to see user name and password.
+    pub keep: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { realm: "yett".to_owned(), keep: false }
+    }
+}
+
+fn build(node: &Node, ctx: &BuildCtx<'_>, report: &mut Report) -> Option<Arc<dyn Policy>> {
+    read(node, ctx, report).map(|scheme| Identify::policy(scheme, ctx))
+}
+
+/// The same as one of the ways of `any` and `all`.
+pub(crate) fn scheme(
+    node: &Node,
+    ctx: &BuildCtx<'_>,
+    report: &mut Report,
+) -> Option<Box<dyn Scheme>> {
+    read(node, ctx, report).map(|scheme| Box::new(scheme) as _)
+}
+
+fn read(node: &Node, ctx: &BuildCtx<'_>, report: &mut Report) -> Option<Basic> {
+    let settings = decode::<Settings>(node, ctx.path, report)?;
+    let is_plain = |c: char| (c.is_ascii_graphic() || c == ' ') && !matches!(c, '"' | '\\');
+    let challenge = format!("Basic realm=\"{}\", charset=\"UTF-8\"", settings.realm);
+    let challenge = HeaderValue::try_from(challenge).ok();
+    let Some(challenge) = challenge.filter(|_| settings.realm.chars().all(is_plain)) else {
+        let message = "a realm has printable ASCII characters other than quotes and backslashes";
+        ctx.error(report, node, "/realm", message);
+        return None;
+    };
+    let Some(verified) = Verified::of(ctx) else {
+        ctx.error(report, node, "", "the system gives no randomness");
+        return None;
+    };
+    Some(Basic {
+        challenge,
+        keep: settings.keep,
+        directory: Arc::clone(ctx.directory),
+        background: Arc::clone(ctx.background),
+        clock: ctx.clock.clone(),
+        guesses: Guesses::of(ctx),
+        verified,
+    })
+}
+
+struct Basic {
+    challenge: HeaderValue,
+    keep: bool,
+    directory: Arc<Directory>,
+    background: Arc<dyn Background>,
+    clock: Clock,
+    guesses: Arc<Guesses>,
+    verified: Arc<Verified>,
+}
+
+/// Passwords that were verified not long ago, each only as a digest under a key that never leaves the process.
+struct Verified {
+    key: hmac::Key,
+    cache: Cache<[u8; 32], (Secret, Instant)>,
+}
+
+impl Verified {
+    /// Those of the gateway that a policy is built for.
+    fn of(ctx: &BuildCtx<'_>) -> Option<Arc<Self>> {
+        let mut key = [0; 32];
+        random::fill(&mut key).ok()?;
+        Some(ctx.state.cell("basic/verified", || Self {
+            key: hmac::Key::new(HMAC_SHA256, &key),
+            cache: Cache::new(PASSWORDS_REMEMBERED),
+        }))
+    }
+
+    fn digest(&self, shown: &Shown) -> [u8; 32] {
+        let mut context = hmac::Context::with_key(&self.key);
+        context.update(&(shown.username.len() as u64).to_be_bytes());
+        context.update(shown.username.as_bytes());
+        context.update(shown.password.reveal().as_bytes());
+        let mut digest = [0; 32];
+        digest.copy_from_slice(context.sign().as_ref());
+        digest
+    }
+
+    /// The hash that a password was verified against, if that was not long ago.
+    fn find(&self, digest: &[u8; 32], now: Instant) -> Option<Secret> {
+        let (hash, until) = self.cache.get(digest)?;
+        (now < until).then_some(hash)
+    }
+
+    fn remember(&self, digest: [u8; 32], hash: &Secret, now: Instant) {
+        if let Some(until) = now.checked_add(Duration::from_secs(PASSWORD_REMEMBERED_S)) {
+            self.cache.insert(digest, (hash.clone(), until));
+        }
+    }
+}
+
+/// What a request shows.
+struct Shown {
+    username: String,
+    password: Secret,
+}
+
+/// What comes after `Basic`, if a header shows that scheme.
+fn of_basic(value: &HeaderValue) -> Option<&[u8]> {
+    let (scheme, rest) = value.as_bytes().split_at_checked("Basic".len())?;
+    let is_basic = scheme.eq_ignore_ascii_case(b"basic");
+    let is_alone = rest.is_empty() || rest.starts_with(b" ");
+    (is_basic && is_alone).then(|| rest.trim_ascii())
+}
+
+fn read_shown(encoded: &[u8]) -> Result<Shown, &'static str> {
+    if encoded.len() > (CREDENTIAL_ID_BYTES_MAX + 1 + PASSWORD_BYTES_MAX).div_ceil(3) * 4 {
+        return Err("user name and password are too long");
+    }
+    let decoded = STANDARD.decode(encoded).map_err(|_| "what is shown is not in base 64")?;
+    let text = String::from_utf8(decoded).map_err(|_| "what is shown is not in UTF-8")?;
+    let text = Secret::new(text);
+    let (username, password) = text.reveal().split_once(':').ok_or("there is no password")?;
+    if username.is_empty() || username.len() > CREDENTIAL_ID_BYTES_MAX {
+        return Err("the user name is empty or too long");
+    }
+    if password.len() > PASSWORD_BYTES_MAX || text.reveal().chars().any(char::is_control) {
+        return Err("the password is too long, or there are control characters");
+    }
+    Ok(Shown { username: username.to_owned(), password: Secret::new(password.to_owned()) })
+}
+
+impl Basic {
+    fn shown(&self, head: &RequestHead) -> Result<Shown, Fault> {
+        let mut all = head.headers.all(AUTHORIZATION).filter_map(of_basic);
+        let Some(encoded) = all.next() else {
+            return Err(self.refused(FaultCode::CredentialsMissing));
+        };
+        if all.next().is_some() {
+            return Err(self.invalid("there are several user names"));
+        }
+        read_shown(encoded).map_err(|why| self.invalid(why))
+    }
+
+    /// The record of a user name, if it is one of somebody and valid now.
+    fn find(&self, username: &str) -> Option<Arc<Credential>> {
+        let kind = CredentialKind::Password;
+        let found = self.directory.find(kind, &kind.hash(&[username]))?;
+        found.is_valid_at(self.clock.wall()).then_some(found)
+    }
+
+    async fn verify(&self, exchange: &mut Exchange, shown: Shown) -> Result<Identity, Fault> {
+        let found = self.find(&shown.username);
+        let hash = found.as_ref().and_then(|found| found.secret.clone());
+        let hashed = hash.as_ref().and_then(|hash| Hashed::parse(hash.reveal()));
+        // Whoever nobody knows takes the same way.
+        let hashed = hashed.or_else(Hashed::of_nobody);
+        let password = shown.password.clone();
+        let is_right = compute(&*self.background, move || {
+            hashed.is_some_and(|hashed| hashed.verify(password.reveal().as_bytes()))
+        });
+        let is_right = is_right.await?;
+        match (found, hash) {
+            (Some(found), Some(hash)) if is_right => {
+                // The record may have been changed while this was computed.
+                if !self.directory.stands(&found, self.clock.wall()) {
+                    return Err(self.invalid("the password was revoked just now"));
+                }
+                let digest = self.verified.digest(&shown);
+                self.verified.remember(digest, &hash, exchange.arrived);
+                Ok(Identity::of(found))
+            }
+            (found, _) => {
+                self.guesses.failed_on(exchange, &shown.username);
+                let unknown = "the user name is unknown, has expired, or is not valid yet";
+                Err(self.invalid(if found.is_some() { "the password is wrong" } else { unknown }))
+            }
+        }
+    }
+
+    /// One answer for everything that is wrong, so that nothing is learnt from it; the log gets the reason.
+    fn invalid(&self, why: &'static str) -> Fault {
+        let fault = self.refused(FaultCode::CredentialsInvalid);
+        fault.detail("user name or password are not valid").cause(why)
+    }
+
+    fn refused(&self, code: FaultCode) -> Fault {
+        Fault::new(Stage::Guard, code).header(WWW_AUTHENTICATE, self.challenge.clone())
+    }
+}
+
+impl Scheme for Basic {
+    fn is_shown(&self, head: &RequestHead) -> bool {
+        head.headers.all(AUTHORIZATION).any(|value| of_basic(value).is_some())
+    }
+
+    fn now(&self, exchange: &Exchange) -> Option<Result<Identity, Fault>> {
+        let shown = match self.shown(&exchange.request) {
+            Ok(shown) => shown,
+            Err(fault) => return Some(Err(fault)),
+        };
+        // A password that was verified is no guess, however many others are made on the account.
+        let verified = self.verified.find(&self.verified.digest(&shown), exchange.arrived);
+        if let Some(hash) = verified
+            && let Some(found) = self.find(&shown.username)
+            && found.secret.as_ref() == Some(&hash)
+        {
+            return Some(Ok(Identity::of(found)));
+        }
+        self.guesses.check(exchange, Some(&shown.username)).err().map(Err)
+    }
+
+    fn later<'a>(&'a self, exchange: &'a mut Exchange) -> BoxFuture<'a, Result<Identity, Fault>> {
+        Box::pin(async move {
+            let shown = self.shown(&exchange.request)?;
+            self.verify(exchange, shown).await
+        })
+    }
+
+    fn keeps(&self) -> bool {
+        self.keep
+    }
+
+    fn hide(&self, head: &mut RequestHead) {
+        if self.is_shown(head) {
+            head.headers.remove(AUTHORIZATION);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

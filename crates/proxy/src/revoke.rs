@@ -1,0 +1,237 @@
+//! Ends exchanges under way whose credential is revoked or expires: an open stream must not outlive the right to it.
+//!
+//! Whoever waits in an exchange that somebody was identified for leaves word with its worker. The worker looks several
+//! times a second whether the directory has changed or somebody's time is over, and only then wakes them to look for
+//! themselves. Requests that need not wait, and those of nobody, know nothing of it.
+
+use crate::gateway::Worker;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Waker};
+use std::time::SystemTime;
+use traffic::directory::Credential;
+use traffic::{Exchange, Fault, FaultCode, Stage};
+
+/// Those of one worker who wait. Only its own tasks come here, so the lock is never waited for.
+#[derive(Default)]
+pub(crate) struct Watchers(Mutex<List>);
+
+#[derive(Default)]
+struct List {
+    places: Vec<Option<Waiting>>,
+    free: Vec<usize>,
+    /// The directory's state at the last look.
+    epoch: u64,
+    /// No place's time is over sooner.
+    soonest: Option<SystemTime>,
+}
+
+struct Waiting {
+    waker: Waker,
+    until: Option<SystemTime>,
+}
+
+impl Watchers {
+    /// Wakes those who have to look for themselves: all if the directory has changed, otherwise those whose time is over.
+    pub(crate) fn look(&self, epoch: u64, wall: SystemTime) {
+        let mut list = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let has_changed = list.epoch != epoch;
+        list.epoch = epoch;
+        if !has_changed && list.soonest.is_none_or(|soonest| soonest > wall) {
+            return;
+        }
+        let mut soonest: Option<SystemTime> = None;
+        for waiting in list.places.iter().flatten() {
+            if has_changed || waiting.until.is_some_and(|until| until <= wall) {
+                waiting.waker.wake_by_ref();
+            }
+            if let Some(until) = waiting.until.filter(|until| *until > wall) {
+                soonest = Some(soonest.map_or(until, |soonest| soonest.min(until)));
+            }
+        }
+        list.soonest = soonest;
+    }
+
+    fn enter(&self, waiting: Waiting, place: Option<usize>) -> usize {
+        let mut list = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(until) = waiting.until {
+            list.soonest = Some(list.soonest.map_or(until, |soonest| soonest.min(until)));
+        }
+        let place = place.or_else(|| list.free.pop()).unwrap_or(list.places.len());
+        match list.places.get_mut(place) {
+            Some(taken) => *taken = Some(waiting),
+            None => list.places.push(Some(waiting)),
+        }
+        place
+    }
+
+    fn leave(&self, place: usize) {
+        let mut list = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(taken) = list.places.get_mut(place) {
+            *taken = None;
+            list.free.push(place);
+        }
+        if list.free.len() == list.places.len() {
+            // A rush is over: its room is given back.
+            *list = List { epoch: list.epoch, ..List::default() };
+        }
+    }
+}
+
+/// Keeps an eye on the credential of an exchange.
+pub(crate) struct Watch {
+    worker: Arc<Worker>,
+    credential: Option<Arc<Credential>>,
+    until: Option<SystemTime>,
+    /// The directory's state when the credential was last found good.
+    seen: Option<u64>,
+    place: Option<(usize, Waker)>,
+}
+
+impl Watch {
+    /// There is nothing to watch where nobody was identified, or by nothing that can end.
+    pub(crate) fn new(worker: &Arc<Worker>, exchange: &Exchange) -> Option<Self> {
+        let (credential, until) = (exchange.credential.clone(), exchange.valid_until);
+        if credential.is_none() && until.is_none() {
+            return None;
+        }
+        Some(Self { worker: Arc::clone(worker), credential, until, seen: None, place: None })
+    }
+
+    /// Whether the credential is good no more.
+    pub(crate) fn is_over(&mut self) -> bool {
+        let gateway = &self.worker.gateway;
+        if self.until.is_some_and(|until| until <= gateway.clock.wall()) {
+            return true;
+        }
+        let Some(credential) = &self.credential else { return false };
+        let epoch = gateway.directory.epoch();
+        if self.seen == Some(epoch) {
+            return false;
+        }
+        self.seen = Some(epoch);
+        !gateway.directory.stands(credential, gateway.clock.wall())
+    }
+
+    /// The task is going to wait, and wants to be woken when it has to ask [`Watch::is_over`].
+    pub(crate) fn wait(&mut self, cx: &Context<'_>) {
+        let place = match &self.place {
+            Some((_, waker)) if waker.will_wake(cx.waker()) => return,
+            Some((place, _)) => Some(*place),
+            None => None,
+        };
+        let waiting = Waiting { waker: cx.waker().clone(), until: self.until };
+        let place = self.worker.watchers.enter(waiting, place);
+        self.place = Some((place, cx.waker().clone()));
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if let Some((place, _)) = self.place.take() {
+            self.worker.watchers.leave(place);
+        }
+    }
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Watch({:?})", self.until)
+    }
+}
+
+/// Why an exchange was ended, in the log.
+pub(crate) const CAUSE: &str = "the credential was revoked or has expired";
+
+/// The fault of an exchange that is ended before its answer began.
+pub(crate) fn fault() -> Fault {
+    Fault::new(Stage::Forward, FaultCode::CredentialsRevoked).cause(CAUSE)
+}
+
+/// A WebSocket's frame that ends it since a policy forbids more (RFC 6455, 5.5.1 and 7.4.1: 1008).
+pub(crate) const CLOSE_FRAME: &[u8] = &[0x88, 2, 0x03, 0xF0];
+
+/// Follows the frames that a target sends through a WebSocket (RFC 6455, 5.2), to know where another may stand.
+#[derive(Debug, Default)]
+pub(crate) struct Frames {
+    head: [u8; 10],
+    head_bytes: usize,
+    left: u64,
+}
+
+impl Frames {
+    /// Bytes pass.
+    pub(crate) fn pass(&mut self, mut bytes: &[u8]) {
+        while let Some((first, rest)) = bytes.split_first() {
+            if self.left > 0 {
+                let skipped = usize::try_from(self.left).unwrap_or(usize::MAX).min(bytes.len());
+                self.left -= skipped as u64;
+                bytes = bytes.get(skipped..).unwrap_or_default();
+                continue;
+            }
+            if let Some(byte) = self.head.get_mut(self.head_bytes) {
+                *byte = *first;
+            }
+            self.head_bytes += 1;
+            bytes = rest;
+            if let Some(length) = self.length() {
+                self.left = length;
+                self.head_bytes = 0;
+            }
+        }
+    }
+
+    /// The length of what follows a head, once the head is there. Nothing a server sends is masked, but if it
+    /// were, four bytes more would follow.
+    fn length(&self) -> Option<u64> {
+        let [_, second, a, b, c, d, e, f, g, h] = self.head;
+        let mask = if second & 0x80 == 0 { 0 } else { 4 };
+        let length = match (second & 0x7F, self.head_bytes) {
+            (126, 4) => u64::from(u16::from_be_bytes([a, b])),
+            (127, 10) => u64::from_be_bytes([a, b, c, d, e, f, g, h]),
+            (126 | 127, _) => return None,
+            (length, 2) => u64::from(length),
+            _ => return None,
+        };
+        Some(length.saturating_add(mask))
+    }
+
+    /// Whether another frame may stand here.
+    pub(crate) const fn is_between(&self) -> bool {
+        self.left == 0 && self.head_bytes == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Frames;
+
+    /// After which bytes a frame may stand, the bytes coming one by one and all at once.
+    fn check(bytes: &[u8], expected: &[usize]) {
+        let mut frames = Frames::default();
+        let mut between = Vec::new();
+        for (at, byte) in bytes.iter().enumerate() {
+            frames.pass(&[*byte]);
+            if frames.is_between() {
+                between.push(at + 1);
+            }
+        }
+        assert_eq!(between, expected);
+        let mut frames = Frames::default();
+        frames.pass(bytes);
+        assert_eq!(frames.is_between(), between.last() == Some(&bytes.len()));
+    }
+
+    #[test]
+    fn frames_are_followed_whatever_their_length() {
+        assert!(Frames::default().is_between());
+        check(&[0x81, 2, b'h', b'i', 0x89, 0, 0x81, 1, b'x'], &[4, 6, 9]);
+        check(&[0x81, 0x82, 1, 2, 3, 4, b'h', b'i', 0x81], &[8]);
+        let mut medium = vec![0x82, 126, 1, 0];
+        medium.extend([7; 256]);
+        check(&medium, &[260]);
+        let mut long = vec![0x82, 127, 0, 0, 0, 0, 0, 1, 0, 0];
+        long.extend([7; 65_536]);
+        check(&long, &[65_546]);
+    }
+}
