@@ -92,7 +92,9 @@ impl Watch {
     /// There is nothing to watch where nobody was identified, or by nothing that can end.
     pub(crate) fn new(worker: &Arc<Worker>, exchange: &Exchange) -> Option<Self> {
         let (credential, until) = (exchange.credential.clone(), exchange.valid_until);
-        if credential.is_none() && until.is_none() {
+        let is_lasting = credential.is_none() && until.is_none();
+        // Whoever is refused is told so to the end.
+        if is_lasting || exchange.record.fault.is_some() {
             return None;
         }
         Some(Self { worker: Arc::clone(worker), credential, until, seen: None, place: None })

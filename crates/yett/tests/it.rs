@@ -32,6 +32,7 @@ mod it {
     mod relays;
     mod reload;
     mod renewals;
+    mod revoked;
     mod secrets;
     mod serving;
     mod shadow;
