@@ -34,11 +34,7 @@ pub(crate) fn gateway(path: &str, policies: &str) -> (TestGateway, Secret) {
     let (key, hash) = policy::key::generate().unwrap();
     let foreign = policy::key::hash(FOREIGN_KEY.as_bytes());
     let identifies = ["api_key", "basic", "jwt"].iter().any(|kind| policies.contains(kind));
-    let public = if identifies {
-        ""
-    } else {
-        "public: a test, "
-    };
+    let public = if identifies { "" } else { "public: a test, " };
     let config = format!(
         "version: 1
 listeners: {{ public: {{ bind: '127.0.0.1:8080' }} }}

@@ -109,11 +109,13 @@ impl Subjects {
             if !credential.is_valid_at(now) {
                 return Err("the consumer's tokens have expired, or are not valid yet");
             }
-            return Ok(Identity { claims, ..Identity::of(credential) });
+            let until = credential.until.into_iter().chain([subject.until]).min();
+            return Ok(Identity { claims, until, ..Identity::of(credential) });
         }
         let stranger = subject.stranger.as_ref().map(Arc::clone);
         let stranger = stranger.ok_or("the directory does not know whom the token is about")?;
-        Ok(Identity { consumer: Some(stranger), credential: None, claims })
+        let until = Some(subject.until);
+        Ok(Identity { consumer: Some(stranger), claims, until, ..Identity::default() })
     }
 }
 
