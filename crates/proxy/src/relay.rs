@@ -92,31 +92,28 @@ impl Passing {
 
     /// Connects to a target and passes bytes on in both directions, until both have ended. Whatever breaks that off
     /// breaks off both connections, so that nobody takes it for the end.
-    pub(crate) async fn run<I: Stream>(mut self, mut io: I, mut signal: Signal) {
+    pub(crate) async fn run<I: Stream>(mut self, io: I, mut signal: Signal) {
+        let mut ends = Ends { io, target: None, is_whole: false };
         let opened = tokio::select! {
             biased;
             opened = self.open() => opened,
             () = signal.reached(Phase::Stopping) => Err(stopped()),
         };
-        let mut target = match opened {
-            Ok(target) => target,
-            Err(fault) => {
-                self.fail(fault);
-                return io.reset();
-            }
+        let target = match opened {
+            Ok(target) => ends.target.insert(target),
+            Err(fault) => return self.fail(fault),
         };
         let ended = tokio::select! {
             biased;
-            ended = self.pass(&mut io, &mut target) => ended,
+            ended = self.pass(&mut ends.io, target) => ended,
             () = signal.reached(Phase::Stopping) => Err(Broken::Stopped),
         };
         match ended {
-            Ok(()) => self.exchange.record.complete = true,
-            Err(broken) => {
-                io.reset();
-                target.reset();
-                self.break_off(broken);
+            Ok(()) => {
+                self.exchange.record.complete = true;
+                ends.is_whole = true;
             }
+            Err(broken) => self.break_off(broken),
         }
     }
 
@@ -200,6 +197,25 @@ impl Passing {
                 self.fail(fault(FaultCode::ConnectionIdle, why));
             }
             Broken::Stopped => self.fail(stopped()),
+        }
+    }
+}
+
+/// Both connections. They are broken off unless all has passed, also when the task ends with its runtime.
+struct Ends<I: Stream> {
+    io: I,
+    target: Option<Box<dyn Opened>>,
+    is_whole: bool,
+}
+
+impl<I: Stream> Drop for Ends<I> {
+    fn drop(&mut self) {
+        if self.is_whole {
+            return;
+        }
+        self.io.reset();
+        if let Some(target) = &mut self.target {
+            target.reset();
         }
     }
 }
