@@ -120,8 +120,8 @@ impl Whole<'_> {
         ];
         let effective = chains::join(self.defaults, &layers, report);
         let public = written.settings.public.as_ref().or(self.api.public.as_ref());
-        let is_closed = check_identity(public, effective.identity, place, report);
         let is_broken = self.gateway.is_broken || self.owned.is_broken || owned.is_broken;
+        let is_closed = check_identity(public, effective.identity, is_broken, place, report);
         // A broken policy may be the one that would have answered.
         let needs_none = effective.answers || effective.steers || is_broken;
         let upstream = self.upstream(written, needs_none, place, report);
@@ -185,10 +185,13 @@ impl Whole<'_> {
 fn check_identity(
     public: Option<&Placed<String>>,
     identity: Option<&'static str>,
+    is_broken: bool,
     place: &Place,
     report: &mut Report,
 ) -> bool {
     match (public, identity) {
+        // A broken policy may be the one that would have found that out; the route answers 503.
+        (None, None) if is_broken => false,
         (None, None) => {
             report
                 .error("open_route", place, "anybody could call this route: no policy finds out who calls")
