@@ -101,7 +101,10 @@ pub async fn serve_client<I: Stream>(
     }
     // Either is boxed by a function that does not wait, so that this future has no room for it.
     match listener.tls.is_some() {
-        true => boxed(serve_tls(worker, listener, connection, io, signal)).await,
+        true => {
+            let serving = boxed(begin_tls(worker, listener, connection, io, signal)).await?;
+            serving.await
+        }
         false => {
             drop(listener);
             boxed(serve_io(worker, connection, io, signal)).await
@@ -142,11 +145,12 @@ fn place(clients: &Clients, connection: &Connection) -> Result<Option<Place>, ()
     per_address.crowd.enter(address, per_address.max).map(Some).ok_or(())
 }
 
+/// What serves a connection until it ends.
+type Serving = BoxFuture<'static, io::Result<()>>;
+
 /// What is waited for for long and what is large goes into a place of its own: the futures around it stay
 /// small, and idle connections cheap.
-fn boxed<'a, F: Future<Output = io::Result<()>> + Send + 'a>(
-    future: F,
-) -> BoxFuture<'a, F::Output> {
+fn boxed<'a, F: Future + Send + 'a>(future: F) -> BoxFuture<'a, F::Output> {
     Box::pin(future)
 }
 
@@ -163,7 +167,7 @@ async fn serve_relays<I: Stream>(
             return Ok(());
         }
         if listener.tls.is_some() {
-            return boxed(serve_tls(worker, listener, connection, io, signal)).await;
+            return boxed(begin_tls(worker, listener, connection, io, signal)).await?.await;
         }
         let passing = Passing::new(&worker, &listener, relay, connection, None);
         drop((listener, worker));
@@ -185,7 +189,7 @@ async fn serve_relays<I: Stream>(
         return Ok(());
     }
     if listener.tls.is_some() {
-        return boxed(serve_tls(worker, listener, connection, io, signal)).await;
+        return boxed(begin_tls(worker, listener, connection, io, signal)).await?.await;
     }
     listener.metrics.refused(Refusal::UnknownName).add(worker.index, 1);
     if matches!(hello, Hello::Tls(_)) {
@@ -195,30 +199,32 @@ async fn serve_relays<I: Stream>(
     Ok(())
 }
 
-async fn serve_tls<I: Stream>(
+/// Serves a client of a listener with TLS as far as the handshake. What comes after it is returned, so that nothing of
+/// this is kept for the life of the connection.
+async fn begin_tls<I: Stream>(
     worker: Arc<Worker>,
     listener: Arc<ListenerPart>,
     mut connection: Connection,
     stream: Rewound<I>,
     signal: Signal,
-) -> io::Result<()> {
-    let Some(tls) = &listener.tls else { return Ok(()) };
+) -> io::Result<Serving> {
+    let over = || Ok(boxed(std::future::ready(Ok(()))));
+    let Some(tls) = &listener.tls else { return over() };
     let limit = Duration::from_secs(caps::HANDSHAKE_TIMEOUT_S);
     let mut plain = None;
-    // What a handshake takes is not kept for the life of the connection, and of the large stream that comes of it no
-    // future has a copy.
+    // Of the large stream that comes of a handshake no future has a copy.
     let shaken = tokio::time::timeout(limit, Box::pin(handshake(tls, stream, &mut plain))).await;
     let stream = match shaken {
         Ok(Ok(Some(stream))) => stream,
         Ok(Ok(None)) if listener.relays.whole.is_some() => {
             listener.metrics.handshake_failed.add(worker.index, 1);
-            return Ok(());
+            return over();
         }
         Ok(Ok(None)) => {
-            let Some(stream) = plain else { return Ok(()) };
+            let Some(stream) = plain else { return over() };
             connection.lacks_tls = true;
             worker.gateway.metrics.refused("plain_on_tls");
-            return boxed(serve_io(worker, connection, stream, signal)).await;
+            return Ok(boxed(serve_io(worker, connection, stream, signal)));
         }
         Ok(Err(error)) => {
             listener.metrics.handshake_failed.add(worker.index, 1);
@@ -241,16 +247,16 @@ async fn serve_tls<I: Stream>(
     if let Some(relay) = &listener.relays.whole {
         let name = session.server_name().map(str::to_owned);
         let passing = Passing::new(&worker, &listener, relay, connection, name.as_deref());
-        drop((listener, worker));
-        Box::pin(passing.run(stream, signal)).await;
-        return Ok(());
+        return Ok(boxed(async {
+            passing.run(stream, signal).await;
+            Ok(())
+        }));
     }
-    drop(listener);
     let connection = Arc::new(connection);
     if speaks_http2 {
-        return boxed(http2::serve(worker, connection, stream, signal)).await;
+        return Ok(boxed(http2::serve(worker, connection, stream, signal)));
     }
-    until_stopped(worker, connection, stream, BytesMut::new(), signal).await
+    Ok(boxed(until_stopped(worker, connection, stream, BytesMut::new(), signal)))
 }
 
 /// The handshake, with the settings of the host that the client names. A client that speaks something else is put

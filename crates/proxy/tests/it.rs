@@ -42,6 +42,8 @@ mod it {
     mod http2;
     /// What a request costs in allocations.
     mod allocations;
+    /// What an idle connection holds in memory.
+    mod idling;
     /// More than one attempt.
     mod retries;
     /// Which target gets a request.

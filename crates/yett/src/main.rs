@@ -42,5 +42,7 @@ const BAD_CONFIG: u8 = 2;
 const FAILED: u8 = 1;
 
 fn main() -> ExitCode {
+    // Of a huge page, 2 MiB, a gateway without much traffic uses little. Where they cannot be refused, memory is all that it costs.
+    rustix::thread::disable_transparent_huge_pages(true).ok();
     command::Arguments::parse().command.run()
 }
