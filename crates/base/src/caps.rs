@@ -344,3 +344,35 @@ pub const VERIFIED_TOKEN_S: u64 = 300;
 pub const CONSUMER_NAME_BYTES_MAX: usize = 256;
 /// Groups that are taken from a token.
 pub const TOKEN_GROUPS_MAX: usize = 128;
+/// Bytes of what an external authoriser answers, its message to the client included.
+pub const AUTHORISER_ANSWER_BYTES_MAX: usize = 64 << 10;
+/// Bytes of a request's body that an authoriser may be told.
+pub const AUTHORISER_BODY_BYTES_MAX: usize = 1 << 20;
+/// Seconds in which a client must have sent as much of its body as an authoriser is told.
+pub const AUTHORISER_BODY_TIMEOUT_S: u64 = 30;
+/// Answers of an authoriser that one policy remembers, unless said otherwise,
+pub const AUTHORISER_CACHE: usize = 10_000;
+/// and at most,
+pub const AUTHORISER_CACHE_MAX: usize = 1_000_000;
+/// and seconds for which they may hold.
+pub const AUTHORISER_CACHE_S_MAX: u64 = 3_600;
+/// Bytes of one header by which a backend is told who calls; what is longer is left out.
+pub const IDENTITY_VALUE_BYTES_MAX: usize = 8 << 10;
+/// Headers by which one policy tells backends who calls.
+pub const IDENTITY_CLAIMS_MAX: usize = 32;
+/// Bytes of what a token endpoint answers.
+pub const TOKEN_ANSWER_BYTES_MAX: usize = 64 << 10;
+/// Bytes of a token that a backend gets.
+pub const BACKEND_TOKEN_BYTES_MAX: usize = 16 << 10;
+/// Seconds for which a token is believed to hold where its issuer does not say.
+pub const BACKEND_TOKEN_S: u64 = 300;
+/// Seconds for which a token is used at most, whatever its issuer says.
+pub const BACKEND_TOKEN_S_MAX: u64 = 24 * 3_600;
+/// Seconds between two attempts to get another token after a backend refused one.
+pub const BACKEND_TOKEN_PAUSE_S: u64 = 10;
+/// Tokens of callers that one policy has exchanged and remembers.
+pub const EXCHANGED_TOKENS_MAX: usize = 10_000;
+/// Seconds for which a token of the gateway's own may hold.
+pub const INTERNAL_TOKEN_S_MAX: u64 = 300;
+/// Keys by which one policy signs tokens, or that it publishes.
+pub const INTERNAL_KEYS_MAX: usize = 8;

@@ -201,7 +201,10 @@ pub(crate) fn join(
         report.warning("unreachable_policy", &second.place, message);
     }
     Effective {
-        identity: kept.iter().find(|built| built.kind.identifies()).map(|built| built.kind.name),
+        identity: kept
+            .iter()
+            .find(|built| built.kind.identifies() && built.entry.policy.identifies())
+            .map(|built| built.kind.name),
         answers: answers.is_some(),
         steers: kept.iter().any(|built| built.entry.policy.steers()),
         chain: Chain::new(kept.into_iter().map(|built| built.entry.clone()).collect()),

@@ -7,13 +7,14 @@ use crate::{
 use base::{Endpoint, Placed, Report, Text};
 use model::Config;
 use model::listener::{DoubleSlash, EncodedSlash};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use telemetry::AccessSettings;
 use traffic::Outbound;
 use traffic::canonical::{self, PathRules};
 use traffic::directory::{Credential, CredentialHash};
-use traffic::snapshot::{ListenerPart, Snapshot};
+use traffic::snapshot::{ListenerPart, Route, Snapshot};
 
 /// Who may connect to a Unix socket unless said otherwise: the gateway's user and group.
 const UNIX_MODE: u32 = 0o660;
@@ -80,11 +81,23 @@ pub fn compile(config: &Config, inputs: Inputs<'_>) -> Compiled {
     let access_log = access_log::compile(config, &mut report);
     let observe = observe::compile(config, &access_log, inputs, &mut report);
     report.sort();
-    let routes = routes.into_iter().map(|placed| placed.rule.route).collect();
+    let routes: Vec<_> = routes.into_iter().map(|placed| placed.rule.route).collect();
     let upstreams = upstreams.into_values().flatten().collect();
     let revision = Arc::clone(inputs.revision);
-    let snapshot = Snapshot { revision, listeners, routes, unrouted, upstreams, observe };
+    let spoken_for = spoken_for(&routes);
+    let snapshot =
+        Snapshot { revision, listeners, routes, unrouted, upstreams, observe, spoken_for };
     Compiled { snapshot, credentials, admin, outbound, access_log, report }
+}
+
+/// The headers by which any policy tells backends who calls: a backend that believes them on one route may be
+/// reached by another.
+fn spoken_for(routes: &[Arc<Route>]) -> Option<Arc<[Box<str>]>> {
+    let entries = routes.iter().flat_map(|route| route.chain.entries());
+    let names = entries.flat_map(|entry| entry.policy.speaks_for());
+    let names: BTreeSet<Box<str>> =
+        names.map(|name| name.as_str().replace('_', "-").into()).collect();
+    (!names.is_empty()).then(|| names.into_iter().collect())
 }
 
 /// Where operators are served.

@@ -188,6 +188,7 @@ pub(crate) const SCHEMES: &[(&str, BuildScheme)] = &[
     ("api_key", crate::kinds::api_key::scheme),
     ("basic", crate::kinds::basic::scheme),
     ("jwt", crate::kinds::jwt::scheme),
+    ("ext_authz", crate::kinds::ext_authz::scheme),
 ];
 
 #[cfg(test)]

@@ -24,6 +24,8 @@ pub mod basic;
 pub mod any;
 /// Identifies consumers by several ways together.
 pub mod all;
+/// Asks an external authoriser.
+pub mod ext_authz;
 /// Refuses what an expression does not hold for.
 pub mod allow;
 /// Refuses what an expression holds for.
@@ -48,6 +50,14 @@ pub mod redirect;
 pub mod rewrite;
 /// Changes headers.
 pub mod headers;
+/// Tells the backend who calls, in headers.
+pub mod identity_headers;
+/// Tells the backend who calls, by a signed token.
+pub mod internal_jwt;
+/// Proves to the backend who the gateway is.
+pub mod backend_auth;
+/// Publishes the keys of signed tokens.
+pub mod jwks;
 /// Gives failures pages of one's own.
 pub mod errors;
 /// Answers from the config.
@@ -66,6 +76,7 @@ pub const KINDS: &[&Kind] = &[
     &jwt::KIND,
     &any::KIND,
     &all::KIND,
+    &ext_authz::KIND,
     &allow::KIND,
     &deny::KIND,
     &rate_limit::KIND,
@@ -78,6 +89,10 @@ pub const KINDS: &[&Kind] = &[
     &redirect::KIND,
     &rewrite::KIND,
     &headers::KIND,
+    &identity_headers::KIND,
+    &internal_jwt::KIND,
+    &backend_auth::KIND,
+    &jwks::KIND,
     &errors::KIND,
     &respond::KIND,
 ];

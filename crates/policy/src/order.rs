@@ -38,6 +38,11 @@ pub const ORDER: &[(&str, &str)] = &[
     ("jwt", "beside the other ways to identify"),
     ("any", "beside the ways to identify that it chooses from"),
     ("all", "beside the ways to identify that it joins"),
+    (
+        "ext_authz",
+        "after all other ways to identify, so that it is told who calls; before `deny` and `allow`, whose \
+         expressions read what it says of the caller",
+    ),
     ("deny", "after identity, since expressions read `consumer`; what is forbidden is told first"),
     ("allow", "beside `deny`: both must agree, so their order only decides which reason is told"),
     (
@@ -66,6 +71,15 @@ pub const ORDER: &[(&str, &str)] = &[
          `respond`, whose answers pass the response part on their way back",
     ),
     (
+        "identity_headers",
+        "after `headers`, so that nothing changes what it says; before `mirror`, whose copies say it too",
+    ),
+    ("internal_jwt", "beside `identity_headers`, which says the same in another form"),
+    (
+        "backend_auth",
+        "after all that reads the caller's credentials, which it replaces; copies by `mirror` go without",
+    ),
+    (
         "mirror",
         "after all that changes the request or refuses it: what is copied is what will be forwarded",
     ),
@@ -74,6 +88,7 @@ pub const ORDER: &[(&str, &str)] = &[
         "late, so that on the way back its page is there before others treat it: `headers` has the last word \
          on its headers, and what compresses answers compresses it",
     ),
+    ("jwks", "beside `respond`: it answers in place of the upstream"),
     ("respond", "last: it answers in place of the upstream whatever was let through"),
 ];
 

@@ -17,6 +17,7 @@ mod it {
     #[path = "../../../../fuzz/checks/token.rs"]
     mod token_checks;
     mod basic;
+    mod ext_authz;
     mod deny;
     mod allow;
     mod rate_limit;
@@ -30,6 +31,7 @@ mod it {
     mod redirect;
     mod rewrite;
     mod headers;
+    mod towards_backends;
     mod errors;
     mod hsts;
     mod respond;

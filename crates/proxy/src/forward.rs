@@ -93,7 +93,8 @@ fn watch_body(exchange: &mut Exchange) {
     exchange.record.bytes_in = Some(Arc::clone(&bytes));
     let inner = std::mem::take(&mut exchange.body);
     let idle = exchange.timeouts.idle;
-    exchange.body = Body::stream(ClientBody { inner, bytes, idle, silence: None });
+    let spoken_for = exchange.spoken_for.clone();
+    exchange.body = Body::stream(ClientBody { inner, bytes, idle, silence: None, spoken_for });
 }
 
 /// What is left of the total time limit.
@@ -210,6 +211,7 @@ struct ClientBody {
     bytes: Arc<AtomicU64>,
     idle: Option<Duration>,
     silence: Option<Pin<Box<Sleep>>>,
+    spoken_for: Option<Arc<[Box<str>]>>,
 }
 
 impl HttpBody for ClientBody {
@@ -226,7 +228,10 @@ impl HttpBody for ClientBody {
                 if let Some(data) = frame.data_ref() {
                     self.bytes.fetch_add(data.len() as u64, Ordering::Relaxed);
                 } else if let Some(trailers) = frame.trailers_mut() {
-                    strip_trailers(trailers, admit::is_identity);
+                    let spoken_for = self.spoken_for.as_deref().unwrap_or_default();
+                    strip_trailers(trailers, |name| {
+                        admit::is_identity(name) || admit::is_spoken_for(name, spoken_for)
+                    });
                 }
             }
             return Poll::Ready(frame);

@@ -10,8 +10,8 @@ mod series;
 mod trouble;
 
 pub use series::{
-    ApiMetrics, IssuerMetrics, ListenerMetrics, MirrorMetrics, Refusal, RouteMetrics,
-    TargetMetrics, UpstreamMetrics,
+    ApiMetrics, AuthoriserMetrics, BackendTokenMetrics, IssuerMetrics, ListenerMetrics,
+    MirrorMetrics, Refusal, RouteMetrics, TargetMetrics, UpstreamMetrics,
 };
 pub use trouble::{BreakerState, RetryReason, TroubleMetrics};
 
@@ -52,6 +52,8 @@ struct State {
     targets: Table<TargetMetrics>,
     mirrors: Table<MirrorMetrics>,
     issuers: Table<IssuerMetrics>,
+    authorisers: Table<AuthoriserMetrics>,
+    backend_tokens: Table<BackendTokenMetrics>,
     reloads_ok: AtomicU64,
     reloads_failed: AtomicU64,
     config: Mutex<ConfigState>,
@@ -88,6 +90,8 @@ impl Metrics {
             targets: Table::new(caps::METRIC_TARGETS_MAX),
             mirrors: Table::new(caps::METRIC_NAMES_MAX),
             issuers: Table::new(caps::METRIC_NAMES_MAX),
+            authorisers: Table::new(caps::METRIC_NAMES_MAX),
+            backend_tokens: Table::new(caps::METRIC_NAMES_MAX),
             reloads_ok: AtomicU64::new(0),
             reloads_failed: AtomicU64::new(0),
             config: Mutex::default(),
@@ -168,6 +172,22 @@ impl Metrics {
     #[must_use]
     pub fn issuer(&self, issuer: &str) -> Arc<IssuerMetrics> {
         self.state.issuers.entry([issuer, ""], [OTHER, ""], IssuerMetrics::default)
+    }
+
+    /// The numbers of an external authoriser, new or as they were. Beyond [`caps::METRIC_NAMES_MAX`] they are
+    /// shared under `authoriser="other"`.
+    #[must_use]
+    pub fn authoriser(&self, name: &str) -> Arc<AuthoriserMetrics> {
+        let make = || AuthoriserMetrics::new(self.shards());
+        self.state.authorisers.entry([name, ""], [OTHER, ""], make)
+    }
+
+    /// The numbers of a token endpoint, new or as they were. Beyond [`caps::METRIC_NAMES_MAX`] they are shared
+    /// under `issuer="other"`.
+    #[must_use]
+    pub fn backend_tokens(&self, issuer: &str) -> Arc<BackendTokenMetrics> {
+        let make = || BackendTokenMetrics::new(self.shards());
+        self.state.backend_tokens.entry([issuer, ""], [OTHER, ""], make)
     }
 
     /// Counts a fault; `code` is an index into the codes given to [`Metrics::new`], and one beyond

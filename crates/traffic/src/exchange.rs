@@ -86,6 +86,8 @@ pub struct Exchange {
     pub is_preflight: bool,
     /// What is known of it as a call of gRPC, if it is one.
     pub rpc: Option<Box<Rpc>>,
+    /// Headers that policies of the config set and clients must not: see [`crate::Snapshot::spoken_for`].
+    pub spoken_for: Option<Arc<[Box<str>]>>,
 }
 
 impl Exchange {
@@ -123,6 +125,7 @@ impl Exchange {
             record: Record::default(),
             is_preflight: false,
             rpc: None,
+            spoken_for: None,
         }
     }
 

@@ -37,6 +37,8 @@ pub struct Destination {
     pub retries_max: u32,
     /// Certificates, as PEM, that are trusted in place of those of the egress settings or the system's.
     pub ca_pem: Option<Vec<u8>>,
+    /// Whether HTTP/2 is spoken whatever TLS negotiates, and without TLS by prior knowledge: what gRPC needs.
+    pub is_http2: bool,
 }
 
 impl Destination {
@@ -63,6 +65,7 @@ impl Destination {
             },
             retries_max: 1,
             ca_pem: None,
+            is_http2: false,
         })
     }
 }

@@ -4,6 +4,7 @@ use crate::exchange::{Exchange, Slot};
 use crate::fault::Fault;
 use crate::upstream::Destination;
 use crate::{BoxFuture, Response};
+use http::HeaderName;
 use std::fmt;
 
 /// What a policy decides about a request.
@@ -95,6 +96,17 @@ pub trait Policy: Send + Sync {
 
     /// The upstreams to which it may send requests besides the route's own, for those who read a config.
     fn destinations(&self) -> Vec<Destination> {
+        Vec::new()
+    }
+
+    /// Whether it says who calls, for kinds of which some policies do and some do not.
+    fn identifies(&self) -> bool {
+        true
+    }
+
+    /// The headers by which it tells backends who calls. Whatever clients send under these names is taken out of
+    /// all requests to the gateway, and out of trailers.
+    fn speaks_for(&self) -> Vec<HeaderName> {
         Vec::new()
     }
 

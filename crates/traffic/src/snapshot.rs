@@ -27,6 +27,9 @@ pub struct Snapshot {
     pub upstreams: Vec<Arc<dyn Upstream>>,
     /// What is measured of requests and kept for their record.
     pub observe: Arc<Observe>,
+    /// Headers by which policies tell backends who calls, besides those that are stripped anyway; `_` in them is
+    /// written `-`. None if there are none.
+    pub spoken_for: Option<Arc<[Box<str>]>>,
 }
 
 impl Snapshot {

@@ -67,7 +67,7 @@ impl Outbound for Ways {
 
 impl Ways {
     fn spec(&self, destination: Destination) -> Result<UpstreamSpec, String> {
-        let Destination { url, timeouts, retries_max, ca_pem } = destination;
+        let Destination { url, timeouts, retries_max, ca_pem, is_http2 } = destination;
         let authority = url.authority().ok_or_else(|| format!("`{url}` names no host"))?;
         let is_safe = url.scheme_str() == Some("https");
         let name = authority.host();
@@ -88,7 +88,7 @@ impl Ways {
             targets: vec![target],
             balance: Balance::RoundRobin,
             choice: ChoiceSpec::default(),
-            protocol: Protocol::Auto,
+            protocol: if is_http2 { Protocol::Http2 } else { Protocol::Auto },
             tls: is_safe.then(|| TlsSpec { ca_pem, ..TlsSpec::default() }),
             host: HostHeader::Fixed(
                 HeaderValue::from_str(authority.as_str())

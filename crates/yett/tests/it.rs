@@ -13,6 +13,8 @@ mod it {
 
     mod admin;
     mod announced;
+    mod authorisers;
+    mod backend_credentials;
     mod bad_input;
     mod bad_reload;
     mod client_certificates;

@@ -1,8 +1,8 @@
 use crate::it::kit::{Case, difference};
 use crate::it::{
-    allow, api_key, basic, body_limit, compress, cors, decompress, deny, errors, grpc_web, headers,
-    hsts, jwt, maintenance, mirror, rate_limit, redirect, respond, rewrite, split, steer, timeouts,
-    websocket,
+    allow, api_key, basic, body_limit, compress, cors, decompress, deny, errors, ext_authz,
+    grpc_web, headers, hsts, jwt, maintenance, mirror, rate_limit, redirect, respond, rewrite,
+    split, steer, timeouts, towards_backends, websocket,
 };
 
 const ANY: &[Case] = &[
@@ -43,6 +43,7 @@ const TABLE: &[(&str, &[Case])] = &[
     ("jwt", jwt::CASES),
     ("any", ANY),
     ("all", ALL),
+    ("ext_authz", ext_authz::CASES),
     ("allow", allow::CASES),
     ("deny", deny::CASES),
     ("rate_limit", rate_limit::CASES),
@@ -55,6 +56,10 @@ const TABLE: &[(&str, &[Case])] = &[
     ("redirect", redirect::CASES),
     ("rewrite", rewrite::CASES),
     ("headers", headers::CASES),
+    ("identity_headers", towards_backends::IDENTITY_HEADERS),
+    ("internal_jwt", towards_backends::INTERNAL_JWT),
+    ("backend_auth", towards_backends::BACKEND_AUTH),
+    ("jwks", towards_backends::JWKS),
     ("errors", errors::CASES),
     ("respond", respond::CASES),
 ];

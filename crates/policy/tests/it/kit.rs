@@ -15,6 +15,9 @@ const PASSWORD: &str =
 /// Where the upstream `two` is, which no route has for its own.
 pub(crate) const OTHER: &str = "10.0.0.2:80";
 
+/// Where an external authoriser is, see [`super::ext_authz::authoriser`].
+pub(crate) const AUTHORISER: &str = "10.0.0.3:80";
+
 /// One request to a gateway with one route.
 pub(crate) struct Case {
     /// The route's path.
@@ -33,7 +36,10 @@ pub(crate) struct Case {
 pub(crate) fn gateway(path: &str, policies: &str) -> (TestGateway, Secret) {
     let (key, hash) = policy::key::generate().unwrap();
     let foreign = policy::key::hash(FOREIGN_KEY.as_bytes());
-    let identifies = ["api_key", "basic", "jwt"].iter().any(|kind| policies.contains(kind));
+    let marks = ["api_key", "basic", "jwt", "consumer: {"];
+    let identifies =
+        marks.iter().any(|kind| policies.contains(kind)) && !policies.contains("internal_jwt");
+    let identifies = identifies || policies.contains("[api_key");
     let public = if identifies { "" } else { "public: a test, " };
     let config = format!(
         "version: 1
@@ -47,6 +53,9 @@ consumers: {{ alice: {{ groups: [admin], keys: ['{}', '{}'], applications: {{ de
     );
     let gateway = TestGateway::new(&config);
     gateway.put(BACKEND, Backend::answer("HTTP/1.1 200 OK\nserver: one\ncontent-length: 2\n\nok"));
+    gateway.put(super::towards_backends::ISSUER, super::towards_backends::issuer());
+    gateway.put(AUTHORISER, super::ext_authz::authoriser());
+    gateway.put(super::ext_authz::DENIER, super::ext_authz::denier());
     gateway.put(OTHER, Backend::answer("HTTP/1.1 200 OK\nserver: two\ncontent-length: 2\n\nok"));
     (gateway, key)
 }

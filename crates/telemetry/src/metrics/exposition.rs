@@ -24,6 +24,8 @@ impl Collector for Exposition {
         self.upstreams(&mut page)?;
         self.mirrors(&mut page)?;
         self.issuers(&mut page)?;
+        self.authorisers(&mut page)?;
+        self.backend_tokens(&mut page)?;
         self.targets(&mut page)?;
         self.config(&mut page)?;
         process(&mut page)
@@ -245,6 +247,49 @@ impl Exposition {
         let mut family = page.gauges("yett_issuer_fetched_timestamp_seconds", help)?;
         for ([issuer, _], metrics) in &issuers {
             gauge(&mut family, &[("issuer", &**issuer)], known(&metrics.fetched_s))?;
+        }
+        Ok(())
+    }
+
+    fn authorisers(&self, page: &mut Page<'_>) -> fmt::Result {
+        let authorisers = self.0.authorisers.list();
+        if authorisers.is_empty() {
+            return Ok(());
+        }
+        let about = "Requests that an external authoriser decided about, by what it said";
+        let mut family = page.counters("yett_authoriser_requests", about)?;
+        for ([authoriser, _], metrics) in &authorisers {
+            let counts = [
+                ("allowed", &metrics.allowed),
+                ("denied", &metrics.denied),
+                ("failed", &metrics.failed),
+                ("cached", &metrics.cached),
+            ];
+            for (outcome, count) in counts {
+                let labels = [("authoriser", &**authoriser), ("outcome", outcome)];
+                counter(&mut family, &labels, count.sum())?;
+            }
+        }
+        let about = "Time that was waited for an external authoriser, in microseconds";
+        let mut family = page.counters("yett_authoriser_wait_microseconds", about)?;
+        for ([authoriser, _], metrics) in &authorisers {
+            counter(&mut family, &[("authoriser", &**authoriser)], metrics.waited_us.sum())?;
+        }
+        Ok(())
+    }
+
+    fn backend_tokens(&self, page: &mut Page<'_>) -> fmt::Result {
+        let issuers = self.0.backend_tokens.list();
+        if issuers.is_empty() {
+            return Ok(());
+        }
+        let about = "Tokens for backends that an issuer was asked for, by what became of it";
+        let mut family = page.counters("yett_backend_tokens", about)?;
+        for ([issuer, _], metrics) in &issuers {
+            for (outcome, count) in [("obtained", &metrics.obtained), ("failed", &metrics.failed)] {
+                let labels = [("issuer", &**issuer), ("outcome", outcome)];
+                counter(&mut family, &labels, count.sum())?;
+            }
         }
         Ok(())
     }

@@ -337,6 +337,48 @@ impl IssuerMetrics {
     }
 }
 
+/// What an external authoriser was asked.
+#[derive(Debug)]
+pub struct AuthoriserMetrics {
+    /// It let the request pass.
+    pub allowed: ShardedCounter,
+    /// It refused the request.
+    pub denied: ShardedCounter,
+    /// It did not answer in time, or gave an answer that means nothing.
+    pub failed: ShardedCounter,
+    /// It was not asked, since what it would say was known.
+    pub cached: ShardedCounter,
+    /// Microseconds that were waited for it.
+    pub waited_us: ShardedCounter,
+}
+
+impl AuthoriserMetrics {
+    pub(super) fn new(shards: usize) -> Self {
+        Self {
+            allowed: ShardedCounter::new(shards),
+            denied: ShardedCounter::new(shards),
+            failed: ShardedCounter::new(shards),
+            cached: ShardedCounter::new(shards),
+            waited_us: ShardedCounter::new(shards),
+        }
+    }
+}
+
+/// What became of asking for the tokens that backends want of the gateway.
+#[derive(Debug)]
+pub struct BackendTokenMetrics {
+    /// Tokens that were obtained.
+    pub obtained: ShardedCounter,
+    /// Times that there was none to obtain.
+    pub failed: ShardedCounter,
+}
+
+impl BackendTokenMetrics {
+    pub(super) fn new(shards: usize) -> Self {
+        Self { obtained: ShardedCounter::new(shards), failed: ShardedCounter::new(shards) }
+    }
+}
+
 /// What was done with one target.
 #[derive(Debug)]
 pub struct TargetMetrics {

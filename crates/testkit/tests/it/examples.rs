@@ -21,6 +21,9 @@ const UNIX: &str = "0.0.0.0:0";
 /// nginx in the example of a static site.
 const FILES: &str = "127.0.0.1:8081";
 
+/// The authoriser of an example.
+const AUTHORISER: &str = "127.0.0.1:9191";
+
 /// The number of a certificate that was revoked.
 const MALLORY: u8 = 3;
 
@@ -152,6 +155,18 @@ const CASES: &[Case] = &[
         &["403", "origin_refused"],
     ),
     case("unix-socket", "GET /orders/1", &["200", "GET /orders/1", "host: localhost"]),
+    case(
+        "ext-authz",
+        "GET /orders/1\nauthorization: Bearer alice\nx-tenant: lie\nx-yett-groups: admin",
+        &[
+            "200",
+            "GET /orders/1",
+            "x-tenant: t1",
+            "x-yett-consumer: 127.0.0.1:9191/alice",
+            "x-yett-groups: sales",
+            "-lie",
+        ],
+    ),
     case("zones", "GET /orders/1", &["200", "GET /orders/1"]),
     Case {
         example: "client-certificates",
@@ -196,6 +211,9 @@ fn serve(name: &str, authority: &Authority) -> TestGateway {
     let page =
         "HTTP/1.1 200 OK\nserver: nginx\ncontent-type: text/html\ncontent-length: 6\n\nhello\n";
     gateway.put(UNIX, Backend::echo());
+    let yes =
+        "HTTP/1.1 200 OK\nx-user: alice\nx-groups: sales\nx-tenant: t1\ncontent-length: 0\n\n";
+    gateway.put(AUTHORISER, Backend::answer(yes));
     gateway.put(FILES, Backend::acts([Act::Answer(page.to_owned())]));
     gateway
 }

@@ -1,0 +1,210 @@
+//! Asks, remembers, and does what was said.
+
+use super::verdict::{Allowed, Verdict};
+use super::{Authoriser, Way, body};
+use crate::identity::{Identity, Scheme};
+use aws_lc_rs::digest::{Context, SHA256};
+use serde_json::json;
+use traffic::exchange::{Claims, Slot};
+use traffic::head::RequestHead;
+use traffic::{BoxFuture, Exchange, Fault, FaultCode, Flow, Outcome, Policy, Response, Stage};
+
+impl Authoriser {
+    /// What is known already of a request like this.
+    fn recall(&self, exchange: &Exchange) -> Recalled {
+        let Some(remembered) = &self.remembered else { return Recalled::Never };
+        let Ok(key) = remembered.key.eval_key(exchange) else { return Recalled::Never };
+        let head = &exchange.request;
+        let consumer = exchange.consumer.as_ref().map_or("", |consumer| &consumer.name);
+        let mut context = Context::new(&SHA256);
+        for part in [consumer, head.method.as_str(), &head.host, head.target.as_str(), &key] {
+            // Lengths keep two lists of parts from being one text.
+            context.update(&(part.len() as u64).to_be_bytes());
+            context.update(part.as_bytes());
+        }
+        let mut hash = [0; 32];
+        hash.copy_from_slice(context.finish().as_ref());
+        match remembered.said.get(&hash) {
+            Some((verdict, until)) if self.clock.now() < until => {
+                self.metrics.cached.add(exchange.worker, 1);
+                Recalled::Known(verdict)
+            }
+            _ => Recalled::Unknown(hash),
+        }
+    }
+
+    /// Asks about a request, and remembers what is said where that is wanted.
+    async fn decide(&self, exchange: &mut Exchange) -> Result<Verdict, Fault> {
+        let hash = match self.recall(exchange) {
+            Recalled::Known(verdict) => return Ok(verdict),
+            Recalled::Unknown(hash) => Some(hash),
+            Recalled::Never => None,
+        };
+        let begun = self.clock.now();
+        let verdict = self.ask(exchange).await;
+        let waited = self.clock.now().saturating_duration_since(begun);
+        let waited_us = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
+        self.metrics.waited_us.add(exchange.worker, waited_us);
+        let counter = match &verdict {
+            Ok(Verdict::Allowed(_)) => &self.metrics.allowed,
+            Ok(Verdict::Denied(_)) => &self.metrics.denied,
+            Err(fault) if fault.code != FaultCode::AuthoriserUnavailable => return verdict,
+            Err(_) => &self.metrics.failed,
+        };
+        counter.add(exchange.worker, 1);
+        if let (Ok(verdict), Some(hash), Some(remembered)) = (&verdict, hash, &self.remembered)
+            && let Some(until) = self.clock.now().checked_add(remembered.ttl)
+        {
+            remembered.said.insert(hash, (verdict.clone(), until));
+        }
+        verdict
+    }
+
+    async fn ask(&self, exchange: &mut Exchange) -> Result<Verdict, Fault> {
+        // What goes on in another protocol has no body yet.
+        let body = match self.body {
+            Some((max, takes_part)) if exchange.upgrade.is_none() => {
+                Some(body::begin(exchange, max, takes_part).await?)
+            }
+            _ => None,
+        };
+        let request = match &self.way {
+            Way::Grpc => self.check(exchange, body.as_ref()),
+            Way::Http(callout) => {
+                self.call(callout, exchange, body.as_ref()).map_err(|why| self.lost(why))?
+            }
+        };
+        let asked = self.remote.call(Some(exchange.worker), request);
+        let asking = async {
+            let response = asked.await.map_err(|fault| {
+                let cause = fault.cause.map(|cause| format!(": {cause}")).unwrap_or_default();
+                format!("{}{cause}", fault.code.name())
+            })?;
+            match &self.way {
+                Way::Grpc => self.checked(response).await,
+                Way::Http(callout) => self.called(callout, response).await,
+            }
+        };
+        let said = tokio::time::timeout(self.timeout, asking).await;
+        let said = said.unwrap_or_else(|_| Err(format!("no answer within {:?}", self.timeout)));
+        match said {
+            Ok(Verdict::Allowed(allowed)) if allowed.is_too_much() => {
+                Err(self.lost("its answer has too many changes"))
+            }
+            said => said.map_err(|why| self.lost(why)),
+        }
+    }
+
+    fn lost(&self, why: impl std::fmt::Display) -> Fault {
+        let cause = format!("the authoriser {}: {why}", self.host);
+        Fault::new(Stage::Guard, FaultCode::AuthoriserUnavailable).cause(cause)
+    }
+
+    /// Who calls by a yes, and the request as it wants it.
+    fn settle(&self, head: &mut RequestHead, allowed: &Allowed) -> Result<Identity, Fault> {
+        let identity =
+            allowed.identity(&self.host, &self.directory).map_err(|why| self.lost(why))?;
+        allowed.apply(head, self.allows_host).map_err(|why| self.lost(why))?;
+        Ok(identity)
+    }
+
+    async fn guard(&self, exchange: &mut Exchange, slot: Slot) -> Result<Flow, Fault> {
+        match self.decide(exchange).await? {
+            Verdict::Allowed(allowed) => {
+                let identity = self.settle(&mut exchange.request, &allowed)?;
+                identity.settle(exchange)?;
+                if !allowed.reply.is_empty() {
+                    exchange.notes.put(slot, allowed);
+                }
+                Ok(Flow::Continue)
+            }
+            Verdict::Denied(denied) => {
+                let cause = format!("the authoriser {} refused it", self.host);
+                match denied.answer() {
+                    Some(answer) => {
+                        exchange.record.cause = Some(cause);
+                        Ok(Flow::Answer(Box::new(answer)))
+                    }
+                    None => {
+                        let fault = Fault::new(Stage::Guard, FaultCode::AuthoriserRefused);
+                        Err(fault.cause(cause))
+                    }
+                }
+            }
+        }
+    }
+}
+
+enum Recalled {
+    /// Nothing is to be remembered.
+    Never,
+    /// It will be remembered by this.
+    Unknown([u8; 32]),
+    Known(Verdict),
+}
+
+impl Policy for Authoriser {
+    fn on_request<'a>(&'a self, exchange: &'a mut Exchange, slot: Slot) -> Outcome<'a, Flow> {
+        Outcome::Later(Box::pin(self.guard(exchange, slot)))
+    }
+
+    fn on_reply<'a>(
+        &'a self,
+        exchange: &'a mut Exchange,
+        reply: &'a mut Response,
+        slot: Slot,
+    ) -> Outcome<'a, ()> {
+        if let Some(allowed) = exchange.notes.take::<Box<Allowed>>(slot) {
+            allowed.apply_reply(reply);
+        }
+        Outcome::Now(Ok(()))
+    }
+
+    fn identifies(&self) -> bool {
+        self.named.is_some()
+    }
+}
+
+/// As one of several ways to identify the caller. What it would tell the client besides is not told.
+impl Scheme for Authoriser {
+    fn is_shown(&self, _: &RequestHead) -> bool {
+        true
+    }
+
+    fn now(&self, _: &Exchange) -> Option<Result<Identity, Fault>> {
+        None
+    }
+
+    fn later<'a>(&'a self, exchange: &'a mut Exchange) -> BoxFuture<'a, Result<Identity, Fault>> {
+        Box::pin(async move {
+            match self.decide(exchange).await? {
+                Verdict::Allowed(allowed) => self.settle(&mut exchange.request, &allowed),
+                Verdict::Denied(denied) => Err(denied.fault()),
+            }
+        })
+    }
+
+    /// What it judged is known to it alone.
+    fn keeps(&self) -> bool {
+        true
+    }
+
+    fn hide(&self, _: &mut RequestHead) {}
+}
+
+/// Who was identified by policies before this one.
+pub(super) fn known(exchange: &Exchange) -> Option<Claims> {
+    let consumer = exchange.consumer.as_ref()?;
+    let mut known = Claims::new();
+    known.insert("consumer".to_owned(), json!(consumer.name));
+    known.insert("groups".to_owned(), json!(consumer.groups));
+    if let Some(application) =
+        exchange.credential.as_ref().and_then(|credential| credential.application.as_ref())
+    {
+        known.insert("application".to_owned(), json!(application));
+    }
+    if let Some(claims) = &exchange.claims {
+        known.insert("claims".to_owned(), serde_json::Value::Object((**claims).clone()));
+    }
+    Some(known)
+}

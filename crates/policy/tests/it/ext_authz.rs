@@ -1,0 +1,78 @@
+use crate::it::kit::Case;
+use testkit::Backend;
+
+/// Where an authoriser is that says no.
+pub(crate) const DENIER: &str = "10.0.0.4:80";
+
+/// Says yes, and that `bob` calls.
+pub(crate) fn authoriser() -> Backend {
+    Backend::answer(
+        "HTTP/1.1 204 No Content\nx-user: bob\nx-groups: sales, admin\nx-tenant: t1\nx-yett-consumer: root\nset-cookie: seen=1\n\n",
+    )
+}
+
+/// Says no, with words of its own.
+pub(crate) fn denier() -> Backend {
+    Backend::answer(
+        "HTTP/1.1 401 Unauthorized\nwww-authenticate: Bearer realm=\"theirs\"\nx-secret: 1\nx-yett-a: 1\ncontent-type: text/plain\ncontent-length: 5\n\nno no",
+    )
+}
+
+pub(crate) const CASES: &[Case] = &[
+    Case {
+        path: "/*",
+        policies: "[ext_authz: { http: { url: 'http://10.0.0.3/check?a=1', to_backend: [x-tenant], to_client_on_success: [set-cookie] }, timeout: 10s }]",
+        request: "GET /a?b=1 HTTP/1.1\nauthorization: Bearer x\nx-tenant: lie\nx-other: 1\n",
+        told: "200\nset-cookie: seen=1",
+        saw: "GET /check?a=1\nauthorization: Bearer x\nhost: 10.0.0.3\n---\nGET /a?b=1\nauthorization: Bearer x\nx-other: 1\nx-tenant: t1",
+    },
+    Case {
+        path: "/*",
+        policies: "[ext_authz: { http: { url: 'http://10.0.0.3/pre/', append_path: true, method: HEAD }, headers: [x-other], context: { x-route: r }, timeout: 10s, consumer: { header: x-user, groups: x-groups } }, { deny: '!(\"admin\" in consumer.groups)' }]",
+        request: "GET /a?b=1 HTTP/1.1\nauthorization: Bearer x\nx-other: 1\n",
+        told: "200",
+        saw: "HEAD /pre/a?b=1\nhost: 10.0.0.3\nx-other: 1\nx-route: r\n---\nGET /a?b=1\nauthorization: Bearer x\nx-other: 1\nx-yett-consumer: 10.0.0.3/bob",
+    },
+    Case {
+        path: "/*",
+        policies: "[ext_authz: { http: 'http://10.0.0.3/', body: { max: 4B, partial: true }, timeout: 10s }]",
+        request: "POST /a HTTP/1.1\ncontent-length: 6\n\nabcdef",
+        told: "200",
+        saw: "POST /\nhost: 10.0.0.3\nx-envoy-auth-partial-body: true\n\nabcd\n---\nPOST /a\n\nabcdef",
+    },
+    Case {
+        path: "/*",
+        policies: "[ext_authz: { http: 'http://10.0.0.3/', body: { max: 4B }, timeout: 10s }]",
+        request: "POST /a HTTP/1.1\ncontent-length: 6\n\nabcdef",
+        told: "413 body_too_large: at most 4B are accepted here\nconnection: close",
+        saw: "",
+    },
+    Case {
+        path: "/*",
+        policies: "[ext_authz: { http: 'http://10.0.0.4/', timeout: 10s }]",
+        request: "GET /a HTTP/1.1\n",
+        told: "401\ncontent-type: text/plain\nwww-authenticate: Bearer realm=\"theirs\"\n\nno no",
+        saw: "GET /\nhost: 10.0.0.4",
+    },
+    Case {
+        path: "/*",
+        policies: "[ext_authz: { http: 'http://10.0.0.3/', timeout: 10s, consumer: { header: x-nobody } }]",
+        request: "GET /a HTTP/1.1\n",
+        told: "503 authoriser_unavailable",
+        saw: "GET /\nhost: 10.0.0.3",
+    },
+    Case {
+        path: "/*",
+        policies: "[any: [api_key, { ext_authz: { http: 'http://10.0.0.3/', timeout: 10s, consumer: { header: x-user } } }]]",
+        request: "GET /a HTTP/1.1\n",
+        told: "200",
+        saw: "GET /\nhost: 10.0.0.3\n---\nGET /a\nx-yett-consumer: 10.0.0.3/bob",
+    },
+    Case {
+        path: "/*",
+        policies: "[ext_authz: { http: 'http://10.0.0.9/', timeout: 1s }]",
+        request: "GET /a HTTP/1.1\n",
+        told: "503 authoriser_unavailable",
+        saw: "",
+    },
+];

@@ -1,0 +1,146 @@
+use crate::it::kit::{Case, gateway};
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ED25519, UnparsedPublicKey};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::Value;
+use testkit::Backend;
+
+pub(crate) const IDENTITY_HEADERS: &[Case] = &[
+    Case {
+        path: "/*",
+        policies: "[api_key, { identity_headers: { consumer: x-user } }]",
+        request: "GET /a HTTP/1.1\nx-api-key: KEY\nx-user: root\nX_USER: root\nx-yett-groups: root\n",
+        told: "200",
+        saw: "GET /a\nx-user: alice\nx-yett-consumer: alice\nx-yett-groups: admin",
+    },
+    Case {
+        path: "/*",
+        policies: "[identity_headers: { consumer: x-user }]",
+        request: "GET /a HTTP/1.1\nx-user: root\n",
+        told: "200",
+        saw: "GET /a",
+    },
+];
+
+pub(crate) const INTERNAL_JWT: &[Case] = &[
+    Case {
+        path: "/*",
+        policies: "[internal_jwt: { issuer: yett, audience: a }]",
+        request: "GET /a HTTP/1.1\nauthorization: Bearer forged\n",
+        told: "200",
+        saw: "GET /a",
+    },
+    Case {
+        path: "/*",
+        policies: "[internal_jwt: { issuer: yett, audience: a, header: x-token }]",
+        request: "GET /a HTTP/1.1\nx_token: forged\nauthorization: Bearer other\n",
+        told: "200",
+        saw: "GET /a\nauthorization: Bearer other",
+    },
+];
+
+/// A token endpoint that gives a token to everybody.
+pub(crate) const ISSUER: &str = "10.0.0.5:80";
+
+pub(crate) fn issuer() -> Backend {
+    let body = "{\"access_token\":\"abc\",\"token_type\":\"Bearer\",\"expires_in\":60}";
+    Backend::answer(&format!(
+        "HTTP/1.1 200 OK\ncontent-type: application/json\ncontent-length: {}\n\n{body}",
+        body.len()
+    ))
+}
+
+pub(crate) const BACKEND_AUTH: &[Case] = &[
+    Case {
+        path: "/*",
+        policies: "[backend_auth: { token_exchange: { token_url: 'http://10.0.0.5/token', audience: orders, client_id: me } }]",
+        request: "GET /a HTTP/1.1\nauthorization: Bearer caller's\n",
+        told: "200",
+        saw: "POST /token\naccept: application/json\ncontent-type: application/x-www-form-urlencoded\nhost: 10.0.0.5\n\ngrant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Atoken-exchange&subject_token_type=urn%3Aietf%3Aparams%3Aoauth%3Atoken-type%3Aaccess_token&requested_token_type=urn%3Aietf%3Aparams%3Aoauth%3Atoken-type%3Aaccess_token&audience=orders&client_id=me&subject_token=caller%27s\n---\nGET /a\nauthorization: Bearer abc",
+    },
+    Case {
+        path: "/*",
+        policies: "[backend_auth: { token_exchange: { token_url: 'http://10.0.0.5/token' } }]",
+        request: "GET /a HTTP/1.1\n",
+        told: "503 backend_credentials_unavailable",
+        saw: "",
+    },
+    Case {
+        path: "/*",
+        policies: "[backend_auth: { token_exchange: { token_url: 'http://10.0.0.4/token' } }]",
+        request: "GET /a HTTP/1.1\nauthorization: Bearer x\n",
+        told: "503 backend_credentials_unavailable",
+        saw: "POST /token\naccept: application/json\ncontent-type: application/x-www-form-urlencoded\nhost: 10.0.0.4\n\ngrant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Atoken-exchange&subject_token_type=urn%3Aietf%3Aparams%3Aoauth%3Atoken-type%3Aaccess_token&requested_token_type=urn%3Aietf%3Aparams%3Aoauth%3Atoken-type%3Aaccess_token&subject_token=x",
+    },
+];
+
+pub(crate) const JWKS: &[Case] = &[
+    Case {
+        path: "/*",
+        policies: "[jwks]",
+        request: "GET /a HTTP/1.1\n",
+        told: "200\ncache-control: public, max-age=300\ncontent-type: application/jwk-set+json\n\n{\"keys\":[]}",
+        saw: "",
+    },
+    Case {
+        path: "/*",
+        policies: "[jwks: { max_age: 1m }]",
+        request: "GET /a HTTP/1.1\n",
+        told: "200\ncache-control: public, max-age=60\ncontent-type: application/jwk-set+json\n\n{\"keys\":[]}",
+        saw: "",
+    },
+];
+
+fn decoded(text: &str) -> Vec<u8> {
+    URL_SAFE_NO_PAD.decode(text).unwrap()
+}
+
+/// A token as a backend sees it, verified by the keys that are published: its head and what it says.
+async fn verified(algorithm: &str) -> (Value, Value) {
+    let signs = format!(
+        "{{ internal_jwt: {{ issuer: yett, audience: orders, header: x-token, ttl: 90s, algorithm: {algorithm} }} }}"
+    );
+    let (signing, key) = gateway("/*", &format!("[api_key, {signs}]"));
+    let answer = signing.ask(&format!("GET /a HTTP/1.1\nx-api-key: {}\n", key.reveal())).await;
+    assert!(answer.contains(" 200 "), "{answer}");
+    let seen = signing.seen().pop().unwrap();
+    let token = seen.lines().find_map(|line| line.strip_prefix("x-token: ")).unwrap().to_owned();
+    // The route that publishes takes over the keys of the one that signs.
+    signing
+        .reload(&format!(
+            "version: 1\nlisteners: {{ public: {{ bind: '127.0.0.1:8080' }} }}\nupstreams: {{ one: {{ targets: ['10.0.0.1:80'] }} }}\napis: {{ test: {{ upstream: one, public: a test, routes: [{{ path: /keys, policies: [jwks] }}, {{ path: /a, policies: [{signs}] }}] }} }}\n"
+        ))
+        .unwrap();
+    let answer = signing.ask("GET /keys HTTP/1.1\n").await;
+    let set: Value = serde_json::from_str(answer.split_once("\n\n").unwrap().1).unwrap();
+    let (message, signature) = token.rsplit_once('.').unwrap();
+    let (head, claims) = message.split_once('.').unwrap();
+    let head: Value = serde_json::from_slice(&decoded(head)).unwrap();
+    let keys = set["keys"].as_array().unwrap();
+    assert_eq!(keys.len(), 2, "the key that signs, and the next");
+    let key = keys.iter().find(|key| key["kid"] == head["kid"]).unwrap();
+    assert!(keys.iter().all(|key| key.get("d").is_none()));
+    let x = decoded(key["x"].as_str().unwrap());
+    let signature = decoded(signature);
+    if algorithm == "es256" {
+        let point = [&[4], &*x, &decoded(key["y"].as_str().unwrap())].concat();
+        let key = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point);
+        key.verify(message.as_bytes(), &signature).unwrap();
+    } else {
+        UnparsedPublicKey::new(&ED25519, x).verify(message.as_bytes(), &signature).unwrap();
+    }
+    (head, serde_json::from_slice(&decoded(claims)).unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn backends_can_verify_who_calls_by_the_keys_that_are_published() {
+    for (algorithm, named) in [("es256", "ES256"), ("eddsa", "EdDSA")] {
+        let (head, claims) = verified(algorithm).await;
+        assert_eq!((&head["alg"], &head["typ"]), (&named.into(), &"JWT".into()));
+        assert_eq!((&claims["iss"], &claims["aud"]), (&"yett".into(), &"orders".into()));
+        assert_eq!((&claims["sub"], &claims["known"]), (&"alice".into(), &true.into()));
+        assert_eq!(claims["groups"], serde_json::json!(["admin"]));
+        let lifetime = claims["exp"].as_u64().unwrap() - claims["iat"].as_u64().unwrap();
+        assert_eq!(lifetime, 90);
+    }
+}
