@@ -364,6 +364,8 @@ pub const IDENTITY_CLAIMS_MAX: usize = 32;
 pub const TOKEN_ANSWER_BYTES_MAX: usize = 64 << 10;
 /// Bytes of a token that a backend gets.
 pub const BACKEND_TOKEN_BYTES_MAX: usize = 16 << 10;
+/// Seconds that obtaining one may take.
+pub const BACKEND_TOKEN_TIMEOUT_S: u64 = 5;
 /// Seconds for which a token is believed to hold where its issuer does not say.
 pub const BACKEND_TOKEN_S: u64 = 300;
 /// Seconds for which a token is used at most, whatever its issuer says.

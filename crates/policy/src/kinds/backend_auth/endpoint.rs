@@ -3,7 +3,8 @@
 use super::{ClientAuth, ClientSettings};
 use crate::kind::BuildCtx;
 use base::caps::{
-    BACKEND_TOKEN_BYTES_MAX, BACKEND_TOKEN_S, BACKEND_TOKEN_S_MAX, TOKEN_ANSWER_BYTES_MAX,
+    BACKEND_TOKEN_BYTES_MAX, BACKEND_TOKEN_S, BACKEND_TOKEN_S_MAX, BACKEND_TOKEN_TIMEOUT_S,
+    TOKEN_ANSWER_BYTES_MAX,
 };
 use base::secret::Text;
 use base::{Clock, Secret};
@@ -54,8 +55,10 @@ impl Endpoint {
         grant: &[(&str, &str)],
         ctx: &BuildCtx<'_>,
     ) -> Result<Self, (&'static str, String)> {
-        let destination =
+        let mut destination =
             Destination::parse(&client.token_url).map_err(|message| ("/token_url", message))?;
+        // Requests wait for it.
+        destination.timeouts.total = Some(Duration::from_secs(BACKEND_TOKEN_TIMEOUT_S));
         let host = destination.url.authority().map(ToString::to_string).unwrap_or_default();
         let mut form = String::new();
         for (name, value) in grant {
@@ -128,11 +131,8 @@ impl Endpoint {
         more: &[(&str, &str)],
     ) -> Result<Token, String> {
         let asked = self.answer(worker, more).await;
-        let (shard, counter) = match &asked {
-            Ok(_) => (worker, &self.metrics.obtained),
-            Err(_) => (worker, &self.metrics.failed),
-        };
-        counter.add(shard.unwrap_or_default(), 1);
+        let counter = if asked.is_ok() { &self.metrics.obtained } else { &self.metrics.failed };
+        counter.add(worker.unwrap_or_default(), 1);
         asked.map_err(|why| format!("the token endpoint {}: {why}", self.host))
     }
 

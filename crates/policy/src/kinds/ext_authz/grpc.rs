@@ -8,6 +8,7 @@ use super::protocol::{
 };
 use super::verdict::{Allowed, Change, Denied, How, Verdict};
 use super::{Authoriser, Named};
+use base::Clock;
 use base::caps::AUTHORISER_ANSWER_BYTES_MAX;
 use base::clock::unix_ms;
 use bytes::{BufMut as _, Bytes, BytesMut};
@@ -64,7 +65,6 @@ impl Authoriser {
         let shown = tls.and_then(|tls| tls.client.as_ref()?.certificate.as_ref());
         let client = exchange.client();
         let port = if client == connection.peer.ip() { connection.peer.port() } else { 0 };
-        let passed = exchange.arrived.elapsed_wall(&self.clock);
         Attributes {
             source: Some(Peer {
                 address: Some(address(SocketAddr::new(client, port))),
@@ -74,7 +74,10 @@ impl Authoriser {
                 address: Some(address(connection.local)),
                 principal: String::new(),
             }),
-            request: Some(Asked { time: Some(passed), http: Some(self.request(exchange, body)) }),
+            request: Some(Asked {
+                time: Some(came(exchange, &self.clock)),
+                http: Some(self.request(exchange, body)),
+            }),
             context_extensions: self.context.iter().cloned().collect(),
             metadata_context: metadata(exchange),
             tls_session: tls.map(|tls| TlsSession {
@@ -266,20 +269,13 @@ fn metadata(exchange: &Exchange) -> Option<Metadata> {
 }
 
 /// When a request came, by the wall.
-trait Wall {
-    fn elapsed_wall(&self, clock: &base::Clock) -> Timestamp;
-}
-
-impl Wall for std::time::Instant {
-    fn elapsed_wall(&self, clock: &base::Clock) -> Timestamp {
-        let ago = clock.now().saturating_duration_since(*self);
-        let at_ms =
-            unix_ms(clock.wall()).saturating_sub(u64::try_from(ago.as_millis()).unwrap_or(0));
-        let at = Duration::from_millis(at_ms);
-        Timestamp {
-            seconds: i64::try_from(at.as_secs()).unwrap_or(i64::MAX),
-            nanos: i32::try_from(at.subsec_nanos()).unwrap_or_default(),
-        }
+fn came(exchange: &Exchange, clock: &Clock) -> Timestamp {
+    let ago = clock.now().saturating_duration_since(exchange.arrived);
+    let ago_ms = u64::try_from(ago.as_millis()).unwrap_or_default();
+    let at = Duration::from_millis(unix_ms(clock.wall()).saturating_sub(ago_ms));
+    Timestamp {
+        seconds: i64::try_from(at.as_secs()).unwrap_or(i64::MAX),
+        nanos: i32::try_from(at.subsec_nanos()).unwrap_or_default(),
     }
 }
 
