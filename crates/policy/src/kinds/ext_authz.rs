@@ -96,7 +96,8 @@ pub struct HttpSettings {
     /// Whether path and query of the request are appended to those of `url`.
     #[serde(default)]
     pub append_path: bool,
-    /// Headers of a yes that are set on the request. What clients send under these names is removed.
+    /// Headers of a yes that are set on the request. What clients send under these names is taken out of all requests to
+    /// the gateway, except for `authorization` and `cookie`, which are taken out of those that are asked about.
     #[serde(default)]
     pub to_backend: Vec<String>,
     /// Headers of a no that go to the client.

@@ -3,7 +3,9 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ED25519, UnparsedPublicKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
-use testkit::Backend;
+use std::time::Duration;
+use testkit::gateway::BACKEND;
+use testkit::{Authority, Backend, Surroundings, TestGateway};
 
 pub(crate) const IDENTITY_HEADERS: &[Case] = &[
     Case {
@@ -142,5 +144,92 @@ async fn backends_can_verify_who_calls_by_the_keys_that_are_published() {
         assert_eq!(claims["groups"], serde_json::json!(["admin"]));
         let lifetime = claims["exp"].as_u64().unwrap() - claims["iat"].as_u64().unwrap();
         assert_eq!(lifetime, 90);
+    }
+}
+
+fn names(set: &str) -> Vec<String> {
+    let set: Value = serde_json::from_str(set.split_once("\n\n").unwrap().1).unwrap();
+    let keys = set["keys"].as_array().unwrap();
+    keys.iter().map(|key| key["kid"].as_str().unwrap().to_owned()).collect()
+}
+
+const PUBLISHING: &str = "version: 1
+listeners: { public: { bind: '127.0.0.1:8080' } }
+upstreams: { one: { targets: ['10.0.0.1:80'] } }
+apis: { test: { upstream: one, public: a test, routes: [{ path: /keys, policies: [jwks] }, { path: /a, policies: [{ internal_jwt: SETTINGS }] }] } }
+";
+
+#[tokio::test(start_paused = true)]
+async fn a_made_key_is_published_before_it_signs_and_after() {
+    let settings = "{ issuer: yett, audience: a, rotate: 1h }";
+    let gateway = TestGateway::new(&PUBLISHING.replace("SETTINGS", settings));
+    let now = names(&gateway.ask("GET /keys HTTP/1.1\n").await);
+    gateway.advance(Duration::from_secs(3_601));
+    let then = names(&gateway.ask("GET /keys HTTP/1.1\n").await);
+    assert_eq!((now.len(), then.len()), (2, 3));
+    assert_eq!((&then[0], &then[2]), (&now[1], &now[0]), "the next signs, the last is known");
+    gateway.advance(Duration::from_secs(3_601));
+    let later = names(&gateway.ask("GET /keys HTTP/1.1\n").await);
+    assert!(!later.contains(&now[0]), "the one before is forgotten");
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_of_files_are_published_and_outlive_a_restart() {
+    let authority = Authority::new();
+    let [first, next] = [authority.sign(&["a"]), authority.sign(&["b"])];
+    let settings =
+        "{ issuer: yett, audience: a, key: '${file:first.key}', publish: ['${file:next.key}'] }";
+    let surroundings = Surroundings::of(&PUBLISHING.replace("SETTINGS", settings))
+        .file("first.key", first.key_pem.as_bytes())
+        .file("next.key", next.key_pem.as_bytes());
+    let mut seen = Vec::new();
+    for _ in 0..2 {
+        let gateway = TestGateway::within(&surroundings);
+        seen.push(names(&gateway.ask("GET /keys HTTP/1.1\n").await));
+    }
+    assert_eq!(seen[0].len(), 2);
+    assert_eq!(seen[0], seen[1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_the_backend_refuses_is_replaced_but_not_again_and_again() {
+    let config = format!(
+        "version: 1
+listeners: {{ public: {{ bind: '127.0.0.1:8080' }} }}
+upstreams: {{ one: {{ targets: ['{BACKEND}'] }} }}
+apis: {{ test: {{ upstream: one, public: a test, policies: [{{ backend_auth: {{ client_credentials: {{ token_url: 'http://10.0.0.5/token', client_id: me, client_secret: '${{env:SECRET}}' }} }} }}] }} }}
+"
+    );
+    let gateway = TestGateway::within(&Surroundings::of(&config).env("SECRET", "hush"));
+    gateway.put(ISSUER, issuer());
+    gateway.put(BACKEND, Backend::answer("HTTP/1.1 401 Unauthorized\ncontent-length: 0\n\n"));
+    let asked = || gateway.seen().iter().filter(|seen| seen.starts_with("POST /token")).count();
+    for (passes_s, expected) in [(0, 1), (1, 1), (12, 1), (1, 2), (1, 2)] {
+        gateway.advance(Duration::from_secs(passes_s));
+        let answer = gateway.ask("GET / HTTP/1.1\n").await;
+        assert!(answer.contains(" 401 "), "{answer}");
+        assert_eq!(asked(), expected, "after {passes_s} seconds");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_says_by_trailers_or_on_other_routes_who_calls() {
+    let config = format!(
+        "version: 1
+listeners: {{ public: {{ bind: '127.0.0.1:8080' }} }}
+upstreams: {{ one: {{ targets: ['{BACKEND}'] }} }}
+apis: {{ test: {{ upstream: one, public: a test, routes: [{{ path: /a, policies: [{{ identity_headers: {{ consumer: x-user }} }}] }}, {{ path: /b }}] }} }}
+"
+    );
+    let gateway = TestGateway::new(&config);
+    gateway.put(BACKEND, Backend::echo());
+    for path in ["/a", "/b"] {
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nhost: api.test\r\nx-user: root\r\nX_User: root\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n2\r\nhi\r\n0\r\nx-user: root\r\nX_USER: root\r\nx-sum: 1\r\n\r\n"
+        );
+        let answer = gateway.ask_raw(request.as_bytes()).await;
+        assert!(answer.contains(" 200 "), "{answer}");
+        let seen = gateway.seen().pop().unwrap();
+        assert!(seen.contains("hi") && !seen.contains("root"), "{seen}");
     }
 }

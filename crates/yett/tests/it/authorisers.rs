@@ -60,6 +60,10 @@ fn an_authoriser_of_grpc_is_told_the_request_and_changes_it() {
             "hello",
             "-H",
             "cookie: a=1",
+            "-H",
+            "expect: 100-continue",
+            "--expect100-timeout",
+            "50",
         ],
     );
     assert_eq!(answer.status, 200, "{}", answer.body);

@@ -4,6 +4,8 @@ use super::verdict::{Allowed, Verdict};
 use super::{Authoriser, Way, body};
 use crate::identity::{Identity, Scheme};
 use aws_lc_rs::digest::{Context, SHA256};
+use http::HeaderName;
+use http::header::{AUTHORIZATION, COOKIE};
 use serde_json::json;
 use traffic::exchange::{Claims, Slot};
 use traffic::head::RequestHead;
@@ -162,6 +164,13 @@ impl Policy for Authoriser {
 
     fn identifies(&self) -> bool {
         self.named.is_some()
+    }
+
+    fn speaks_for(&self) -> Vec<HeaderName> {
+        let Way::Http(callout) = &self.way else { return Vec::new() };
+        // Clients show credentials of their own by these.
+        let is_shared = |name: &&HeaderName| **name == AUTHORIZATION || **name == COOKIE;
+        callout.to_backend.iter().filter(|name| !is_shared(name)).cloned().collect()
     }
 }
 

@@ -3,6 +3,8 @@
 use base::caps::AUTHORISER_BODY_TIMEOUT_S;
 use base::units::Size;
 use bytes::{Bytes, BytesMut};
+use http::StatusCode;
+use http::header::EXPECT;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -10,7 +12,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use traffic::body::BodyError;
-use traffic::{Body, Exchange, Fault, FaultCode, Stage};
+use traffic::message::Informational;
+use traffic::{Body, Exchange, Fault, FaultCode, Headers, Stage};
 
 /// The beginning of a body.
 pub(super) struct Beginning {
@@ -35,6 +38,11 @@ pub(super) async fn begin(
     };
     if !takes_part && exchange.body.size_hint().lower() > bytes_max as u64 {
         return Err(too_large());
+    }
+    if exchange.request.headers.remove(EXPECT).is_some() {
+        // The client waits to be told that its body is wanted (RFC 9110, 10.1.1), here and not by the backend.
+        let go_on = Informational { status: StatusCode::CONTINUE, headers: Headers::new() };
+        exchange.interim.send(go_on);
     }
     let limit = Duration::from_secs(AUTHORISER_BODY_TIMEOUT_S);
     let mut rest = std::mem::take(&mut exchange.body);
