@@ -47,6 +47,7 @@ pub fn compile(config: &Config, inputs: Inputs<'_>) -> Compiled {
     let credentials = consumers::compile(config, inputs, &mut report);
     let (routes, unrouted) = routes::compile(config, &upstreams, inputs, &mut report);
     let mut listeners = Vec::new();
+    let mut asking = Vec::new();
     for (name, listener) in config.listeners.iter() {
         let bind = address(&listener.bind, inputs, &mut report);
         let is_raw = listener.tcp.is_some();
@@ -54,6 +55,10 @@ pub fn compile(config: &Config, inputs: Inputs<'_>) -> Compiled {
         let tls = tls.map(|tls| tls::compile(name, tls, is_raw, inputs, &mut report));
         if let Some(Some(tls)) = tls.as_ref().filter(|_| listener.speaks_http()) {
             reach::check(config, name, tls, &mut report);
+        }
+        // What a broken listener would have asked is not known.
+        if tls.as_ref().is_some_and(|tls| tls.as_ref().is_none_or(|tls| tls.asks_clients())) {
+            asking.push(name.value.as_str());
         }
         let served = if listener.speaks_http() { &routes[..] } else { &[][..] };
         let tree = routes::tree(&name.value, served, &name.place, &mut report);
@@ -77,6 +82,7 @@ pub fn compile(config: &Config, inputs: Inputs<'_>) -> Compiled {
             metrics: inputs.metrics.listener(&name.value),
         }));
     }
+    reach::check_asked(config, &asking, &mut report);
     let admin = admin(config, inputs, &mut report);
     let access_log = access_log::compile(config, &mut report);
     let observe = observe::compile(config, &access_log, inputs, &mut report);

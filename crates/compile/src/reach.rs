@@ -2,8 +2,8 @@
 //! things of their clients, and an API answers to every host it matches: so one that is meant for hosts which let
 //! nobody in without a certificate may be open by another host of the same listener.
 
-use base::{Place, Placed, Report};
-use model::{Api, Config};
+use base::{Node, Place, Placed, Report, Value};
+use model::{Api, Config, Map, PolicyConfig};
 use traffic::tls::ListenerTls;
 
 /// What can be reached by one host pattern of an API, with a host of each kind as an example.
@@ -38,6 +38,52 @@ pub(crate) fn check(
             warn(name, api, listener, &names, report);
         }
     }
+}
+
+/// Warns about APIs that identify by certificates which no listener of theirs asks for: nobody ever gets in by them.
+pub(crate) fn check_asked(config: &Config, asking: &[&str], report: &mut Report) {
+    let is_asking = |listener: &str| asking.contains(&listener);
+    for (name, api) in config.apis.iter() {
+        let is_asked = if api.listeners.is_empty() {
+            config.listeners.iter().any(|(name, _)| is_asking(&name.value))
+        } else {
+            api.listeners.iter().any(|name| is_asking(&name.value))
+        };
+        if is_asked {
+            continue;
+        }
+        let is_exempt = |exempt: &Map<String>| exempt.iter().any(|(name, _)| name.value == MTLS);
+        let gateway = config.policies.iter().filter(|_| !is_exempt(&api.exempt));
+        let routes = api.routes.iter().flat_map(|route| &route.value.settings.policies);
+        for policy in gateway.chain(&api.policies).chain(routes) {
+            let Some(place) = asks_for_certificate(policy) else { continue };
+            let message = format!(
+                "no listener of `{}` asks clients for certificates, so that nobody is ever identified by one",
+                name.value
+            );
+            report.warning("client_not_asked", place, message).help(
+                "let its listener ask: `tls: { client: { mode: optional, ca: clients.pem } }`",
+            );
+        }
+    }
+}
+
+/// The kind of policy that looks at certificates of clients.
+const MTLS: &str = "mtls";
+
+/// Where a policy, or one that it is made of, identifies by certificates.
+fn asks_for_certificate(policy: &PolicyConfig) -> Option<&Place> {
+    if policy.kind.value == MTLS {
+        return Some(policy.place());
+    }
+    let Value::List(ways) = &policy.settings.value else { return None };
+    let is_mtls = |way: &&Node| match &way.value {
+        Value::Text(kind) => kind == MTLS,
+        _ => way.field(MTLS).is_some(),
+    };
+    let is_combined = ["any", "all"].contains(&policy.kind.value.as_str());
+    let way = ways.iter().find(is_mtls).filter(|_| is_combined)?;
+    Some(if way.place.is_known() { &way.place } else { policy.place() })
 }
 
 fn warn(

@@ -185,6 +185,7 @@ pub(crate) type BuildScheme = fn(&Node, &BuildCtx<'_>, &mut Report) -> Option<Bo
 
 /// Every kind that `any` and `all` can be made of.
 pub(crate) const SCHEMES: &[(&str, BuildScheme)] = &[
+    ("mtls", crate::kinds::mtls::scheme),
     ("api_key", crate::kinds::api_key::scheme),
     ("basic", crate::kinds::basic::scheme),
     ("jwt", crate::kinds::jwt::scheme),

@@ -14,6 +14,8 @@ pub mod maintenance;
 pub mod hsts;
 /// Lets clients open WebSockets.
 pub mod websocket;
+/// Identifies consumers by their certificates.
+pub mod mtls;
 /// Identifies consumers by a key.
 pub mod api_key;
 /// Identifies consumers by a token that an issuer has signed.
@@ -71,6 +73,7 @@ pub const KINDS: &[&Kind] = &[
     &grpc_web::KIND,
     &maintenance::KIND,
     &websocket::KIND,
+    &mtls::KIND,
     &api_key::KIND,
     &basic::KIND,
     &jwt::KIND,

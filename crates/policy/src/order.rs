@@ -33,6 +33,7 @@ pub const ORDER: &[(&str, &str)] = &[
         "before identity: a page of a stranger's origin is refused whatever its browser sends for it; \
          after `cors`, which answers other requests",
     ),
+    ("mtls", "first of the ways to identify: what it looks at was proven before the request came"),
     ("api_key", "who calls must be known before anything is decided about them"),
     ("basic", "beside the other ways to identify"),
     ("jwt", "beside the other ways to identify"),

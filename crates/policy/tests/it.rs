@@ -16,6 +16,7 @@ mod it {
     mod tokens;
     #[path = "../../../../fuzz/checks/token.rs"]
     mod token_checks;
+    mod mtls;
     mod basic;
     mod ext_authz;
     mod deny;

@@ -6,6 +6,10 @@ use testkit::{Authority, Surroundings};
 
 /// What is told of an API with these settings, on a listener with certificates for these names and demands.
 fn told(entries: &[(&str, &str)], api: &str) -> String {
+    told_of(entries, &format!("{api}, public: a test, policies: [{{ respond: 200 }}]"))
+}
+
+fn told_of(entries: &[(&str, &str)], api: &str) -> String {
     let authority = Authority::new();
     let mut around = Surroundings::default().file("ca.pem", authority.ca_pem.clone());
     let mut certificates = String::new();
@@ -25,7 +29,7 @@ listeners:
   secure: {{ bind: '127.0.0.1:8443', tls: {{ certificates: [{certificates}] }} }}
   plain: {{ bind: '127.0.0.1:8080' }}
 apis:
-  orders: {{ {api}, public: a test, policies: [{{ respond: 200 }}] }}
+  orders: {{ {api} }}
 "
     );
     let (_, report) = Outer::new().compile("yett.yaml", &around.file("yett.yaml", config));
@@ -77,5 +81,24 @@ fn an_api_that_is_reached_in_one_way_only_is_fine() {
         (&[SITE], "listeners: [secure]"),
     ] {
         assert_eq!(told(entries, api), "", "{entries:?} {api}");
+    }
+}
+
+#[test]
+fn certificates_that_no_listener_asks_for_are_warned_about() {
+    let asked = [SITE, ("a.test", "optional")];
+    for (entries, listeners, policies, is_warned) in [
+        (&[SITE][..], "[]", "[mtls, respond: 200]", true),
+        (&[SITE], "[]", "[any: [api_key, mtls], respond: 200]", true),
+        (&[SITE], "[]", "[all: [api_key, { mtls: { consumer: nobody } }], respond: 200]", true),
+        (&[SITE], "[]", "[api_key, respond: 200]", false),
+        (&asked, "[plain]", "[mtls, respond: 200]", true),
+        (&asked, "[secure]", "[mtls, respond: 200]", false),
+        (&asked, "[]", "[any: [api_key, mtls], respond: 200]", false),
+    ] {
+        let told = told_of(entries, &format!("listeners: {listeners}, policies: {policies}"));
+        let message = "no listener of `orders` asks clients for certificates";
+        let has_warned = told.contains(" warning client_not_asked") && told.contains(message);
+        assert_eq!(has_warned, is_warned, "{entries:?} {listeners} {policies}: {told}");
     }
 }

@@ -60,7 +60,15 @@ fn the_schema_has_every_kind_with_an_id_and_documents_every_field() {
     let forms = schema["oneOf"].as_array().unwrap();
     assert_eq!(
         forms[0]["enum"],
-        serde_json::json!(["compress", "grpc_web", "api_key", "basic", "identity_headers", "jwks"])
+        serde_json::json!([
+            "compress",
+            "grpc_web",
+            "mtls",
+            "api_key",
+            "basic",
+            "identity_headers",
+            "jwks"
+        ])
     );
     for (kind, form) in KINDS.iter().zip(&forms[1..]) {
         assert_eq!(form["required"], serde_json::json!([kind.name]));

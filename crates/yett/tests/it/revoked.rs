@@ -1,14 +1,15 @@
 //! Credentials that end while they are in use: what they opened ends with them, within a second or so.
 
 use super::backend::Backend;
-use super::client::{connect, curl_command, raw, read_head, read_to_end};
+use super::client::{connect, curl, curl_command, raw, read_head, read_to_end};
 use super::python::Python;
 use super::wait::Lines;
-use super::yett::{PUBLIC, TOP, Yett};
+use super::yett::{Launch, PUBLIC, TOP, Yett};
 use serde_json::Value;
 use std::io::{Read as _, Write as _};
 use std::process::Stdio;
 use std::time::{Duration, SystemTime};
+use testkit::Authority;
 
 const BACKEND: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/programs/backend_websocket.py");
 const CLIENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/programs/client_websocket.py");
@@ -154,4 +155,41 @@ fn a_websocket_is_told_why_it_ends() {
     let line = logged(&yett, "/talk");
     assert_eq!(line["fault"], "credentials_revoked", "{line}");
     backend.told.expect(&["ended 1006"]);
+}
+
+#[test]
+fn a_certificate_tells_who_calls_until_it_is_revoked() {
+    let config = |alice: &str| {
+        format!(
+            "{TOP}listeners:
+  public:
+    bind: \"127.0.0.1:0\"
+    tls: {{ certificates: [{{ cert: site.pem, key: site.key }}], client: {{ mode: optional, ca: ca.pem }} }}
+apis:
+  all:
+    policies: [mtls]
+    routes: [{{ /: {{ policies: [{{ respond: {{ body: hello }} }}] }} }}]
+consumers: {{ alice: {{ applications: {{ desk: {{ certificates: [{alice}] }} }} }} }}
+"
+        )
+    };
+    let authority = Authority::new();
+    let (site, alice) = (authority.sign(&["localhost"]), authority.sign(&["alice.test"]));
+    let known = config("{ san: \"dns:Alice.test\" }");
+    let yett = Launch::new(&known)
+        .file("site.pem", &site.cert_pem)
+        .file("site.key", &site.key_pem)
+        .file("alice.pem", format!("{}{}", alice.cert_pem, alice.key_pem))
+        .file("ca.pem", &authority.ca_pem)
+        .start();
+    let path = |name: &str| yett.path(name).display().to_string();
+    let port = yett.address("public").rsplit(':').next().unwrap().to_owned();
+    let (url, ca, pem) = (format!("https://localhost:{port}/"), path("ca.pem"), path("alice.pem"));
+    let with = ["--cacert", &ca, "--cert", &pem, &url];
+    assert_eq!(curl(&["--cacert", &ca, &url]).status, 401, "none is shown");
+    assert_eq!(curl(&with).status, 200);
+    let line = yett.access.expect(&["\"status\":200"]);
+    assert!(line.contains("\"consumer\":\"alice\",\"application\":\"desk\""), "{line}");
+    yett.reload(config(""));
+    assert_eq!(curl(&with).status, 401);
 }
