@@ -124,6 +124,16 @@ pub const PASSWORDS_REMEMBERED: usize = 10_000;
 pub const PASSWORD_REMEMBERED_S: u64 = 60;
 /// Bytes of a secret by which messages are signed: as many as its digests have (RFC 2104, 3).
 pub const HMAC_SECRET_BYTES_MIN: usize = 32;
+/// Seconds by which a client's clock may be ahead when it signs a request.
+pub const SIGNATURE_SKEW_S: u64 = 30;
+/// Seconds for which a signature of a request may be believed.
+pub const SIGNATURE_WINDOW_S_MAX: u64 = 3_600;
+/// Bytes of each header that belongs to the signature of a request.
+pub const SIGNATURE_BYTES_MAX: usize = 4 << 10;
+/// Parts of a request that its signature covers.
+pub const SIGNATURE_COMPONENTS_MAX: usize = 64;
+/// Signatures that are remembered so that none is believed twice; beyond it requests get 503.
+pub const SIGNATURES_REMEMBERED: usize = 1_000_000;
 /// Bytes of one expression in a config.
 pub const EXPRESSION_BYTES_MAX: usize = 4 << 10;
 /// Bytes of a regular expression's compiled program.

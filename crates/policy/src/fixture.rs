@@ -286,6 +286,11 @@ impl Built {
         }
     }
 
+    /// Runs the request hook, which must not answer.
+    pub(crate) fn settled(&self, exchange: &mut Exchange) -> Result<(), traffic::Fault> {
+        now(self.0.on_request(exchange, SLOT)).map(drop)
+    }
+
     /// Runs the request hook, which must answer.
     pub(crate) fn answer(&self, exchange: &mut Exchange) -> Response {
         match now(self.0.on_request(exchange, SLOT)) {

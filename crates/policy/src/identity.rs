@@ -188,6 +188,7 @@ pub(crate) const SCHEMES: &[(&str, BuildScheme)] = &[
     ("mtls", crate::kinds::mtls::scheme),
     ("api_key", crate::kinds::api_key::scheme),
     ("basic", crate::kinds::basic::scheme),
+    ("hmac", crate::kinds::hmac::scheme),
     ("jwt", crate::kinds::jwt::scheme),
     ("ext_authz", crate::kinds::ext_authz::scheme),
 ];

@@ -22,6 +22,8 @@ pub mod api_key;
 pub mod jwt;
 /// Identifies consumers by user name and password.
 pub mod basic;
+/// Identifies consumers by a signature of the request.
+pub mod hmac;
 /// Identifies consumers by the first of several ways that succeeds.
 pub mod any;
 /// Identifies consumers by several ways together.
@@ -76,6 +78,7 @@ pub const KINDS: &[&Kind] = &[
     &mtls::KIND,
     &api_key::KIND,
     &basic::KIND,
+    &hmac::KIND,
     &jwt::KIND,
     &any::KIND,
     &all::KIND,

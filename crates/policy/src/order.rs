@@ -36,6 +36,7 @@ pub const ORDER: &[(&str, &str)] = &[
     ("mtls", "first of the ways to identify: what it looks at was proven before the request came"),
     ("api_key", "who calls must be known before anything is decided about them"),
     ("basic", "beside the other ways to identify"),
+    ("hmac", "beside the other ways to identify; before all that changes what was signed"),
     ("jwt", "beside the other ways to identify"),
     ("any", "beside the ways to identify that it chooses from"),
     ("all", "beside the ways to identify that it joins"),

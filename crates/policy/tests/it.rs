@@ -18,6 +18,7 @@ mod it {
     mod token_checks;
     mod mtls;
     mod basic;
+    mod hmac;
     mod ext_authz;
     mod deny;
     mod allow;

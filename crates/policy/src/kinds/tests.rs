@@ -66,6 +66,7 @@ fn the_schema_has_every_kind_with_an_id_and_documents_every_field() {
             "mtls",
             "api_key",
             "basic",
+            "hmac",
             "identity_headers",
             "jwks"
         ])

@@ -1,7 +1,7 @@
 use crate::it::kit::{Case, difference};
 use crate::it::{
     allow, api_key, basic, body_limit, compress, cors, decompress, deny, errors, ext_authz,
-    grpc_web, headers, hsts, jwt, maintenance, mirror, mtls, rate_limit, redirect, respond,
+    grpc_web, headers, hmac, hsts, jwt, maintenance, mirror, mtls, rate_limit, redirect, respond,
     rewrite, split, steer, timeouts, towards_backends, websocket,
 };
 
@@ -41,6 +41,7 @@ const TABLE: &[(&str, &[Case])] = &[
     ("mtls", mtls::CASES),
     ("api_key", api_key::CASES),
     ("basic", basic::CASES),
+    ("hmac", hmac::CASES),
     ("jwt", jwt::CASES),
     ("any", ANY),
     ("all", ALL),

@@ -36,7 +36,7 @@ pub(crate) struct Case {
 pub(crate) fn gateway(path: &str, policies: &str) -> (TestGateway, Secret) {
     let (key, hash) = policy::key::generate().unwrap();
     let foreign = policy::key::hash(FOREIGN_KEY.as_bytes());
-    let marks = ["mtls", "api_key", "basic", "jwt", "consumer: {"];
+    let marks = ["hmac", "mtls", "api_key", "basic", "jwt", "consumer: {"];
     let identifies =
         marks.iter().any(|kind| policies.contains(kind)) && !policies.contains("internal_jwt");
     let identifies = identifies || policies.contains("[api_key");
