@@ -133,7 +133,7 @@ fn surroundings(config: &str) -> Surroundings {
     let reference = Regex::new(r"\$\{(env|file):([^}]+)\}").unwrap();
     for found in reference.captures_iter(config) {
         all = match &found[1] {
-            "env" => all.env(&found[2], "value-of-the-environment"),
+            "env" => all.env(&found[2], "value-of-the-environment-32-bytes-long"),
             _ => all.file(&found[2], "value\n"),
         };
     }
