@@ -388,3 +388,21 @@ pub const EXCHANGED_TOKENS_MAX: usize = 10_000;
 pub const INTERNAL_TOKEN_S_MAX: u64 = 300;
 /// Keys by which one policy signs tokens, or that it publishes.
 pub const INTERNAL_KEYS_MAX: usize = 8;
+/// Bytes of what an introspection endpoint says of a token.
+pub const INTROSPECTION_BYTES_MAX: usize = 64 << 10;
+/// Questions about tokens that are under way at one introspection endpoint; others wait for them.
+pub const INTROSPECTIONS_MAX: usize = 256;
+/// Bytes of memory for tokens that an endpoint has called bad, about.
+pub const REFUSED_TOKENS_BYTES_MAX: u64 = 4 << 20;
+/// Bytes of what tells one proof of possession from others (`jti`, RFC 9449).
+pub const DPOP_ID_BYTES_MAX: usize = 256;
+/// Bytes of the address that a proof is about.
+pub const DPOP_URL_BYTES_MAX: usize = 8 << 10;
+/// Seconds for which a nonce is good,
+pub const DPOP_NONCE_S: u64 = 300;
+/// and for which all clients get the same one.
+pub const DPOP_NONCE_STEP_S: u64 = 30;
+/// Proofs and signatures that are remembered so that none is believed twice; beyond it none is believed.
+pub const REPLAYS_MAX: usize = 1 << 20;
+/// Bytes of the address that challenges tell of a resource's metadata (RFC 9728).
+pub const CHALLENGE_URL_BYTES_MAX: usize = 1 << 10;

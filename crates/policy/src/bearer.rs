@@ -1,6 +1,7 @@
-//! Bearer tokens (RFC 6750): where requests show them, and how those without a good one are refused.
+//! Tokens (RFC 6750, RFC 9449): where requests show them, and how those without a good one are refused.
 
 use crate::kind::BuildCtx;
+use crate::sender::DPOP;
 use crate::{cookie, key, query};
 use base::caps::QUERY_PARAMS_MAX;
 use base::{BoxError, Node, Report};
@@ -37,21 +38,30 @@ pub(crate) struct Places {
     query: Option<Box<str>>,
 }
 
+/// How a token is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum By {
+    /// Alone: whoever has it may use it.
+    Bearer,
+    /// With a proof beside it (`Authorization: DPoP`).
+    Dpop,
+}
+
 /// What a request shows.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Shown<'a> {
     Nothing,
-    One(Cow<'a, str>),
+    One(Cow<'a, str>, By),
     /// Several that differ, or one that is no text.
     Unclear,
 }
 
 impl<'a> Shown<'a> {
-    fn add(&mut self, token: Cow<'a, str>) {
+    fn add(&mut self, token: Cow<'a, str>, by: By) {
         match self {
             _ if token.is_empty() || token.starts_with(key::PREFIX) => {}
-            Self::Nothing => *self = Self::One(token),
-            Self::One(other) if *other == token => {}
+            Self::Nothing => *self = Self::One(token, by),
+            Self::One(other, other_by) if *other == token && *other_by == by => {}
             _ => *self = Self::Unclear,
         }
     }
@@ -97,18 +107,22 @@ impl Places {
         let mut shown = Shown::Nothing;
         for value in head.headers.all(&self.header) {
             match value.to_str() {
-                Ok(text) => shown.add(Cow::Borrowed(self.after_scheme(text).unwrap_or_default())),
+                Ok(text) => {
+                    let (token, by) = self.after_scheme(text).unwrap_or(("", By::Bearer));
+                    shown.add(Cow::Borrowed(token), by);
+                }
                 Err(_) if self.scheme.is_none() => shown = Shown::Unclear,
                 Err(_) => {}
             }
         }
         if let Some(name) = &self.cookie {
-            cookie::values(head, name).for_each(|token| shown.add(Cow::Borrowed(token)));
+            cookie::values(head, name)
+                .for_each(|token| shown.add(Cow::Borrowed(token), By::Bearer));
         }
         if let (Some(name), Some(query)) = (&self.query, head.query()) {
             let pairs =
                 query::pairs(query).take(QUERY_PARAMS_MAX).filter(|(own, _)| own == &**name);
-            pairs.for_each(|(_, token)| shown.add(token));
+            pairs.for_each(|(_, token)| shown.add(token, By::Bearer));
         }
         shown
     }
@@ -117,11 +131,13 @@ impl Places {
     pub(crate) fn hide(&self, head: &mut RequestHead) {
         let is_shown = |value: &HeaderValue| {
             let token = value.to_str().ok().and_then(|text| self.after_scheme(text));
-            token.is_some_and(|token| !token.starts_with(key::PREFIX))
+            token.is_some_and(|(token, _)| !token.starts_with(key::PREFIX))
         };
         if self.scheme.is_none() || head.headers.all(&self.header).any(is_shown) {
             head.headers.remove(&self.header);
         }
+        // A proof says nothing without its token.
+        head.headers.remove(&DPOP);
         if let Some(name) = &self.cookie {
             cookie::hide(head, name);
         }
@@ -137,11 +153,23 @@ impl Places {
         }
     }
 
-    fn after_scheme<'a>(&self, text: &'a str) -> Option<&'a str> {
-        let Some(scheme) = &self.scheme else { return Some(text.trim()) };
+    fn after_scheme<'a>(&self, text: &'a str) -> Option<(&'a str, By)> {
+        let Some(scheme) = &self.scheme else { return Some((text.trim(), By::Bearer)) };
         let (written, token) = text.split_once(' ')?;
-        written.eq_ignore_ascii_case(scheme).then(|| token.trim())
+        if written.eq_ignore_ascii_case(scheme) {
+            return Some((token.trim(), By::Bearer));
+        }
+        let is_dpop = self.header == AUTHORIZATION && written.eq_ignore_ascii_case("DPoP");
+        is_dpop.then(|| (token.trim(), By::Dpop))
     }
+}
+
+/// Whether a request shows a token with a proof.
+pub(crate) fn is_dpop(head: &RequestHead) -> bool {
+    head.headers.all(AUTHORIZATION).any(|value| {
+        let scheme = value.as_bytes().split(|byte| *byte == b' ').next();
+        scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"DPoP"))
+    })
 }
 
 /// Nothing is shown (RFC 6750, 3.1: no error is named then).

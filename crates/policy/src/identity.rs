@@ -191,6 +191,7 @@ pub(crate) const SCHEMES: &[(&str, BuildScheme)] = &[
     ("hmac", crate::kinds::hmac::scheme),
     ("jwt", crate::kinds::jwt::scheme),
     ("ext_authz", crate::kinds::ext_authz::scheme),
+    ("introspection", crate::kinds::introspection::scheme),
 ];
 
 #[cfg(test)]

@@ -30,8 +30,8 @@ use traffic::background::Task;
 /// How keys get here.
 mod fetch;
 
-pub(crate) use fetch::Source;
-use fetch::{Fetched, Fetcher};
+use fetch::Fetched;
+pub(crate) use fetch::{Fetcher, Source, discover};
 
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(60);

@@ -12,6 +12,8 @@ mod key;
 mod key_set;
 /// A signed message in its compact form.
 mod message;
+/// What tells keys apart.
+mod thumbprint;
 
 #[cfg(test)]
 pub(crate) mod signer;
@@ -24,3 +26,4 @@ pub use algorithm::Algorithm;
 pub use key::Key;
 pub use key_set::{KeySet, Verdict};
 pub use message::Message;
+pub use thumbprint::thumbprint;

@@ -14,6 +14,8 @@ pub mod maintenance;
 pub mod hsts;
 /// Lets clients open WebSockets.
 pub mod websocket;
+/// Answers with the metadata of a protected resource.
+pub mod resource_metadata;
 /// Identifies consumers by their certificates.
 pub mod mtls;
 /// Identifies consumers by a key.
@@ -24,6 +26,8 @@ pub mod jwt;
 pub mod basic;
 /// Identifies consumers by a signature of the request.
 pub mod hmac;
+/// Identifies consumers by a token that its issuer is asked about.
+pub mod introspection;
 /// Identifies consumers by the first of several ways that succeeds.
 pub mod any;
 /// Identifies consumers by several ways together.
@@ -75,11 +79,13 @@ pub const KINDS: &[&Kind] = &[
     &grpc_web::KIND,
     &maintenance::KIND,
     &websocket::KIND,
+    &resource_metadata::KIND,
     &mtls::KIND,
     &api_key::KIND,
     &basic::KIND,
     &hmac::KIND,
     &jwt::KIND,
+    &introspection::KIND,
     &any::KIND,
     &all::KIND,
     &ext_authz::KIND,

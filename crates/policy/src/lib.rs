@@ -38,6 +38,12 @@ mod verified;
 mod json;
 /// Signed messages and the keys that verify them.
 pub mod jose;
+/// Proofs that a client holds the key of its token.
+pub mod dpop;
+/// Tokens that only their holder can use.
+mod sender;
+/// What was shown once and must not be shown again.
+mod replay;
 /// Queries as pairs.
 mod query;
 /// Settings with a short form.

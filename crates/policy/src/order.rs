@@ -33,11 +33,13 @@ pub const ORDER: &[(&str, &str)] = &[
         "before identity: a page of a stranger's origin is refused whatever its browser sends for it; \
          after `cors`, which answers other requests",
     ),
+    ("resource_metadata", "before identity: who has no token yet learns here where to get one"),
     ("mtls", "first of the ways to identify: what it looks at was proven before the request came"),
     ("api_key", "who calls must be known before anything is decided about them"),
     ("basic", "beside the other ways to identify"),
     ("hmac", "beside the other ways to identify; before all that changes what was signed"),
     ("jwt", "beside the other ways to identify"),
+    ("introspection", "after `jwt`: asking somebody takes longer than verifying"),
     ("any", "beside the ways to identify that it chooses from"),
     ("all", "beside the ways to identify that it joins"),
     (

@@ -41,7 +41,12 @@ const EXPECTED: usize = 1_024;
 
 impl<T: Weighed> Verified<T> {
     pub(crate) fn new() -> Self {
-        Self(Cache::with_weighter(EXPECTED, VERIFIED_TOKENS_BYTES_MAX, ByBytes))
+        Self::up_to(VERIFIED_TOKENS_BYTES_MAX)
+    }
+
+    /// One with another bound.
+    pub(crate) fn up_to(bytes_max: u64) -> Self {
+        Self(Cache::with_weighter(EXPECTED, bytes_max, ByBytes))
     }
 
     pub(crate) fn find(&self, hash: &TokenHash) -> Option<Arc<T>> {

@@ -17,7 +17,7 @@ pub(crate) trait Short: DeserializeOwned + JsonSchema {
 }
 
 /// Settings in either form.
-pub(crate) struct Written<T>(pub(crate) T);
+pub struct Written<T>(pub(crate) T);
 
 impl<T> From<T> for Written<T> {
     fn from(settings: T) -> Self {

@@ -12,6 +12,11 @@ mod it {
     mod maintenance;
     mod api_key;
     mod jwt;
+    mod introspection;
+    /// Proofs of possession and answers of issuers, as fuzzed.
+    mod proofs;
+    #[path = "../../../../fuzz/checks/proof.rs"]
+    mod proof_checks;
     /// Signed tokens, as fuzzed.
     mod tokens;
     #[path = "../../../../fuzz/checks/token.rs"]

@@ -10,8 +10,8 @@ mod series;
 mod trouble;
 
 pub use series::{
-    ApiMetrics, AuthoriserMetrics, BackendTokenMetrics, IssuerMetrics, ListenerMetrics,
-    MirrorMetrics, Refusal, RouteMetrics, TargetMetrics, UpstreamMetrics,
+    ApiMetrics, AuthoriserMetrics, BackendTokenMetrics, IntrospectionMetrics, IssuerMetrics,
+    ListenerMetrics, MirrorMetrics, Refusal, RouteMetrics, TargetMetrics, UpstreamMetrics,
 };
 pub use trouble::{BreakerState, RetryReason, TroubleMetrics};
 
@@ -52,6 +52,7 @@ struct State {
     targets: Table<TargetMetrics>,
     mirrors: Table<MirrorMetrics>,
     issuers: Table<IssuerMetrics>,
+    introspections: Table<IntrospectionMetrics>,
     authorisers: Table<AuthoriserMetrics>,
     backend_tokens: Table<BackendTokenMetrics>,
     reloads_ok: AtomicU64,
@@ -90,6 +91,7 @@ impl Metrics {
             targets: Table::new(caps::METRIC_TARGETS_MAX),
             mirrors: Table::new(caps::METRIC_NAMES_MAX),
             issuers: Table::new(caps::METRIC_NAMES_MAX),
+            introspections: Table::new(caps::METRIC_NAMES_MAX),
             authorisers: Table::new(caps::METRIC_NAMES_MAX),
             backend_tokens: Table::new(caps::METRIC_NAMES_MAX),
             reloads_ok: AtomicU64::new(0),
@@ -188,6 +190,14 @@ impl Metrics {
     pub fn backend_tokens(&self, issuer: &str) -> Arc<BackendTokenMetrics> {
         let make = || BackendTokenMetrics::new(self.shards());
         self.state.backend_tokens.entry([issuer, ""], [OTHER, ""], make)
+    }
+
+    /// The numbers of an introspection endpoint, new or as they were. Beyond
+    /// [`caps::METRIC_NAMES_MAX`] they are shared under `endpoint="other"`.
+    #[must_use]
+    pub fn introspection(&self, endpoint: &str) -> Arc<IntrospectionMetrics> {
+        let make = IntrospectionMetrics::default;
+        self.state.introspections.entry([endpoint, ""], [OTHER, ""], make)
     }
 
     /// Counts a fault; `code` is an index into the codes given to [`Metrics::new`], and one beyond

@@ -56,7 +56,7 @@ struct Found {
 }
 
 /// Fetches the keys of one source again and again.
-pub(super) struct Fetcher {
+pub(crate) struct Fetcher {
     source: Source,
     /// The address of the set, if the issuer has told it and it was right last time.
     found: Option<Found>,
@@ -65,7 +65,7 @@ pub(super) struct Fetcher {
 }
 
 impl Fetcher {
-    pub(super) const fn new(source: Source) -> Self {
+    pub(crate) const fn new(source: Source) -> Self {
         Self { source, found: None, open: Vec::new() }
     }
 
@@ -75,7 +75,10 @@ impl Fetcher {
             Source::Url(url) => (url.clone(), 0),
             Source::Discovery(issuer) => match self.found.take() {
                 Some(Found { url, left }) if left > 0 => (url, left - 1),
-                _ => (discover(&issuer.clone(), self, way).await?, KEYS_DISCOVERY_EVERY),
+                _ => (
+                    discover((&issuer.clone(), "jwks_uri"), self, way).await?,
+                    KEYS_DISCOVERY_EVERY,
+                ),
             },
         };
         let (bytes, told_s) = self.document(&url, way).await?;
@@ -130,9 +133,9 @@ impl Fetcher {
 /// Two documents that may say where the keys are, and the keys.
 const OPEN_MAX: usize = 3;
 
-/// Asks the issuer where its keys are (OpenID Connect Discovery 1.0, 4; RFC 8414, 3).
-async fn discover(
-    issuer: &str,
+/// Asks the issuer for one of its addresses (OpenID Connect Discovery 1.0, 4; RFC 8414, 3).
+pub(crate) async fn discover(
+    (issuer, member): (&str, &str),
     fetcher: &mut Fetcher,
     way: &Arc<dyn Outbound>,
 ) -> Result<String, String> {
@@ -153,12 +156,12 @@ async fn discover(
             let told: String = told.chars().take(200).collect();
             return Err(format!("{url} is about another issuer, `{told}`"));
         }
-        let keys = document.get("jwks_uri").and_then(Value::as_str);
-        let keys = keys.ok_or_else(|| format!("{url} does not say where the keys are"))?;
-        if issuer.starts_with("https:") && !keys.starts_with("https:") {
-            return Err(format!("{url} says that the keys are at `{keys}`, which is not safe"));
+        let address = document.get(member).and_then(Value::as_str);
+        let address = address.ok_or_else(|| format!("{url} has no `{member}`"))?;
+        if issuer.starts_with("https:") && !address.starts_with("https:") {
+            return Err(format!("{url} says that `{member}` is `{address}`, which is not safe"));
         }
-        return Ok(keys.to_owned());
+        return Ok(address.to_owned());
     }
     Err(problem)
 }

@@ -7,6 +7,7 @@
 use crate::combined::{self, Combined};
 use crate::identity::{Identity, Scheme};
 use crate::kind::{BuildCtx, Group, Kind};
+use crate::sender::DPOP_NONCE;
 use base::{Node, Report};
 use http::header::WWW_AUTHENTICATE;
 use std::sync::Arc;
@@ -63,8 +64,10 @@ impl Failure {
         }
         // Challenges belong to a 401 only.
         if kept.code.row().status == 401 {
-            let challenges =
-                fault.headers.into_iter().filter(|(name, _)| *name == WWW_AUTHENTICATE);
+            let challenges = fault
+                .headers
+                .into_iter()
+                .filter(|(name, _)| name == WWW_AUTHENTICATE || name == DPOP_NONCE);
             for challenge in challenges {
                 if !kept.headers.contains(&challenge) {
                     kept.headers.push(challenge);

@@ -62,7 +62,7 @@ pub struct Settings {
 }
 
 /// One text or several.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(from = "Listed")]
 #[schemars(with = "Listed")]
 pub struct OneOrMany(pub(crate) Vec<String>);

@@ -5,27 +5,30 @@
 //! the token is valid and the keys are the same ([`crate::verified`]). The keys come from the config, or are
 //! fetched beside the request path ([`crate::issuer`]).
 
-use crate::bearer::{self, Places, Shown};
+use crate::bearer::{self, By, Places, Shown};
 use crate::identity::{Identify, Identity, Scheme};
 use crate::issuer::User;
 use crate::jose::{KeySet, Message, Verdict};
 use crate::kind::{BuildCtx, Group, Kind};
+use crate::sender::Sender;
 use crate::verified::{self, TokenHash, Verified};
 use crate::written::Written;
+use base::caps::VERIFIED_TOKEN_S;
 use base::{Clock, Node, Report};
 use schemars::JsonSchema;
 use std::sync::Arc;
+use std::time::Duration;
 use traffic::directory::Directory;
 use traffic::head::RequestHead;
 use traffic::policy::Phases;
 use traffic::{BoxFuture, Exchange, Fault, Policy};
 
 /// What users write.
-mod settings;
+pub(super) mod settings;
 /// What must hold of a token beside its signature.
-mod claims;
+pub(super) mod claims;
 /// Who a token is about.
-mod subject;
+pub(super) mod subject;
 #[cfg(test)]
 mod tests;
 
@@ -74,6 +77,7 @@ struct Jwt {
     keys: Keys,
     rules: Rules,
     subjects: Subjects,
+    sender: Sender,
     verified: Arc<Verified<Subject>>,
     directory: Arc<Directory>,
     clock: Clock,
@@ -98,12 +102,12 @@ impl Jwt {
     }
 
     fn judge(&self, exchange: &Exchange) -> Judged {
-        let token = match self.places.find(&exchange.request) {
+        let (token, by) = match self.places.find(&exchange.request) {
             Shown::Nothing => return Judged::Decided(Err(bearer::missing())),
             Shown::Unclear => {
                 return Judged::Decided(Err(bearer::invalid("several tokens are shown")));
             }
-            Shown::One(token) => token,
+            Shown::One(token, by) => (token, by),
         };
         if token.len() > base::caps::TOKEN_BYTES_MAX {
             return Judged::Decided(Err(bearer::invalid("the token is too long")));
@@ -111,14 +115,14 @@ impl Jwt {
         let hash = verified::hash(&token);
         if let Some(subject) = self.verified.find(&hash) {
             if subject.is_valid(self.generation(), self.clock.wall()) {
-                return Judged::Decided(self.identify(&subject));
+                return Judged::Decided(self.identify(exchange, (&token, by), &subject));
             }
             self.verified.forget(&hash);
         }
-        self.verify(&token, hash)
+        self.verify(exchange, (&token, by), hash)
     }
 
-    fn verify(&self, token: &str, hash: TokenHash) -> Judged {
+    fn verify(&self, exchange: &Exchange, (token, by): (&str, By), hash: TokenHash) -> Judged {
         let message = match Message::parse(token) {
             Ok(message) => message,
             Err(why) => return Judged::Decided(Err(bearer::invalid(why))),
@@ -145,20 +149,28 @@ impl Jwt {
             }
             Verdict::Unknown => return Judged::UnknownKey(message.key_id),
         }
+        let latest = now + Duration::from_secs(VERIFIED_TOKEN_S);
         let subject = self.rules.check(&claims, now).and_then(|until| {
-            self.subjects.of(claims, self.rules.lacks_scope(), until, generation)
+            let times = (Some(until), latest.min(until));
+            self.subjects.of(claims, self.rules.lacks_scope(), times, generation)
         });
         match subject {
             Ok(subject) => {
                 let subject = Arc::new(subject);
                 self.verified.keep(hash, Arc::clone(&subject));
-                Judged::Decided(self.identify(&subject))
+                Judged::Decided(self.identify(exchange, (token, by), &subject))
             }
             Err(why) => Judged::Decided(Err(bearer::invalid(why))),
         }
     }
 
-    fn identify(&self, subject: &Subject) -> Result<Identity, Fault> {
+    fn identify(
+        &self,
+        exchange: &Exchange,
+        shown: (&str, By),
+        subject: &Subject,
+    ) -> Result<Identity, Fault> {
+        self.sender.check(exchange, shown, subject.binding.as_deref())?;
         let identity = self.subjects.identify(subject, &self.directory, self.clock.wall());
         let identity = identity.map_err(bearer::invalid)?;
         if subject.lacks_scope {
@@ -203,7 +215,7 @@ impl Scheme for Jwt {
                 _ => {}
             }
         }
-        Some(self.last_word(judged))
+        Some(self.last_word(judged).map_err(|fault| self.sender.dress(fault, exchange)))
     }
 
     fn later<'a>(&'a self, exchange: &'a mut Exchange) -> BoxFuture<'a, Result<Identity, Fault>> {
@@ -217,7 +229,7 @@ impl Scheme for Jwt {
                 issuer.ask().await;
                 judged = self.judge(exchange);
             }
-            self.last_word(judged)
+            self.last_word(judged).map_err(|fault| self.sender.dress(fault, exchange))
         })
     }
 

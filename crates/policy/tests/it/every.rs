@@ -1,8 +1,8 @@
 use crate::it::kit::{Case, difference};
 use crate::it::{
     allow, api_key, basic, body_limit, compress, cors, decompress, deny, errors, ext_authz,
-    grpc_web, headers, hmac, hsts, jwt, maintenance, mirror, mtls, rate_limit, redirect, respond,
-    rewrite, split, steer, timeouts, towards_backends, websocket,
+    grpc_web, headers, hmac, hsts, introspection, jwt, maintenance, mirror, mtls, rate_limit, redirect,
+    respond, rewrite, split, steer, timeouts, towards_backends, websocket,
 };
 
 const ANY: &[Case] = &[
@@ -11,6 +11,23 @@ const ANY: &[Case] = &[
         "[any: [api_key, { api_key: { header: x-b } }]]",
         "GET /a HTTP/1.1\nx-api-key: KEY\n",
     ),
+];
+
+const METADATA: &[Case] = &[
+    Case {
+        path: "/.well-known/oauth-protected-resource",
+        policies: "[{ resource_metadata: 'https://api.test by https://idp.test' }]",
+        request: "GET /.well-known/oauth-protected-resource HTTP/1.1\n",
+        told: "200\ncache-control: max-age=3600\ncontent-type: application/json\n\n{\"resource\":\"https://api.test\",\"authorization_servers\":[\"https://idp.test\"],\"bearer_methods_supported\":[\"header\"]}",
+        saw: "",
+    },
+    Case {
+        path: "/*",
+        policies: "[{ resource_metadata: 'https://api.test/a by https://idp.test' }]",
+        request: "GET /.well-known/oauth-protected-resource HTTP/1.1\n",
+        told: "404 no_route",
+        saw: "",
+    },
 ];
 
 const ALL: &[Case] = &[
@@ -38,11 +55,13 @@ const TABLE: &[(&str, &[Case])] = &[
     ("grpc_web", grpc_web::CASES),
     ("maintenance", maintenance::CASES),
     ("websocket", websocket::CASES),
+    ("resource_metadata", METADATA),
     ("mtls", mtls::CASES),
     ("api_key", api_key::CASES),
     ("basic", basic::CASES),
     ("hmac", hmac::CASES),
     ("jwt", jwt::CASES),
+    ("introspection", introspection::CASES),
     ("any", ANY),
     ("all", ALL),
     ("ext_authz", ext_authz::CASES),
@@ -126,7 +145,7 @@ apis:
             if kind.identifies() { "" } else { "public: a test" },
             kind.example
         );
-        let problems = testkit::gateway::problems_with(&config, &files, &[]);
+        let problems = testkit::gateway::problems_with(&config, &files, &[("TOKEN", "a secret")]);
         // Certificates are made by another clock than configs are read by.
         let problems: Vec<&str> =
             problems.lines().filter(|line| !line.contains("is valid only from")).collect();

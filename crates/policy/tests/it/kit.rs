@@ -3,7 +3,7 @@
 use base::Secret;
 use std::fmt::Write as _;
 use testkit::gateway::BACKEND;
-use testkit::{Backend, TestGateway};
+use testkit::{Backend, Surroundings, TestGateway};
 
 /// A key of `alice` that was made elsewhere; in requests `KEY` stands for one of our own making.
 pub(crate) const FOREIGN_KEY: &str = "alice-has-had-this-for-years";
@@ -36,7 +36,7 @@ pub(crate) struct Case {
 pub(crate) fn gateway(path: &str, policies: &str) -> (TestGateway, Secret) {
     let (key, hash) = policy::key::generate().unwrap();
     let foreign = policy::key::hash(FOREIGN_KEY.as_bytes());
-    let marks = ["hmac", "mtls", "api_key", "basic", "jwt", "consumer: {"];
+    let marks = ["hmac", "mtls", "api_key", "basic", "jwt", "introspection", "consumer: {"];
     let identifies =
         marks.iter().any(|kind| policies.contains(kind)) && !policies.contains("internal_jwt");
     let identifies = identifies || policies.contains("[api_key");
@@ -51,7 +51,8 @@ consumers: {{ alice: {{ groups: [admin], keys: ['{}', '{}'], applications: {{ de
         written(&hash),
         written(&foreign),
     );
-    let gateway = TestGateway::new(&config);
+    let surroundings = Surroundings::of(&config).env("SECRET", "a secret");
+    let gateway = TestGateway::within(&surroundings);
     gateway.put(BACKEND, Backend::answer("HTTP/1.1 200 OK\nserver: one\ncontent-length: 2\n\nok"));
     gateway.put(super::towards_backends::ISSUER, super::towards_backends::issuer());
     gateway.put(AUTHORISER, super::ext_authz::authoriser());

@@ -24,6 +24,7 @@ impl Collector for Exposition {
         self.upstreams(&mut page)?;
         self.mirrors(&mut page)?;
         self.issuers(&mut page)?;
+        self.introspections(&mut page)?;
         self.authorisers(&mut page)?;
         self.backend_tokens(&mut page)?;
         self.targets(&mut page)?;
@@ -289,6 +290,27 @@ impl Exposition {
             for (outcome, count) in [("obtained", &metrics.obtained), ("failed", &metrics.failed)] {
                 let labels = [("issuer", &**issuer), ("outcome", outcome)];
                 counter(&mut family, &labels, count.sum())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn introspections(&self, page: &mut Page<'_>) -> fmt::Result {
+        let endpoints = self.0.introspections.list();
+        if endpoints.is_empty() {
+            return Ok(());
+        }
+        let help = "Questions about tokens at an introspection endpoint, by what was said";
+        let mut family = page.counters("yett_introspections", help)?;
+        for ([endpoint, _], metrics) in &endpoints {
+            let outcomes = [
+                ("active", &metrics.active),
+                ("refused", &metrics.refused),
+                ("failed", &metrics.failed),
+            ];
+            for (outcome, count) in outcomes {
+                let labels = [("endpoint", &**endpoint), ("outcome", outcome)];
+                counter(&mut family, &labels, count.load(Ordering::Relaxed))?;
             }
         }
         Ok(())

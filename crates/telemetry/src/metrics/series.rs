@@ -379,6 +379,31 @@ impl BackendTokenMetrics {
     }
 }
 
+/// What one introspection endpoint said.
+#[derive(Debug, Default)]
+pub struct IntrospectionMetrics {
+    pub(super) active: AtomicU64,
+    pub(super) refused: AtomicU64,
+    pub(super) failed: AtomicU64,
+}
+
+impl IntrospectionMetrics {
+    /// Counts a token that is good.
+    pub fn active(&self) {
+        self.active.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts one that is not, or not here.
+    pub fn refused(&self) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a question that was not answered.
+    pub fn failed(&self) {
+        self.failed.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 /// What was done with one target.
 #[derive(Debug)]
 pub struct TargetMetrics {

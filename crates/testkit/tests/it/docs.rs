@@ -187,7 +187,7 @@ async fn the_example_of_every_policy_serves() {
             "version: 1\nlisteners: {{ public: {{ bind: '127.0.0.1:8080' }} }}\nupstreams: {UPSTREAMS}\napis:\n  test: {{ {public}upstream: echo, policies: [{{ {} }}] }}\n",
             kind.example
         );
-        let answer = TestGateway::new(&config).ask("GET /").await;
+        let answer = TestGateway::within(&surroundings(&config)).ask("GET /").await;
         assert!(answer.starts_with("HTTP/1.1 "), "{}: {answer}", kind.name);
     }
 }

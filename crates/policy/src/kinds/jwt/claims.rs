@@ -2,28 +2,27 @@
 
 use crate::jose::{Algorithm, Message};
 use crate::json;
-use base::caps::VERIFIED_TOKEN_S;
 use serde_json::Value;
 use std::time::{Duration, SystemTime};
 use traffic::exchange::Claims;
 
 /// Why a token is refused, for the log.
-pub(super) type Why = &'static str;
+pub(in crate::kinds) type Why = &'static str;
 
 /// What a policy asks of tokens.
 #[derive(Debug)]
-pub(super) struct Rules {
-    pub(super) issuer: String,
+pub(in crate::kinds) struct Rules {
+    pub(in crate::kinds) issuer: String,
     /// Any audience is fine when there is none.
-    pub(super) audience: Vec<String>,
-    pub(super) algorithms: Vec<Algorithm>,
-    pub(super) leeway: Duration,
-    pub(super) required: Vec<String>,
+    pub(in crate::kinds) audience: Vec<String>,
+    pub(in crate::kinds) algorithms: Vec<Algorithm>,
+    pub(in crate::kinds) leeway: Duration,
+    pub(in crate::kinds) required: Vec<String>,
     /// The media type of tokens, in small letters.
-    pub(super) token_type: Option<String>,
-    pub(super) scopes: Vec<String>,
+    pub(in crate::kinds) token_type: Option<String>,
+    pub(in crate::kinds) scopes: Vec<String>,
     /// The same with spaces between.
-    pub(super) scopes_text: String,
+    pub(in crate::kinds) scopes_text: String,
 }
 
 /// Types of tokens that are accepted where none is asked for: other types are for other purposes (RFC 8725, 3.11).
@@ -31,7 +30,7 @@ const TYPES: [&str; 2] = ["jwt", "at+jwt"];
 
 impl Rules {
     /// What a token says, if it is one of this issuer. Nothing of it is verified.
-    pub(super) fn read(&self, message: &Message<'_>) -> Result<Claims, Why> {
+    pub(in crate::kinds) fn read(&self, message: &Message<'_>) -> Result<Claims, Why> {
         if !self.algorithms.contains(&message.algorithm) {
             return Err("the token's algorithm is not one of this issuer");
         }
@@ -56,7 +55,11 @@ impl Rules {
     }
 
     /// Checks what a verified token says; returns until when that holds.
-    pub(super) fn check(&self, claims: &Claims, now: SystemTime) -> Result<SystemTime, Why> {
+    pub(in crate::kinds) fn check(
+        &self,
+        claims: &Claims,
+        now: SystemTime,
+    ) -> Result<SystemTime, Why> {
         let expires = date(claims, "exp")?.ok_or("the token never expires (`exp` is missing)")?;
         let until = expires.checked_add(self.leeway).ok_or("the token expires too late")?;
         if until <= now {
@@ -72,18 +75,15 @@ impl Rules {
         if !self.audience.is_empty() && !self.is_for_us(claims) {
             return Err("the token is for somebody else (`aud`)");
         }
-        if claims.contains_key("cnf") {
-            return Err("the token is bound to a key of its holder, whose proof is not looked at");
-        }
         let is_there = |name: &String| claims.get(name).is_some_and(|value| !value.is_null());
         if !self.required.iter().all(is_there) {
             return Err("a claim that is required is missing");
         }
-        let latest = now.checked_add(Duration::from_secs(VERIFIED_TOKEN_S));
-        Ok(latest.map_or(until, |latest| latest.min(until)))
+        Ok(until)
     }
 
-    fn is_for_us(&self, claims: &Claims) -> bool {
+    /// Whether it is for one of the audiences.
+    pub(in crate::kinds) fn is_for_us(&self, claims: &Claims) -> bool {
         let is_ours = |value: &Value| {
             value.as_str().is_some_and(|told| self.audience.iter().any(|own| own == told))
         };
@@ -95,7 +95,7 @@ impl Rules {
     }
 
     /// Asks whether a token lacks a scope that is demanded.
-    pub(super) fn lacks_scope(&self) -> impl Fn(&Claims) -> bool {
+    pub(in crate::kinds) fn lacks_scope(&self) -> impl Fn(&Claims) -> bool {
         |claims: &Claims| {
             // `scope` is that of RFC 8693, 4.2; `scp` is what others use.
             let told: Vec<&str> =
@@ -106,12 +106,12 @@ impl Rules {
 }
 
 /// A claim that is a text with spaces between words, or a list of texts.
-pub(super) fn words<'a>(claims: &'a Claims, name: &str) -> Vec<&'a str> {
+pub(in crate::kinds) fn words<'a>(claims: &'a Claims, name: &str) -> Vec<&'a str> {
     listed(claims.get(name))
 }
 
 /// The same of a value.
-pub(super) fn listed(value: Option<&Value>) -> Vec<&str> {
+pub(in crate::kinds) fn listed(value: Option<&Value>) -> Vec<&str> {
     match value {
         Some(Value::String(text)) => text.split_ascii_whitespace().collect(),
         Some(Value::Array(items)) => items.iter().filter_map(Value::as_str).collect(),
@@ -123,7 +123,7 @@ pub(super) fn listed(value: Option<&Value>) -> Vec<&str> {
 const LATEST_S: u64 = 253_402_300_799;
 
 /// A time (RFC 7519, 2: seconds since 1970, which may have a fraction).
-fn date(claims: &Claims, name: &str) -> Result<Option<SystemTime>, Why> {
+pub(in crate::kinds) fn date(claims: &Claims, name: &str) -> Result<Option<SystemTime>, Why> {
     let Some(value) = claims.get(name) else { return Ok(None) };
     let seconds = match value.as_u64() {
         Some(whole) => Duration::from_secs(whole.min(LATEST_S)),

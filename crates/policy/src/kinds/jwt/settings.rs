@@ -8,6 +8,7 @@ use crate::issuer::{Issuer, Source};
 use crate::jose::{Algorithm, Key, KeySet};
 use crate::kind::BuildCtx;
 use crate::kinds::cors::OneOrMany;
+use crate::sender::{self, Sender};
 use crate::verified::{self, Verified};
 use crate::written::{Short, Written};
 use base::caps::KEY_SET_BYTES_MAX;
@@ -54,6 +55,11 @@ pub struct Settings {
     pub from: From,
     /// Whether the backend gets to see the token.
     pub keep: bool,
+    /// Whether tokens must be bound to their holder, so that nobody else can use them; tokens that are bound are
+    /// only ever accepted from their holder, with `Authorization: DPoP` (RFC 9449) or their client certificate (RFC 8705).
+    pub sender: Option<Written<sender::Settings>>,
+    /// The address of the resource's metadata (RFC 9728), which clients without a good token are told.
+    pub resource_metadata: Option<String>,
     /// Who the caller is by what the token says.
     pub consumer: ConsumerSettings,
     /// The claim with the groups of callers whom the directory does not know, such as `realm_access.roles`.
@@ -114,14 +120,20 @@ pub(super) fn read(node: &Node, ctx: &BuildCtx<'_>, report: &mut Report) -> Opti
     let mut own = Report::new();
     let problems = &mut own;
     let rules = rules(&settings, node, ctx, problems);
-    let subjects = subjects(&settings, node, ctx, problems);
+    let who = (&*settings.issuer, &settings.consumer, settings.groups.as_deref());
+    let subjects = subjects(who, node, ctx, problems);
     let places = Places::read(&settings.from, node, ctx, problems);
     let (keys, fingerprint) = match &rules {
         Some(rules) => keys(&settings, rules, node, ctx, problems).unzip(),
         None => (None, None),
     };
+    let leeway = rules.as_ref().map_or(LEEWAY, |rules| rules.leeway);
+    let sender = settings.sender.as_ref().map_or_else(sender::Settings::default, |it| it.0.clone());
+    let metadata = settings.resource_metadata.as_deref();
+    let sender = Sender::read(&sender, (metadata, leeway), node, ctx, &mut own);
     let is_usable = !own.has_errors();
     report.absorb(own);
+    let sender = sender?;
     let (rules, subjects, places, keys) = (rules?, subjects?, places?, keys?);
     if !is_usable {
         return None;
@@ -131,7 +143,17 @@ pub(super) fn read(node: &Node, ctx: &BuildCtx<'_>, report: &mut Report) -> Opti
     let id: String = verified::hash(&all).iter().map(|byte| format!("{byte:02x}")).collect();
     let verified = ctx.state.cell(&format!("jwt/{id}"), Verified::new);
     let (directory, clock) = (Arc::clone(ctx.directory), ctx.clock.clone());
-    Some(Jwt { places, keep: settings.keep, keys, rules, subjects, verified, directory, clock })
+    Some(Jwt {
+        places,
+        keep: settings.keep,
+        keys,
+        rules,
+        subjects,
+        sender,
+        verified,
+        directory,
+        clock,
+    })
 }
 
 fn rules(
@@ -219,19 +241,20 @@ fn algorithms(
     Some(known)
 }
 
-fn subjects(
-    settings: &Settings,
+/// How the tokens of an issuer become consumers, with the claim that holds their groups.
+pub(in crate::kinds) fn subjects(
+    (issuer, consumer, groups): (&str, &ConsumerSettings, Option<&str>),
     node: &Node,
     ctx: &BuildCtx<'_>,
     report: &mut Report,
 ) -> Option<Subjects> {
-    let ConsumerSettings { claim, prefix, by_name, unknown } = &settings.consumer;
+    let ConsumerSettings { claim, prefix, by_name, unknown } = consumer;
     if claim.is_empty() {
         ctx.error(report, node, "/consumer/claim", "which claim says who it is?");
         return None;
     }
-    let host = settings.issuer.parse::<Uri>().ok().and_then(|uri| uri.host().map(str::to_owned));
-    let prefix = prefix.clone().or(host).unwrap_or_else(|| settings.issuer.clone());
+    let host = issuer.parse::<Uri>().ok().and_then(|uri| uri.host().map(str::to_owned));
+    let prefix = prefix.clone().or(host).unwrap_or_else(|| issuer.to_owned());
     if prefix.is_empty() || prefix.chars().any(char::is_control) {
         ctx.error(
             report,
@@ -242,12 +265,12 @@ fn subjects(
         return None;
     }
     Some(Subjects {
-        issuer: settings.issuer.clone(),
+        issuer: issuer.to_owned(),
         claim: claim.clone(),
         prefix,
         is_name: *by_name,
         accepts_unknown: *unknown == Unknown::Accept,
-        groups: settings.groups.clone(),
+        groups: groups.map(str::to_owned),
     })
 }
 

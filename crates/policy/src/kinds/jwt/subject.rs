@@ -2,6 +2,7 @@
 
 use super::claims::{Why, listed};
 use crate::identity::Identity;
+use crate::sender::Binding;
 use crate::verified::Weighed;
 use base::caps::{CONSUMER_NAME_BYTES_MAX, TOKEN_GROUPS_MAX};
 use serde_json::Value;
@@ -13,28 +14,33 @@ use traffic::exchange::Claims;
 
 /// How tokens become consumers.
 #[derive(Debug)]
-pub(super) struct Subjects {
-    pub(super) issuer: String,
+pub(in crate::kinds) struct Subjects {
+    pub(in crate::kinds) issuer: String,
     /// The claim that says who it is.
-    pub(super) claim: String,
+    pub(in crate::kinds) claim: String,
     /// What stands before the slash in the names of those whom the directory does not know.
-    pub(super) prefix: String,
+    pub(in crate::kinds) prefix: String,
     /// Whether the claim is the name of a consumer of the directory.
-    pub(super) is_name: bool,
-    pub(super) accepts_unknown: bool,
+    pub(in crate::kinds) is_name: bool,
+    pub(in crate::kinds) accepts_unknown: bool,
     /// The claim that holds the groups of those whom the directory does not know.
-    pub(super) groups: Option<String>,
+    pub(in crate::kinds) groups: Option<String>,
 }
 
 /// Somebody whom a verified token is about.
 #[derive(Debug)]
-pub(super) struct Subject {
+pub(in crate::kinds) struct Subject {
     claims: Arc<Claims>,
     token: CredentialHash,
     name: Option<CredentialHash>,
     stranger: Option<Arc<Consumer>>,
-    pub(super) lacks_scope: bool,
-    until: SystemTime,
+    pub(in crate::kinds) lacks_scope: bool,
+    /// What the token is bound to, if it is.
+    pub(in crate::kinds) binding: Option<Box<Binding>>,
+    /// When the token ends, if that is known.
+    until: Option<SystemTime>,
+    /// Until when that is remembered.
+    kept_until: SystemTime,
     generation: u64,
     bytes: u64,
 }
@@ -47,18 +53,18 @@ impl Weighed for Subject {
 
 impl Subject {
     /// Whether what was found still holds.
-    pub(super) fn is_valid(&self, generation: u64, now: SystemTime) -> bool {
-        self.generation == generation && now < self.until
+    pub(in crate::kinds) fn is_valid(&self, generation: u64, now: SystemTime) -> bool {
+        self.generation == generation && now < self.kept_until
     }
 }
 
 impl Subjects {
     /// Who a verified token is about.
-    pub(super) fn of(
+    pub(in crate::kinds) fn of(
         &self,
         claims: Claims,
         lacks_scope: impl Fn(&Claims) -> bool,
-        until: SystemTime,
+        (until, kept_until): (Option<SystemTime>, SystemTime),
         generation: u64,
     ) -> Result<Subject, Why> {
         let id = match find(&claims, &self.claim) {
@@ -82,21 +88,25 @@ impl Subjects {
             })
         });
         let lacks_scope = lacks_scope(&claims);
-        let bytes = size_of::<Self>() as u64 + weight_of(&claims) + 256;
+        let binding = Binding::read(&claims)?;
+        let bound = binding.as_ref().map_or(0, |binding| binding.bytes());
+        let bytes = size_of::<Self>() as u64 + weight_of(&claims) + bound + 256;
         Ok(Subject {
             token: CredentialKind::Token.hash(&[&self.issuer, &id]),
             name: self.is_name.then(|| CredentialKind::Name.hash(&[&id])),
             claims: Arc::new(claims),
             stranger,
             lacks_scope,
+            binding,
             until,
+            kept_until,
             generation,
             bytes,
         })
     }
 
     /// The identity of somebody, by the directory as it is now.
-    pub(super) fn identify(
+    pub(in crate::kinds) fn identify(
         &self,
         subject: &Subject,
         directory: &Directory,
@@ -109,12 +119,12 @@ impl Subjects {
             if !credential.is_valid_at(now) {
                 return Err("the consumer's tokens have expired, or are not valid yet");
             }
-            let until = credential.until.into_iter().chain([subject.until]).min();
+            let until = credential.until.into_iter().chain(subject.until).min();
             return Ok(Identity { claims, until, ..Identity::of(credential) });
         }
         let stranger = subject.stranger.as_ref().map(Arc::clone);
         let stranger = stranger.ok_or("the directory does not know whom the token is about")?;
-        let until = Some(subject.until);
+        let until = subject.until;
         Ok(Identity { consumer: Some(stranger), claims, until, ..Identity::default() })
     }
 }
