@@ -1,8 +1,8 @@
 use crate::it::kit::{Case, difference};
 use crate::it::{
     allow, api_key, basic, body_limit, compress, cors, decompress, deny, errors, ext_authz,
-    grpc_web, headers, hmac, hsts, introspection, jwt, maintenance, mirror, mtls, rate_limit, redirect,
-    respond, rewrite, split, steer, timeouts, towards_backends, websocket,
+    grpc_web, headers, hmac, hsts, introspection, jwt, maintenance, mirror, mtls, rate_limit,
+    redirect, respond, rewrite, split, steer, timeouts, towards_backends, websocket,
 };
 
 const ANY: &[Case] = &[
