@@ -24,8 +24,10 @@ fn the_reference_of_the_command_line_is_fresh() {
         &["fmt"],
         &["schema"],
         &["explain"],
+        &["top"],
         &["key", "create"],
         &["key", "hash"],
+        &["password", "hash"],
         &["demo"],
     ] {
         let (title, said) = ([&["yett"], words].concat().join(" "), help(words));
