@@ -227,6 +227,10 @@ fn stopped() -> Fault {
 /// Whatever becomes of a connection, it is counted and written down once.
 impl Drop for Passing {
     fn drop(&mut self) {
+        if !self.exchange.record.complete && self.exchange.record.status == 0 {
+            // Nothing else ends a task that has not come to its end: its runtime has gone.
+            self.fail(stopped());
+        }
         let (worker, exchange) = (&self.worker, &*self.exchange);
         let record = &exchange.record;
         let relayed = &self.metrics.relayed;
@@ -237,11 +241,7 @@ impl Drop for Passing {
         relayed.bytes_out.add(worker.index, bytes_out);
         let gateway = &worker.gateway;
         let now = gateway.clock.now();
-        let status = match (record.status, record.complete) {
-            (0, true) => StatusCode::OK.as_u16(),
-            (0, false) => CLIENT_LEFT,
-            (status, _) => status,
-        };
+        let status = if record.complete { StatusCode::OK.as_u16() } else { record.status };
         worker.log(|lines| {
             lines.write(&AccessLine {
                 time: gateway.clock.wall(),
