@@ -5,6 +5,7 @@
 
 use crate::kind::BuildCtx;
 use crate::kinds::rate_limit::cell::{Cell, Gcra};
+use base::Clock;
 use base::caps::{FAILURES_PER_ACCOUNT, FAILURES_PER_ADDRESS};
 use base::network::owner;
 use base::units::Rate;
@@ -12,7 +13,7 @@ use http::HeaderValue;
 use http::header::RETRY_AFTER;
 use std::sync::Arc;
 use std::time::Duration;
-use traffic::{Exchange, Fault, FaultCode, Stage};
+use traffic::{Exchange, Fault, FaultCode, Stage, State};
 
 /// The failed attempts of a gateway, shared by all its identity policies.
 pub(crate) struct Guesses {
@@ -26,13 +27,18 @@ const MINUTE: Duration = Duration::from_secs(60);
 impl Guesses {
     /// Those of the gateway that a policy is built for.
     pub(crate) fn of(ctx: &BuildCtx<'_>) -> Arc<Self> {
-        let cell = ctx.state.portable("identity/failures", || Cell::new(ctx.clock));
+        Arc::new(Self::new(ctx.state, ctx.clock))
+    }
+
+    /// Those that a state remembers.
+    pub(crate) fn new(state: &State, clock: &Clock) -> Self {
+        let cell = state.portable("identity/failures", || Cell::new(clock));
         let limit = |count: u32| {
             let rate = Rate { count, period: MINUTE };
             Gcra::new(rate, count).unwrap_or(Gcra::NEVER)
         };
         let (address, account) = (limit(FAILURES_PER_ADDRESS), limit(FAILURES_PER_ACCOUNT));
-        Arc::new(Self { cell, address, account })
+        Self { cell, address, account }
     }
 
     /// Asks whether a credential that could be guessed may be looked at: neither the client's address nor the

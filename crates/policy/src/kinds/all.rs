@@ -30,32 +30,42 @@ fn build(node: &Node, ctx: &BuildCtx<'_>, report: &mut Report) -> Option<Arc<dyn
 
 struct All(Combined);
 
+/// How far it has come. A way that was tried is not tried again: it may believe what it is shown only once.
+#[derive(Default)]
+struct Progress {
+    tried: usize,
+    whole: Identity,
+}
+
+impl Progress {
+    fn add(&mut self, judged: Result<Identity, Fault>) -> Result<(), Fault> {
+        self.tried += 1;
+        self.whole = std::mem::take(&mut self.whole).and(judged?)?;
+        Ok(())
+    }
+}
+
 impl All {
-    /// Tries one after the other without waiting; nothing if that cannot be.
-    fn now(&self, exchange: &Exchange) -> Option<Result<Identity, Fault>> {
-        let mut whole = Identity::default();
-        for scheme in &self.0.schemes {
-            match scheme
-                .now(exchange)?
-                .and_then(|identity| std::mem::take(&mut whole).and(identity))
-            {
-                Ok(joined) => whole = joined,
-                Err(fault) => return Some(Err(fault)),
+    /// Tries one after the other, up to one that must wait; nothing if there is one.
+    fn now(&self, exchange: &Exchange, progress: &mut Progress) -> Option<Result<(), Fault>> {
+        while let Some(scheme) = self.0.schemes.get(progress.tried) {
+            let judged = scheme.now(exchange)?;
+            if let Err(fault) = progress.add(judged) {
+                return Some(Err(fault));
             }
         }
-        Some(Ok(whole))
+        Some(Ok(()))
     }
 
-    async fn later(&self, exchange: &mut Exchange) -> Result<Identity, Fault> {
-        let mut whole = Identity::default();
-        for scheme in &self.0.schemes {
-            let identity = match scheme.now(exchange) {
-                Some(judged) => judged?,
-                None => scheme.later(exchange).await?,
-            };
-            whole = whole.and(identity)?;
+    async fn later(&self, exchange: &mut Exchange, progress: &mut Progress) -> Result<(), Fault> {
+        loop {
+            if let Some(judged) = self.now(exchange, progress) {
+                return judged;
+            }
+            let Some(scheme) = self.0.schemes.get(progress.tried) else { return Ok(()) };
+            let judged = scheme.later(exchange).await;
+            progress.add(judged)?;
         }
-        Ok(whole)
     }
 
     fn settle(
@@ -74,12 +84,72 @@ impl All {
 
 impl Policy for All {
     fn on_request<'a>(&'a self, exchange: &'a mut Exchange, _: Slot) -> Outcome<'a, Flow> {
-        if let Some(judged) = self.now(exchange) {
-            return Outcome::Now(self.settle(exchange, judged));
+        let mut progress = Progress::default();
+        if let Some(judged) = self.now(exchange, &mut progress) {
+            return Outcome::Now(self.settle(exchange, judged.map(|()| progress.whole)));
         }
         Outcome::Later(Box::pin(async move {
-            let judged = self.later(exchange).await;
-            self.settle(exchange, judged)
+            let judged = self.later(exchange, &mut progress).await;
+            self.settle(exchange, judged.map(|()| progress.whole))
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{All, Progress};
+    use crate::combined::Combined;
+    use crate::fixture;
+    use crate::guesses::Guesses;
+    use crate::identity::{Identity, Scheme};
+    use base::Clock;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use traffic::head::RequestHead;
+    use traffic::{BoxFuture, Exchange, Fault, FaultCode, Stage, State};
+
+    /// Believes what it is shown once, or has to wait.
+    struct Once {
+        uses: AtomicUsize,
+        waits: bool,
+    }
+
+    impl Once {
+        fn boxed(waits: bool) -> Box<dyn Scheme> {
+            Box::new(Self { uses: 0.into(), waits })
+        }
+
+        fn use_it(&self) -> Result<Identity, Fault> {
+            let before = self.uses.fetch_add(1, Ordering::Relaxed);
+            let again = Fault::new(Stage::Guard, FaultCode::CredentialsInvalid);
+            if before == 0 { Ok(Identity::default()) } else { Err(again) }
+        }
+    }
+
+    impl Scheme for Once {
+        fn is_shown(&self, _: &RequestHead) -> bool {
+            true
+        }
+
+        fn now(&self, _: &Exchange) -> Option<Result<Identity, Fault>> {
+            (!self.waits).then(|| self.use_it())
+        }
+
+        fn later<'a>(&'a self, _: &'a mut Exchange) -> BoxFuture<'a, Result<Identity, Fault>> {
+            Box::pin(async { self.use_it() })
+        }
+
+        fn hide(&self, _: &mut RequestHead) {}
+    }
+
+    #[tokio::test]
+    async fn a_way_that_believes_only_once_is_asked_once_where_another_must_wait() {
+        let schemes = vec![Once::boxed(false), Once::boxed(true), Once::boxed(false)];
+        let guesses = Arc::new(Guesses::new(&State::new(), &Clock::manual()));
+        let all = All(Combined { schemes, guesses });
+        let mut exchange = fixture::exchange("GET /");
+        let mut progress = Progress::default();
+        assert!(all.now(&exchange, &mut progress).is_none());
+        all.later(&mut exchange, &mut progress).await.unwrap();
     }
 }

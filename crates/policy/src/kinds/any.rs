@@ -78,32 +78,65 @@ impl Failure {
     }
 }
 
-impl Any {
-    /// Tries one after the other without waiting; nothing if that cannot be.
-    fn now(&self, exchange: &Exchange) -> Option<Result<(usize, Identity), Fault>> {
-        let mut failure = Failure::default();
-        for (index, scheme) in self.0.schemes.iter().enumerate() {
-            match scheme.now(exchange)? {
-                Ok(identity) => return Some(Ok((index, identity))),
-                Err(fault) => failure.add(fault),
+/// How far it has come. A way that was tried is not tried again, so that its failure counts once.
+#[derive(Default)]
+struct Progress {
+    tried: usize,
+    failure: Failure,
+}
+
+impl Progress {
+    /// Who it is, if this way has found out.
+    fn add(&mut self, judged: Result<Identity, Fault>) -> Option<(usize, Identity)> {
+        let index = self.tried;
+        self.tried += 1;
+        match judged {
+            Ok(identity) => Some((index, identity)),
+            Err(fault) => {
+                self.failure.add(fault);
+                None
             }
         }
-        failure.0.map(Err)
     }
 
-    async fn later(&self, exchange: &mut Exchange) -> Result<(usize, Identity), Fault> {
-        let mut failure = Failure::default();
-        for (index, scheme) in self.0.schemes.iter().enumerate() {
-            let judged = match scheme.now(exchange) {
-                Some(judged) => judged,
-                None => scheme.later(exchange).await,
-            };
-            match judged {
-                Ok(identity) => return Ok((index, identity)),
-                Err(fault) => failure.add(fault),
+    fn failed(&mut self) -> Fault {
+        self.failure.0.take().unwrap_or_else(internal)
+    }
+}
+
+impl Any {
+    /// Tries one after the other, up to one that must wait; nothing if there is one.
+    fn now(
+        &self,
+        exchange: &Exchange,
+        progress: &mut Progress,
+    ) -> Option<Result<(usize, Identity), Fault>> {
+        while let Some(scheme) = self.0.schemes.get(progress.tried) {
+            let judged = scheme.now(exchange)?;
+            if let Some(found) = progress.add(judged) {
+                return Some(Ok(found));
             }
         }
-        Err(failure.0.unwrap_or_else(internal))
+        Some(Err(progress.failed()))
+    }
+
+    async fn later(
+        &self,
+        exchange: &mut Exchange,
+        progress: &mut Progress,
+    ) -> Result<(usize, Identity), Fault> {
+        loop {
+            if let Some(judged) = self.now(exchange, progress) {
+                return judged;
+            }
+            let Some(scheme) = self.0.schemes.get(progress.tried) else {
+                return Err(progress.failed());
+            };
+            let judged = scheme.later(exchange).await;
+            if let Some(found) = progress.add(judged) {
+                return Ok(found);
+            }
+        }
     }
 
     fn settle(
@@ -146,11 +179,12 @@ fn internal() -> Fault {
 
 impl Policy for Any {
     fn on_request<'a>(&'a self, exchange: &'a mut Exchange, _: Slot) -> Outcome<'a, Flow> {
-        if let Some(judged) = self.now(exchange) {
+        let mut progress = Progress::default();
+        if let Some(judged) = self.now(exchange, &mut progress) {
             return Outcome::Now(self.settle(exchange, judged));
         }
         Outcome::Later(Box::pin(async move {
-            let judged = self.later(exchange).await;
+            let judged = self.later(exchange, &mut progress).await;
             self.settle(exchange, judged)
         }))
     }
