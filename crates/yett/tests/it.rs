@@ -25,6 +25,7 @@ mod it {
     mod failover;
     mod grpc;
     mod issuers;
+    mod oauth;
     mod leaving;
     mod log_files;
     mod matrix;
