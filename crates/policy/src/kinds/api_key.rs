@@ -4,6 +4,7 @@
 //! `Authorization: Bearer yett_…`, and one with a wrong checksum is refused without a look-up. Keys made
 //! elsewhere are accepted if the directory has their hash.
 
+use crate::cookie;
 use crate::guesses::Guesses;
 use crate::identity::{Identify, Identity, Scheme};
 use crate::key;
@@ -140,35 +141,9 @@ impl ApiKey {
             }
         }
         if let Some(name) = &self.cookie {
-            for value in head.headers.all(COOKIE).filter_map(|v| v.to_str().ok()) {
-                cookies(value)
-                    .filter(|(n, _)| n == name)
-                    .for_each(|(_, v)| shown.add(v.as_bytes()));
-            }
+            cookie::values(head, name).for_each(|value| shown.add(value.as_bytes()));
         }
         shown
-    }
-
-    fn hide_cookie(&self, head: &mut RequestHead, name: &str) {
-        let mut kept = Vec::new();
-        for value in head.headers.all(COOKIE) {
-            let Ok(text) = value.to_str() else {
-                // Not text, so it was not searched for a key either; it may hold one all the same.
-                continue;
-            };
-            let pairs = text.split(';').map(str::trim).filter(|pair| !pair.is_empty());
-            let others: Vec<&str> =
-                pairs.filter(|pair| pair.split_once('=').is_none_or(|(n, _)| n != name)).collect();
-            if let Ok(value) = HeaderValue::from_str(&others.join("; "))
-                && !others.is_empty()
-            {
-                kept.push(value);
-            }
-        }
-        head.headers.remove(COOKIE);
-        for value in kept {
-            head.headers.append(COOKIE, value);
-        }
     }
 
     fn identify(&self, exchange: &Exchange) -> Result<Identity, Fault> {
@@ -226,7 +201,7 @@ impl Scheme for ApiKey {
             }
         }
         if let Some(name) = &self.cookie {
-            self.hide_cookie(head, name);
+            cookie::hide(head, name);
         }
     }
 }
@@ -237,10 +212,6 @@ fn bearer_key(value: &HeaderValue) -> Option<&str> {
     let token = token.trim_start();
     let is_key = scheme.eq_ignore_ascii_case("bearer") && token.starts_with(key::PREFIX);
     is_key.then_some(token)
-}
-
-fn cookies(header: &str) -> impl Iterator<Item = (&str, &str)> {
-    header.split(';').filter_map(|pair| pair.trim().split_once('='))
 }
 
 /// One answer for everything that is wrong with a key, so that nothing is learnt from it; the log gets the
