@@ -56,6 +56,11 @@ pub const BODY_GRACE_S: u64 = 30;
 pub const BODY_RATE_MIN: u64 = 64;
 /// Seconds for which nothing may pass through a tunnel of which one direction has ended.
 pub const TUNNEL_HALF_CLOSED_S: u64 = 30;
+/// File descriptors that neither clients nor connections to targets get, so that operators are answered, files
+/// read and sockets handed over when all others are taken.
+pub const DESCRIPTORS_KEPT: u64 = 1_024;
+/// They are at most this part of all, as a divisor: a low limit leaves clients little enough.
+pub const DESCRIPTORS_KEPT_PART: u64 = 8;
 /// Seconds a TLS handshake may take.
 pub const HANDSHAKE_TIMEOUT_S: u64 = 10;
 /// Streams one HTTP/2 client connection may have open at a time.

@@ -2,7 +2,10 @@
 //! and once when it is over, however many requests meet it in between.
 
 use crate::Clock;
+use crate::caps::{DESCRIPTORS_KEPT, DESCRIPTORS_KEPT_PART};
+use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use std::io;
+use std::os::fd::{AsFd, AsRawFd as _};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -13,9 +16,37 @@ const QUIET: Duration = Duration::from_secs(1);
 /// memory. It tells nothing about the peer.
 #[must_use]
 pub fn is_ours(error: &io::Error) -> bool {
-    use rustix::io::Errno;
     let ours = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::ADDRNOTAVAIL];
     error.raw_os_error().is_some_and(|code| ours.iter().any(|errno| errno.raw_os_error() == code))
+}
+
+/// The first descriptor that is kept back. Of a process whose limit nobody told none is.
+static KEPT_FROM: AtomicU64 = AtomicU64::new(u64::MAX);
+
+/// Says how many files the process may have open. Some of them are kept back from now on for what is not
+/// traffic: see [`is_scarce`].
+pub fn limit(open_files: u64) {
+    let kept = DESCRIPTORS_KEPT.min(open_files / DESCRIPTORS_KEPT_PART);
+    KEPT_FROM.store(open_files - kept, Ordering::Relaxed);
+}
+
+/// Whether a descriptor that traffic was given is one of those kept back. The system gives out the lowest one that is
+/// free, so its number tells how many are taken.
+#[must_use]
+pub fn is_scarce(descriptor: &impl AsFd) -> bool {
+    let number = u64::try_from(descriptor.as_fd().as_raw_fd()).unwrap_or(0);
+    number >= KEPT_FROM.load(Ordering::Relaxed)
+}
+
+/// Whether there is a descriptor for traffic again. Takes one for a moment, as a copy of this one.
+pub fn is_over(any: &impl AsFd) -> bool {
+    fcntl_dupfd_cloexec(any, 0).is_ok_and(|copy| !is_scarce(&copy))
+}
+
+/// What the system says when no descriptor is left; also said when only those are that are kept back.
+#[must_use]
+pub fn no_descriptor() -> io::Error {
+    Errno::MFILE.into()
 }
 
 /// Whether something is wanting, as the threads of a process tell each other.
@@ -64,9 +95,10 @@ impl Shortage {
 
 #[cfg(test)]
 mod tests {
-    use super::{QUIET, Shortage, is_ours};
+    use super::{KEPT_FROM, QUIET, Shortage, is_ours, is_over, is_scarce, limit, no_descriptor};
     use crate::Clock;
     use std::io;
+    use std::sync::atomic::Ordering;
     use std::time::Duration;
 
     #[test]
@@ -85,6 +117,21 @@ mod tests {
         clock.advance(Duration::from_millis(1));
         assert_eq!((shortage.over(), shortage.over()), (Some(4), None));
         assert!(shortage.met(), "the next one is new");
+    }
+
+    #[test]
+    fn so_many_descriptors_are_kept_back_and_their_numbers_tell() {
+        let file = std::fs::File::open("/dev/null").unwrap();
+        assert!(!is_scarce(&file), "nobody told a limit");
+        for (open_files, kept_from) in [(100, 88), (1_024, 896), (1 << 20, (1 << 20) - 1_024)] {
+            limit(open_files);
+            assert_eq!(KEPT_FROM.load(Ordering::Relaxed), kept_from);
+            assert!(!is_scarce(&file) && is_over(&file));
+        }
+        limit(0);
+        assert!(is_scarce(&file) && !is_over(&file));
+        limit(u64::MAX);
+        assert!(is_ours(&no_descriptor()));
     }
 
     #[test]

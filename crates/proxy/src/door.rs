@@ -112,6 +112,15 @@ impl OpenDoor {
     }
 }
 
+impl AsFd for OpenDoor {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(socket) => socket.as_fd(),
+            Self::Unix(socket) => socket.as_fd(),
+        }
+    }
+}
+
 /// A client on whom no worker waits.
 #[derive(Debug)]
 pub(crate) enum Caller {
@@ -161,6 +170,15 @@ impl Guest {
                 Ok(Connection::plain(listener, stream.peer_addr()?, stream.local_addr()?))
             }
             Self::Unix(_) => Ok(Connection::over_unix(listener)),
+        }
+    }
+}
+
+impl AsFd for Guest {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(stream) => stream.as_fd(),
+            Self::Unix(stream) => stream.as_fd(),
         }
     }
 }

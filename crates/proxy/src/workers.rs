@@ -323,6 +323,7 @@ async fn accept(worker: Arc<Worker>, open: Open) {
         Ok(socket) => socket,
         Err(error) => return tracing::error!(listener = %name, %error, "cannot serve a socket"),
     };
+    let mut is_full = false;
     loop {
         let accepted = tokio::select! {
             biased;
@@ -331,17 +332,28 @@ async fn accept(worker: Arc<Worker>, open: Open) {
                 take_up(&worker, &name, handed_over, signal);
                 continue;
             }
-            accepted = socket.accept() => accepted,
+            () = tokio::time::sleep(ACCEPT_PAUSE), if is_full => {
+                is_full = !shortage::is_over(&socket);
+                if is_full {
+                    wants_descriptors(&worker, &name, &shortage::no_descriptor());
+                }
+                continue;
+            }
+            accepted = socket.accept(), if !is_full => accepted,
         };
         match accepted {
-            Ok(guest) => welcome(&worker, &name, guest, signal, &ways),
+            Ok(guest) => {
+                // This one is served still; the next ones wait.
+                is_full = shortage::is_scarce(&guest);
+                welcome(&worker, &name, guest, signal, &ways);
+            }
             // The client has left already.
             Err(error) if is_passing(&error) => {}
             Err(error) => {
-                if !shortage::is_ours(&error) {
+                if shortage::is_ours(&error) {
+                    wants_descriptors(&worker, &name, &error);
+                } else {
                     tracing::warn!(listener = %name, %error, "cannot accept a connection");
-                } else if worker.gateway.shortage.met() {
-                    tracing::warn!(listener = %name, "clients have to wait: {error}");
                 }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
@@ -361,6 +373,13 @@ async fn accept(worker: Arc<Worker>, open: Open) {
         while let Some(handed_over) = arrivals.recv().await {
             take_up(&worker, &name, handed_over, signal);
         }
+    }
+}
+
+/// Notes that clients wait for want of what the system gives, and tells it when that is new.
+fn wants_descriptors(worker: &Worker, name: &str, error: &io::Error) {
+    if worker.gateway.shortage.met() {
+        tracing::warn!(listener = %name, "clients have to wait: {error}");
     }
 }
 

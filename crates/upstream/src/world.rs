@@ -5,11 +5,13 @@ use base::{Clock, Endpoint, Shortage, shortage};
 use socket2::{SockRef, TcpKeepalive};
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 use telemetry::Metrics;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::{TcpSocket, TcpStream, UnixStream};
 use tokio::runtime::Handle;
 use tokio_rustls::client::TlsStream;
 use traffic::BoxFuture;
@@ -139,18 +141,29 @@ impl TcpDial {
     }
 }
 
+/// The socket of a connection, unless it is one of those that are kept back.
+fn unless_scarce<T: AsFd>(socket: T) -> io::Result<T> {
+    if shortage::is_scarce(&socket) { Err(shortage::no_descriptor()) } else { Ok(socket) }
+}
+
+async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
+    // Before the target hears of it.
+    socket.and_then(unless_scarce)?.connect(address).await
+}
+
 impl Dial for TcpDial {
     fn dial<'a>(&'a self, to: &'a Endpoint) -> BoxFuture<'a, io::Result<Box<dyn Io>>> {
         Box::pin(async move {
             let address = match to {
                 Endpoint::Ip(address) => *address,
                 Endpoint::Unix(path) => {
-                    let connected = UnixStream::connect(path).await;
+                    let connected = UnixStream::connect(path).await.and_then(unless_scarce);
                     self.note(&connected);
                     return Ok(Box::new(connected?) as Box<dyn Io>);
                 }
             };
-            let connected = TcpStream::connect(address).await;
+            let connected = connect(address).await;
             self.note(&connected);
             let stream = connected?;
             stream.set_nodelay(true)?;

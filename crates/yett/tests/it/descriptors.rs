@@ -44,6 +44,18 @@ fn told(yett: &Yett, what: &str) -> usize {
     yett.log.all().iter().filter(|line| line.contains(what)).count()
 }
 
+/// What is not traffic has descriptors of its own: for the admin listener and for files.
+fn operators_are_served(yett: &Yett, config: &str) {
+    assert_eq!(yett.status()["state"], "serving");
+    assert!(yett.count("yett_connections_active", &["listener=\"public\""]) > 20);
+    let adopted = yett.reload(format!("{config}# changed\n"));
+    assert_eq!(adopted["adopted"], true, "{adopted}");
+    // Connections that stay open do not use them up.
+    let open: Vec<TcpStream> = (0..4).map(|_| connect(&yett.admin())).collect();
+    assert_eq!(get(&yett.admin(), "/livez").status, 200);
+    drop(open);
+}
+
 #[test]
 fn without_file_descriptors_clients_wait_targets_are_not_blamed_and_it_ends_by_itself() {
     let kept = Backend::says("ok");
@@ -74,6 +86,7 @@ fn without_file_descriptors_clients_wait_targets_are_not_blamed_and_it_ends_by_i
         assert_eq!(status(&mut client, "/fresh"), "503 no_resources");
     }
     assert_eq!((told(&yett, ACCEPT_FAILS), told(&yett, DIAL_FAILS)), (1, 1));
+    operators_are_served(&yett, &config(&kept, &fresh));
     drop(others);
     yett.log.expect(&["clients are accepted again"]);
     for _ in 0..4 {
