@@ -389,6 +389,10 @@ pub const BACKEND_TOKEN_S_MAX: u64 = 24 * 3_600;
 pub const BACKEND_TOKEN_PAUSE_S: u64 = 10;
 /// Tokens of callers that one policy has exchanged and remembers.
 pub const EXCHANGED_TOKENS_MAX: usize = 10_000;
+/// Tokens of callers that could not be exchanged and are remembered,
+pub const EXCHANGES_FAILED_MAX: usize = 10_000;
+/// and seconds for which that is, where the endpoint refuses them.
+pub const BACKEND_TOKEN_REFUSED_S: u64 = 10;
 /// Seconds for which a token of the gateway's own may hold.
 pub const INTERNAL_TOKEN_S_MAX: u64 = 300;
 /// Keys by which one policy signs tokens, or that it publishes.

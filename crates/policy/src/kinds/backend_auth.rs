@@ -5,27 +5,25 @@
 
 use crate::field;
 use crate::kind::{BuildCtx, Group, Kind};
-use aws_lc_rs::digest::{SHA256, digest};
-use base::caps::{BACKEND_TOKEN_PAUSE_S, EXCHANGED_TOKENS_MAX};
 use base::secret::Text;
-use base::{Clock, Node, Report, Secret, decode};
+use base::{Node, Report, Secret, decode};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use endpoint::{Endpoint, Token, secret_of, sensitive};
+use endpoint::{Endpoint, secret_of, sensitive};
+use exchanged::{Exchanged, Memory};
 use http::header::AUTHORIZATION;
 use http::{HeaderName, HeaderValue, StatusCode};
-use quick_cache::sync::Cache;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use source::Source;
 use std::sync::Arc;
-use std::time::Duration;
 use traffic::exchange::Slot;
 use traffic::policy::Phases;
 use traffic::{Exchange, Fault, FaultCode, Flow, Outcome, Policy, Response, Stage};
 
 mod endpoint;
 mod source;
+mod exchanged;
 
 /// The row of the table.
 pub const KIND: Kind = Kind {
@@ -128,12 +126,6 @@ enum Proof {
     Exchanged(Box<Exchanged>),
 }
 
-struct Exchanged {
-    endpoint: Endpoint,
-    known: Arc<Cache<[u8; 32], Arc<Token>>>,
-    clock: Clock,
-}
-
 /// The caller's token, between two hooks.
 struct Subject(Secret);
 
@@ -211,41 +203,12 @@ fn exchanged(client: &ClientSettings, ctx: &BuildCtx<'_>) -> Result<Proof, (&'st
     ];
     let endpoint = Endpoint::open(client, &grant, ctx)?;
     let id = format!("backend_auth/exchanged/{}", endpoint.print());
-    let known = ctx.state.cell(&id, || Cache::new(EXCHANGED_TOKENS_MAX));
-    Ok(Proof::Exchanged(Box::new(Exchanged { endpoint, known, clock: ctx.clock.clone() })))
+    let memory = ctx.state.cell(&id, Memory::new);
+    Ok(Proof::Exchanged(Box::new(Exchanged::new(endpoint, memory, ctx.clock.clone()))))
 }
 
 fn unavailable(why: impl Into<base::BoxError>) -> Fault {
     Fault::new(Stage::Forward, FaultCode::BackendCredentialsUnavailable).cause(why)
-}
-
-impl Exchanged {
-    fn now(&self, key: &[u8; 32]) -> Option<HeaderValue> {
-        let token = self.known.get(key)?;
-        (self.clock.now() < token.until).then(|| token.header.clone())
-    }
-
-    async fn obtain(&self, worker: usize, subject: &Secret) -> Result<HeaderValue, String> {
-        let key = hash(subject);
-        // What has ended would keep others from asking once for all.
-        self.known.remove_if(&key, |token| token.until <= self.clock.now());
-        match self.known.get_value_or_guard_async(&key).await {
-            Ok(token) => Ok(token.header.clone()),
-            Err(place) => {
-                let more = [("subject_token", subject.reveal())];
-                let token = Arc::new(self.endpoint.ask(Some(worker), &more).await?);
-                // Somebody may have forgotten it meanwhile.
-                place.insert(Arc::clone(&token)).ok();
-                Ok(token.header.clone())
-            }
-        }
-    }
-}
-
-fn hash(subject: &Secret) -> [u8; 32] {
-    let mut hash = [0; 32];
-    hash.copy_from_slice(digest(&SHA256, subject.reveal().as_bytes()).as_ref());
-    hash
 }
 
 /// The one bearer token of a request.
@@ -280,7 +243,7 @@ impl Policy for ProveToBackend {
             }
             Proof::Own(source) => source.now(),
             Proof::Exchanged(exchanged) => match exchange.notes.peek::<Subject>(slot) {
-                Some(Subject(subject)) => exchanged.now(&hash(subject)),
+                Some(Subject(subject)) => exchanged.now(subject),
                 None => {
                     let why = "there is no token to exchange; the identity policy must keep it";
                     return Outcome::Now(Err(unavailable(why)));
@@ -293,18 +256,20 @@ impl Policy for ProveToBackend {
         }
         Outcome::Later(Box::pin(async move {
             let token = match &self.0 {
-                Proof::Own(source) => source.obtain(Some(exchange.worker)).await,
+                Proof::Own(source) => {
+                    source.obtain(Some(exchange.worker)).await.map_err(unavailable)?
+                }
                 Proof::Exchanged(exchanged) => {
                     let subject = exchange.notes.peek::<Subject>(slot);
                     let subject = subject.map(|Subject(subject)| subject.clone());
-                    match subject {
+                    let token = match subject {
                         Some(subject) => exchanged.obtain(exchange.worker, &subject).await,
-                        None => Err("there is no token to exchange".to_owned()),
-                    }
+                        None => Err(Arc::from("there is no token to exchange")),
+                    };
+                    token.map_err(|why| unavailable(&*why))?
                 }
                 Proof::Fixed(..) => return Ok(()),
             };
-            let token = token.map_err(unavailable)?;
             exchange.request.headers.insert(AUTHORIZATION, token);
             Ok(())
         }))
@@ -326,11 +291,7 @@ impl Policy for ProveToBackend {
                 Proof::Own(source) => source.refused(),
                 Proof::Exchanged(exchanged) => {
                     if let Some(Subject(subject)) = exchange.notes.peek(slot) {
-                        let pause = Duration::from_secs(BACKEND_TOKEN_PAUSE_S);
-                        let now = exchanged.clock.now();
-                        exchanged.known.remove_if(&hash(subject), |token| {
-                            now.saturating_duration_since(token.begun) >= pause
-                        });
+                        exchanged.refused(subject);
                     }
                 }
             }

@@ -212,6 +212,53 @@ apis: {{ test: {{ upstream: one, public: a test, policies: [{{ backend_auth: {{ 
     }
 }
 
+/// A gateway that exchanges tokens at an endpoint that answers this.
+fn exchanging(status: &str, body: &str) -> TestGateway {
+    let config = format!(
+        "version: 1
+listeners: {{ public: {{ bind: '127.0.0.1:8080' }} }}
+upstreams: {{ one: {{ targets: ['{BACKEND}'] }} }}
+apis: {{ test: {{ upstream: one, public: a test, policies: [{{ backend_auth: {{ token_exchange: {{ token_url: 'http://10.0.0.5/token' }} }} }}] }} }}
+"
+    );
+    let gateway = TestGateway::new(&config);
+    let answer = format!("HTTP/1.1 {status}\ncontent-length: {}\n\n{body}", body.len());
+    gateway.put(ISSUER, Backend::answer(&answer));
+    gateway.put(BACKEND, Backend::answer("HTTP/1.1 200 OK\ncontent-length: 0\n\n"));
+    gateway
+}
+
+/// Shows tokens one after the other, each after some milliseconds, and says how often the endpoint was asked by then.
+async fn shows(gateway: &TestGateway, shown: &[(u64, &str, usize)]) {
+    for (passes_ms, token, expected) in shown {
+        gateway.advance(Duration::from_millis(*passes_ms));
+        let request = format!("GET / HTTP/1.1\nauthorization: Bearer {token}\n");
+        let answer = gateway.ask(&request).await;
+        assert!(answer.contains("backend_credentials_unavailable"), "{answer}");
+        let asked = gateway.seen().iter().filter(|seen| seen.starts_with("POST /token")).count();
+        assert_eq!(asked, *expected, "{token} after {passes_ms} ms");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_cannot_be_exchanged_is_asked_about_once_and_others_are_not_kept_from_it() {
+    let gateway = exchanging("400 Bad Request", r#"{"error":"invalid_request"}"#);
+    let shown = [(0, "a", 1), (1, "a", 1), (1, "b", 2), (1, "c", 3), (1, "d", 4), (1, "e", 5)];
+    shows(&gateway, &shown).await;
+    shows(&gateway, &[(9_000, "a", 5), (1_000, "a", 6)]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_endpoint_that_fails_is_left_alone_for_a_while() {
+    for (status, body) in
+        [("500 Oops", ""), ("401 Unauthorized", r#"{"error":"invalid_client"}"#), ("200 OK", "{}")]
+    {
+        let gateway = exchanging(status, body);
+        shows(&gateway, &[(0, "a", 1), (1, "a", 1), (1, "b", 2), (1, "c", 3)]).await;
+        shows(&gateway, &[(1, "d", 3), (1, "e", 3), (4_000, "d", 4), (1, "e", 4)]).await;
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn nobody_says_by_trailers_or_on_other_routes_who_calls() {
     let config = format!(

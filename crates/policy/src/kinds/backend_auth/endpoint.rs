@@ -35,6 +35,19 @@ pub(super) struct Token {
     pub(super) until: Instant,
 }
 
+/// Why there is no token, in words without any secret.
+#[derive(Debug)]
+pub(super) enum Lost {
+    /// The endpoint does not give one for what it was shown (RFC 6749, 5.2; RFC 8693, 2.2.2).
+    Refused(String),
+    /// It cannot be asked, or does not know the gateway.
+    Failed(String),
+}
+
+/// The errors of an endpoint that are about what it was shown, and not about who asks.
+const ABOUT_WHAT_IS_SHOWN: [&str; 5] =
+    ["invalid_request", "invalid_grant", "invalid_target", "invalid_scope", "access_denied"];
+
 /// A token endpoint, and how the gateway proves there who it is.
 pub(super) struct Endpoint {
     remote: Arc<dyn Remote>,
@@ -124,19 +137,23 @@ impl Endpoint {
     /// Asks for a token.
     ///
     /// # Errors
-    /// In words, without any secret.
+    /// Why there is none.
     pub(super) async fn ask(
         &self,
         worker: Option<usize>,
         more: &[(&str, &str)],
-    ) -> Result<Token, String> {
+    ) -> Result<Token, Lost> {
         let asked = self.answer(worker, more).await;
         let counter = if asked.is_ok() { &self.metrics.obtained } else { &self.metrics.failed };
         counter.add(worker.unwrap_or_default(), 1);
-        asked.map_err(|why| format!("the token endpoint {}: {why}", self.host))
+        let told = |why| format!("the token endpoint {}: {why}", self.host);
+        asked.map_err(|lost| match lost {
+            Lost::Refused(why) => Lost::Refused(told(why)),
+            Lost::Failed(why) => Lost::Failed(told(why)),
+        })
     }
 
-    async fn answer(&self, worker: Option<usize>, more: &[(&str, &str)]) -> Result<Token, String> {
+    async fn answer(&self, worker: Option<usize>, more: &[(&str, &str)]) -> Result<Token, Lost> {
         let begun = self.clock.now();
         let mut form = self.form.reveal().to_owned();
         for (name, value) in more {
@@ -158,7 +175,7 @@ impl Endpoint {
         };
         let in_words = |fault: traffic::Fault| {
             let cause = fault.cause.map(|cause| format!(": {cause}")).unwrap_or_default();
-            format!("{}{cause}", fault.code.name())
+            Lost::Failed(format!("{}{cause}", fault.code.name()))
         };
         let response = self.remote.call(worker, request).await.map_err(in_words)?;
         let status = response.status;
@@ -167,20 +184,24 @@ impl Endpoint {
         if !status.is_success() {
             return Err(refused(status.as_u16(), answer.as_ref()));
         }
-        let answer = answer.ok_or("its answer is no JSON")?;
-        token(&answer, begun).ok_or_else(|| "its answer holds no bearer token".to_owned())
+        let failed = |why: &str| Lost::Failed(why.to_owned());
+        let answer = answer.ok_or_else(|| failed("its answer is no JSON"))?;
+        token(&answer, begun).ok_or_else(|| failed("its answer holds no bearer token"))
     }
 }
 
 /// What an endpoint says of a refusal (RFC 6749, 5.2). Its description is left out: it may repeat what was sent.
-fn refused(status: u16, answer: Option<&Value>) -> String {
+fn refused(status: u16, answer: Option<&Value>) -> Lost {
     let error = answer.and_then(|answer| answer.get("error")?.as_str());
     let is_plain = |error: &&str| {
         error.len() <= 64 && error.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c))
     };
     match error.filter(is_plain) {
-        Some(error) => format!("it answers {status}, {error}"),
-        None => format!("it answers {status}"),
+        Some(error) if matches!(status, 400 | 403) && ABOUT_WHAT_IS_SHOWN.contains(&error) => {
+            Lost::Refused(format!("it answers {status}, {error}"))
+        }
+        Some(error) => Lost::Failed(format!("it answers {status}, {error}")),
+        None => Lost::Failed(format!("it answers {status}")),
     }
 }
 

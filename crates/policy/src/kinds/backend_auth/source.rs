@@ -1,6 +1,6 @@
 //! A token that all requests share, obtained ahead and renewed before it ends.
 
-use super::endpoint::{Endpoint, Token};
+use super::endpoint::{Endpoint, Lost, Token};
 use arc_swap::ArcSwapOption;
 use base::backoff::Backoff;
 use base::caps::BACKEND_TOKEN_PAUSE_S;
@@ -12,9 +12,9 @@ use tokio::sync::{Mutex, Notify};
 use traffic::background::{Background, Task};
 
 /// The first wait after a failure,
-const PAUSE: Duration = Duration::from_secs(1);
+pub(super) const PAUSE: Duration = Duration::from_secs(1);
 /// and the longest.
-const PAUSE_MAX: Duration = Duration::from_secs(30);
+pub(super) const PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// Where a token comes from.
 pub(super) struct Source {
@@ -89,7 +89,7 @@ impl Source {
                 failures.backoff.reset();
                 Ok(token)
             }
-            Err(why) => {
+            Err(Lost::Refused(why) | Lost::Failed(why)) => {
                 tracing::warn!(%why, "a token for backends could not be obtained");
                 let pause = failures.backoff.after_failure();
                 failures.last =
