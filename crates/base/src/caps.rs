@@ -137,8 +137,6 @@ pub const SIGNATURE_WINDOW_S_MAX: u64 = 3_600;
 pub const SIGNATURE_BYTES_MAX: usize = 4 << 10;
 /// Parts of a request that its signature covers.
 pub const SIGNATURE_COMPONENTS_MAX: usize = 64;
-/// Signatures that are remembered so that none is believed twice; beyond it requests get 503.
-pub const SIGNATURES_REMEMBERED: usize = 1_000_000;
 /// Bytes of one expression in a config.
 pub const EXPRESSION_BYTES_MAX: usize = 4 << 10;
 /// Bytes of a regular expression's compiled program.
@@ -411,7 +409,8 @@ pub const DPOP_URL_BYTES_MAX: usize = 8 << 10;
 pub const DPOP_NONCE_S: u64 = 300;
 /// and for which all clients get the same one.
 pub const DPOP_NONCE_STEP_S: u64 = 30;
-/// Proofs and signatures that are remembered so that none is believed twice; beyond it none is believed.
+/// Proofs, and as many signatures, that are remembered so that none is believed twice. Each holder of a key has as many
+/// as are left free; beyond it requests get 503.
 pub const REPLAYS_MAX: usize = 1 << 20;
 /// Bytes of the address that challenges tell of a resource's metadata (RFC 9728).
 pub const CHALLENGE_URL_BYTES_MAX: usize = 1 << 10;

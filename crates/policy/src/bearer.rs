@@ -106,13 +106,10 @@ impl Places {
     pub(crate) fn find<'a>(&self, head: &'a RequestHead) -> Shown<'a> {
         let mut shown = Shown::Nothing;
         for value in head.headers.all(&self.header) {
-            match value.to_str() {
-                Ok(text) => {
-                    let (token, by) = self.after_scheme(text).unwrap_or(("", By::Bearer));
-                    shown.add(Cow::Borrowed(token), by);
-                }
-                Err(_) if self.scheme.is_none() => shown = Shown::Unclear,
-                Err(_) => {}
+            match self.read_value(value) {
+                Written::Nothing => {}
+                Written::Token(token, by) => shown.add(Cow::Borrowed(token), by),
+                Written::Unclear => shown = Shown::Unclear,
             }
         }
         if let Some(name) = &self.cookie {
@@ -129,11 +126,12 @@ impl Places {
 
     /// Takes the token out, wherever it may be.
     pub(crate) fn hide(&self, head: &mut RequestHead) {
-        let is_shown = |value: &HeaderValue| {
-            let token = value.to_str().ok().and_then(|text| self.after_scheme(text));
-            token.is_some_and(|(token, _)| !token.starts_with(key::PREFIX))
+        let is_shown = |value: &HeaderValue| match self.read_value(value) {
+            Written::Nothing => false,
+            Written::Token(token, _) => !token.starts_with(key::PREFIX),
+            Written::Unclear => true,
         };
-        if self.scheme.is_none() || head.headers.all(&self.header).any(is_shown) {
+        if head.headers.all(&self.header).any(is_shown) {
             head.headers.remove(&self.header);
         }
         // A proof says nothing without its token.
@@ -153,15 +151,44 @@ impl Places {
         }
     }
 
-    fn after_scheme<'a>(&self, text: &'a str) -> Option<(&'a str, By)> {
-        let Some(scheme) = &self.scheme else { return Some((text.trim(), By::Bearer)) };
-        let (written, token) = text.split_once(' ')?;
-        if written.eq_ignore_ascii_case(scheme) {
-            return Some((token.trim(), By::Bearer));
+    /// What a value of the header is. Backends read more than RFC 9110, 11.4 allows, so whatever one of them might
+    /// take for a token is one here, or unclear.
+    fn read_value<'a>(&self, value: &'a HeaderValue) -> Written<'a> {
+        let text = value.to_str().ok();
+        let Some(scheme) = &self.scheme else {
+            return text.map_or(Written::Unclear, |text| Written::Token(text.trim(), By::Bearer));
+        };
+        let by = |word: &[u8]| {
+            let is_dpop = self.header == AUTHORIZATION && word.eq_ignore_ascii_case(b"DPoP");
+            let is_bearer = word.eq_ignore_ascii_case(scheme.as_bytes());
+            if is_bearer { Some(By::Bearer) } else { is_dpop.then_some(By::Dpop) }
+        };
+        let one = text.and_then(|text| text.split_once(' '));
+        if let Some((word, token)) = one
+            && let Some(by) = by(word.as_bytes())
+        {
+            return Written::Token(token.trim(), by);
         }
-        let is_dpop = self.header == AUTHORIZATION && written.eq_ignore_ascii_case("DPoP");
-        is_dpop.then(|| (token.trim(), By::Dpop))
+        // After another scheme, after white space of another kind, or beside bytes that are no text.
+        let mut parts = value.as_bytes().split(|byte| !byte.is_ascii_graphic());
+        parts.next_back();
+        let mut words = parts.filter_map(|part| part.rsplit(|byte| !is_of_scheme(*byte)).next());
+        if words.any(|word| by(word).is_some()) { Written::Unclear } else { Written::Nothing }
     }
+}
+
+/// Whether a byte can be one of a scheme's name (RFC 9110, 5.6.2), as users write it.
+const fn is_of_scheme(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.')
+}
+
+/// What a value of the header is.
+enum Written<'a> {
+    /// Nothing that is looked for here.
+    Nothing,
+    Token(&'a str, By),
+    /// Perhaps a token, and perhaps another one for whoever reads it next.
+    Unclear,
 }
 
 /// Whether a request shows a token with a proof.

@@ -5,6 +5,7 @@ use crate::identity::{SCHEMES, Scheme};
 use crate::kind::BuildCtx;
 use base::report::did_you_mean;
 use base::{Node, Report, Value};
+use http::HeaderName;
 use schemars::{Schema, SchemaGenerator};
 use std::sync::Arc;
 
@@ -48,6 +49,11 @@ impl Combined {
             .collect();
         let schemes: Option<Vec<_>> = built.into_iter().collect();
         Some(Self { schemes: schemes?, guesses: Guesses::of(ctx) })
+    }
+
+    /// The headers by which any of them tells backends who calls.
+    pub(crate) fn speaks_for(&self) -> Vec<HeaderName> {
+        self.schemes.iter().flat_map(|scheme| scheme.speaks_for()).collect()
     }
 }
 

@@ -304,6 +304,11 @@ impl Built {
         now(self.0.on_request(exchange, SLOT)).expect_err("the request passed")
     }
 
+    /// The headers by which it tells backends who calls.
+    pub(crate) fn speaks_for(&self) -> Vec<String> {
+        self.0.speaks_for().iter().map(ToString::to_string).collect()
+    }
+
     /// Runs the reply hook on a reply.
     pub(crate) fn reply_with(&self, exchange: &mut Exchange, mut reply: Response) -> Response {
         now(self.0.on_reply(exchange, &mut reply, SLOT)).unwrap();

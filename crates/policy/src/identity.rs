@@ -7,13 +7,16 @@
 
 use crate::guesses::Guesses;
 use crate::kind::BuildCtx;
+use crate::sender::DPOP_NONCE;
 use base::{Node, Report};
+use http::header::CACHE_CONTROL;
+use http::{HeaderName, HeaderValue};
 use std::sync::Arc;
 use std::time::SystemTime;
 use traffic::directory::{Consumer, Credential};
 use traffic::exchange::{Claims, Slot};
 use traffic::head::RequestHead;
-use traffic::{BoxFuture, Exchange, Fault, FaultCode, Flow, Outcome, Policy, Stage};
+use traffic::{BoxFuture, Exchange, Fault, FaultCode, Flow, Outcome, Policy, Response, Stage};
 
 /// One way to find out who calls.
 pub(crate) trait Scheme: Send + Sync {
@@ -38,8 +41,14 @@ pub(crate) trait Scheme: Send + Sync {
         false
     }
 
-    /// Takes the credential out of what is forwarded, wherever it may have been.
+    /// Takes the credential out of what is forwarded, wherever it may have been: also what [`Scheme::is_shown`] does
+    /// not take for one, if a backend might.
     fn hide(&self, head: &mut RequestHead);
+
+    /// The headers by which it tells backends who calls, see [`Policy::speaks_for`].
+    fn speaks_for(&self) -> Vec<HeaderName> {
+        Vec::new()
+    }
 }
 
 /// Who calls, by one scheme.
@@ -53,6 +62,8 @@ pub(crate) struct Identity {
     pub(crate) claims: Option<Arc<Claims>>,
     /// When what was shown stops being valid: requests that take longer are broken off then.
     pub(crate) until: Option<SystemTime>,
+    /// A nonce that the client is to go on with (DPoP, RFC 9449, 8.2).
+    pub(crate) nonce: Option<HeaderValue>,
 }
 
 impl Identity {
@@ -60,7 +71,7 @@ impl Identity {
     pub(crate) fn of(credential: Arc<Credential>) -> Self {
         let consumer = Some(Arc::clone(&credential.consumer));
         let until = credential.until;
-        Self { consumer, credential: Some(credential), claims: None, until }
+        Self { consumer, credential: Some(credential), claims: None, until, nonce: None }
     }
 
     /// Adds what another scheme found out of the same request.
@@ -87,6 +98,7 @@ impl Identity {
         let (counts, other) = if is_first { (self, later) } else { (later, self) };
         Ok(Self {
             until,
+            nonce: counts.nonce.or(other.nonce),
             consumer: counts.consumer.or(other.consumer),
             credential: counts.credential.or(other.credential),
             claims: union(counts.claims, other.claims),
@@ -94,14 +106,18 @@ impl Identity {
     }
 
     /// Makes it the identity of a request, beside what policies before found out.
-    pub(crate) fn settle(self, exchange: &mut Exchange) -> Result<(), Fault> {
+    pub(crate) fn settle(mut self, exchange: &mut Exchange, slot: Slot) -> Result<(), Fault> {
+        if let Some(nonce) = self.nonce.take() {
+            exchange.notes.put(slot, Nonce(nonce));
+        }
         let earlier = Self {
             consumer: exchange.consumer.take(),
             credential: exchange.credential.take(),
             claims: exchange.claims.take(),
             until: exchange.valid_until.take(),
+            nonce: None,
         };
-        let Self { consumer, credential, claims, until } = earlier.and(self)?;
+        let Self { consumer, credential, claims, until, .. } = earlier.and(self)?;
         (exchange.consumer, exchange.credential, exchange.claims) = (consumer, credential, claims);
         exchange.valid_until = until;
         Ok(())
@@ -135,10 +151,11 @@ impl<S: Scheme + 'static> Identify<S> {
     fn settle(
         &self,
         exchange: &mut Exchange,
+        slot: Slot,
         judged: Result<Identity, Fault>,
     ) -> Result<Flow, Fault> {
         let identity = judged.map_err(|fault| self.guesses.noted(exchange, fault))?;
-        identity.settle(exchange)?;
+        identity.settle(exchange, slot)?;
         if !self.scheme.keeps() {
             self.scheme.hide(&mut exchange.request);
         }
@@ -147,14 +164,40 @@ impl<S: Scheme + 'static> Identify<S> {
 }
 
 impl<S: Scheme + 'static> Policy for Identify<S> {
-    fn on_request<'a>(&'a self, exchange: &'a mut Exchange, _: Slot) -> Outcome<'a, Flow> {
+    fn on_request<'a>(&'a self, exchange: &'a mut Exchange, slot: Slot) -> Outcome<'a, Flow> {
         if let Some(judged) = self.scheme.now(exchange) {
-            return Outcome::Now(self.settle(exchange, judged));
+            return Outcome::Now(self.settle(exchange, slot, judged));
         }
         Outcome::Later(Box::pin(async move {
             let judged = self.scheme.later(exchange).await;
-            self.settle(exchange, judged)
+            self.settle(exchange, slot, judged)
         }))
+    }
+
+    fn on_reply<'a>(
+        &'a self,
+        exchange: &'a mut Exchange,
+        reply: &'a mut Response,
+        slot: Slot,
+    ) -> Outcome<'a, ()> {
+        give_nonce(exchange, reply, slot);
+        Outcome::Now(Ok(()))
+    }
+
+    fn speaks_for(&self) -> Vec<HeaderName> {
+        self.scheme.speaks_for()
+    }
+}
+
+/// A nonce that the client gets with the answer, between two hooks.
+struct Nonce(HeaderValue);
+
+/// Gives the client the nonce that its identity brought along, if it did (RFC 9449, 8.2).
+pub(crate) fn give_nonce(exchange: &mut Exchange, reply: &mut Response, slot: Slot) {
+    if let Some(Nonce(nonce)) = exchange.notes.take(slot) {
+        reply.headers.insert(DPOP_NONCE, nonce);
+        // Whoever got the answer out of a cache would get a nonce that is too old.
+        reply.headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
 }
 
@@ -177,6 +220,10 @@ impl Scheme for Box<dyn Scheme> {
 
     fn hide(&self, head: &mut RequestHead) {
         (**self).hide(head);
+    }
+
+    fn speaks_for(&self) -> Vec<HeaderName> {
+        (**self).speaks_for()
     }
 }
 
@@ -242,8 +289,8 @@ mod tests {
     #[test]
     fn a_conflict_leaves_nobody_identified() {
         let mut exchange = fixture::exchange("GET /");
-        identity("alice", &json!(null)).settle(&mut exchange).unwrap();
-        identity("bob", &json!(null)).settle(&mut exchange).unwrap_err();
+        identity("alice", &json!(null)).settle(&mut exchange, fixture::SLOT).unwrap();
+        identity("bob", &json!(null)).settle(&mut exchange, fixture::SLOT).unwrap_err();
         assert!(exchange.consumer.is_none());
     }
 

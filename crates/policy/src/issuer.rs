@@ -7,6 +7,7 @@
 
 use crate::jose::KeySet;
 use crate::kind::BuildCtx;
+use crate::verified::{self, TokenHash};
 use arc_swap::{ArcSwap, Guard};
 use base::Clock;
 use base::backoff::Backoff;
@@ -89,14 +90,17 @@ struct Progress {
     ended: u64,
     wanted: u64,
     has_failed: bool,
+    /// The last one that brought keys, and when that was.
+    well: u64,
+    well_at: Option<Instant>,
 }
 
 /// What keeps a flood of unknown names of keys from the issuer.
 struct Limits {
     left: u32,
     since: Instant,
-    /// Names that were not there a short while ago.
-    unknown: HashMap<Box<str>, Instant>,
+    /// Names that were not there a short while ago, hashed: whoever makes them up chooses how long they are.
+    unknown: HashMap<TokenHash, Instant>,
 }
 
 impl Issuer {
@@ -145,13 +149,22 @@ impl Issuer {
         !limits.was_unknown(name, now) && (is_wanted || limits.refilled(now) > 0)
     }
 
+    /// Whether the issuer itself said of late that it has no key of this name: what nobody could ask is not known.
+    pub(crate) fn has_denied(&self, name: Option<&str>) -> bool {
+        let now = self.shared.clock.now();
+        let young = Duration::from_secs(KEYS_UNKNOWN_S);
+        let well_at = self.shared.progress.borrow().well_at;
+        well_at.is_some_and(|at| now.saturating_duration_since(at) < young)
+            || self.shared.limits().was_unknown(name, now)
+    }
+
     /// Waits until the keys were fetched for the first time, or that has failed, or it takes too long.
     pub(crate) async fn first(&self) {
         self.ended(1).await;
     }
 
-    /// Waits until keys were asked for after now, with everybody else who wants that.
-    pub(crate) async fn ask(&self) {
+    /// Waits until keys were asked for after now, with everybody else who wants that; says whether they came.
+    pub(crate) async fn ask(&self) -> bool {
         let now = self.shared.clock.now();
         let mut target = 0;
         self.shared.progress.send_if_modified(|progress| {
@@ -169,10 +182,11 @@ impl Issuer {
             true
         });
         if target == 0 {
-            return;
+            return false;
         }
         self.shared.asked.notify_one();
         self.ended(target).await;
+        self.shared.progress.borrow().well >= target
     }
 
     /// Remembers that a name of a key is not there, so that it is not asked for again at once.
@@ -209,15 +223,19 @@ impl Limits {
     }
 
     fn was_unknown(&self, name: Option<&str>, now: Instant) -> bool {
-        let at = self.unknown.get(name.unwrap_or_default());
+        let at = self.unknown.get(&verified::hash(name.unwrap_or_default()));
         at.is_some_and(|at| now.saturating_duration_since(*at).as_secs() < KEYS_UNKNOWN_S)
     }
 
     fn note_unknown(&mut self, name: Option<&str>, now: Instant) {
+        // Moving on the time of one that is there would keep it from ever being asked for again.
+        if self.was_unknown(name, now) {
+            return;
+        }
         if self.unknown.len() >= KEYS_UNKNOWN_MAX {
             self.unknown.clear();
         }
-        self.unknown.insert(name.unwrap_or_default().into(), now);
+        self.unknown.insert(verified::hash(name.unwrap_or_default()), now);
     }
 }
 
@@ -317,6 +335,9 @@ async fn keep_fresh(shared: Arc<Shared>) {
         shared.progress.send_modify(|progress| {
             progress.ended = progress.begun;
             progress.has_failed = last.has_failed;
+            if !last.has_failed {
+                (progress.well, progress.well_at) = (progress.begun, Some(shared.clock.now()));
+            }
             is_wanted = progress.wanted > progress.begun;
         });
         if !is_wanted {

@@ -9,9 +9,9 @@ use crate::dpop::nonce::Nonces;
 use crate::dpop::{self, ALGORITHMS, Asked, Origin, Proof};
 use crate::kind::BuildCtx;
 use crate::kinds::cors::OneOrMany;
-use crate::replay::{Refused, Replays};
+use crate::replay::{Refused, Replays, Shown};
 use crate::written::{Short, Written};
-use base::caps::CHALLENGE_URL_BYTES_MAX;
+use base::caps::{CHALLENGE_URL_BYTES_MAX, DPOP_NONCE_S};
 use base::units::Period;
 use base::{Clock, Node, Report};
 use base64::Engine as _;
@@ -192,16 +192,16 @@ impl Sender {
         })
     }
 
-    /// Whether a valid token is shown by its holder.
+    /// Whether a valid token is shown by its holder; a nonce if the client is to go on with another one.
     pub(crate) fn check(
         &self,
         exchange: &Exchange,
         (token, by): (&str, By),
         binding: Option<&Binding>,
-    ) -> Result<(), Fault> {
+    ) -> Result<Option<HeaderValue>, Fault> {
         let Some(binding) = binding else {
             return match (self.required, by) {
-                (None, By::Bearer) => Ok(()),
+                (None, By::Bearer) => Ok(None),
                 (Some(_), _) => Err(bearer::invalid("the token is bound to nothing, and must be")),
                 (None, By::Dpop) => {
                     Err(bearer::invalid("the token is shown with a proof, and not bound to a key"))
@@ -224,7 +224,7 @@ impl Sender {
             }
         }
         match (&binding.key, by) {
-            (None, By::Bearer) => Ok(()),
+            (None, By::Bearer) => Ok(None),
             (Some(key), By::Dpop) => self.prove(exchange, token, key),
             (None, By::Dpop) => {
                 Err(bearer::invalid("the token is shown with a proof, and not bound to a key"))
@@ -236,7 +236,12 @@ impl Sender {
         }
     }
 
-    fn prove(&self, exchange: &Exchange, token: &str, key: &str) -> Result<(), Fault> {
+    fn prove(
+        &self,
+        exchange: &Exchange,
+        token: &str,
+        key: &str,
+    ) -> Result<Option<HeaderValue>, Fault> {
         let name = DPOP;
         let mut shown = exchange.request.headers.all(&name);
         let (Some(text), None) = (shown.next(), shown.next()) else {
@@ -268,11 +273,11 @@ impl Sender {
     }
 
     /// Whether the proof has a nonce of ours, and was never shown before.
-    fn is_new(&self, exchange: &Exchange, proof: &Proof) -> Result<(), Fault> {
+    fn is_new(&self, exchange: &Exchange, proof: &Proof) -> Result<Option<HeaderValue>, Fault> {
         let now = self.clock.wall();
-        if let Some(nonces) = &self.nonces
-            && !proof.nonce.as_deref().is_some_and(|nonce| nonces.knows(nonce, now))
-        {
+        let age = |nonces: &Nonces| nonces.age(proof.nonce.as_deref()?, now);
+        let age = self.nonces.as_deref().map(age);
+        if let (Some(nonces), Some(None)) = (&self.nonces, age) {
             let nonce = nonces.make(now);
             let nonce = nonce.ok_or_else(|| bearer::unavailable("there is no randomness"))?;
             return Err(challenge(FaultCode::CredentialsMissing, "use_dpop_nonce")
@@ -280,12 +285,18 @@ impl Sender {
                 .header(DPOP_NONCE, nonce)
                 .cause("the proof has no nonce that is good"));
         }
-        let parts = ["dpop", &proof.thumbprint, &proof.id];
-        match self.replays.note(&parts, proof.until, now, exchange.id) {
-            Ok(()) => Ok(()),
-            Err(Refused::Again) => Err(wrong("the proof was shown before")),
-            Err(Refused::Full) => Err(bearer::unavailable("no more proofs can be remembered")),
+        let shown =
+            Shown { holder: &proof.thumbprint, id: proof.id.as_bytes(), until: proof.until };
+        match self.replays.note(&shown, now, exchange.id) {
+            Ok(()) => {}
+            Err(Refused::Again) => return Err(wrong("the proof was shown before")),
+            Err(Refused::Full) => {
+                return Err(bearer::unavailable("no more proofs of this key can be remembered"));
+            }
         }
+        // Before the client must be refused for it (RFC 9449, 8.2).
+        let is_due = age.flatten().is_some_and(|age_s| age_s >= DPOP_NONCE_S / 2);
+        Ok(self.nonces.as_ref().filter(|_| is_due).and_then(|nonces| nonces.make(now)))
     }
 
     /// Makes the challenge of a refusal say what this policy asks for.

@@ -70,20 +70,21 @@ impl Nonces {
         HeaderValue::try_from(URL_SAFE_NO_PAD.encode(&nonce)).ok()
     }
 
-    /// Whether a nonce is one of ours and not too old.
-    pub(crate) fn knows(&self, nonce: &str, now: SystemTime) -> bool {
-        let Ok(bytes) = URL_SAFE_NO_PAD.decode(nonce) else { return false };
-        let Some((time, code)) = bytes.split_first_chunk::<TIME_BYTES>() else { return false };
+    /// Seconds since a nonce was made; none if it is not one of ours, or too old.
+    pub(crate) fn age(&self, nonce: &str, now: SystemTime) -> Option<u64> {
+        let bytes = URL_SAFE_NO_PAD.decode(nonce).ok()?;
+        let (time, code) = bytes.split_first_chunk::<TIME_BYTES>()?;
         let made_s = u64::from_be_bytes(*time);
         let now_s = seconds(now);
         if code.len() != CODE_BYTES
             || made_s > now_s
             || now_s - made_s >= DPOP_NONCE_S + DPOP_NONCE_STEP_S
         {
-            return false;
+            return None;
         }
         let keys = self.keys.load();
-        [&keys.current, &keys.previous].into_iter().flatten().any(|key| key.signed(time, code))
+        let mut known = [&keys.current, &keys.previous].into_iter().flatten();
+        known.any(|key| key.signed(time, code)).then(|| now_s - made_s)
     }
 }
 
@@ -149,11 +150,11 @@ mod tests {
         let (nonces, clock) = (Nonces::new(), Clock::manual());
         let made = nonces.make(clock.wall()).unwrap();
         let made = made.to_str().unwrap();
-        assert!(nonces.knows(made, clock.wall()));
+        assert!(nonces.age(made, clock.wall()).is_some());
         clock.advance(seconds(299));
-        assert!(nonces.knows(made, clock.wall()));
+        assert!(nonces.age(made, clock.wall()).is_some());
         clock.advance(seconds(40));
-        assert!(!nonces.knows(made, clock.wall()));
+        assert!(nonces.age(made, clock.wall()).is_none());
     }
 
     #[test]
@@ -165,7 +166,7 @@ mod tests {
         clock.advance(seconds(60));
         let new = nonces.make(clock.wall()).unwrap();
         for nonce in [&old, &new] {
-            assert!(nonces.knows(nonce.to_str().unwrap(), clock.wall()));
+            assert!(nonces.age(nonce.to_str().unwrap(), clock.wall()).is_some());
         }
     }
 
@@ -178,11 +179,11 @@ mod tests {
         for text in
             [foreign.to_str().unwrap(), "", "AA", "!", made.split_at(1).1, &format!("{made}AA")]
         {
-            assert!(!nonces.knows(text, clock.wall()), "{text}");
+            assert!(nonces.age(text, clock.wall()).is_none(), "{text}");
         }
         let (before, after) = made.split_at(8);
         let moved = format!("{before}__{}", after.split_at(2).1);
-        assert!(!nonces.knows(&moved, clock.wall()));
+        assert!(nonces.age(&moved, clock.wall()).is_none());
     }
 
     #[test]
@@ -191,6 +192,6 @@ mod tests {
         let made = nonces.make(clock.wall()).unwrap();
         other.import(&nonces.export());
         other.import(b"nonsense");
-        assert!(other.knows(made.to_str().unwrap(), clock.wall()));
+        assert!(other.age(made.to_str().unwrap(), clock.wall()).is_some());
     }
 }

@@ -1,19 +1,20 @@
 //! Demands that several ways to identify the caller succeed, and agree on who it is.
 
 use crate::combined::{self, Combined};
-use crate::identity::Identity;
+use crate::identity::{Identity, give_nonce};
 use crate::kind::{BuildCtx, Group, Kind};
 use base::{Node, Report};
+use http::HeaderName;
 use std::sync::Arc;
 use traffic::exchange::Slot;
 use traffic::policy::Phases;
-use traffic::{Exchange, Fault, Flow, Outcome, Policy};
+use traffic::{Exchange, Fault, Flow, Outcome, Policy, Response};
 
 /// The row of the table.
 pub const KIND: Kind = Kind {
     name: "all",
     group: Group::Identity,
-    phases: Phases { request: true, forward: false, reply: false, record: false },
+    phases: Phases { request: true, forward: false, reply: true, record: false },
     answers: false,
     about: "Identifies the consumer only if all of several identity policies succeed. Consumers that the config \
             knows must be the same; where the directory knows only one of them, that one counts, and where it knows \
@@ -71,10 +72,11 @@ impl All {
     fn settle(
         &self,
         exchange: &mut Exchange,
+        slot: Slot,
         judged: Result<Identity, Fault>,
     ) -> Result<Flow, Fault> {
         let identity = judged.map_err(|fault| self.0.guesses.noted(exchange, fault))?;
-        identity.settle(exchange)?;
+        identity.settle(exchange, slot)?;
         for scheme in self.0.schemes.iter().filter(|scheme| !scheme.keeps()) {
             scheme.hide(&mut exchange.request);
         }
@@ -83,15 +85,29 @@ impl All {
 }
 
 impl Policy for All {
-    fn on_request<'a>(&'a self, exchange: &'a mut Exchange, _: Slot) -> Outcome<'a, Flow> {
+    fn on_request<'a>(&'a self, exchange: &'a mut Exchange, slot: Slot) -> Outcome<'a, Flow> {
         let mut progress = Progress::default();
         if let Some(judged) = self.now(exchange, &mut progress) {
-            return Outcome::Now(self.settle(exchange, judged.map(|()| progress.whole)));
+            return Outcome::Now(self.settle(exchange, slot, judged.map(|()| progress.whole)));
         }
         Outcome::Later(Box::pin(async move {
             let judged = self.later(exchange, &mut progress).await;
-            self.settle(exchange, judged.map(|()| progress.whole))
+            self.settle(exchange, slot, judged.map(|()| progress.whole))
         }))
+    }
+
+    fn on_reply<'a>(
+        &'a self,
+        exchange: &'a mut Exchange,
+        reply: &'a mut Response,
+        slot: Slot,
+    ) -> Outcome<'a, ()> {
+        give_nonce(exchange, reply, slot);
+        Outcome::Now(Ok(()))
+    }
+
+    fn speaks_for(&self) -> Vec<HeaderName> {
+        self.0.speaks_for()
     }
 }
 

@@ -5,16 +5,17 @@
 //! were shown; that they are required otherwise. Challenges of all ways are given (RFC 9110, 11.6.1).
 
 use crate::combined::{self, Combined};
-use crate::identity::{Identity, Scheme};
+use crate::identity::{Identity, Scheme, give_nonce};
 use crate::kind::{BuildCtx, Group, Kind};
 use crate::sender::DPOP_NONCE;
 use base::{Node, Report};
+use http::HeaderName;
 use http::header::WWW_AUTHENTICATE;
 use std::sync::Arc;
 use traffic::exchange::Slot;
 use traffic::head::RequestHead;
 use traffic::policy::Phases;
-use traffic::{Exchange, Fault, FaultCode, Flow, Outcome, Policy};
+use traffic::{Exchange, Fault, FaultCode, Flow, Outcome, Policy, Response};
 
 #[cfg(test)]
 mod tests;
@@ -23,7 +24,7 @@ mod tests;
 pub const KIND: Kind = Kind {
     name: "any",
     group: Group::Identity,
-    phases: Phases { request: true, forward: false, reply: false, record: false },
+    phases: Phases { request: true, forward: false, reply: true, record: false },
     answers: false,
     about: "Identifies the consumer by the first of several identity policies that succeeds. Credentials of the \
             others are taken out of the request, since nobody has verified them.",
@@ -142,10 +143,11 @@ impl Any {
     fn settle(
         &self,
         exchange: &mut Exchange,
+        slot: Slot,
         judged: Result<(usize, Identity), Fault>,
     ) -> Result<Flow, Fault> {
         let (index, identity) = judged.map_err(|fault| self.0.guesses.noted(exchange, fault))?;
-        identity.settle(exchange)?;
+        identity.settle(exchange, slot)?;
         let believed = self.0.schemes.get(index).ok_or_else(internal)?;
         for (_, other) in self.0.schemes.iter().enumerate().filter(|(other, _)| *other != index) {
             hide(&**other, &**believed, &mut exchange.request);
@@ -159,9 +161,6 @@ impl Any {
 
 /// Takes out what nobody has verified, unless it is the very credential that was, at the same place.
 fn hide(other: &dyn Scheme, believed: &dyn Scheme, head: &mut RequestHead) {
-    if !other.is_shown(head) {
-        return;
-    }
     if !believed.keeps() {
         other.hide(head);
         return;
@@ -178,14 +177,28 @@ fn internal() -> Fault {
 }
 
 impl Policy for Any {
-    fn on_request<'a>(&'a self, exchange: &'a mut Exchange, _: Slot) -> Outcome<'a, Flow> {
+    fn on_request<'a>(&'a self, exchange: &'a mut Exchange, slot: Slot) -> Outcome<'a, Flow> {
         let mut progress = Progress::default();
         if let Some(judged) = self.now(exchange, &mut progress) {
-            return Outcome::Now(self.settle(exchange, judged));
+            return Outcome::Now(self.settle(exchange, slot, judged));
         }
         Outcome::Later(Box::pin(async move {
             let judged = self.later(exchange, &mut progress).await;
-            self.settle(exchange, judged)
+            self.settle(exchange, slot, judged)
         }))
+    }
+
+    fn on_reply<'a>(
+        &'a self,
+        exchange: &'a mut Exchange,
+        reply: &'a mut Response,
+        slot: Slot,
+    ) -> Outcome<'a, ()> {
+        give_nonce(exchange, reply, slot);
+        Outcome::Now(Ok(()))
+    }
+
+    fn speaks_for(&self) -> Vec<HeaderName> {
+        self.0.speaks_for()
     }
 }

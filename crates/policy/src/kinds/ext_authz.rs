@@ -279,6 +279,14 @@ pub(crate) fn scheme(
         ctx.error(report, node, "", message).help("add `consumer`");
         return None;
     }
+    if let Way::Http(callout) = &authoriser.way
+        && !callout.to_client_on_success.is_empty()
+    {
+        let message = "one of several ways to identify the caller tells the client nothing";
+        ctx.error(report, node, "/http/to_client_on_success", message)
+            .help("leave it out, or make `ext_authz` a policy of its own");
+        return None;
+    }
     Some(Box::new(authoriser))
 }
 

@@ -96,7 +96,7 @@ fn read(node: &Node, ctx: &BuildCtx<'_>, report: &mut Report) -> Option<Hmac> {
             }
         }
     }
-    let life = Duration::from_secs(window_s + SIGNATURE_SKEW_S);
+    let life = Duration::from_secs(window_s + 1);
     let replays = ctx
         .state
         .portable(&format!("hmac/replays/{window_s}"), || Replays::new(ctx.clock.clone(), life));
@@ -217,7 +217,7 @@ impl Hmac {
                 return Err(invalid("the body is not what was signed"));
             }
         }
-        match self.replays.put(&right.signed, exchange.arrived) {
+        match self.replays.put(&right.signed, exchange.id) {
             Seen::Never => Ok(Identity::of(right.credential)),
             Seen::Before => Err(invalid("the signature was used before")),
             Seen::Unknown(why) => {

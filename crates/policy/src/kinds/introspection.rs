@@ -37,7 +37,7 @@ use settings::Terms;
 pub const KIND: Kind = Kind {
     name: "introspection",
     group: Group::Identity,
-    phases: Phases { request: true, forward: false, reply: false, record: false },
+    phases: Phases { request: true, forward: false, reply: true, record: false },
     answers: false,
     about: "Identifies the consumer by a token that its issuer is asked about (RFC 7662), and takes the token out of \
             the request. Requests without one, or with one that is not active, are refused with 401; with 503 where \
@@ -119,13 +119,13 @@ impl Introspection {
         shown: (&str, By),
         subject: &Subject,
     ) -> Result<Identity, Fault> {
-        self.sender.check(exchange, shown, subject.binding.as_deref())?;
+        let nonce = self.sender.check(exchange, shown, subject.binding.as_deref())?;
         let identity = self.terms.subjects.identify(subject, &self.directory, self.clock.wall());
         let identity = identity.map_err(bearer::invalid)?;
         if subject.lacks_scope {
             return Err(bearer::insufficient(&self.terms.rules.scopes_text));
         }
-        Ok(identity)
+        Ok(Identity { nonce, ..identity })
     }
 
     /// Asks about a token. What asks must not hold on to the exchange while it waits.

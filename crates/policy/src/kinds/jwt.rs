@@ -40,7 +40,7 @@ use subject::{Subject, Subjects};
 pub const KIND: Kind = Kind {
     name: "jwt",
     group: Group::Identity,
-    phases: Phases { request: true, forward: false, reply: false, record: false },
+    phases: Phases { request: true, forward: false, reply: true, record: false },
     answers: false,
     about: "Identifies the consumer by a token (JWT) that an issuer has signed, and takes the token out of the \
             request. Requests without one, or with one that is not valid, are refused with 401; with 503 where \
@@ -170,13 +170,13 @@ impl Jwt {
         shown: (&str, By),
         subject: &Subject,
     ) -> Result<Identity, Fault> {
-        self.sender.check(exchange, shown, subject.binding.as_deref())?;
+        let nonce = self.sender.check(exchange, shown, subject.binding.as_deref())?;
         let identity = self.subjects.identify(subject, &self.directory, self.clock.wall());
         let identity = identity.map_err(bearer::invalid)?;
         if subject.lacks_scope {
             return Err(bearer::insufficient(&self.rules.scopes_text));
         }
-        Ok(identity)
+        Ok(Identity { nonce, ..identity })
     }
 
     /// What is said where keys are lacking and no more waiting is to be done.
@@ -189,8 +189,7 @@ impl Jwt {
             };
         };
         match judged {
-            Judged::UnknownKey(name) if !issuer.has_failed() => {
-                issuer.is_unknown(name.as_deref());
+            Judged::UnknownKey(name) if issuer.has_denied(name.as_deref()) => {
                 Err(bearer::invalid("the issuer has no key that has signed the token"))
             }
             Judged::UnknownKey(_) => {
@@ -226,8 +225,11 @@ impl Scheme for Jwt {
                 judged = self.judge(exchange);
             }
             if let (Judged::UnknownKey(_), Keys::Fetched(issuer)) = (&judged, &self.keys) {
-                issuer.ask().await;
+                let has_answered = issuer.ask().await;
                 judged = self.judge(exchange);
+                if let (Judged::UnknownKey(name), true) = (&judged, has_answered) {
+                    issuer.is_unknown(name.as_deref());
+                }
             }
             self.last_word(judged).map_err(|fault| self.sender.dress(fault, exchange))
         })

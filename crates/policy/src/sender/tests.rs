@@ -305,3 +305,28 @@ fn settings_that_make_no_sense_are_refused() {
         fixture::refuses(&jwt::KIND, &settings, part);
     }
 }
+
+#[test]
+fn a_client_is_told_the_next_nonce_before_its_own_is_too_old() {
+    let scene = Scene::new(&json!({ "sender": { "nonce": true } }));
+    let token = scene.bound();
+    let fault = scene.policy.fault(&mut ask("DPoP", &token, &[&scene.good(&token)]));
+    let given = fault.headers.iter().find(|(name, _)| *name == "dpop-nonce").unwrap();
+    let nonce = given.1.to_str().unwrap().to_owned();
+    let told = || {
+        let proof = scene.proof(&scene.holder, &token, &json!({ "nonce": nonce }));
+        let mut exchange = ask("DPoP", &token, &[&proof]);
+        assert_eq!(scene.policy.request(&mut exchange), "continue");
+        let reply = scene.policy.reply(&mut exchange, &[("cache-control", "public")]);
+        let nonce = reply.headers.get("dpop-nonce").map(|it| it.to_str().unwrap().to_owned());
+        let is_stored = reply.headers.get("cache-control").unwrap() == "public";
+        assert_eq!(is_stored, nonce.is_none());
+        nonce
+    };
+    assert_eq!(told(), None);
+    scene.world.clock().advance(Duration::from_secs(180));
+    let next = told().unwrap();
+    assert_ne!(next, nonce);
+    let proof = scene.proof(&scene.holder, &token, &json!({ "nonce": next }));
+    assert_eq!(scene.policy.request(&mut ask("DPoP", &token, &[&proof])), "continue");
+}

@@ -234,6 +234,24 @@ async fn an_endpoint_that_gives_no_answer_is_no_fault_of_the_client() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_token_that_an_endpoint_does_not_take_is_bad_and_nobody_else_suffers() {
+    for status in [400, 413, 414, 422, 431] {
+        let gateway =
+            gateway("", Backend::answer(&text_of(status, r#"{"error":"invalid_request"}"#)));
+        for number in 0..6 {
+            let token = format!("weird-{number}");
+            assert_eq!(ask(&gateway, &token).await, "401 credentials_invalid", "{status}");
+        }
+        assert_eq!(ask(&gateway, "weird-0").await, "401 credentials_invalid");
+        assert_eq!(questions(&gateway).len(), 6, "it is not asked about again");
+        gateway.put(IDP, says(&alice(None, &json!({}))));
+        assert_eq!(ask(&gateway, "good").await, "200", "{status}");
+    }
+    let gateway = gateway("", Backend::answer(&text_of(400, r#"{"error":"invalid_client"}"#)));
+    assert_eq!(ask(&gateway, "opaque").await, "503 identity_unavailable");
+}
+
+#[tokio::test(start_paused = true)]
 async fn many_who_show_one_token_at_once_ask_once() {
     let gateway = gateway("", says(&alice(None, &json!({}))));
     let asking = (0..20).map(|_| ask(&gateway, "opaque"));

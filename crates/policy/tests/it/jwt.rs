@@ -188,6 +188,39 @@ async fn an_issuer_that_is_silent_holds_nobody_for_long() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_key_is_not_called_unknown_while_its_issuer_is_silent() {
+    let (old, new) = (Signer::new("1"), Signer::new("2"));
+    let gateway = gateway(KEYS, keys(&[&old]));
+    assert_eq!(ask(&gateway, &old.token(&gateway)).await, "200");
+    gateway.advance(Duration::from_secs(20));
+    gateway.put(IDP, Backend::acts([Act::Hang]));
+    let token = new.token(&gateway);
+    for _ in 0..8 {
+        assert_eq!(ask(&gateway, &token).await, "503 identity_unavailable");
+    }
+    gateway.put(IDP, keys(&[&old, &new]));
+    tokio::time::sleep(Duration::from_secs(70)).await;
+    gateway.advance(Duration::from_secs(70));
+    assert_eq!(ask(&gateway, &token).await, "200");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_its_issuer_shows_late_is_found_however_often_it_is_named() {
+    let (old, new) = (Signer::new("1"), Signer::new("2"));
+    let gateway = gateway(KEYS, keys(&[&old]));
+    let token = new.token(&gateway);
+    assert_eq!(ask(&gateway, &token).await, "401 credentials_invalid");
+    gateway.put(IDP, keys(&[&old, &new]));
+    let mut told = Vec::new();
+    for _ in 0..8 {
+        gateway.advance(Duration::from_millis(1_500));
+        told.push(ask(&gateway, &token).await);
+    }
+    assert_eq!(told[0], "401 credentials_invalid", "it is not asked for again at once");
+    assert_eq!(told[7], "200", "{told:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_issuer_says_where_its_keys_are() {
     let signer = Signer::new("1");
     let about = |issuer: &str| json!({ "issuer": issuer, "jwks_uri": "http://10.0.0.8/keys" });

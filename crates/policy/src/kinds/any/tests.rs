@@ -71,6 +71,56 @@ fn any_leaves_a_believed_credential_where_another_way_would_look_for_its_own() {
 }
 
 #[test]
+fn any_forwards_nothing_that_a_backend_might_take_for_a_token() {
+    let list = json!([
+        { "api_key": { "header": "x-one" } },
+        { "jwt": { "issuer": "https://a", "audience": "a", "jwks": "https://a/keys", "from": { "cookie": "session" } } },
+    ]);
+    let policy = world().build(&any::KIND, &list).unwrap();
+    for shown in [
+        &b"authorization: Bearer FORGED"[..],
+        b"authorization: Bearer\tFORGED",
+        b"authorization: bearer  FORGED",
+        b"authorization: Bearer FORGED\xe9",
+        b"authorization: Bearer\xa0FORGED",
+        b"authorization: DPoP\tFORGED",
+        b"authorization: Basic x, Bearer FORGED",
+        b"authorization: Basic x,Bearer FORGED",
+        b"cookie: session=FORGED",
+        b"cookie: session =FORGED",
+        b"cookie: a=b;session\t=FORGED",
+        b"cookie: \xe9=1; session=FORGED",
+        b"dpop: FORGED",
+    ] {
+        let mut exchange = fixture::exchange("GET /\nx-one: alice");
+        let (name, value) = shown.split_at(shown.iter().position(|it| *it == b':').unwrap());
+        exchange.request.headers.append(
+            http::HeaderName::from_bytes(name).unwrap(),
+            http::HeaderValue::from_bytes(&value[2..]).unwrap(),
+        );
+        assert_eq!(policy.request(&mut exchange), "continue");
+        let left = lines(&exchange.request.headers).join("|");
+        assert!(!left.contains("FORGED"), "{}: {left}", String::from_utf8_lossy(shown));
+    }
+    let request = "GET /\nx-one: alice\nauthorization: Basic YWJj\ncookie: a=b";
+    assert_eq!(outcome(&policy, request), "alice | authorization: Basic YWJj | cookie: a=b");
+}
+
+#[test]
+fn several_ways_speak_for_what_each_of_them_tells_backends() {
+    let authoriser = json!({ "ext_authz": {
+        "http": { "url": "http://a", "to_backend": ["x-user"] }, "consumer": { "header": "x-user" },
+    } });
+    for kind in [any::KIND, all::KIND] {
+        let policy = world().build(&kind, &json!(["api_key", authoriser])).unwrap();
+        assert_eq!(policy.speaks_for(), ["x-user"]);
+    }
+    let mut telling = authoriser.clone();
+    telling["ext_authz"]["http"]["to_client_on_success"] = json!(["x-more"]);
+    fixture::refuses(&any::KIND, &json!(["api_key", telling]), "tells the client nothing");
+}
+
+#[test]
 fn any_gives_the_challenges_of_all_ways_once() {
     let fault = two("any", false).fault(&mut fixture::exchange("GET /"));
     assert_eq!(fault.headers.len(), 1, "two ways with one challenge: {:?}", fault.headers);

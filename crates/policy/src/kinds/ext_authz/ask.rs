@@ -114,7 +114,7 @@ impl Authoriser {
         match self.decide(exchange).await? {
             Verdict::Allowed(allowed) => {
                 let identity = self.settle(&mut exchange.request, &allowed)?;
-                identity.settle(exchange)?;
+                identity.settle(exchange, slot)?;
                 if !allowed.reply.is_empty() {
                     exchange.notes.put(slot, allowed);
                 }
@@ -167,10 +167,7 @@ impl Policy for Authoriser {
     }
 
     fn speaks_for(&self) -> Vec<HeaderName> {
-        let Way::Http(callout) = &self.way else { return Vec::new() };
-        // Clients show credentials of their own by these.
-        let is_shared = |name: &&HeaderName| **name == AUTHORIZATION || **name == COOKIE;
-        callout.to_backend.iter().filter(|name| !is_shared(name)).cloned().collect()
+        Scheme::speaks_for(self)
     }
 }
 
@@ -199,6 +196,13 @@ impl Scheme for Authoriser {
     }
 
     fn hide(&self, _: &mut RequestHead) {}
+
+    fn speaks_for(&self) -> Vec<HeaderName> {
+        let Way::Http(callout) = &self.way else { return Vec::new() };
+        // Clients show credentials of their own by these.
+        let is_shared = |name: &&HeaderName| **name == AUTHORIZATION || **name == COOKIE;
+        callout.to_backend.iter().filter(|name| !is_shared(name)).cloned().collect()
+    }
 }
 
 /// Who was identified by policies before this one.

@@ -229,7 +229,8 @@ impl Denied {
     /// The same as a fault, for who tries other ways to identify the caller.
     pub(super) fn fault(&self) -> Fault {
         let code = match self.status {
-            StatusCode::UNAUTHORIZED => FaultCode::CredentialsInvalid,
+            // Nobody knows what it took for a credential, and whoever shows none has not guessed.
+            StatusCode::UNAUTHORIZED => FaultCode::CredentialsMissing,
             _ => FaultCode::AuthoriserRefused,
         };
         let challenges =

@@ -21,9 +21,35 @@ pub fn read(bytes: &[u8]) -> Result<Option<Claims>, &'static str> {
     }
 }
 
+/// Errors that are about who asks, or how, and not about the token (RFC 6749, 5.2; RFC 7009, 2.2.1).
+const ABOUT_WHO_ASKS: [&str; 6] = [
+    "invalid_client",
+    "unauthorized_client",
+    "unsupported_token_type",
+    "server_error",
+    "temporarily_unavailable",
+    "insufficient_scope",
+];
+
+/// The error by which an endpoint refuses whoever asks, if it does (RFC 7662, 2.3).
+#[must_use]
+pub fn about_who_asks(bytes: &[u8]) -> Option<&'static str> {
+    let members = json::object(bytes).ok()?;
+    let error = members.get("error")?.as_str()?;
+    ABOUT_WHO_ASKS.into_iter().find(|known| *known == error)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::read;
+    use super::{about_who_asks, read};
+
+    #[test]
+    fn an_error_is_about_who_asks_or_about_the_token() {
+        assert_eq!(about_who_asks(br#"{"error":"invalid_client"}"#), Some("invalid_client"));
+        for text in ["", "<html>", "{}", r#"{"error":"invalid_request"}"#, r#"{"error":1}"#] {
+            assert_eq!(about_who_asks(text.as_bytes()), None, "{text}");
+        }
+    }
 
     #[test]
     fn an_answer_says_whether_a_token_is_active_or_is_none() {

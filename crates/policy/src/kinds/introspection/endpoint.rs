@@ -101,8 +101,15 @@ impl Endpoint {
         let answer = remote.call(Some(worker), request).await.map_err(|fault| {
             fault.cause.map_or_else(|| fault.code.name().to_owned(), |cause| cause.to_string())
         })?;
+        let is_ok = answer.status == StatusCode::OK;
         match answer.status {
             StatusCode::OK => {}
+            // What it says is about this one token, not about itself.
+            StatusCode::BAD_REQUEST
+            | StatusCode::PAYLOAD_TOO_LARGE
+            | StatusCode::URI_TOO_LONG
+            | StatusCode::UNPROCESSABLE_ENTITY
+            | StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {}
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 return Err(format!(
                     "it answers {}: are `client_id` and `client_secret` right?",
@@ -115,6 +122,12 @@ impl Endpoint {
         let bytes = bytes.map_err(|fault| {
             fault.cause.map_or_else(|| fault.code.name().to_owned(), |cause| cause.to_string())
         })?;
+        if !is_ok {
+            return match answer::about_who_asks(&bytes) {
+                Some(error) => Err(format!("it answers {}, {error}", answer.status.as_u16())),
+                None => Ok(None),
+            };
+        }
         answer::read(&bytes).map_err(str::to_owned)
     }
 
