@@ -125,6 +125,8 @@ pub const CREDENTIAL_ID_BYTES_MAX: usize = 256;
 pub const PASSWORD_BYTES_MAX: usize = 1_024;
 /// Verified passwords that are remembered.
 pub const PASSWORDS_REMEMBERED: usize = 10_000;
+/// Different costs (memory, passes, lanes) that hashes of passwords may have: each attempt costs one hash of each.
+pub const PASSWORD_COSTS_MAX: usize = 4;
 /// Seconds for which a verified password is remembered.
 pub const PASSWORD_REMEMBERED_S: u64 = 60;
 /// Bytes of a secret by which messages are signed: as many as its digests have (RFC 2104, 3).

@@ -1,8 +1,8 @@
 //! Who calls: consumers become records of the Directory, which lives outside snapshots.
 
 use crate::inputs::{Inputs, SecretsAt};
-use base::caps::HMAC_SECRET_BYTES_MIN;
-use base::{Placed, Report, Secret, Text};
+use base::caps::{HMAC_SECRET_BYTES_MIN, PASSWORD_COSTS_MAX};
+use base::{Place, Placed, Report, Secret, Text};
 use model::Config;
 use model::consumer::{Credentials, FoundBy, Validity, password};
 use std::sync::Arc;
@@ -13,6 +13,8 @@ struct Gather<'a> {
     inputs: Inputs<'a>,
     report: &'a mut Report,
     found: Vec<(CredentialHash, Arc<Credential>)>,
+    /// What passwords cost to check, and where the first of each cost is.
+    costs: Vec<((u32, u32, u32), Place)>,
 }
 
 /// The credentials of all consumers. One that could not be had is not there: nobody gets in by it.
@@ -21,7 +23,7 @@ pub(crate) fn compile(
     inputs: Inputs<'_>,
     report: &mut Report,
 ) -> Vec<(CredentialHash, Arc<Credential>)> {
-    let mut gather = Gather { inputs, report, found: Vec::new() };
+    let mut gather = Gather { inputs, report, found: Vec::new(), costs: Vec::new() };
     for (name, written) in config.consumers.iter() {
         let consumer = Arc::new(Consumer {
             name: Arc::from(name.value.as_str()),
@@ -34,7 +36,29 @@ pub(crate) fn compile(
             gather.all(&consumer, credentials);
         }
     }
+    check_costs(&gather.costs, gather.report);
     gather.found
+}
+
+/// Whose password it is must not show in the time that checking it takes: every attempt costs a hash of each cost.
+fn check_costs(costs: &[((u32, u32, u32), Place)], report: &mut Report) {
+    let Some(((first, _), (second, place))) = costs.first().zip(costs.get(1)) else { return };
+    let told = |(m, t, p): &(u32, u32, u32)| format!("`m={m},t={t},p={p}`");
+    let help = "hash the others by the same program and parameters when they are changed: `yett password hash`";
+    if let Some((_, place)) = costs.get(PASSWORD_COSTS_MAX) {
+        let message = format!(
+            "hashes of passwords have more than {PASSWORD_COSTS_MAX} different parameters, and each attempt costs one hash of each"
+        );
+        report.error("too_many_password_costs", place, message).help(help);
+        return;
+    }
+    let message = format!(
+        "passwords are hashed with different parameters ({} and {}{}): each attempt costs one hash of each, so that its time does not tell whose password it is",
+        told(first),
+        told(second),
+        if costs.len() > 2 { " …" } else { "" }
+    );
+    report.warning("mixed_password_costs", place, message).help(help);
 }
 
 impl Gather<'_> {
@@ -92,6 +116,10 @@ impl Gather<'_> {
                     .help("`yett password hash` reads a password and prints what belongs there");
             }
             return None;
+        }
+        let cost = password::cost(secret.reveal())?;
+        if !self.costs.iter().any(|(known, _)| *known == cost) {
+            self.costs.push((cost, written.place.clone()));
         }
         Some(secret)
     }

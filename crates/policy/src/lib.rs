@@ -24,6 +24,8 @@ pub mod password;
 mod identity;
 /// Several identity schemes in one policy.
 mod combined;
+/// Stands in for a credential that is not there.
+mod nobody;
 /// Slows down whoever guesses credentials.
 mod guesses;
 /// Cookies of a request.
@@ -61,6 +63,8 @@ mod field;
 
 #[cfg(test)]
 mod fixture;
+#[cfg(test)]
+mod timing;
 
 pub use kind::{BuildCtx, Group, Kind};
 pub use kinds::{KINDS, kind};

@@ -155,6 +155,14 @@ impl Directory {
         self.shard(hash).load().get(hash).filter(|credential| credential.kind == kind).cloned()
     }
 
+    /// Looks at all credentials of a kind, which takes as long as there are many.
+    pub fn each(&self, kind: CredentialKind, mut look: impl FnMut(&Credential)) {
+        for shard in &self.shards {
+            let shard = shard.load();
+            shard.values().filter(|it| it.kind == kind).for_each(|it| look(it));
+        }
+    }
+
     /// Adds or changes one credential.
     pub fn put(&self, hash: CredentialHash, credential: &Arc<Credential>) {
         let credential = Arc::new(Credential { hash, ..Credential::clone(credential) });
@@ -265,6 +273,10 @@ mod tests {
         assert!(!directory.remove(&[1; 32]));
         assert!(directory.find(API_KEY, &[1; 32]).is_none());
         assert_eq!(directory.len(), 1);
+        let mut names = Vec::new();
+        directory.each(API_KEY, |it| names.push(it.consumer.name.to_string()));
+        directory.each(CredentialKind::Password, |_| names.push("no password".to_owned()));
+        assert_eq!(names, ["bob"]);
     }
 
     #[test]

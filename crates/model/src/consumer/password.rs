@@ -37,14 +37,7 @@ pub fn check(hash: &str) -> Result<(), String> {
     if parts.next().is_some() {
         return Err(wrong());
     }
-    let number = |name: &str| -> Option<u32> {
-        let mut of_name = parameters.split(',').filter_map(|part| part.split_once('='));
-        of_name.find(|(its, _)| *its == name)?.1.parse().ok()
-    };
-    let are_three = parameters.split(',').count() == 3;
-    let (Some(memory), Some(passes), Some(lanes), true) =
-        (number("m"), number("t"), number("p"), are_three)
-    else {
+    let Some((memory, passes, lanes)) = three(parameters) else {
         return Err("the parameters of argon2id are three numbers: `m=19456,t=2,p=1`".to_owned());
     };
     let is_base64 =
@@ -79,9 +72,25 @@ pub fn check(hash: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// Memory in KiB, passes and lanes.
+fn three(parameters: &str) -> Option<(u32, u32, u32)> {
+    let number = |name: &str| -> Option<u32> {
+        let mut of_name = parameters.split(',').filter_map(|part| part.split_once('='));
+        of_name.find(|(its, _)| *its == name)?.1.parse().ok()
+    };
+    let all = (number("m")?, number("t")?, number("p")?);
+    (parameters.split(',').count() == 3).then_some(all)
+}
+
+/// Memory in KiB, passes and lanes that checking a password by this hash costs; nothing if it is none.
+#[must_use]
+pub fn cost(hash: &str) -> Option<(u32, u32, u32)> {
+    three(hash.strip_prefix("$argon2id$v=19$")?.split('$').next()?)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::check;
+    use super::{check, cost};
 
     const TAIL: &str = "c2FsdHNhbHRzYWx0c2FsdA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
@@ -100,6 +109,12 @@ mod tests {
         ] {
             assert_eq!(parameters(fine), Ok(()), "{fine}");
         }
+    }
+
+    #[test]
+    fn a_hash_says_what_it_costs() {
+        assert_eq!(cost(&format!("$argon2id$v=19$t=3,m=12288,p=2${TAIL}")), Some((12_288, 3, 2)));
+        assert_eq!(cost("hunter2"), None);
     }
 
     #[test]

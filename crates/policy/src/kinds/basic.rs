@@ -1,13 +1,14 @@
 //! Identifies consumers by a user name and a password (RFC 7617).
 //!
 //! Passwords are only known as hashes by argon2id, which take long to verify on purpose: that is done on the compute
-//! pool, and what was verified is remembered for a while. Somebody nobody knows costs as much as a wrong password, so
-//! that the time of an answer does not tell which user names there are.
+//! pool, and what was verified is remembered for a while. Somebody nobody knows costs as much as a wrong password
+//! ([`Costs`]), so that the time of an answer does not tell which user names there are.
 
 use crate::guesses::Guesses;
 use crate::identity::{Identify, Identity, Scheme};
 use crate::kind::{BuildCtx, Group, Kind};
-use crate::password::Hashed;
+use crate::nobody::Nobody;
+use crate::password::{self, Costs};
 use aws_lc_rs::hmac::{self, HMAC_SHA256};
 use base::caps::{
     CREDENTIAL_ID_BYTES_MAX, PASSWORD_BYTES_MAX, PASSWORD_REMEMBERED_S, PASSWORDS_REMEMBERED,
@@ -94,6 +95,8 @@ fn read(node: &Node, ctx: &BuildCtx<'_>, report: &mut Report) -> Option<Basic> {
         clock: ctx.clock.clone(),
         guesses: Guesses::of(ctx),
         verified,
+        costs: Arc::new(Costs::of(ctx.directory)),
+        nobody: Nobody::new(CredentialKind::Password, password::NOBODY),
     })
 }
 
@@ -105,6 +108,8 @@ struct Basic {
     clock: Clock,
     guesses: Arc<Guesses>,
     verified: Arc<Verified>,
+    costs: Arc<Costs>,
+    nobody: Nobody,
 }
 
 /// Passwords that were verified not long ago, each only as a digest under a key that never leaves the process.
@@ -190,40 +195,34 @@ impl Basic {
         read_shown(encoded).map_err(|why| self.invalid(why))
     }
 
-    /// The record of a user name, if it is one of somebody and valid now.
-    fn find(&self, username: &str) -> Option<Arc<Credential>> {
+    /// The record of a user name and whether it is one of somebody and valid now.
+    fn find(&self, username: &str) -> (Arc<Credential>, bool) {
         let kind = CredentialKind::Password;
-        let found = self.directory.find(kind, &kind.hash(&[username]))?;
-        found.is_valid_at(self.clock.wall()).then_some(found)
+        let found = self.directory.find(kind, &kind.hash(&[username]));
+        self.nobody.unless(found, self.clock.wall())
     }
 
     async fn verify(&self, exchange: &mut Exchange, shown: Shown) -> Result<Identity, Fault> {
-        let found = self.find(&shown.username);
-        let hash = found.as_ref().and_then(|found| found.secret.clone());
-        let hashed = hash.as_ref().and_then(|hash| Hashed::parse(hash.reveal()));
+        let (found, is_known) = self.find(&shown.username);
+        let hash = found.secret.clone().unwrap_or_else(|| Secret::new(String::new()));
+        let (costs, password, its) =
+            (Arc::clone(&self.costs), shown.password.clone(), hash.clone());
         // Whoever nobody knows takes the same way.
-        let hashed = hashed.or_else(Hashed::of_nobody);
-        let password = shown.password.clone();
         let is_right = compute(&*self.background, move || {
-            hashed.is_some_and(|hashed| hashed.verify(password.reveal().as_bytes()))
+            costs.verify(&its, is_known, password.reveal().as_bytes())
         });
-        let is_right = is_right.await?;
-        match (found, hash) {
-            (Some(found), Some(hash)) if is_right => {
-                // The record may have been changed while this was computed.
-                if !self.directory.stands(&found, self.clock.wall()) {
-                    return Err(self.invalid("the password was revoked just now"));
-                }
-                let digest = self.verified.digest(&shown);
-                self.verified.remember(digest, &hash, exchange.arrived);
-                Ok(Identity::of(found))
-            }
-            (found, _) => {
-                self.guesses.failed_on(exchange, &shown.username);
-                let unknown = "the user name is unknown, has expired, or is not valid yet";
-                Err(self.invalid(if found.is_some() { "the password is wrong" } else { unknown }))
-            }
+        if !is_right.await? {
+            self.guesses.failed_on(exchange, &shown.username);
+            let unknown = "the user name is unknown, has expired, or is not valid yet";
+            return Err(self.invalid(if is_known { "the password is wrong" } else { unknown }));
         }
+        // The record may have been changed while this was computed.
+        if !self.directory.stands(&found, self.clock.wall()) {
+            return Err(self.invalid("the password was revoked just now"));
+        }
+        let digest = self.verified.digest(&shown);
+        self.verified.remember(digest, &hash, exchange.arrived);
+        Ok(Identity::of(found))
     }
 
     /// One answer for everything that is wrong, so that nothing is learnt from it; the log gets the reason.
@@ -250,7 +249,7 @@ impl Scheme for Basic {
         // A password that was verified is no guess, however many others are made on the account.
         let verified = self.verified.find(&self.verified.digest(&shown), exchange.arrived);
         if let Some(hash) = verified
-            && let Some(found) = self.find(&shown.username)
+            && let (found, true) = self.find(&shown.username)
             && found.secret.as_ref() == Some(&hash)
         {
             return Some(Ok(Identity::of(found)));

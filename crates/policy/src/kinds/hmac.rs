@@ -5,11 +5,12 @@
 
 use crate::identity::{Identify, Identity, Scheme};
 use crate::kind::{BuildCtx, Group, Kind};
+use crate::nobody::Nobody;
 use aws_lc_rs::hmac::{self, HMAC_SHA256};
 use base::caps::{SIGNATURE_SKEW_S, SIGNATURE_WINDOW_S_MAX};
 use base::clock::unix_ms;
 use base::units::Period;
-use base::{Clock, Node, Report, decode};
+use base::{Clock, Node, Report, Secret, decode};
 use http::header::WWW_AUTHENTICATE;
 use http::{HeaderName, HeaderValue};
 use schemars::JsonSchema;
@@ -107,6 +108,7 @@ fn read(node: &Node, ctx: &BuildCtx<'_>, report: &mut Report) -> Option<Hmac> {
         directory: Arc::clone(ctx.directory),
         clock: ctx.clock.clone(),
         replays,
+        nobody: Nobody::new(CredentialKind::SharedSecret, "nobody has this secret, whatever it is"),
     })
 }
 
@@ -117,6 +119,7 @@ struct Hmac {
     directory: Arc<Directory>,
     clock: Clock,
     replays: Arc<Replays>,
+    nobody: Nobody,
 }
 
 /// A signature that is right, and has not been looked for among those that were believed before.
@@ -134,21 +137,21 @@ impl Hmac {
             return Err(refused(FaultCode::CredentialsMissing));
         }
         let signed = Signed::read(&head.headers).map_err(invalid)?;
-        let wall_s = unix_ms(self.clock.wall()) / 1_000;
+        let wall = self.clock.wall();
+        let wall_s = unix_ms(wall) / 1_000;
         self.check_times(&signed, wall_s).map_err(invalid)?;
         let has_body = !exchange.body.is_empty() && !exchange.body.is_tunnel();
         self.check_covered(&signed, head, has_body).map_err(invalid)?;
         let base = signed.base(head).map_err(invalid)?;
         let kind = CredentialKind::SharedSecret;
         let found = self.directory.find(kind, &kind.hash(&[&signed.key_id]));
-        let found = found.filter(|found| found.is_valid_at(self.clock.wall()));
-        // Whoever nobody knows takes the same way.
-        let secret = found.as_ref().and_then(|found| found.secret.as_ref());
-        let secret = secret.map_or("nobody has this secret, whatever it is", |it| it.reveal());
+        let (credential, is_known) = self.nobody.unless(found, wall);
+        let secret = credential.secret.as_ref().map_or("", Secret::reveal);
         let key = hmac::Key::new(HMAC_SHA256, secret.as_bytes());
         let is_right = hmac::verify(&key, &base, &signed.mac).is_ok();
-        let credential = found.ok_or("the key is unknown, has expired, or is not valid yet");
-        let credential = credential.map_err(invalid)?;
+        if !is_known {
+            return Err(invalid("the key is unknown, has expired, or is not valid yet"));
+        }
         if !is_right {
             return Err(invalid("the signature is wrong"));
         }
