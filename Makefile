@@ -34,7 +34,7 @@ bench: needs dist ## measure against nginx, HAProxy and Envoy in one run; result
 	@sh scripts/bench-needs.sh
 	python3 bench/run.py
 
-soak: needs build ## ten minutes under load, with reloads and killed backends
+soak: needs build ## a quarter of an hour under load, with reloads and killed backends
 	python3 bench/soak.py
 
 needs: ## install the programs that tests and benchmarks run against (Debian)

@@ -118,6 +118,11 @@ impl Backends {
         self.seen.lock().unwrap().clone()
     }
 
+    /// Forgets the requests seen so far, for tests of what is left in memory.
+    pub fn forget(&self) {
+        *self.seen.lock().unwrap() = Vec::new();
+    }
+
     /// How many connections were opened.
     #[must_use]
     pub fn dialled(&self) -> u64 {
