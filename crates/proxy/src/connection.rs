@@ -211,30 +211,35 @@ async fn begin_tls<I: Stream>(
     let over = || Ok(boxed(std::future::ready(Ok(()))));
     let Some(tls) = &listener.tls else { return over() };
     let limit = Duration::from_secs(caps::HANDSHAKE_TIMEOUT_S);
-    let mut plain = None;
     // Of the large stream that comes of a handshake no future has a copy.
-    let shaken = tokio::time::timeout(limit, Box::pin(handshake(tls, stream, &mut plain))).await;
-    let stream = match shaken {
-        Ok(Ok(Some(stream))) => stream,
-        Ok(Ok(None)) if listener.relays.whole.is_some() => {
-            listener.metrics.handshake_failed.add(worker.index, 1);
-            return over();
-        }
-        Ok(Ok(None)) => {
-            let Some(stream) = plain else { return over() };
-            connection.lacks_tls = true;
-            worker.gateway.metrics.refused("plain_on_tls");
-            return Ok(boxed(serve_io(worker, connection, stream, signal)));
-        }
-        Ok(Err(error)) => {
-            listener.metrics.handshake_failed.add(worker.index, 1);
-            return Err(error);
-        }
-        Err(_) => {
-            listener.metrics.handshake_failed.add(worker.index, 1);
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-    };
+    let shaken = tokio::time::timeout(limit, Box::pin(handshake(tls, stream))).await;
+    let failed =
+        match shaken.unwrap_or_else(|_| Err(Unshaken::Gone(io::ErrorKind::TimedOut.into()))) {
+            Ok(stream) => return shaken_hands(worker, &listener, tls, connection, stream, signal),
+            Err(Unshaken::Plain(stream)) if listener.relays.whole.is_none() => {
+                connection.lacks_tls = true;
+                worker.gateway.metrics.refused("plain_on_tls");
+                return Ok(boxed(serve_io(worker, connection, stream, signal)));
+            }
+            Err(failed) => failed,
+        };
+    listener.metrics.handshake_failed.add(worker.index, 1);
+    match failed {
+        Unshaken::Plain(_) => over(),
+        Unshaken::Refused(stream, error) => Ok(boxed(part(stream, error, signal))),
+        Unshaken::Gone(error) => Err(error),
+    }
+}
+
+/// What serves a client after the handshake.
+fn shaken_hands<I: Stream>(
+    worker: Arc<Worker>,
+    listener: &Arc<ListenerPart>,
+    tls: &ListenerTls,
+    mut connection: Connection,
+    stream: Box<TlsStream<Rewound<I>>>,
+    signal: Signal,
+) -> io::Result<Serving> {
     let (_, session) = stream.get_ref();
     let speaks_http2 = session.alpn_protocol() == Some(b"h2");
     let auth = &tls.host(session.server_name()).client;
@@ -246,7 +251,7 @@ async fn begin_tls<I: Stream>(
     });
     if let Some(relay) = &listener.relays.whole {
         let name = session.server_name().map(str::to_owned);
-        let passing = Passing::new(&worker, &listener, relay, connection, name.as_deref());
+        let passing = Passing::new(&worker, listener, relay, connection, name.as_deref());
         return Ok(boxed(async {
             passing.run(stream, signal).await;
             Ok(())
@@ -259,24 +264,69 @@ async fn begin_tls<I: Stream>(
     Ok(boxed(until_stopped(worker, connection, stream, BytesMut::new(), signal)))
 }
 
-/// The handshake, with the settings of the host that the client names. A client that speaks something else is put
-/// into `plain`.
+/// Why a handshake came to nothing.
+enum Unshaken<I> {
+    /// The client speaks something else.
+    Plain(Rewound<I>),
+    /// One side does not take what the other offers or shows. The client was told by an alert.
+    Refused(Rewound<I>, io::Error),
+    /// The client has left, or may as well have.
+    Gone(io::Error),
+}
+
+/// The handshake, with the settings of the host that the client names.
 async fn handshake<I: Stream>(
     tls: &ListenerTls,
     mut io: Rewound<I>,
-    plain: &mut Option<Rewound<I>>,
-) -> io::Result<Option<Box<TlsStream<Rewound<I>>>>> {
-    if io.head.is_empty() && poll_fn(|cx| poll_fill(&mut io.io, &mut io.head, 1, cx)).await? == 0 {
-        return Err(io::ErrorKind::UnexpectedEof.into());
+) -> Result<Box<TlsStream<Rewound<I>>>, Unshaken<I>> {
+    if io.head.is_empty() {
+        match poll_fn(|cx| poll_fill(&mut io.io, &mut io.head, 1, cx)).await {
+            Ok(0) => return Err(Unshaken::Gone(io::ErrorKind::UnexpectedEof.into())),
+            Ok(_) => {}
+            Err(error) => return Err(Unshaken::Gone(error)),
+        }
     }
     // TLS begins with a record of type 22 (RFC 8446, 5.1), HTTP with a method.
     if io.head.first().is_some_and(u8::is_ascii_alphabetic) {
-        *plain = Some(io);
-        return Ok(None);
+        return Err(Unshaken::Plain(io));
     }
-    let begun = LazyConfigAcceptor::new(Acceptor::default(), io).await?;
+    let unshaken = |error: io::Error, io: Option<_>| match io {
+        // So TLS tells what it finds wrong; all else is of the stream below.
+        Some(io) if error.kind() == io::ErrorKind::InvalidData => Unshaken::Refused(io, error),
+        _ => Unshaken::Gone(error),
+    };
+    let mut acceptor = LazyConfigAcceptor::new(Acceptor::default(), io);
+    let begun = match (&mut acceptor).await {
+        Ok(begun) => begun,
+        Err(error) => return Err(unshaken(error, acceptor.take_io())),
+    };
     let config = Arc::clone(&tls.host(begun.client_hello().server_name()).config);
-    begun.into_stream(config).await.map(|stream| Some(Box::new(stream)))
+    let shaken = begun.into_stream(config).into_fallible().await;
+    shaken.map(Box::new).map_err(|(error, io)| unshaken(error, Some(io)))
+}
+
+/// Leaves a client that was sent an alert so that it can read it (RFC 9112, 9.6, says why): first our side ends; then
+/// what the client still sends, for it may take itself for connected, is taken and thrown away for a while.
+async fn part<I: Stream>(mut io: Rewound<I>, why: io::Error, mut signal: Signal) -> io::Result<()> {
+    let silence = Duration::from_secs(caps::LINGER_TIMEOUT_S);
+    let mut waste = BytesMut::new();
+    let parting = tokio::time::timeout(Duration::from_secs(caps::LINGER_TOTAL_S), async {
+        if !matches!(tokio::time::timeout(silence, io.shutdown()).await, Ok(Ok(()))) {
+            return;
+        }
+        let mut read = Ok(Ok(1));
+        while matches!(read, Ok(Ok(1..))) {
+            waste.clear();
+            let piece = poll_fn(|cx| poll_fill(&mut io, &mut waste, 1, cx));
+            read = tokio::time::timeout(silence, piece).await;
+        }
+    });
+    tokio::select! {
+        // It took too long, or did not: it is over.
+        _ = parting => {}
+        () = signal.reached(Phase::Draining) => {}
+    }
+    Err(why)
 }
 
 /// Serves a client over any stream of bytes, until it leaves or a shutdown ends it. Without TLS the first

@@ -1,4 +1,5 @@
 use crate::it::kit::{brief, header, hear};
+use base::caps::LINGER_TOTAL_S;
 use std::time::Duration;
 use testkit::gateway::{BACKEND, client_tls_with};
 use testkit::{Authority, Backend, Pair, Surroundings, TestGateway};
@@ -195,4 +196,18 @@ async fn plain_http_on_a_port_with_tls_is_told_so() {
     let mut io = world.gateway.connect_as("public", "192.0.2.7:1");
     io.write_all(b"\x00garbage that is no TLS").await.unwrap();
     assert!(hear(&mut io).await.ends_with("<closed>"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_was_refused_is_not_listened_to_for_ever() {
+    let world = World::new();
+    let client = client_tls_with(&world.servers.ca_pem, None);
+    let mut io = world.gateway.connect_tls_with("public", "a.test", client).await.unwrap();
+    let mut lingered_s = 0;
+    // It takes itself for connected, until nobody takes what it sends.
+    while io.write_all(b"more").await.is_ok() && io.flush().await.is_ok() {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        lingered_s += 1;
+    }
+    assert!((LINGER_TOTAL_S..LINGER_TOTAL_S + 3).contains(&lingered_s), "{lingered_s} s");
 }

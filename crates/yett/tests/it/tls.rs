@@ -2,6 +2,7 @@
 
 use super::backend::Backend;
 use super::client::{curl, curl_fails};
+use super::wait;
 use super::yett::{Launch, TOP, Yett};
 use std::process::{Command, Stdio};
 use testkit::Authority;
@@ -97,7 +98,7 @@ fn http_2_and_http_1_are_negotiated() {
     assert_eq!(curl_fails(&words(&old)), 35, "TLS 1.1 is refused");
     let failed =
         |yett: &Yett| yett.metric("yett_tls_handshakes_failed_total", &["listener=\"secure\""]);
-    super::wait::until_true("the handshake is counted", || failed(&yett) >= 1.0);
+    wait::until_true("the handshake is counted", || failed(&yett) >= 1.0);
 }
 
 #[test]
@@ -202,6 +203,45 @@ fn clients_show_certificates_where_they_are_asked_to() {
     }
     assert!(yett.log.text().contains("expired_revocation_list"), "{}", yett.log.text());
     assert_ne!(curl_fails(&words(&with("bob", "two.test"))), 0);
+}
+
+/// Sends much as soon as it may, and reads only then; prints what went wrong.
+const SENDS_FIRST: &str = r#"
+import socket, ssl, sys
+port, name, *pair = sys.argv[1:]
+tls = ssl.create_default_context(cafile="ca.pem")
+if pair:
+    tls.load_cert_chain(*pair)
+try:
+    client = tls.wrap_socket(socket.create_connection(("127.0.0.1", int(port))), server_hostname=name)
+    client.sendall(b"x" * (8 << 20))
+    client.recv(1)
+except OSError as error:
+    print(repr(error))
+"#;
+
+#[test]
+fn a_client_that_is_refused_reads_why_although_it_sends_already() {
+    let (backend, clients) = (Backend::echo(), Authority::new());
+    let day = std::time::Duration::from_secs(86_400);
+    let yett = mutual(&backend, &clients.revoked(&[2], day), &clients).start();
+    let address = yett.address("secure");
+    let port = address.rsplit(':').next().unwrap();
+    for (arguments, expected) in [
+        (vec!["two.test"], "CERTIFICATE_REQUIRED"),
+        (vec!["two.test", "bob.pem", "bob.key"], "CERTIFICATE_REVOKED"),
+    ] {
+        let output = Command::new("python3")
+            .args(["-c", SENDS_FIRST, port])
+            .args(arguments)
+            .current_dir(yett.path(""))
+            .output()
+            .expect("python3 is installed");
+        let said = String::from_utf8_lossy(&output.stdout).to_uppercase();
+        assert!(said.contains(expected), "{said} {}", String::from_utf8_lossy(&output.stderr));
+    }
+    assert_eq!(yett.count("yett_tls_handshakes_failed_total", &["listener=\"secure\""]), 2);
+    wait::until_true("nobody lingers", || yett.count("yett_connections_active", &[]) == 0);
 }
 
 #[test]
