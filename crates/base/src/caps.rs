@@ -416,3 +416,7 @@ pub const DPOP_NONCE_STEP_S: u64 = 30;
 pub const REPLAYS_MAX: usize = 1 << 20;
 /// Bytes of the address that challenges tell of a resource's metadata (RFC 9728).
 pub const CHALLENGE_URL_BYTES_MAX: usize = 1 << 10;
+/// Roles of a config.
+pub const ROLES_MAX: usize = 1_024;
+/// Roles that the log tells of a caller who was refused.
+pub const ROLES_TOLD_MAX: usize = 16;

@@ -7,11 +7,12 @@ use base::report::did_you_mean;
 use base::units::Size;
 use base::{Node, Placed, Report, Value};
 use model::{Map, PolicyConfig};
-use policy::{BuildCtx, Kind};
+use policy::{BuildCtx, Group, Kind};
 use std::collections::HashSet;
 use std::sync::Arc;
 use traffic::chain::{Chain, Entry};
 use traffic::exchange::Slot;
+use traffic::policy::Placement;
 use upstream::EgressSpec;
 
 /// The policies of one owner, built once for all routes that inherit them.
@@ -54,6 +55,8 @@ pub(crate) fn build(
     let closed = upstream::outbound(EgressSpec::default(), None);
     let outbound = inputs.outbound.unwrap_or(&closed);
     let background = upstream::background(inputs.world);
+    let nobody = Arc::default();
+    let access = inputs.access.unwrap_or(&nobody);
     let mut ids = HashSet::new();
     for (index, config) in written.iter().enumerate() {
         let Some(kind) = known(config, report) else {
@@ -82,6 +85,7 @@ pub(crate) fn build(
             directory: inputs.directory,
             secrets: &secrets,
             clock: inputs.clock,
+            access,
             metrics: inputs.metrics,
             params: owner.params,
             outbound,
@@ -159,6 +163,7 @@ pub(crate) struct Effective {
 pub(crate) fn join(
     defaults: &Owned,
     layers: &[(&Owned, &Map<String>)],
+    (api, route): (&str, &str),
     report: &mut Report,
 ) -> Effective {
     let mut kept: Vec<&Built> = Vec::new();
@@ -207,9 +212,32 @@ pub(crate) fn join(
             .map(|built| built.kind.name),
         answers: answers.is_some(),
         steers: kept.iter().any(|built| built.entry.policy.steers()),
-        chain: Chain::new(kept.into_iter().map(|built| built.entry.clone()).collect()),
+        chain: Chain::new(entries(&kept, api, route)),
         exempt,
     }
+}
+
+/// The policies of a chain, as they are on this route.
+fn entries(kept: &[&Built], api: &str, route: &str) -> Vec<Entry> {
+    let mut entries: Vec<Entry> = Vec::with_capacity(kept.len());
+    // Sorted by kind, so that those of one kind stand together.
+    for same in kept.chunk_by(|a, b| a.kind.name == b.kind.name) {
+        let is_access = same.iter().any(|built| built.kind.group == Group::Access);
+        let built = |built: &&Built| built.entry.clone();
+        if !is_access {
+            entries.extend(same.iter().map(built));
+            continue;
+        }
+        let policies: Vec<_> = same.iter().map(|built| Arc::clone(&built.entry.policy)).collect();
+        for (position, one) in same.iter().enumerate() {
+            let at = Placement { api, route, same: &policies, position };
+            let policy = one.entry.policy.at_route(&at);
+            let mut entry = built(one);
+            entry.policy = policy.unwrap_or(entry.policy);
+            entries.push(entry);
+        }
+    }
+    entries
 }
 
 fn is_named(built: &Built, name: &str) -> bool {

@@ -2,7 +2,7 @@
 
 use crate::inputs::{Inputs, SecretsAt};
 use crate::{
-    access_log, clients, consumers, egress, observe, reach, relays, routes, tls, upstreams,
+    access, access_log, clients, consumers, egress, observe, reach, relays, routes, tls, upstreams,
 };
 use base::{Endpoint, Placed, Report, Text};
 use model::Config;
@@ -42,7 +42,8 @@ pub struct Compiled {
 pub fn compile(config: &Config, inputs: Inputs<'_>) -> Compiled {
     let mut report = Report::new();
     let outbound = egress::compile(config, inputs, &mut report);
-    let inputs = Inputs { outbound: Some(&outbound), ..inputs };
+    let access = Arc::new(access::compile(config));
+    let inputs = Inputs { outbound: Some(&outbound), access: Some(&access), ..inputs };
     let upstreams = upstreams::compile(config, inputs, &mut report);
     let credentials = consumers::compile(config, inputs, &mut report);
     let (routes, unrouted) = routes::compile(config, &upstreams, inputs, &mut report);
@@ -86,11 +87,12 @@ pub fn compile(config: &Config, inputs: Inputs<'_>) -> Compiled {
     let admin = admin(config, inputs, &mut report);
     let access_log = access_log::compile(config, &mut report);
     let observe = observe::compile(config, &access_log, inputs, &mut report);
-    report.sort();
     let routes: Vec<_> = routes.into_iter().map(|placed| placed.rule.route).collect();
+    access::check(config, &routes, &mut report);
     let upstreams = upstreams.into_values().flatten().collect();
     let revision = Arc::clone(inputs.revision);
     let spoken_for = spoken_for(&routes);
+    report.sort();
     let snapshot =
         Snapshot { revision, listeners, routes, unrouted, upstreams, observe, spoken_for };
     Compiled { snapshot, credentials, admin, outbound, access_log, report }

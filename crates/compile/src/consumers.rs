@@ -28,7 +28,9 @@ pub(crate) fn compile(
         let consumer = Arc::new(Consumer {
             name: Arc::from(name.value.as_str()),
             groups: written.groups.iter().map(|group| Arc::from(group.as_str())).collect(),
+            roles: names(&written.roles),
             is_known: true,
+            ..Consumer::default()
         });
         let named = Credential::new(CredentialKind::Name, Arc::clone(&consumer));
         gather.found.push((CredentialKind::Name.hash(&[&consumer.name]), Arc::new(named)));
@@ -61,12 +63,18 @@ fn check_costs(costs: &[((u32, u32, u32), Place)], report: &mut Report) {
     report.warning("mixed_password_costs", place, message).help(help);
 }
 
+fn names(written: &[Placed<String>]) -> Box<[Arc<str>]> {
+    written.iter().map(|name| Arc::from(name.as_str())).collect()
+}
+
 impl Gather<'_> {
     fn all(&mut self, consumer: &Arc<Consumer>, of: Credentials<'_>) {
         let application: Option<Arc<str>> = of.application.map(|name| Arc::from(name.as_str()));
+        let roles = of.roles.map(names);
         let credential = |kind, validity: &Validity, secret| Credential {
             name: validity.name.as_deref().map(Arc::from),
             application: application.clone(),
+            roles: roles.clone(),
             secret,
             from: validity.from.as_ref().map(|moment| moment.value.0),
             until: validity.expires.as_ref().map(|moment| moment.value.0),

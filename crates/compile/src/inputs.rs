@@ -3,6 +3,7 @@
 use base::secret::Reference;
 use base::{Clock, Place, Secret, Secrets};
 use http::HeaderName;
+use policy::access::Access;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -62,6 +63,8 @@ pub struct Inputs<'a> {
     pub world: Option<&'a World>,
     /// That way, once [`crate::compile()`] has made it as the config says; leave it empty.
     pub outbound: Option<&'a Arc<dyn Outbound>>,
+    /// What callers may do, likewise made by [`crate::compile()`]; leave it empty.
+    pub access: Option<&'a Arc<Access>>,
     /// Makes what sends spans away; without it nothing is traced.
     pub exporter: Option<BuildExporter<'a>>,
     /// Identifies the config in logs and metrics.

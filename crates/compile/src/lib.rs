@@ -19,6 +19,8 @@ mod egress;
 mod trouble;
 /// Who calls.
 mod consumers;
+/// What callers may do.
+mod access;
 /// What a listener makes of whoever connects.
 mod clients;
 /// What certificates are asked of clients.

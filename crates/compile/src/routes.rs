@@ -118,10 +118,13 @@ impl Whole<'_> {
             (&self.owned, &self.api.exempt),
             (&owned, &written.settings.exempt),
         ];
-        let effective = chains::join(self.defaults, &layers, report);
+        let effective = chains::join(self.defaults, &layers, (&self.name.value, &name), report);
         let public = written.settings.public.as_ref().or(self.api.public.as_ref());
         let is_broken = self.gateway.is_broken || self.owned.is_broken || owned.is_broken;
         let is_closed = check_identity(public, effective.identity, is_broken, place, report);
+        if let Some(reason) = public.filter(|_| is_closed) {
+            nobody_passes(reason, &effective.chain, report);
+        }
         // A broken policy may be the one that would have answered.
         let needs_none = effective.answers || effective.steers || is_broken;
         let upstream = self.upstream(written, needs_none, place, report);
@@ -206,6 +209,21 @@ fn check_identity(
             false
         }
         _ => true,
+    }
+}
+
+/// Kinds that let nobody pass who is not identified.
+const ASK_WHO: [&str; 3] = ["acl", "scopes", "rbac"];
+
+/// Warns of a public route that nobody may call.
+fn nobody_passes(public: &Placed<String>, chain: &Chain, report: &mut Report) {
+    let asks = |kind: &&str| ASK_WHO.contains(kind);
+    if let Some(kind) = chain.entries().iter().map(|entry| entry.kind).find(asks) {
+        let message =
+            format!("`public` lets nobody be identified, so that `{kind}` refuses every request");
+        report.warning("contradiction", &public.place, message).help(format!(
+            "remove `public` and identify callers, or leave the policy out: `exempt: {{ {kind}: \"reason\" }}`"
+        ));
     }
 }
 

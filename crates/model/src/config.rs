@@ -4,7 +4,7 @@ use crate::balance::{Dns, Gateway};
 use crate::node::{AccessLog, Admin, Drain, Egress};
 use crate::proxies::TrustedProxies;
 use crate::tracing::Tracing;
-use crate::{Api, Consumer, Listener, Map, PolicyConfig, Upstream};
+use crate::{Api, Consumer, Listener, Map, PolicyConfig, Role, Upstream};
 use base::{Placed, Text};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -13,7 +13,7 @@ use serde::Deserialize;
 pub const VERSION: u32 = 1;
 
 /// The fields of [`Config`] in the order in which they are best written.
-pub const FIELDS: [&str; 17] = [
+pub const FIELDS: [&str; 18] = [
     "version",
     "include",
     "state_dir",
@@ -30,6 +30,7 @@ pub const FIELDS: [&str; 17] = [
     "upstreams",
     "policies",
     "apis",
+    "roles",
     "consumers",
 ];
 
@@ -85,6 +86,10 @@ pub struct Config {
     #[serde(default)]
     #[schemars(extend("propertyNames" = {"pattern": "^[a-z0-9][a-z0-9_-]{0,62}$"}))]
     pub apis: Map<Api>,
+    /// What callers may do, for `rbac`: roles, and what each permits of which API; `'*'` is every API.
+    #[serde(default)]
+    #[schemars(extend("propertyNames" = {"pattern": "^[a-z0-9][a-z0-9_-]{0,62}$"}))]
+    pub roles: Map<Role>,
     /// Who calls.
     #[serde(default)]
     #[schemars(extend("propertyNames" = {"pattern": "^[a-z0-9][a-z0-9_-]{0,62}$"}))]

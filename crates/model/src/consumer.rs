@@ -16,6 +16,9 @@ pub struct Consumer {
     /// Groups it belongs to, for policies to ask about.
     #[serde(default)]
     pub groups: Vec<String>,
+    /// What it may do, for `rbac`: names of `roles`.
+    #[serde(default)]
+    pub roles: Vec<Placed<String>>,
     /// Its API keys, only ever as hashes; `yett key create` makes one.
     #[serde(default)]
     pub keys: Vec<Placed<ApiKey>>,
@@ -41,6 +44,8 @@ pub struct Consumer {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Application {
+    /// The only roles that it makes use of, of all that its consumer has; all of them unless said otherwise.
+    pub roles: Option<Vec<Placed<String>>>,
     /// Its API keys, only ever as hashes; `yett key create` makes one.
     #[serde(default)]
     pub keys: Vec<Placed<ApiKey>>,
@@ -63,6 +68,8 @@ pub struct Application {
 pub struct Credentials<'a> {
     /// The application, if they are one's.
     pub application: Option<&'a Placed<String>>,
+    /// The only roles of the consumer that it makes use of; all if there are none.
+    pub roles: Option<&'a [Placed<String>]>,
     /// API keys.
     pub keys: &'a [Placed<ApiKey>],
     /// User names and passwords.
@@ -80,6 +87,7 @@ impl Consumer {
     pub fn credentials(&self) -> impl Iterator<Item = Credentials<'_>> {
         let own = Credentials {
             application: None,
+            roles: None,
             keys: &self.keys,
             basic: &self.basic,
             hmac: &self.hmac,
@@ -88,6 +96,7 @@ impl Consumer {
         };
         let of_applications = self.applications.iter().map(|(name, application)| Credentials {
             application: Some(name),
+            roles: application.roles.as_deref(),
             keys: &application.keys,
             basic: &application.basic,
             hmac: &application.hmac,

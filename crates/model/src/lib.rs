@@ -27,6 +27,8 @@ pub mod path;
 pub mod policy;
 /// Who calls.
 pub mod consumer;
+/// What callers may do.
+pub mod role;
 /// How the program itself runs: admin listener, logs, workers.
 pub mod node;
 /// Proxies in front of the gateway.
@@ -59,6 +61,7 @@ pub use load::{Files, Loaded, load};
 pub use map::Map;
 pub use path::PathPattern;
 pub use policy::PolicyConfig;
+pub use role::Role;
 pub use route::Route;
 pub use upstream::Upstream;
 pub use validate::validate;

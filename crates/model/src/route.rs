@@ -128,7 +128,7 @@ fn method(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-fn methods<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+pub(crate) fn methods<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     struct Method(String);
     impl<'de> Deserialize<'de> for Method {
         fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -13,6 +13,7 @@ mod conflict;
 mod consumer;
 mod listener;
 mod relay;
+mod role;
 mod route;
 mod trouble;
 mod upstream;
@@ -32,6 +33,7 @@ pub fn validate(config: &Config, report: &mut Report) {
     upstream::check(config, report);
     api::check(config, report);
     conflict::check(config, report);
+    role::check(config, report);
     consumer::check(config, report);
 }
 

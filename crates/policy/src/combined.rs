@@ -1,13 +1,14 @@
 //! Several identity schemes in one policy: how `any` and `all` are written.
 
 use crate::guesses::Guesses;
-use crate::identity::{SCHEMES, Scheme};
+use crate::identity::{SCHEMES, Scheme, foresee};
 use crate::kind::BuildCtx;
 use base::report::did_you_mean;
 use base::{Node, Report, Value};
 use http::HeaderName;
 use schemars::{Schema, SchemaGenerator};
 use std::sync::Arc;
+use traffic::policy::{Asked, Foreseen};
 
 /// Schemes that were written as a list, or as a map with the list as `of`.
 pub(crate) struct Combined {
@@ -54,6 +55,16 @@ impl Combined {
     /// The headers by which any of them tells backends who calls.
     pub(crate) fn speaks_for(&self) -> Vec<HeaderName> {
         self.schemes.iter().flat_map(|scheme| scheme.speaks_for()).collect()
+    }
+}
+
+impl Combined {
+    /// Whether a caller could be identified by any of them. Of several that must agree one says who it is.
+    pub(crate) fn foresee(&self, asked: &Asked<'_>) -> Option<Foreseen> {
+        let all: Vec<Foreseen> =
+            self.schemes.iter().filter_map(|scheme| foresee(scheme, asked)).collect();
+        let passes = all.iter().find(|it| matches!(it, Foreseen::Passes(_)));
+        passes.or(all.first()).cloned()
     }
 }
 

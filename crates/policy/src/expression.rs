@@ -33,8 +33,12 @@ use traffic::Exchange;
 mod check;
 /// What an expression reads of an exchange.
 mod view;
+/// What is known of an expression before a request comes.
+mod foresight;
 #[cfg(test)]
 mod tests;
+
+pub use foresight::Foretold;
 
 /// Enough for the deepest nesting that the parser allows (96), even in an unoptimised build, which takes
 /// over 100 KiB for each; the system provides only what is touched.

@@ -1,5 +1,6 @@
 //! What the tests of all policies need: requests as text, and settings as JSON.
 
+use crate::access::Access;
 use crate::kind::{BuildCtx, Kind};
 use base::secret::Reference;
 use base::{Clock, Node, Place, Report, Secret, Secrets};
@@ -123,6 +124,7 @@ pub(crate) struct World {
     pub(crate) state: State,
     pub(crate) directory: Arc<Directory>,
     pub(crate) params: Vec<Box<str>>,
+    pub(crate) access: Arc<Access>,
     pub(crate) upstreams: BTreeMap<String, Option<Arc<dyn Upstream>>>,
     clock: OneClock,
 }
@@ -207,12 +209,34 @@ impl World {
         Self { upstreams: names.iter().map(named).collect(), ..Self::default() }
     }
 
+    /// A world with these roles and names.
+    pub(crate) fn with_access(access: Access) -> Self {
+        Self { access: Arc::new(access), ..Self::default() }
+    }
+
     pub(crate) fn clock(&self) -> &Clock {
         &self.clock.0
     }
 
     /// Builds a policy; on failure the problems as text.
     pub(crate) fn build(&self, kind: &Kind, settings: &serde_json::Value) -> Result<Built, String> {
+        let (policy, report) = self.try_build(kind, settings);
+        assert_eq!(policy.is_none(), report.has_errors(), "{settings}: {report}");
+        policy.map(Built).ok_or_else(|| report.to_string())
+    }
+
+    /// What is told of a policy that can be built.
+    pub(crate) fn warnings(&self, kind: &Kind, settings: &serde_json::Value) -> String {
+        let (policy, report) = self.try_build(kind, settings);
+        assert!(policy.is_some(), "{settings}: {report}");
+        report.to_string()
+    }
+
+    fn try_build(
+        &self,
+        kind: &Kind,
+        settings: &serde_json::Value,
+    ) -> (Option<Arc<dyn Policy>>, Report) {
         let id = format!("test/{}", kind.name);
         let here: Arc<dyn traffic::Background> = Arc::new(Here);
         let nobody: Arc<dyn traffic::Outbound> = Arc::new(Nobody);
@@ -224,6 +248,7 @@ impl World {
             directory: &self.directory,
             secrets: &Fixed,
             clock: self.clock(),
+            access: &self.access,
             metrics: &Metrics::new(1, &[]),
             params: &self.params,
             outbound: &nobody,
@@ -232,8 +257,7 @@ impl World {
         };
         let mut report = Report::new();
         let policy = (kind.build)(&Node::from_json(settings), &ctx, &mut report);
-        assert_eq!(policy.is_none(), report.has_errors(), "{settings}: {report}");
-        policy.map(Built).ok_or_else(|| report.to_string())
+        (policy, report)
     }
 }
 
@@ -259,7 +283,7 @@ impl Upstream for Named {
 }
 
 /// A policy under test.
-pub(crate) struct Built(Arc<dyn Policy>);
+pub(crate) struct Built(pub(crate) Arc<dyn Policy>);
 
 /// Builds a policy in a world of its own.
 pub(crate) fn built(kind: &Kind, settings: &serde_json::Value) -> Built {

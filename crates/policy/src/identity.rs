@@ -13,9 +13,10 @@ use http::header::CACHE_CONTROL;
 use http::{HeaderName, HeaderValue};
 use std::sync::Arc;
 use std::time::SystemTime;
-use traffic::directory::{Consumer, Credential};
+use traffic::directory::{Consumer, Credential, CredentialKind};
 use traffic::exchange::{Claims, Slot};
 use traffic::head::RequestHead;
+use traffic::policy::{Asked, Foreseen};
 use traffic::{BoxFuture, Exchange, Fault, FaultCode, Flow, Outcome, Policy, Response, Stage};
 
 /// One way to find out who calls.
@@ -34,6 +35,12 @@ pub(crate) trait Scheme: Send + Sync {
     fn later<'a>(&'a self, exchange: &'a mut Exchange) -> BoxFuture<'a, Result<Identity, Fault>> {
         let _ = exchange;
         Box::pin(async { Err(Fault::new(Stage::Guard, FaultCode::Internal)) })
+    }
+
+    /// By which kinds of credentials of the directory it finds consumers, for those who read a config; nothing if
+    /// it may find any.
+    fn kinds(&self) -> Option<&'static [CredentialKind]> {
+        None
     }
 
     /// Whether a credential that was believed is forwarded.
@@ -174,6 +181,10 @@ impl<S: Scheme + 'static> Policy for Identify<S> {
         }))
     }
 
+    fn foresee(&self, asked: &Asked<'_>) -> Option<Foreseen> {
+        foresee(&self.scheme, asked)
+    }
+
     fn on_reply<'a>(
         &'a self,
         exchange: &'a mut Exchange,
@@ -201,6 +212,19 @@ pub(crate) fn give_nonce(exchange: &mut Exchange, reply: &mut Response, slot: Sl
     }
 }
 
+/// Whether a caller could be identified by a scheme.
+pub(crate) fn foresee<S: Scheme>(scheme: &S, asked: &Asked<'_>) -> Option<Foreseen> {
+    let shows = asked.shows?;
+    let Some(kinds) = scheme.kinds() else {
+        return Some(Foreseen::Passes("who it is may be said".to_owned()));
+    };
+    if let Some(kind) = kinds.iter().find(|kind| shows.contains(kind)) {
+        return Some(Foreseen::Passes(format!("by `{}`", kind.name())));
+    }
+    let names: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
+    Some(Foreseen::Refuses(format!("it has no credential for this: {}", names.join(", "))))
+}
+
 impl Scheme for Box<dyn Scheme> {
     fn is_shown(&self, head: &RequestHead) -> bool {
         (**self).is_shown(head)
@@ -212,6 +236,10 @@ impl Scheme for Box<dyn Scheme> {
 
     fn later<'a>(&'a self, exchange: &'a mut Exchange) -> BoxFuture<'a, Result<Identity, Fault>> {
         (**self).later(exchange)
+    }
+
+    fn kinds(&self) -> Option<&'static [CredentialKind]> {
+        (**self).kinds()
     }
 
     fn keeps(&self) -> bool {
@@ -252,7 +280,7 @@ mod tests {
 
     fn identity(name: &str, claims: &serde_json::Value) -> Identity {
         let is_known = !name.contains('/');
-        let consumer = Consumer { name: name.into(), groups: Box::default(), is_known };
+        let consumer = Consumer { name: name.into(), is_known, ..Consumer::default() };
         let consumer = (!name.is_empty()).then(|| Arc::new(consumer));
         let claims = claims.as_object().cloned().map(Arc::new);
         Identity { consumer, claims, ..Identity::default() }

@@ -1,5 +1,6 @@
 //! What the table says of a kind of policy, and what a policy is built with.
 
+use crate::access::Access;
 use base::report::did_you_mean;
 use base::{Clock, Node, Place, Problem, Report, Secrets, Value};
 use schemars::{Schema, SchemaGenerator};
@@ -28,6 +29,8 @@ pub struct BuildCtx<'a> {
     pub secrets: &'a dyn Secrets,
     /// Where time comes from.
     pub clock: &'a Clock,
+    /// What callers may do, and whom the config names.
+    pub access: &'a Arc<Access>,
     /// Counters.
     pub metrics: &'a Metrics,
     /// Names captured by the route's path, in order.

@@ -34,10 +34,16 @@ pub mod any;
 pub mod all;
 /// Asks an external authoriser.
 pub mod ext_authz;
+/// Lets consumers and groups pass by their names.
+pub mod acl;
 /// Refuses what an expression does not hold for.
 pub mod allow;
 /// Refuses what an expression holds for.
 pub mod deny;
+/// Asks for scopes of tokens.
+pub mod scopes;
+/// Asks for what roles permit.
+pub mod rbac;
 /// So many requests per length of time.
 pub mod rate_limit;
 /// Decompresses request bodies.
@@ -89,8 +95,11 @@ pub const KINDS: &[&Kind] = &[
     &any::KIND,
     &all::KIND,
     &ext_authz::KIND,
+    &acl::KIND,
     &allow::KIND,
     &deny::KIND,
+    &scopes::KIND,
+    &rbac::KIND,
     &rate_limit::KIND,
     &decompress::KIND,
     &body_limit::KIND,

@@ -56,6 +56,8 @@ mod page;
 mod share;
 /// Rules that send requests to an upstream.
 mod rule;
+/// What callers may do, and whom a config names.
+pub mod access;
 /// Texts with parts of the request's path in them.
 mod template;
 /// Header names and values as users write them.

@@ -12,7 +12,7 @@ pub(crate) struct Nobody(Arc<Credential>);
 impl Nobody {
     /// One whose secret is this, which opens nothing.
     pub(crate) fn new(kind: CredentialKind, secret: &str) -> Self {
-        let consumer = Consumer { name: "".into(), groups: Box::default(), is_known: false };
+        let consumer = Consumer::default();
         let secret = Some(Secret::new(secret.to_owned()));
         Self(Arc::new(Credential { secret, ..Credential::new(kind, Arc::new(consumer)) }))
     }

@@ -47,8 +47,14 @@ pub const ORDER: &[(&str, &str)] = &[
         "after all other ways to identify, so that it is told who calls; before `deny` and `allow`, whose \
          expressions read what it says of the caller",
     ),
+    (
+        "acl",
+        "after identity: it judges by the names of consumers and groups; it costs least, so it is asked first",
+    ),
     ("deny", "after identity, since expressions read `consumer`; what is forbidden is told first"),
     ("allow", "beside `deny`: both must agree, so their order only decides which reason is told"),
+    ("scopes", "beside `allow`: all must agree"),
+    ("rbac", "beside `scopes`: what a token allows is told before what its holder may do"),
     (
         "rate_limit",
         "after access: refused strangers must not use up what others are entitled to; before \

@@ -165,7 +165,7 @@ pub(crate) mod tests {
 
     fn put(directory: &Directory, username: &str, hash: &Secret) {
         let kind = CredentialKind::Password;
-        let consumer = Consumer { name: username.into(), groups: Box::default(), is_known: true };
+        let consumer = Consumer { name: username.into(), is_known: true, ..Consumer::default() };
         let secret = Some(hash.clone());
         let credential = Credential { secret, ..Credential::new(kind, Arc::new(consumer)) };
         directory.put(kind.hash(&[username]), &Arc::new(credential));

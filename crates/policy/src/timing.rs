@@ -113,7 +113,7 @@ fn refusals(world: &World, policy: &Built, mut request: impl FnMut(bool) -> Stri
 }
 
 fn alice() -> Arc<Consumer> {
-    Arc::new(Consumer { name: "alice".into(), groups: Box::default(), is_known: true })
+    Arc::new(Consumer { name: "alice".into(), is_known: true, ..Consumer::default() })
 }
 
 /// Credentials of so many others that each way through the directory leads past some.

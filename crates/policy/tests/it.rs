@@ -25,6 +25,7 @@ mod it {
     mod basic;
     mod hmac;
     mod ext_authz;
+    mod access;
     mod deny;
     mod allow;
     mod rate_limit;

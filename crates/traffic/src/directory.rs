@@ -11,13 +11,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 /// The identified client of a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Consumer {
     /// Its unique name. That of a consumer which the directory does not know has a slash in it, which no name
     /// of a known one has.
     pub name: Arc<str>,
     /// The groups it belongs to.
     pub groups: Box<[Arc<str>]>,
+    /// The roles it has; a name that the config does not know grants nothing.
+    pub roles: Box<[Arc<str>]>,
     /// Whether the directory knows it. Others are as somebody who is trusted says, such as an issuer of tokens.
     pub is_known: bool,
 }
@@ -81,6 +83,8 @@ pub struct Credential {
     pub consumer: Arc<Consumer>,
     /// The application of the consumer that it belongs to.
     pub application: Option<Arc<str>>,
+    /// The only roles that the application makes use of, if not all of its consumer's.
+    pub roles: Option<Box<[Arc<str>]>>,
     /// The hash of a password (a PHC string), or the secret by which messages are signed.
     pub secret: Option<Secret>,
     /// Under which hash the directory has it; the directory sets it.
@@ -101,6 +105,7 @@ impl Credential {
             name: None,
             consumer,
             application: None,
+            roles: None,
             secret: None,
             from: None,
             until: None,
@@ -259,7 +264,7 @@ mod tests {
 
     fn credential(name: &str) -> Arc<Credential> {
         let name = name.into();
-        let consumer = Arc::new(Consumer { name, groups: Box::default(), is_known: true });
+        let consumer = Arc::new(Consumer { name, is_known: true, ..Consumer::default() });
         Arc::new(Credential::new(API_KEY, consumer))
     }
 

@@ -1,11 +1,14 @@
 //! One kind of treatment: the hooks by which a policy takes part in a request.
 
+use crate::directory::CredentialKind;
 use crate::exchange::{Exchange, Slot};
 use crate::fault::Fault;
 use crate::upstream::Destination;
 use crate::{BoxFuture, Response};
 use http::HeaderName;
+use std::any::Any;
 use std::fmt;
+use std::sync::Arc;
 
 /// What a policy decides about a request.
 #[derive(Debug)]
@@ -66,9 +69,56 @@ pub struct Phases {
     pub record: bool,
 }
 
+/// What a policy would decide about a request of which little is known, for those who read a config.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Foreseen {
+    /// It lets it pass, and why.
+    Passes(String),
+    /// It refuses it, and why.
+    Refuses(String),
+    /// That depends on what is not known, which is told.
+    Depends(String),
+}
+
+/// A request of which only the caller, the method, the host, the path and the route are known.
+#[derive(Clone, Copy)]
+pub struct Asked<'a> {
+    /// The request; of its head and its connection only the method, the scheme, the host and the path hold.
+    pub exchange: &'a Exchange,
+    /// By what the caller could prove who it is; nothing if that does not matter.
+    pub shows: Option<&'a [CredentialKind]>,
+    /// Whether the claims of the exchange are all there are; not when somebody else says more when the request comes.
+    pub knows_claims: bool,
+}
+
+impl fmt::Debug for Asked<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.exchange.request.method, self.exchange.request.path())
+    }
+}
+
+/// Where a policy stands in the chain of a route.
+#[derive(Clone, Copy)]
+pub struct Placement<'a> {
+    /// The API of the route.
+    pub api: &'a str,
+    /// The route's name within it.
+    pub route: &'a str,
+    /// All policies of the same kind in the chain as they were built, those of the outermost owner first.
+    pub same: &'a [Arc<dyn Policy>],
+    /// Which of them it is.
+    pub position: usize,
+}
+
+impl fmt::Debug for Placement<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {} on {}/{}", self.position, self.same.len(), self.api, self.route)
+    }
+}
+
 /// The runtime of one configured policy. It is shared by all requests and workers, so it holds no
 /// state of a request (see [`crate::exchange::Notes`]) and keeps live state in [`crate::State`].
-pub trait Policy: Send + Sync {
+pub trait Policy: Any + Send + Sync {
     /// Runs in `guard`, in chain order, until one answers or fails.
     fn on_request<'a>(&'a self, exchange: &'a mut Exchange, slot: Slot) -> Outcome<'a, Flow> {
         // A hook that is not overridden does nothing with its arguments.
@@ -113,6 +163,18 @@ pub trait Policy: Send + Sync {
     /// Whether it chooses an upstream for every request that passes it, so that its route needs none.
     fn steers(&self) -> bool {
         false
+    }
+
+    /// What it becomes in the chain of one route, where that depends on the route or on others of its kind.
+    fn at_route(&self, at: &Placement<'_>) -> Option<Arc<dyn Policy>> {
+        let _ = at;
+        None
+    }
+
+    /// What it would decide about a request, if it decides who may call.
+    fn foresee(&self, asked: &Asked<'_>) -> Option<Foreseen> {
+        let _ = asked;
+        None
     }
 
     /// Runs in `record`, after the last byte.

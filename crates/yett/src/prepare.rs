@@ -142,6 +142,7 @@ pub(crate) fn compile_with(
             upstream: &upstream,
             world,
             outbound: None,
+            access: None,
             exporter,
             state: &still.state,
             directory: &still.directory,

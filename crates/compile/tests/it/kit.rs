@@ -34,6 +34,7 @@ impl Outer {
             upstream: &compile::inert,
             world: None,
             outbound: None,
+            access: None,
             exporter: None,
             state: &self.state,
             directory: &Arc::default(),

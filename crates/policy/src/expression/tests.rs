@@ -15,7 +15,12 @@ fn exchange() -> Exchange {
         "GET /orders/a%20b?page=2&q=x+y&page=3\nX-Team: blue\nx-team: red",
     );
     let groups = Box::new(["admin".into(), "dev".into()]);
-    exchange.consumer = Some(Arc::new(Consumer { name: "alice".into(), groups, is_known: true }));
+    exchange.consumer = Some(Arc::new(Consumer {
+        name: "alice".into(),
+        groups,
+        is_known: true,
+        ..Consumer::default()
+    }));
     exchange
 }
 

@@ -7,7 +7,7 @@ use base::{Node, Report};
 use http::HeaderName;
 use std::sync::Arc;
 use traffic::exchange::Slot;
-use traffic::policy::Phases;
+use traffic::policy::{Asked, Foreseen, Phases};
 use traffic::{Exchange, Fault, Flow, Outcome, Policy, Response};
 
 /// The row of the table.
@@ -108,6 +108,10 @@ impl Policy for All {
 
     fn speaks_for(&self) -> Vec<HeaderName> {
         self.0.speaks_for()
+    }
+
+    fn foresee(&self, asked: &Asked<'_>) -> Option<Foreseen> {
+        self.0.foresee(asked)
     }
 }
 

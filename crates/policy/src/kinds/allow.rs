@@ -1,7 +1,7 @@
 //! Refuses requests for which an expression does not hold. An expression that cannot be evaluated
 //! refuses as well, and says so in the log.
 
-use crate::expression::Expression;
+use crate::expression::{Expression, Foretold};
 use crate::kind::{BuildCtx, Group, Kind};
 use crate::written::{Short, Written};
 use base::{Node, Report, decode};
@@ -10,7 +10,7 @@ use serde::Deserialize;
 use std::borrow::Cow;
 use std::sync::Arc;
 use traffic::exchange::Slot;
-use traffic::policy::Phases;
+use traffic::policy::{Asked, Foreseen, Phases};
 use traffic::{Exchange, Fault, FaultCode, Flow, Outcome, Policy, Stage};
 
 /// The row of the table.
@@ -81,7 +81,7 @@ impl Policy for Rule {
     fn on_request<'a>(&'a self, exchange: &'a mut Exchange, _: Slot) -> Outcome<'a, Flow> {
         let fault = match self.when.eval_bool(exchange) {
             Ok(holds) if holds != self.refuses_when => return Outcome::Now(Ok(Flow::Continue)),
-            Ok(_) => Fault::new(Stage::Guard, FaultCode::AccessDenied),
+            Ok(holds) => Fault::new(Stage::Guard, FaultCode::AccessDenied).cause(self.told(holds)),
             Err(cause) => Fault::new(Stage::Guard, FaultCode::AccessUndecided).cause(cause),
         };
         Outcome::Now(Err(match &self.reason {
@@ -89,14 +89,45 @@ impl Policy for Rule {
             None => fault,
         }))
     }
+
+    fn foresee(&self, asked: &Asked<'_>) -> Option<Foreseen> {
+        let knows_claims = asked.knows_claims;
+        Some(match self.when.foresee(asked.exchange, &|name| is_known(name, knows_claims)) {
+            Foretold::Is(holds) if holds != self.refuses_when => Foreseen::Passes(self.told(holds)),
+            Foretold::Is(holds) => Foreseen::Refuses(self.told(holds)),
+            Foretold::Fails(why) => Foreseen::Refuses(why),
+            Foretold::Depends(names) => {
+                Foreseen::Depends(format!("{}: `{:?}`", names.join(", "), self.when))
+            }
+        })
+    }
+}
+
+impl Rule {
+    fn told(&self, holds: bool) -> String {
+        format!("`{:?}` {}", self.when, if holds { "holds" } else { "does not hold" })
+    }
+}
+
+/// What of a request is known in advance.
+fn is_known(name: &str, knows_claims: bool) -> bool {
+    match name {
+        "claims" => knows_claims,
+        "request.headers" | "request.query" => false,
+        _ => !name.starts_with("client.") && !name.starts_with("tls."),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::KIND;
     use crate::fixture;
+    use crate::kind::Kind;
     use crate::kinds::deny;
     use serde_json::json;
+    use std::sync::Arc;
+    use traffic::directory::Consumer;
+    use traffic::policy::{Asked, Foreseen};
 
     #[test]
     fn an_expression_decides_and_one_that_fails_refuses() {
@@ -118,10 +149,47 @@ mod tests {
         let settings = json!({ "when": "false", "reason": "ask the owner" });
         let fault = fixture::built(&KIND, &settings).fault(&mut fixture::exchange("GET /"));
         assert_eq!(fault.detail.as_deref(), Some("ask the owner"));
+        assert_eq!(fault.cause.unwrap().to_string(), "`false` does not hold");
         let settings = json!("request.query.a == \"1\"");
         let fault = fixture::built(&KIND, &settings).fault(&mut fixture::exchange("GET /"));
         assert_eq!(fault.detail, None);
         assert!(fault.cause.is_some());
+    }
+
+    fn foreseen(kind: &Kind, when: &str) -> String {
+        let mut exchange = fixture::exchange("POST /orders");
+        let groups = Box::new(["staff".into()]);
+        let consumer = Consumer { name: "alice".into(), groups, ..Consumer::default() };
+        exchange.consumer = Some(Arc::new(consumer));
+        let asked = Asked { exchange: &exchange, shows: None, knows_claims: false };
+        match fixture::built(kind, &json!(when)).0.foresee(&asked) {
+            Some(Foreseen::Passes(_)) => "passes".to_owned(),
+            Some(Foreseen::Refuses(_)) => "refuses".to_owned(),
+            Some(Foreseen::Depends(on)) => on.split(':').next().unwrap().to_owned(),
+            None => panic!("it says nothing"),
+        }
+    }
+
+    #[test]
+    fn what_depends_on_the_caller_alone_is_known_in_advance() {
+        for (when, allowed, denied) in [
+            ("\"staff\" in consumer.groups", "passes", "refuses"),
+            ("consumer.name == \"bob\"", "refuses", "passes"),
+            ("consumer.name == \"bob\" && claims.vip", "refuses", "passes"),
+            ("claims.vip && consumer.name == \"bob\"", "refuses", "passes"),
+            ("claims.vip || request.method == \"POST\"", "passes", "refuses"),
+            ("!(claims.vip) && consumer.name == \"alice\"", "claims", "claims"),
+            (
+                "request.headers[\"x-a\"] == \"1\" || claims.vip",
+                "request.headers, claims",
+                "request.headers, claims",
+            ),
+            ("has(claims.vip) ? request.path == \"/orders\" : true", "passes", "refuses"),
+            ("client.address == \"192.0.2.7\"", "client.address", "client.address"),
+        ] {
+            assert_eq!(foreseen(&KIND, when), allowed, "{when}");
+            assert_eq!(foreseen(&deny::KIND, when), denied, "{when}");
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use http::header::WWW_AUTHENTICATE;
 use std::sync::Arc;
 use traffic::exchange::Slot;
 use traffic::head::RequestHead;
-use traffic::policy::Phases;
+use traffic::policy::{Asked, Foreseen, Phases};
 use traffic::{Exchange, Fault, FaultCode, Flow, Outcome, Policy, Response};
 
 #[cfg(test)]
@@ -200,5 +200,9 @@ impl Policy for Any {
 
     fn speaks_for(&self) -> Vec<HeaderName> {
         self.0.speaks_for()
+    }
+
+    fn foresee(&self, asked: &Asked<'_>) -> Option<Foreseen> {
+        self.0.foresee(asked)
     }
 }

@@ -173,6 +173,10 @@ impl ApiKey {
 }
 
 impl Scheme for ApiKey {
+    fn kinds(&self) -> Option<&'static [CredentialKind]> {
+        Some(&[CredentialKind::ApiKey])
+    }
+
     fn is_shown(&self, head: &RequestHead) -> bool {
         !matches!(self.shown(head), Shown::Nothing)
     }
@@ -240,8 +244,7 @@ mod tests {
     fn world(keys: &[&str]) -> World {
         let world = World::default();
         for known in keys {
-            let consumer =
-                Consumer { name: "alice".into(), groups: Box::default(), is_known: true };
+            let consumer = Consumer { name: "alice".into(), is_known: true, ..Consumer::default() };
             let credential = Arc::new(Credential::new(CredentialKind::ApiKey, Arc::new(consumer)));
             world.directory.put(key::hash(known.as_bytes()), &credential);
         }

@@ -237,6 +237,10 @@ impl Basic {
 }
 
 impl Scheme for Basic {
+    fn kinds(&self) -> Option<&'static [CredentialKind]> {
+        Some(&[CredentialKind::Password])
+    }
+
     fn is_shown(&self, head: &RequestHead) -> bool {
         head.headers.all(AUTHORIZATION).any(|value| of_basic(value).is_some())
     }

@@ -231,6 +231,10 @@ impl Hmac {
 }
 
 impl Scheme for Hmac {
+    fn kinds(&self) -> Option<&'static [CredentialKind]> {
+        Some(&[CredentialKind::SharedSecret])
+    }
+
     fn is_shown(&self, head: &RequestHead) -> bool {
         head.headers.contains(SIGNATURE_INPUT) || head.headers.contains(SIGNATURE)
     }

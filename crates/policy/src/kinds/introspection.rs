@@ -14,7 +14,7 @@ use base::{Clock, Node, Report};
 use schemars::JsonSchema;
 use std::borrow::Cow;
 use std::sync::Arc;
-use traffic::directory::Directory;
+use traffic::directory::{CredentialKind, Directory};
 use traffic::head::RequestHead;
 use traffic::policy::Phases;
 use traffic::{BoxFuture, Exchange, Fault, Policy};
@@ -145,6 +145,10 @@ impl Introspection {
 }
 
 impl Scheme for Introspection {
+    fn kinds(&self) -> Option<&'static [CredentialKind]> {
+        Some(self.terms.subjects.kinds())
+    }
+
     fn is_shown(&self, head: &RequestHead) -> bool {
         !matches!(self.places.find(head), Shown::Nothing)
     }

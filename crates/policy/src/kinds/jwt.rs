@@ -18,7 +18,7 @@ use base::{Clock, Node, Report};
 use schemars::JsonSchema;
 use std::sync::Arc;
 use std::time::Duration;
-use traffic::directory::Directory;
+use traffic::directory::{CredentialKind, Directory};
 use traffic::head::RequestHead;
 use traffic::policy::Phases;
 use traffic::{BoxFuture, Exchange, Fault, Policy};
@@ -201,6 +201,10 @@ impl Jwt {
 }
 
 impl Scheme for Jwt {
+    fn kinds(&self) -> Option<&'static [CredentialKind]> {
+        Some(self.subjects.kinds())
+    }
+
     fn is_shown(&self, head: &RequestHead) -> bool {
         !matches!(self.places.find(head), Shown::Nothing)
     }

@@ -134,12 +134,16 @@ impl Mtls {
             return Err(fault.detail("the certificate belongs to no consumer").cause(cause));
         }
         let name = format!("{}/{}", certificate.issuer, certificate.subject);
-        let consumer = Consumer { name: name.into(), groups: Box::default(), is_known: false };
+        let consumer = Consumer { name: name.into(), is_known: false, ..Consumer::default() };
         Ok(Identity { consumer: Some(Arc::new(consumer)), ..Identity::default() })
     }
 }
 
 impl Scheme for Mtls {
+    fn kinds(&self) -> Option<&'static [CredentialKind]> {
+        (self.whose != Whose::Nobody).then_some(&[CredentialKind::Certificate])
+    }
+
     /// What is shown is not in the request.
     fn is_shown(&self, _: &RequestHead) -> bool {
         false
@@ -173,8 +177,7 @@ mod tests {
     fn check(whose: Whose, records: &[(&str, &[&str])], expected: &str) {
         let world = World::default();
         for (name, parts) in records {
-            let consumer =
-                Consumer { name: (*name).into(), groups: Box::default(), is_known: true };
+            let consumer = Consumer { name: (*name).into(), is_known: true, ..Consumer::default() };
             let kind = CredentialKind::Certificate;
             let credential = Arc::new(Credential::new(kind, Arc::new(consumer)));
             world.directory.put(kind.hash(parts), &credential);
@@ -241,7 +244,7 @@ mod tests {
     fn an_expired_record_is_none() {
         let world = World::default();
         let kind = CredentialKind::Certificate;
-        let consumer = Consumer { name: "alice".into(), groups: Box::default(), is_known: true };
+        let consumer = Consumer { name: "alice".into(), is_known: true, ..Consumer::default() };
         let until = Some(world.clock().wall() + Duration::from_secs(1));
         let credential = Credential { until, ..Credential::new(kind, Arc::new(consumer)) };
         world.directory.put(kind.hash(&["fingerprint", "ab", ""]), &Arc::new(credential));

@@ -1,6 +1,6 @@
 use crate::it::kit::{Case, difference};
 use crate::it::{
-    allow, api_key, basic, body_limit, compress, cors, decompress, deny, errors, ext_authz,
+    access, allow, api_key, basic, body_limit, compress, cors, decompress, deny, errors, ext_authz,
     grpc_web, headers, hmac, hsts, introspection, jwt, maintenance, mirror, mtls, rate_limit,
     redirect, respond, rewrite, split, steer, timeouts, towards_backends, websocket,
 };
@@ -65,8 +65,11 @@ const TABLE: &[(&str, &[Case])] = &[
     ("any", ANY),
     ("all", ALL),
     ("ext_authz", ext_authz::CASES),
+    ("acl", access::ACL),
     ("allow", allow::CASES),
     ("deny", deny::CASES),
+    ("scopes", access::SCOPES),
+    ("rbac", access::RBAC),
     ("rate_limit", rate_limit::CASES),
     ("decompress", decompress::CASES),
     ("body_limit", body_limit::CASES),
@@ -117,6 +120,10 @@ fn upstreams(example: &str) -> String {
     upstreams + " }"
 }
 
+/// Whom examples name.
+const WHO: &str =
+    "roles: { approver: { test: approve } }\nconsumers: { alice: { groups: [staff, interns] } }\n";
+
 const TLS: &str = ", tls: { certificates: [{ cert: site.pem, key: site.key }], client: { mode: optional, ca: ca.pem } }";
 
 #[test]
@@ -129,6 +136,7 @@ fn every_example_loads() {
         ("ca.pem", authority.ca_pem.as_bytes()),
     ];
     for kind in policy::KINDS {
+        let asks = ["acl", "scopes", "rbac"].contains(&kind.name);
         let config = format!(
             "version: 1
 listeners: {{ public: {{ bind: '127.0.0.1:8080'{} }} }}
@@ -139,11 +147,13 @@ apis:
     {}
     policies:
       - {}
-",
+      {}
+{WHO}",
             if kind.name == "mtls" { TLS } else { "" },
             upstreams(kind.example),
-            if kind.identifies() { "" } else { "public: a test" },
-            kind.example
+            if kind.identifies() || asks { "" } else { "public: a test" },
+            kind.example,
+            if asks { "- api_key" } else { "" },
         );
         let problems = testkit::gateway::problems_with(&config, &files, &[("TOKEN", "a secret")]);
         // Certificates are made by another clock than configs are read by.

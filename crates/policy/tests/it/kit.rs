@@ -46,7 +46,8 @@ pub(crate) fn gateway(path: &str, policies: &str) -> (TestGateway, Secret) {
 listeners: {{ public: {{ bind: '127.0.0.1:8080' }} }}
 upstreams: {{ one: {{ targets: ['{BACKEND}'], retries: 0 }}, two: {{ targets: ['{OTHER}'], retries: 0 }} }}
 apis: {{ test: {{ upstream: one, {public}routes: [{{ path: '{path}', policies: {policies} }}] }} }}
-consumers: {{ alice: {{ groups: [admin], keys: ['{}', '{}'], applications: {{ desk: {{ basic: [{{ username: alice, password: '{PASSWORD}' }}] }} }} }} }}
+roles: {{ clerk: {{ test: [read, create] }}, approver: {{ test: {{ permissions: approve, methods: [POST] }} }} }}
+consumers: {{ alice: {{ groups: [admin], roles: [clerk], keys: ['{}', '{}'], applications: {{ desk: {{ basic: [{{ username: alice, password: '{PASSWORD}' }}] }} }} }} }}
 ",
         written(&hash),
         written(&foreign),

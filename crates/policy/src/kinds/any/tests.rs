@@ -8,7 +8,7 @@ use traffic::directory::{Consumer, Credential, CredentialKind};
 fn world() -> World {
     let world = World::default();
     for (key, name) in [("alice", "alice"), ("bob", "bob"), ("device-of-alice", "alice")] {
-        let consumer = Consumer { name: name.into(), groups: Box::default(), is_known: true };
+        let consumer = Consumer { name: name.into(), is_known: true, ..Consumer::default() };
         let credential = Credential::new(CredentialKind::ApiKey, Arc::new(consumer));
         world.directory.put(crate::key::hash(key.as_bytes()), &Arc::new(credential));
     }
@@ -145,7 +145,7 @@ fn whoever_fails_often_is_told_to_wait_and_guessable_keys_are_not_looked_at_any_
     let world = world();
     let policy = world.build(&crate::kinds::api_key::KIND, &Value::Null).unwrap();
     let (ours, _) = crate::key::generate().unwrap();
-    let consumer = Consumer { name: "carol".into(), groups: Box::default(), is_known: true };
+    let consumer = Consumer { name: "carol".into(), is_known: true, ..Consumer::default() };
     let credential = Arc::new(Credential::new(CredentialKind::ApiKey, Arc::new(consumer)));
     world.directory.put(crate::key::hash(ours.reveal().as_bytes()), &credential);
     let ask = |key: &str| outcome(&policy, &format!("GET /\nx-api-key: {key}"));

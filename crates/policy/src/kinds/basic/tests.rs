@@ -12,7 +12,7 @@ const KIND_OF: CredentialKind = CredentialKind::Password;
 
 /// A cheap hash of `open sesame`, so that tests are quick: nobody checks here what it costs.
 fn put(world: &World, username: &str, password: &str) {
-    let consumer = Consumer { name: "alice".into(), groups: Box::default(), is_known: true };
+    let consumer = Consumer { name: "alice".into(), is_known: true, ..Consumer::default() };
     let hash = password::hash(&Secret::new(password.to_owned())).unwrap();
     let credential =
         Credential { secret: Some(hash), ..Credential::new(KIND_OF, Arc::new(consumer)) };

@@ -206,7 +206,8 @@ impl Allowed {
         }
         let groups = groups.iter().map(|group| group.as_str().into()).collect();
         let name = format!("{authoriser}/{name}").into();
-        let consumer = Some(Arc::new(Consumer { name, groups, is_known: false }));
+        let consumer =
+            Some(Arc::new(Consumer { name, groups, is_known: false, ..Consumer::default() }));
         Ok(Identity { consumer, claims, ..Identity::default() })
     }
 }

@@ -17,7 +17,7 @@ const COMPONENTS: &str = r#""@method" "@authority" "@path" "@query""#;
 fn world() -> World {
     let world = World::default();
     let kind = CredentialKind::SharedSecret;
-    let consumer = Consumer { name: "alice".into(), groups: Box::default(), is_known: true };
+    let consumer = Consumer { name: "alice".into(), is_known: true, ..Consumer::default() };
     let secret = Some(Secret::new(SECRET.to_owned()));
     let credential = Credential { secret, ..Credential::new(kind, Arc::new(consumer)) };
     world.directory.put(kind.hash(&["alice-1"]), &Arc::new(credential));

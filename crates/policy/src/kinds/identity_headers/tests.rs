@@ -8,7 +8,12 @@ fn check(settings: &Value, groups: &[&str], claims: &Value, expected: &[&str]) {
     let policy = World::default().build(&KIND, settings).unwrap();
     let mut exchange = fixture::exchange("GET /a\nx-user: mallory\nx-yett-groups: admin");
     let groups = groups.iter().map(|group| (*group).into()).collect();
-    let consumer = Arc::new(Consumer { name: "idp/Zoë".into(), groups, is_known: false });
+    let consumer = Arc::new(Consumer {
+        name: "idp/Zoë".into(),
+        groups,
+        is_known: false,
+        ..Consumer::default()
+    });
     let credential = Credential {
         application: Some("app".into()),
         ..Credential::new(CredentialKind::Token, Arc::clone(&consumer))

@@ -85,6 +85,7 @@ impl Subjects {
                 name: format!("{}/{id}", self.prefix).into(),
                 groups: groups.into_iter().take(TOKEN_GROUPS_MAX).map(Into::into).collect(),
                 is_known: false,
+                ..Consumer::default()
             })
         });
         let lacks_scope = lacks_scope(&claims);
@@ -103,6 +104,15 @@ impl Subjects {
             generation,
             bytes,
         })
+    }
+
+    /// By what the directory may know whom a token is about.
+    pub(in crate::kinds) const fn kinds(&self) -> &'static [CredentialKind] {
+        if self.is_name {
+            &[CredentialKind::Token, CredentialKind::Name]
+        } else {
+            &[CredentialKind::Token]
+        }
     }
 
     /// The identity of somebody, by the directory as it is now.
@@ -130,7 +140,7 @@ impl Subjects {
 }
 
 /// A claim by its name, or within others by names with dots between.
-fn find<'a>(claims: &'a Claims, path: &str) -> Option<&'a Value> {
+pub(in crate::kinds) fn find<'a>(claims: &'a Claims, path: &str) -> Option<&'a Value> {
     if let Some(value) = claims.get(path) {
         return Some(value);
     }

@@ -228,7 +228,7 @@ fn a_token_is_remembered_until_it_expires() {
 fn the_directory_says_who_a_known_subject_is() {
     let scene = Scene::new(&json!({ "consumer": { "unknown": "refuse" } }));
     check(&scene, &json!({}), "credentials_invalid");
-    let consumer = Consumer { name: "a".into(), groups: Box::default(), is_known: true };
+    let consumer = Consumer { name: "a".into(), is_known: true, ..Consumer::default() };
     let credential = Arc::new(Credential::new(CredentialKind::Token, Arc::new(consumer)));
     let hash = CredentialKind::Token.hash(&[ISSUER, "alice"]);
     let policy = scene.policy();
@@ -245,7 +245,7 @@ fn the_directory_says_who_a_known_subject_is() {
 
 #[test]
 fn an_issuer_may_say_names_of_consumers_if_it_is_told_so() {
-    let consumer = Consumer { name: "alice".into(), groups: Box::default(), is_known: true };
+    let consumer = Consumer { name: "alice".into(), is_known: true, ..Consumer::default() };
     let credential = Arc::new(Credential::new(CredentialKind::Name, Arc::new(consumer)));
     for (by_name, expected) in [(true, "alice []"), (false, "idp/alice []")] {
         let scene = Scene::new(&json!({ "consumer": {

@@ -15,7 +15,7 @@ fn arriving(world: &World, consumer: Option<&str>, peer: &str) -> Exchange {
     let mut exchange = fixture::exchange("GET /");
     exchange.arrived = world.clock().now();
     exchange.consumer = consumer.map(|name| {
-        Arc::new(Consumer { name: name.into(), groups: Box::default(), is_known: true })
+        Arc::new(Consumer { name: name.into(), is_known: true, ..Consumer::default() })
     });
     let mut connection = (*exchange.connection).clone();
     connection.peer = format!("{peer}:4000").parse().unwrap();

@@ -1,0 +1,65 @@
+//! What callers may do, and whom the config names: for the policies that ask.
+
+use base::Report;
+use base::report::did_you_mean;
+use http::Method;
+use model::Config;
+use model::role::{EVERY_API, Grant};
+use policy::access::{Access, Roles};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use traffic::snapshot::Route;
+
+/// The roles of a config, and the names of its consumers and groups.
+pub(crate) fn compile(config: &Config) -> Access {
+    let roles = config.roles.iter().map(|(name, role)| {
+        let grants = role.iter().map(|(api, grant)| self::grant(api, grant)).collect();
+        (name.value.as_str().into(), grants)
+    });
+    Access {
+        roles: Roles::new(roles),
+        consumers: config.consumers.names().map(str::to_owned).collect(),
+        groups: config.consumers.iter().flat_map(|(_, it)| it.groups.iter().cloned()).collect(),
+    }
+}
+
+fn grant(api: &str, written: &Grant) -> policy::access::Grant {
+    // What cannot be a method was refused when it was read.
+    let methods =
+        written.methods.iter().filter_map(|name| Method::from_bytes(name.as_bytes()).ok());
+    policy::access::Grant {
+        api: (api != EVERY_API).then(|| api.into()),
+        permissions: written.permissions.iter().map(|it| it.value.as_str().into()).collect(),
+        methods: methods.collect(),
+        routes: written.routes.iter().map(|it| it.value.as_str().into()).collect(),
+    }
+}
+
+/// Routes that roles name must be there: one that is misspelt permits nothing, and is one day a route that was never
+/// meant.
+pub(crate) fn check(config: &Config, routes: &[Arc<Route>], report: &mut Report) {
+    for (_, role) in config.roles.iter() {
+        for (api, grant) in role.iter() {
+            let of_api = routes.iter().filter(|route| *route.api == *api.value);
+            let known: BTreeSet<&str> = of_api.map(|route| &*route.name).collect();
+            // An unknown API was told by the model.
+            for name in grant.routes.iter().filter(|_| config.apis.get(api).is_some()) {
+                if known.contains(name.as_str()) {
+                    continue;
+                }
+                let help = match did_you_mean(name, known.iter().copied()) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => {
+                        let some: Vec<&str> = known.iter().take(10).copied().collect();
+                        format!(
+                            "a route is named as it is written, or by its `name`; known here: {}",
+                            some.join(", ")
+                        )
+                    }
+                };
+                let message = format!("`{}` has no route `{}`", api.value, name.value);
+                report.error("unknown_name", &name.place, message).help(help);
+            }
+        }
+    }
+}
