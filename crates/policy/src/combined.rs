@@ -64,7 +64,7 @@ impl Combined {
         let all: Vec<Foreseen> =
             self.schemes.iter().filter_map(|scheme| foresee(scheme, asked)).collect();
         let passes = all.iter().find(|it| matches!(it, Foreseen::Passes(_)));
-        passes.or(all.first()).cloned()
+        passes.or_else(|| all.first()).cloned()
     }
 }
 
