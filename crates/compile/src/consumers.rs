@@ -30,7 +30,6 @@ pub(crate) fn compile(
             groups: written.groups.iter().map(|group| Arc::from(group.as_str())).collect(),
             roles: names(&written.roles),
             is_known: true,
-            ..Consumer::default()
         });
         let named = Credential::new(CredentialKind::Name, Arc::clone(&consumer));
         gather.found.push((CredentialKind::Name.hash(&[&consumer.name]), Arc::new(named)));
