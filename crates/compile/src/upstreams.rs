@@ -13,7 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use traffic::upstream::{Timeouts, Upstream};
 use upstream::{
-    ChoiceSpec, ClientCert, HealthSpec, HostHeader, TargetHost, TargetSpec, TlsSpec, UpstreamSpec,
+    ChoiceSpec, ClientCert, HealthQuestion, HealthSpec, HostHeader, TargetHost, TargetSpec,
+    TlsSpec, UpstreamSpec,
 };
 
 /// The upstreams by name; a broken one is there, but empty, so that it is not also called unknown.
@@ -220,10 +221,18 @@ fn host(written: Option<&Placed<String>>, report: &mut Report) -> Option<HostHea
 }
 
 fn health(written: &Placed<Health>, report: &mut Report) -> Option<HealthSpec> {
-    let method = method(&written.method, &written.place, report)?;
+    let question = match &written.path {
+        _ if written.tcp => HealthQuestion::Connect,
+        Some(path) => {
+            let method = written.method.as_deref().unwrap_or("GET");
+            let method = self::method(method, &written.place, report)?;
+            HealthQuestion::Request { method, path: path.clone() }
+        }
+        // That it is missing was told by the model.
+        None => return None,
+    };
     Some(HealthSpec {
-        method,
-        path: written.path.clone(),
+        question,
         every: written.every,
         timeout: written.timeout,
         healthy_after: written.healthy_after,

@@ -32,7 +32,7 @@ pub struct Upstream {
     /// The `Host` that the targets see: `preserve` (what the client sent), `target` (the target's own
     /// address), or a name.
     pub host: Option<Placed<String>>,
-    /// Active health check, such as `GET /healthz every 5s`.
+    /// Active health check, such as `GET /healthz every 5s`, or `tcp every 5s`.
     pub health: Option<Placed<Health>>,
     /// Time limits of a call.
     #[serde(default)]
@@ -255,14 +255,16 @@ impl JsonSchema for UpstreamTls {
     }
 }
 
-/// An active health check: a request sent to each target from time to time.
+/// An active health check: a request sent to each target, or a connection opened, from time to time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Health {
-    /// Method of the request.
-    pub method: String,
+    /// Whether a connection that can be opened is answer enough. Otherwise there is a path.
+    pub tcp: bool,
+    /// Method of the request; `GET` where nothing is said.
+    pub method: Option<String>,
     /// Path and query of the request.
-    pub path: String,
-    /// Time between two requests to one target.
+    pub path: Option<String>,
+    /// Time between two checks of one target.
     pub every: Duration,
     /// How long an answer may take.
     pub timeout: Duration,
@@ -277,9 +279,13 @@ pub struct Health {
 struct HealthLong {
     /// Method of the request; `GET` unless said otherwise.
     method: Option<String>,
-    /// Path and query of the request.
-    path: String,
-    /// Time between two requests to one target; 10 s unless said otherwise.
+    /// Path and query of the request. Statuses from 200 to 399 are good.
+    path: Option<String>,
+    /// `true` asks nothing: a connection that can be opened, TLS included where the upstream has it, is good. For targets
+    /// that do not speak HTTP; in place of `path`.
+    #[serde(default)]
+    tcp: bool,
+    /// Time between two checks of one target; 10 s unless said otherwise.
     #[serde(default, deserialize_with = "above_zero")]
     every: Option<Period>,
     /// How long an answer may take; 2 s unless said otherwise.
@@ -297,7 +303,8 @@ impl From<HealthLong> for Health {
             period.map_or_else(|| Duration::from_secs(default), |period| period.0)
         };
         Self {
-            method: long.method.unwrap_or_else(|| "GET".to_owned()),
+            tcp: long.tcp,
+            method: long.method,
             path: long.path,
             every: seconds(long.every, 10),
             timeout: seconds(long.timeout, 2),
@@ -308,24 +315,35 @@ impl From<HealthLong> for Health {
 }
 
 impl Health {
-    /// Reads the short form: `GET /healthz every 5s`, the interval being optional.
+    /// Reads the short form: `GET /healthz every 5s` or `tcp every 5s`, the interval being optional.
     ///
     /// # Errors
     /// A sentence that says what is expected.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{text}` is not a health check such as `GET /healthz every 5s`");
+        let wrong = || {
+            format!(
+                "`{text}` is not a health check such as `GET /healthz every 5s` or `tcp every 5s`"
+            )
+        };
         let words: Vec<&str> = text.split_whitespace().collect();
-        let (method, path, every) = match words[..] {
-            [method, path] => (method, path, None),
-            [method, path, "every", period] => (method, path, Some(Period::parse(period)?)),
+        let (asked, every) = match &words[..] {
+            [asked @ .., "every", period] => (asked, Some(Period::parse(period)?)),
+            asked => (asked, None),
+        };
+        let request = match asked {
+            ["tcp"] => None,
+            [method, path] => Some((*method, *path)),
             _ => return Err(wrong()),
         };
-        if !path.starts_with('/') || !method.chars().all(|c| c.is_ascii_uppercase()) {
+        if request.is_some_and(|(method, path)| {
+            !path.starts_with('/') || !method.chars().all(|c| c.is_ascii_uppercase())
+        }) {
             return Err(wrong());
         }
         Ok(HealthLong {
-            method: Some(method.to_owned()),
-            path: path.to_owned(),
+            tcp: request.is_none(),
+            method: request.map(|(method, _)| method.to_owned()),
+            path: request.map(|(_, path)| path.to_owned()),
             every,
             timeout: None,
             healthy_after: None,
@@ -339,7 +357,7 @@ impl<'de> Deserialize<'de> for Health {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         short_or_long::<D, HealthLong, Self>(
             deserializer,
-            "a health check such as `GET /healthz every 5s`, or `{ path, every, … }`",
+            "a health check such as `GET /healthz every 5s` or `tcp every 5s`, or `{ path, every, … }`",
             Self::parse,
         )
     }
@@ -352,7 +370,7 @@ impl JsonSchema for Health {
     fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
         let long = generator.subschema_for::<HealthLong>();
         schemars::json_schema!({
-            "oneOf": [{ "type": "string", "pattern": "^[A-Z]+ /\\S*( every .+)?$" }, long]
+            "oneOf": [{ "type": "string", "pattern": "^([A-Z]+ /\\S*|tcp)( every .+)?$" }, long]
         })
     }
 }

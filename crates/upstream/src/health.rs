@@ -5,11 +5,12 @@ use crate::attempt::in_words;
 use crate::connect::{ConnectError, Connector, Link};
 use crate::progress::Progress;
 use crate::reach::{self, Reach};
-use crate::spec::{HealthSpec, HostHeader, TargetSpec, UpstreamSpec};
+use crate::spec::{HealthQuestion, HealthSpec, HostHeader, TargetSpec, UpstreamSpec};
 use crate::target::{TargetCell, Task};
 use crate::world::World;
 use crate::{http1, http2};
 use base::random;
+use http::Method;
 use http::header::{HOST, HeaderValue, USER_AGENT};
 use http::uri::PathAndQuery;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -81,9 +82,38 @@ impl Health {
 /// A question to one target.
 struct Probe {
     spec: HealthSpec,
+    /// None where a connection is answer enough.
+    request: Option<Asked>,
+    connector: Arc<Connector>,
+}
+
+/// The request that is the question.
+struct Asked {
+    method: Method,
     target: PathAndQuery,
     host: HeaderValue,
-    connector: Arc<Connector>,
+}
+
+impl Asked {
+    fn new(health: &HealthSpec, host: HeaderValue) -> Result<Option<Self>, String> {
+        let HealthQuestion::Request { method, path } = &health.question else { return Ok(None) };
+        let target = PathAndQuery::try_from(&**path).ok().filter(|_| path.starts_with('/'));
+        let target = target.ok_or_else(|| {
+            format!("`{path}` is no path for a health check; it begins with a slash")
+        })?;
+        Ok(Some(Self { method: method.clone(), target, host }))
+    }
+
+    fn request(&self) -> Box<Request> {
+        let agent = HeaderValue::from_static("yett-health");
+        Box::new(Request {
+            method: self.method.clone(),
+            target: self.target.clone(),
+            headers: Headers::from_iter([(HOST, self.host.clone()), (USER_AGENT, agent)]),
+            body: Body::empty(),
+            protocol: None,
+        })
+    }
 }
 
 /// Has a target asked as `spec` wants it. A task that asks in the same way already goes on; another
@@ -116,12 +146,9 @@ pub(crate) fn keep_asking(
     if asking.as_ref().is_some_and(|asking| asking.settings == settings) {
         return Ok(());
     }
-    let path = PathAndQuery::try_from(&*health.path).ok().filter(|_| health.path.starts_with('/'));
-    let path = path.ok_or_else(|| {
-        format!("`{}` is no path for a health check; it begins with a slash", health.path)
-    })?;
+    let request = Asked::new(health, host)?;
     let connector = Arc::clone(reach.connector());
-    let probe = Probe { spec: health.clone(), target: path, host, connector };
+    let probe = Probe { spec: health.clone(), request, connector };
     let task = Task::start(world, ask(Arc::downgrade(cell), probe));
     *asking = Some(Asking { settings, _task: task });
     Ok(())
@@ -163,41 +190,40 @@ impl Probe {
     async fn put(&self, target: &TargetCell) -> Option<Result<String, String>> {
         // Whoever waits for this sets the time limit.
         let limit = Some(self.spec.timeout);
-        match reach::connect(target, &self.connector, limit, None).await {
-            Ok(link) => Some(self.ask(link).await),
+        let asked = match &self.request {
+            Some(asked) => match reach::connect(target, &self.connector, limit, None).await {
+                Ok(link) => Ok(self.ask(asked, link).await),
+                Err(error) => Err(error),
+            },
+            None => {
+                let opened = reach::connect_raw(target, &self.connector, limit, None).await;
+                opened.map(|_| Ok("a connection could be opened".to_owned()))
+            }
+        };
+        match asked {
+            Ok(said) => Some(said),
             Err(ConnectError::Ours(_)) => None,
             Err(error) => Some(Err(error.to_string())),
         }
     }
 
     /// Statuses from 200 to 399 are good.
-    async fn ask(&self, link: Link) -> Result<String, String> {
+    async fn ask(&self, asked: &Asked, link: Link) -> Result<String, String> {
         let (call, progress) = (Call::default(), Progress::unwatched());
         let status = match link {
             Link::Http1(link) => {
-                let answered = http1::ask(link, &call, self.request(), &progress).await;
+                let answered = http1::ask(link, &call, asked.request(), &progress).await;
                 answered.map_err(|failed| in_words(&failed.fault))?.head.status
             }
             Link::Http2(link) => {
                 let (told, scheme) = ((&call, &progress), self.connector.scheme());
                 let mut alarm = link.lend_alarm();
-                let answered = http2::ask(&link, scheme, told, self.request(), &mut alarm).await;
+                let answered = http2::ask(&link, scheme, told, asked.request(), &mut alarm).await;
                 answered.map_err(|failed| in_words(&failed.fault))?.status
             }
         };
         let said = format!("answered {}", status.as_u16());
         if status.is_success() || status.is_redirection() { Ok(said) } else { Err(said) }
-    }
-
-    fn request(&self) -> Box<Request> {
-        let agent = HeaderValue::from_static("yett-health");
-        Box::new(Request {
-            method: self.spec.method.clone(),
-            target: self.target.clone(),
-            headers: Headers::from_iter([(HOST, self.host.clone()), (USER_AGENT, agent)]),
-            body: Body::empty(),
-            protocol: None,
-        })
     }
 }
 

@@ -72,8 +72,8 @@ pub use outbound::outbound;
 pub use resolve::{Offered, Resolve, Resolved, Server, SystemResolve};
 pub use spec::{
     Balance, BreakerSpec, ChoiceSpec, ClientCert, ConcurrencySpec, Distance, EgressSpec, HashKey,
-    HashSpec, HealthSpec, HostHeader, Locality, NoProxy, OutlierSpec, Protocol, ProxyProtocol,
-    ProxySpec, ShareSpec, StickySpec, TargetHost, TargetSpec, Through, TlsSpec, TroubleSpec,
-    UpstreamSpec,
+    HashSpec, HealthQuestion, HealthSpec, HostHeader, Locality, NoProxy, OutlierSpec, Protocol,
+    ProxyProtocol, ProxySpec, ShareSpec, StickySpec, TargetHost, TargetSpec, Through, TlsSpec,
+    TroubleSpec, UpstreamSpec,
 };
 pub use world::{Dial, Io, TcpDial, World};

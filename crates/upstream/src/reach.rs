@@ -242,9 +242,7 @@ impl Reach {
     /// Why there is none.
     pub(crate) async fn raw(&self, wish: Wish<'_>) -> Result<Box<dyn Io>, ConnectError> {
         let Wish { worker, limit, peers, .. } = wish;
-        let address = [self.cell.address().clone()];
-        let connect = self.connector.connect_raw(&address, 0, limit, peers);
-        let opened = within(&self.cell, limit, connect).await;
+        let opened = connect_raw(&self.cell, &self.connector, limit, peers).await;
         let counter = match &opened {
             Ok(_) => &self.metrics.connections_opened,
             Err(_) => &self.metrics.connect_failed,
@@ -311,6 +309,21 @@ pub(crate) async fn connect(
 ) -> Result<Link, ConnectError> {
     let address = [cell.address().clone()];
     let connect = connector.connect(&address, 0, limit, peers);
+    within(cell, limit, connect).await
+}
+
+/// The same, for raw bytes.
+///
+/// # Errors
+/// Why there is none.
+pub(crate) async fn connect_raw(
+    cell: &TargetCell,
+    connector: &Connector,
+    limit: Option<Duration>,
+    peers: Option<Peers>,
+) -> Result<Box<dyn Io>, ConnectError> {
+    let address = [cell.address().clone()];
+    let connect = connector.connect_raw(&address, 0, limit, peers);
     within(cell, limit, connect).await
 }
 

@@ -444,13 +444,25 @@ pub enum HostHeader {
     Fixed(HeaderValue),
 }
 
+/// What a target is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HealthQuestion {
+    /// A request; statuses from 200 to 399 are good.
+    Request {
+        /// Its method.
+        method: Method,
+        /// Its path and query, beginning with a slash.
+        path: String,
+    },
+    /// Nothing: it is good that a connection can be opened, TLS included.
+    Connect,
+}
+
 /// How targets are asked whether they are well.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HealthSpec {
-    /// The method of the question.
-    pub method: Method,
-    /// Its path and query, beginning with a slash.
-    pub path: String,
+    /// What they are asked.
+    pub question: HealthQuestion,
     /// How often.
     pub every: Duration,
     /// How long an answer may take, the connection included.

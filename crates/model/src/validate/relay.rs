@@ -22,6 +22,7 @@ pub(super) fn check(
         server_name(host, &mut seen, report);
         settings(relay, config, false, report);
         wraps(relay, config, report);
+        asks_in_the_clear(relay, config, report);
     }
     if let Some(port) =
         listener.redirect_https.as_ref().filter(|_| !listener.passthrough.is_empty())
@@ -107,6 +108,22 @@ fn server_name<'a>(host: &'a Placed<String>, seen: &mut HashSet<&'a str>, report
         report
             .error("duplicate_host", &host.place, format!("`{}` appears twice", host.value))
             .help("take one of them out");
+    }
+}
+
+/// A target that gets TLS as it comes expects it from health checks as well.
+fn asks_in_the_clear(relay: &Relay, config: &Config, report: &mut Report) {
+    let upstream = config.upstreams.get(&relay.upstream);
+    let Some(health) = upstream.and_then(|upstream| upstream.health.as_ref()) else { return };
+    if !health.tcp {
+        let name = &relay.upstream;
+        let message = format!(
+            "the health check of `{}` asks by HTTP without TLS, and what is passed on is TLS",
+            name.value
+        );
+        report
+            .warning("health_in_the_clear", &health.place, message)
+            .help("write `tcp every 5s`, unless the targets speak HTTP on the same port");
     }
 }
 

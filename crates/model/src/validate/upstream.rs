@@ -151,14 +151,25 @@ fn health(health: &Placed<Health>, path: &str, report: &mut Report) {
     let mut problem = |message: &str, help: &str| {
         report.error("invalid_health", &health.place, message).at(path).help(help);
     };
-    if health.method.is_empty() || !health.method.chars().all(is_token) {
+    if health.method.as_ref().is_some_and(|m| m.is_empty() || !m.chars().all(is_token)) {
         problem("the method of a health check is a word in capitals", "write `GET` or `HEAD`");
     }
-    if !health.path.starts_with('/') || !health.path.chars().all(is_visible) {
+    if health.path.as_ref().is_some_and(|p| !p.starts_with('/') || !p.chars().all(is_visible)) {
         problem(
             "the path of a health check begins with `/` and has no spaces",
             "write a path such as `/healthz`",
         );
+    }
+    match (health.tcp, &health.path, &health.method) {
+        (false, None, _) => problem(
+            "the health check asks nothing",
+            "write `path: /healthz`, or `tcp: true` where the targets do not speak HTTP",
+        ),
+        (true, None, None) | (false, Some(_), _) => {}
+        (true, ..) => problem(
+            "a health check by `tcp` sends no request",
+            "take `path` and `method` out, or `tcp`",
+        ),
     }
     if health.every.is_zero() || health.timeout.is_zero() {
         problem("the times of a health check are above zero", "write a duration such as `5s`");

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use traffic::upstream::Upstream;
 use upstream::{
-    Balance, HashSpec, HealthSpec, Locality, Resolve, StickySpec, TargetSpec, UpstreamSpec, World,
-    build,
+    Balance, HashSpec, HealthQuestion, HealthSpec, Locality, Resolve, StickySpec, TargetSpec,
+    UpstreamSpec, World, build,
 };
 
 const ADDRESSES: [&str; 4] = ["192.0.2.1:80", "192.0.2.2:80", "192.0.2.3:80", "192.0.2.4:80"];
@@ -43,8 +43,7 @@ fn count(upstream: &Arc<dyn Upstream>, rounds: usize) -> HashMap<String, usize> 
 /// Asks each second, and believes the first answer.
 fn checked() -> Option<HealthSpec> {
     Some(HealthSpec {
-        method: http::Method::GET,
-        path: "/".to_owned(),
+        question: HealthQuestion::Request { method: http::Method::GET, path: "/".to_owned() },
         every: Duration::from_secs(1),
         timeout: Duration::from_secs(1),
         healthy_after: 1,

@@ -3,17 +3,19 @@ use http::{Method, StatusCode};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::io::AsyncReadExt as _;
 use traffic::FaultCode;
 use traffic::upstream::Upstream;
-use upstream::{HealthSpec, OutlierSpec, Protocol, TroubleSpec, UpstreamSpec, build};
+use upstream::{
+    HealthQuestion, HealthSpec, OutlierSpec, Protocol, TroubleSpec, UpstreamSpec, build,
+};
 
 const ONE: &str = "192.0.2.1:80";
 const TWO: &str = "192.0.2.2:8080";
 
 fn checked(targets: &[&str]) -> UpstreamSpec {
     let health = HealthSpec {
-        method: Method::GET,
-        path: "/health?deep".to_owned(),
+        question: HealthQuestion::Request { method: Method::GET, path: "/health?deep".to_owned() },
         every: Duration::from_secs(10),
         timeout: Duration::from_secs(2),
         healthy_after: 2,
@@ -162,10 +164,42 @@ async fn targets_are_asked_in_the_protocol_of_the_requests() {
     fetch(&upstream).await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_target_that_takes_connections_is_well_where_nothing_is_asked() {
+    let net = Arc::new(Net::default());
+    let mut accepted = net.listen(ONE);
+    let mut silent = checked(&[ONE, TWO]);
+    silent.health.as_mut().unwrap().question = HealthQuestion::Connect;
+    let world = world(&net);
+    let upstream = build(silent.clone(), &world).unwrap();
+    net.put(TWO, At::Hangs);
+    pass(60).await;
+    assert_eq!(health(&upstream), [true, false]);
+    let status = upstream.status();
+    assert_eq!(status[0].reason.as_deref(), Some("a connection could be opened"));
+    assert!(status[1].reason.as_ref().unwrap().contains("within 2s"), "{status:?}");
+    let mut said = Vec::new();
+    accepted.recv().await.unwrap().read_to_end(&mut said).await.unwrap();
+    assert!(said.is_empty(), "it hears nothing, and is left again");
+    net.put(ONE, At::Refuses);
+    let _accepted = net.listen(TWO);
+    pass(60).await;
+    assert_eq!(health(&upstream), [false, true]);
+    assert!(upstream.status()[0].reason.as_ref().unwrap().contains("refused"));
+    // What is not HTTP does not pass where HTTP is asked for: the next config asks anew.
+    let upstream = build(checked(&[TWO]), &world).unwrap();
+    pass(60).await;
+    assert_eq!(health(&upstream), [false]);
+    let upstream = build(silent, &world).unwrap();
+    pass(60).await;
+    assert_eq!(health(&upstream), [false, true]);
+}
+
 #[tokio::test]
 async fn a_path_that_is_none_is_refused_when_built() {
     let mut spec = checked(&[ONE]);
-    spec.health.as_mut().unwrap().path = "http://elsewhere.test/".to_owned();
+    let path = "http://elsewhere.test/".to_owned();
+    spec.health.as_mut().unwrap().question = HealthQuestion::Request { method: Method::GET, path };
     let error = build(spec, &world(&Arc::default())).unwrap_err();
     assert!(error.contains("is no path for a health check"), "{error}");
 }

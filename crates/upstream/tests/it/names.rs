@@ -104,8 +104,10 @@ async fn the_health_of_an_address_is_its_own() {
     net.put("192.0.2.1:80", At::Refuses);
     let mut spec = spec(&[NAMED]);
     spec.health = Some(upstream::HealthSpec {
-        method: http::Method::GET,
-        path: "/".to_owned(),
+        question: upstream::HealthQuestion::Request {
+            method: http::Method::GET,
+            path: "/".to_owned(),
+        },
         every: Duration::from_secs(1),
         timeout: Duration::from_secs(1),
         healthy_after: 1,
@@ -204,8 +206,10 @@ async fn of_addresses_that_are_gone_nothing_is_kept() {
 
 fn asked_at(path: &str) -> Option<upstream::HealthSpec> {
     Some(upstream::HealthSpec {
-        method: http::Method::GET,
-        path: path.to_owned(),
+        question: upstream::HealthQuestion::Request {
+            method: http::Method::GET,
+            path: path.to_owned(),
+        },
         every: Duration::from_secs(1),
         timeout: Duration::from_secs(1),
         healthy_after: 1,

@@ -14,8 +14,8 @@ use traffic::outbound::read as whole;
 use traffic::upstream::{Call, Peers, Timeouts, Upstream};
 use traffic::{Body, Destination, FaultCode, Headers, Interim, Request, Response};
 use upstream::{
-    EgressSpec, HealthSpec, NoProxy, Protocol, ProxyProtocol, ProxySpec, TargetHost, UpstreamSpec,
-    build, outbound,
+    EgressSpec, HealthQuestion, HealthSpec, NoProxy, Protocol, ProxyProtocol, ProxySpec,
+    TargetHost, UpstreamSpec, build, outbound,
 };
 
 const AT: &str = "192.0.2.1:8080";
@@ -140,8 +140,7 @@ async fn health_checks_are_told_to_be_our_own() {
     let mut accepted = net.listen(AT);
     let second = Duration::from_secs(1);
     let health = HealthSpec {
-        method: http::Method::GET,
-        path: "/health".to_owned(),
+        question: HealthQuestion::Request { method: http::Method::GET, path: "/health".to_owned() },
         every: second,
         timeout: second,
         healthy_after: 1,
