@@ -36,6 +36,8 @@ pub(crate) use fetch::{Fetcher, Source, discover};
 
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(60);
+/// The longest while there are no keys at all, and nothing can be served.
+const PAUSE_EMPTY_MAX: Duration = Duration::from_secs(5);
 const FETCH: Duration = Duration::from_secs(KEYS_FETCH_TIMEOUT_S);
 const WAIT: Duration = Duration::from_secs(KEYS_WAIT_S);
 const STALE_MAX: Duration = Duration::from_secs(KEYS_STALE_MAX_S);
@@ -309,6 +311,7 @@ struct Last {
 
 async fn keep_fresh(shared: Arc<Shared>) {
     let mut backoff = Backoff::new(PAUSE_MIN, PAUSE_MAX);
+    let mut empty = Backoff::new(PAUSE_MIN, PAUSE_EMPTY_MAX);
     let mut fetcher = Fetcher::new(shared.source.clone());
     let mut last = Last::default();
     loop {
@@ -324,11 +327,13 @@ async fn keep_fresh(shared: Arc<Shared>) {
         let pause = match fetched {
             Ok(fetched) => {
                 backoff.reset();
+                empty.reset();
                 shared.succeeded(fetched, &mut last)
             }
             Err(error) => {
                 shared.failed(&error, &mut last);
-                backoff.after_failure()
+                let is_empty = shared.known.load().keys.is_none();
+                if is_empty { empty.after_failure() } else { backoff.after_failure() }
             }
         };
         let mut is_wanted = false;

@@ -1,18 +1,21 @@
 //! What was shown once and must not be shown again: identifiers of proofs and signatures.
 //!
-//! Each is kept until nobody would believe it any more for its age. When there is no room, nothing new is believed:
-//! a store that forgot would let in what it forgot. Whoever holds one key has no more entries than there are places
+//! Each is kept until nobody would believe it any more for its age. It is known from when on all are remembered, and what
+//! was made before that is not believed: it could have been shown. When there is no room, nothing new is believed: a
+//! store that forgot would let in what it forgot. Whoever holds one key has no more entries than there are places
 //! left, so that nobody fills the store for others: one holder takes half of it, two a third each.
 
 use aws_lc_rs::digest::{Context, SHA256};
+use base::Clock;
 use base::caps::REPLAYS_MAX;
 use base::clock::unix_ms;
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher as _};
 use std::num::NonZeroU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use traffic::id::RequestId;
 use traffic::state::Portable;
 
@@ -22,7 +25,7 @@ const SHARDS: usize = 64;
 const SWEEP_MIN: usize = 64;
 /// A full shard is swept at most once in this time: whoever is refused must not cost more than others.
 const SWEEP_PAUSE_MS: u64 = 1_000;
-/// Bytes of a key, of the time until which it is kept, of the number of its holder, and of an exported entry.
+/// Bytes of a key, of the time at which what it stands for was made, of the number of its holder, and of an exported entry.
 const KEY_BYTES: usize = 16;
 const TIME_BYTES: usize = 8;
 const HOLDER_BYTES: usize = 8;
@@ -37,6 +40,8 @@ pub(crate) enum Refused {
     Again,
     /// There is no room to remember it, or none for more of this holder.
     Full,
+    /// It was made before all were remembered.
+    Early,
 }
 
 /// Something that is to be shown once.
@@ -46,8 +51,8 @@ pub(crate) struct Shown<'a> {
     pub(crate) holder: &'a str,
     /// What tells it from others of this holder.
     pub(crate) id: &'a [u8],
-    /// When it is too old to be believed by its own account.
-    pub(crate) until: SystemTime,
+    /// When it was made, by its own account.
+    pub(crate) made: SystemTime,
 }
 
 /// What was shown, shared by all workers.
@@ -55,6 +60,11 @@ pub(crate) struct Replays {
     shards: Box<[Mutex<Shard>]>,
     /// Entries of one shard.
     shard_max: usize,
+    /// How long after it was made anybody believes anything.
+    life_ms: AtomicU64,
+    /// What was made from then on is remembered if it was shown, in milliseconds since 1970.
+    since_ms: AtomicU64,
+    clock: Clock,
 }
 
 #[derive(Default)]
@@ -69,19 +79,43 @@ struct Shard {
 
 #[derive(Clone, Copy)]
 struct Seen {
-    until_ms: u64,
+    made_ms: u64,
     holder: u64,
     /// The request that showed it, hashed: several policies may look at one request.
     by: Option<NonZeroU64>,
 }
 
 impl Replays {
-    pub(crate) fn new() -> Self {
-        Self::up_to(REPLAYS_MAX)
+    /// One that remembers nothing, until somebody says for how long.
+    pub(crate) fn new(clock: Clock) -> Self {
+        Self::up_to(REPLAYS_MAX, clock)
     }
 
-    fn up_to(max: usize) -> Self {
-        Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect(), shard_max: max / SHARDS }
+    fn up_to(max: usize, clock: Clock) -> Self {
+        Self {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            shard_max: max / SHARDS,
+            life_ms: AtomicU64::new(0),
+            since_ms: AtomicU64::new(u64::MAX),
+            clock,
+        }
+    }
+
+    /// Says how long after it was made somebody believes anything: so long all of it is kept from now on, for everybody.
+    pub(crate) fn remember_for(&self, life: Duration) {
+        let life_ms = u64::try_from(life.as_millis()).unwrap_or(u64::MAX);
+        let before_ms = self.life_ms.fetch_max(life_ms, Ordering::SeqCst);
+        if before_ms >= life_ms {
+            return;
+        }
+        // Whoever sweeps by the shorter life has looked at the clock before this.
+        let now_ms = unix_ms(self.clock.wall());
+        if before_ms == 0 {
+            // Clients tell whole seconds.
+            self.since_ms.store(now_ms / 1_000 * 1_000, Ordering::SeqCst);
+        } else {
+            self.since_ms.fetch_max(now_ms.saturating_sub(before_ms), Ordering::SeqCst);
+        }
     }
 
     /// Remembers what a request shows.
@@ -94,41 +128,51 @@ impl Replays {
         let key = key(shown);
         let now_ms = unix_ms(now);
         let by = NonZeroU64::new(hashed(&by));
-        let seen = Seen { until_ms: unix_ms(shown.until), holder: hashed(shown.holder), by };
+        let seen = Seen { made_ms: unix_ms(shown.made), holder: hashed(shown.holder), by };
         let mut shard = self.shard(&key);
+        let old_ms = now_ms.saturating_sub(self.life_ms.load(Ordering::SeqCst));
         match shard.seen.get(&key) {
             Some(seen) if seen.by == by && by.is_some() => return Ok(()),
-            Some(seen) if seen.until_ms > now_ms => return Err(Refused::Again),
+            Some(seen) if seen.made_ms > old_ms => return Err(Refused::Again),
             Some(_) => shard.forget(&key),
             None => {}
         }
-        if !shard.has_room(self.shard_max, seen.holder, now_ms) {
+        if seen.made_ms < self.since_ms.load(Ordering::SeqCst) {
+            return Err(Refused::Early);
+        }
+        if !shard.has_room(self.shard_max, seen.holder, (now_ms, old_ms)) {
             return Err(Refused::Full);
         }
         shard.put(key, seen);
         Ok(())
     }
 
-    /// Goes on from what another process exported; says whether there was room for all of it.
-    pub(crate) fn take_over(&self, bytes: &[u8]) -> bool {
-        let (entries, rest) = bytes.as_chunks::<ENTRY_BYTES>();
-        let mut is_whole = rest.is_empty();
+    /// Goes on from what another process exported.
+    fn take_over(&self, bytes: &[u8]) {
+        let Some((since_ms, entries)) = bytes.split_first_chunk::<TIME_BYTES>() else { return };
+        let (entries, rest) = entries.as_chunks::<ENTRY_BYTES>();
+        if !rest.is_empty() {
+            return;
+        }
+        let mut is_whole = true;
         for entry in entries {
             let Some((key, numbers)) = entry.split_first_chunk::<KEY_BYTES>() else { continue };
             let (numbers, _) = numbers.as_chunks::<TIME_BYTES>();
-            let [until_ms, holder] = *numbers else { continue };
-            let [until_ms, holder] = [until_ms, holder].map(u64::from_be_bytes);
+            let [made_ms, holder] = *numbers else { continue };
+            let [made_ms, holder] = [made_ms, holder].map(u64::from_be_bytes);
             let mut shard = self.shard(key);
             if shard.seen.contains_key(key) {
                 continue;
             }
             if shard.seen.len() < self.shard_max {
-                shard.put(*key, Seen { until_ms, holder, by: None });
+                shard.put(*key, Seen { made_ms, holder, by: None });
             } else {
                 is_whole = false;
             }
         }
-        is_whole
+        if is_whole {
+            self.since_ms.fetch_min(u64::from_be_bytes(*since_ms), Ordering::SeqCst);
+        }
     }
 
     fn shard(&self, key: &Key) -> MutexGuard<'_, Shard> {
@@ -152,10 +196,11 @@ impl Shard {
     }
 
     /// Makes room for one more of a holder, if it can be made by forgetting what is too old.
-    fn has_room(&mut self, max: usize, holder: u64, now_ms: u64) -> bool {
+    fn has_room(&mut self, max: usize, holder: u64, (now_ms, old_ms): (u64, u64)) -> bool {
         let is_due = self.seen.len() >= self.sweep_at.max(SWEEP_MIN);
         if is_due || !self.fits(max, holder) && now_ms.abs_diff(self.swept_ms) >= SWEEP_PAUSE_MS {
-            self.sweep(now_ms);
+            self.swept_ms = now_ms;
+            self.sweep(old_ms);
         }
         self.fits(max, holder)
     }
@@ -166,9 +211,9 @@ impl Shard {
         left > usize::try_from(held).unwrap_or(usize::MAX)
     }
 
-    fn sweep(&mut self, now_ms: u64) {
-        self.swept_ms = now_ms;
-        self.seen.retain(|_, seen| seen.until_ms > now_ms);
+    /// Forgets what was made no later than this.
+    fn sweep(&mut self, old_ms: u64) {
+        self.seen.retain(|_, seen| seen.made_ms > old_ms);
         self.held.clear();
         for seen in self.seen.values() {
             *self.held.entry(seen.holder).or_default() += 1;
@@ -203,12 +248,14 @@ fn key(shown: &Shown<'_>) -> Key {
 
 impl Portable for Replays {
     fn export(&self) -> Vec<u8> {
-        let mut bytes = Vec::new();
+        let old_ms = unix_ms(self.clock.wall()).saturating_sub(self.life_ms.load(Ordering::SeqCst));
+        let since_ms = self.since_ms.load(Ordering::SeqCst).max(old_ms);
+        let mut bytes = since_ms.to_be_bytes().to_vec();
         for shard in &self.shards {
             let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
             for (key, seen) in &shard.seen {
                 bytes.extend_from_slice(key);
-                bytes.extend_from_slice(&seen.until_ms.to_be_bytes());
+                bytes.extend_from_slice(&seen.made_ms.to_be_bytes());
                 bytes.extend_from_slice(&seen.holder.to_be_bytes());
             }
         }
@@ -230,16 +277,34 @@ impl fmt::Debug for Replays {
 mod tests {
     use super::{Refused, Replays, SHARDS, Shown};
     use base::Clock;
+    use base::caps::REPLAYS_MAX;
     use std::time::Duration;
     use traffic::id::RequestId;
     use traffic::state::Portable as _;
 
     const MINUTE: Duration = Duration::from_secs(60);
 
-    /// What becomes of something that is shown for the first time, and holds for a minute.
+    /// A store of things that hold for a minute.
+    fn of_a_minute(max: usize, clock: &Clock) -> Replays {
+        let replays = Replays::up_to(max, clock.clone());
+        replays.remember_for(MINUTE);
+        replays
+    }
+
+    /// What becomes of something that is made and shown now.
     fn show(replays: &Replays, clock: &Clock, holder: &str, id: &str) -> Result<(), Refused> {
+        show_later(replays, clock, (holder, id), Duration::ZERO)
+    }
+
+    /// What becomes of something that was made so long ago.
+    fn show_later(
+        replays: &Replays,
+        clock: &Clock,
+        (holder, id): (&str, &str),
+        ago: Duration,
+    ) -> Result<(), Refused> {
         let now = clock.wall();
-        let shown = Shown { holder, id: id.as_bytes(), until: now + MINUTE };
+        let shown = Shown { holder, id: id.as_bytes(), made: now - ago };
         replays.note(&shown, now, RequestId::new(clock))
     }
 
@@ -249,7 +314,8 @@ mod tests {
 
     #[test]
     fn what_was_shown_once_is_not_believed_again_until_it_is_too_old_anyway() {
-        let (replays, clock) = (Replays::new(), Clock::manual());
+        let clock = Clock::manual();
+        let replays = of_a_minute(REPLAYS_MAX, &clock);
         let show = |holder: &str, id: &str| show(&replays, &clock, holder, id);
         assert_eq!(show("key", "1"), Ok(()));
         assert_eq!(show("key", "1"), Err(Refused::Again));
@@ -261,9 +327,10 @@ mod tests {
 
     #[test]
     fn several_policies_may_look_at_one_request() {
-        let (replays, clock) = (Replays::new(), Clock::manual());
+        let clock = Clock::manual();
+        let replays = of_a_minute(REPLAYS_MAX, &clock);
         let (now, by) = (clock.wall(), RequestId::new(&clock));
-        let shown = Shown { holder: "a", id: b"1", until: now + MINUTE };
+        let shown = Shown { holder: "a", id: b"1", made: now };
         assert_eq!(replays.note(&shown, now, by), Ok(()));
         assert_eq!(replays.note(&shown, now, by), Ok(()));
     }
@@ -276,7 +343,7 @@ mod tests {
             match show(replays, clock, holder, &number.to_string()) {
                 Ok(()) => believed += 1,
                 Err(Refused::Full) => refused += 1,
-                Err(Refused::Again) => panic!("{number} is new"),
+                Err(refused) => panic!("{number} is new, and {refused:?}"),
             }
             // By then every shard has said no.
             if refused > SHARDS * 20 {
@@ -289,7 +356,8 @@ mod tests {
     #[test]
     fn nobody_fills_the_store_for_others_and_nothing_is_forgotten_to_make_room() {
         let all = SHARDS * 200;
-        let (replays, clock) = (Replays::up_to(all), Clock::manual());
+        let clock = Clock::manual();
+        let replays = of_a_minute(all, &clock);
         let first = fill(&replays, &clock, "greedy");
         assert!((all * 4 / 10..=all / 2 + SHARDS).contains(&first), "{first} of {all}");
         let second = fill(&replays, &clock, "also greedy");
@@ -302,12 +370,43 @@ mod tests {
     }
 
     #[test]
+    fn what_one_believes_for_longer_is_kept_for_longer() {
+        let clock = Clock::manual();
+        let replays = of_a_minute(SHARDS * 64, &clock);
+        show(&replays, &clock, "key", "1").unwrap();
+        clock.advance(MINUTE / 2);
+        replays.remember_for(10 * MINUTE);
+        replays.remember_for(MINUTE);
+        clock.advance(2 * MINUTE);
+        // Whatever is swept meanwhile.
+        fill(&replays, &clock, "other");
+        let ago = |ago, id: &str| show_later(&replays, &clock, ("key", id), ago);
+        assert_eq!(ago(5 * MINUTE / 2, "1"), Err(Refused::Again));
+        assert_eq!(ago(3 * MINUTE, "2"), Err(Refused::Early), "it may be forgotten");
+    }
+
+    #[test]
+    fn what_was_made_before_all_was_remembered_is_not_believed() {
+        let clock = Clock::manual();
+        let replays = of_a_minute(REPLAYS_MAX, &clock);
+        let second = Duration::from_secs(1);
+        assert_eq!(show_later(&replays, &clock, ("key", "1"), second), Err(Refused::Early));
+        clock.advance(second);
+        assert_eq!(show_later(&replays, &clock, ("key", "2"), second), Ok(()));
+    }
+
+    #[test]
     fn another_process_goes_on_with_what_was_shown_here() {
-        let (here, there, clock) = (Replays::new(), Replays::new(), Clock::manual());
+        let clock = Clock::manual();
+        let here = of_a_minute(REPLAYS_MAX, &clock);
         show(&here, &clock, "a", "1").unwrap();
-        assert!(there.take_over(&here.export()));
-        assert!(!there.take_over(b"not what was exported"));
-        assert_eq!(show(&there, &clock, "a", "1"), Err(Refused::Again));
-        assert_eq!(show(&there, &clock, "a", "2"), Ok(()));
+        clock.advance(MINUTE / 2);
+        let there = of_a_minute(REPLAYS_MAX, &clock);
+        there.import(b"not what was exported");
+        let ago = |id: &str| show_later(&there, &clock, ("a", id), MINUTE / 2);
+        assert_eq!(ago("1"), Err(Refused::Early));
+        there.import(&here.export());
+        assert_eq!(ago("1"), Err(Refused::Again));
+        assert_eq!(ago("2"), Ok(()));
     }
 }

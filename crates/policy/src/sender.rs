@@ -22,7 +22,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use traffic::exchange::Claims;
 use traffic::{Exchange, Fault, FaultCode, Stage};
 
@@ -180,10 +180,13 @@ impl Sender {
             }
         };
         let nonces = || ctx.state.portable("dpop/nonces", Nonces::new);
+        // One for all: a proof that one policy has seen is none for another that believes older ones.
+        let replays = ctx.state.portable("dpop/replays", || Replays::new(ctx.clock.clone()));
+        replays.remember_for(age_max + leeway);
         Some(Self {
             required: settings.required,
             nonces: settings.nonce.then(nonces),
-            replays: ctx.state.portable("dpop/replays", Replays::new),
+            replays,
             age_max,
             leeway,
             origins,
@@ -285,13 +288,18 @@ impl Sender {
                 .header(DPOP_NONCE, nonce)
                 .cause("the proof has no nonce that is good"));
         }
-        let shown =
-            Shown { holder: &proof.thumbprint, id: proof.id.as_bytes(), until: proof.until };
+        let life = self.age_max + self.leeway;
+        let made = proof.until.checked_sub(life).unwrap_or(SystemTime::UNIX_EPOCH);
+        let shown = Shown { holder: &proof.thumbprint, id: proof.id.as_bytes(), made };
         match self.replays.note(&shown, now, exchange.id) {
             Ok(()) => {}
             Err(Refused::Again) => return Err(wrong("the proof was shown before")),
             Err(Refused::Full) => {
                 return Err(bearer::unavailable("no more proofs of this key can be remembered"));
+            }
+            Err(Refused::Early) => {
+                let why = "the proof is older than what is remembered of those that were shown";
+                return Err(bearer::unavailable(why));
             }
         }
         // Before the client must be refused for it (RFC 9449, 8.2).

@@ -33,7 +33,7 @@ pub const KIND: Kind = Kind {
     about: "Tells the backend who calls by a token that the gateway signs and that holds for a minute. A `jwks` policy \
             publishes the keys.",
     example: "internal_jwt: { issuer: \"https://gateway.example.com\", audience: orders }",
-    resets: "changing `algorithm` or `rotate`: new keys are made",
+    resets: "changing `algorithm`: new keys are made, which verifiers have not seen yet",
     schema: <Settings as JsonSchema>::json_schema,
     build,
 };
@@ -57,7 +57,7 @@ pub struct Settings {
     #[serde(default)]
     pub claims: Vec<String>,
     /// A private key of P-256 or Ed25519 in PEM, such as `${file:signing.pem}`. Without one the gateway makes its own, each
-    /// node and each start another one.
+    /// node and each start another one; after an upgrade in place it goes on with those it has.
     pub key: Option<Text>,
     /// Keys that are published too, so that tokens which they signed are believed: the next one, and the last.
     #[serde(default)]
@@ -165,9 +165,10 @@ fn ring(
             return None;
         }
         let id = format!("internal_jwt/made/{is_ed25519}/{:?}", settings.rotate.0);
-        let made = Ring::made(is_ed25519, settings.rotate.0, ctx.clock.clone());
+        let published = Published::of(ctx);
+        let made = Ring::made(is_ed25519, settings.rotate.0, &published, ctx.clock.clone());
         let made = made.map_err(|message| wrongs.push(("", message))).ok()?;
-        return Some(ctx.state.cell(&id, || made));
+        return Some(ctx.state.portable(&id, || made));
     };
     if settings.publish.len() >= INTERNAL_KEYS_MAX {
         wrongs.push(("/publish", format!("at most {INTERNAL_KEYS_MAX} keys are published")));

@@ -32,7 +32,8 @@ pub const KIND: Kind = Kind {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// For how long verifiers may keep the keys. Made keys are published long before they sign.
+    /// For how long verifiers may keep the keys. They are told no more than the shortest `rotate`: so long is each made key
+    /// published before it signs.
     pub max_age: Period,
 }
 
@@ -44,17 +45,12 @@ impl Default for Settings {
 
 struct Publish {
     published: Arc<Published>,
-    cache_control: HeaderValue,
+    max_age: Duration,
 }
 
 fn build(node: &Node, ctx: &BuildCtx<'_>, report: &mut Report) -> Option<Arc<dyn Policy>> {
     let settings = decode::<Settings>(node, ctx.path, report)?;
-    let text = format!("public, max-age={}", settings.max_age.0.as_secs());
-    let Ok(cache_control) = HeaderValue::try_from(text) else {
-        ctx.error(report, node, "/max_age", "this is not a length of time");
-        return None;
-    };
-    Some(Arc::new(Publish { published: Published::of(ctx), cache_control }))
+    Some(Arc::new(Publish { published: Published::of(ctx), max_age: settings.max_age.0 }))
 }
 
 impl Policy for Publish {
@@ -63,7 +59,11 @@ impl Policy for Publish {
         let mut answer = Response::new(StatusCode::OK, Body::full(set));
         let media_type = HeaderValue::from_static("application/jwk-set+json");
         answer.headers.append(CONTENT_TYPE, media_type);
-        answer.headers.append(CACHE_CONTROL, self.cache_control.clone());
+        let notice = self.published.notice().unwrap_or(self.max_age);
+        let max_age_s = self.max_age.min(notice).as_secs();
+        if let Ok(value) = HeaderValue::try_from(format!("public, max-age={max_age_s}")) {
+            answer.headers.append(CACHE_CONTROL, value);
+        }
         Outcome::Now(Ok(Flow::Answer(Box::new(answer))))
     }
 }

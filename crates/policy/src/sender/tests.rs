@@ -194,6 +194,45 @@ fn a_proof_is_believed_once() {
 }
 
 #[test]
+fn a_proof_that_one_policy_has_seen_is_none_for_another_that_believes_older_ones() {
+    let scene = Scene::new(&json!({ "sender": { "proof_age": "5s" } }));
+    let jwks = json!({ "keys": [scene.issuer.jwk(&json!({}))] }).to_string();
+    let patient = json!({
+        "issuer": ISSUER, "audience": "orders", "jwks": jwks, "sender": { "proof_age": "10m" },
+    });
+    let patient = || scene.world.build(&jwt::KIND, &patient).unwrap();
+    let token = scene.bound();
+    let (early, proof) = (scene.good(&token), scene.good(&token));
+    scene.world.clock().advance(Duration::from_secs(1));
+    assert_eq!(scene.policy.request(&mut ask("DPoP", &token, &[&proof])), "continue");
+    // As soon as there is one that believes them for longer, they are kept for longer.
+    let later = patient();
+    scene.world.clock().advance(Duration::from_secs(300));
+    let (code, _, cause) = refusal(&later, ask("DPoP", &token, &[&proof]));
+    assert_eq!(
+        (code.as_str(), cause.as_str()),
+        ("credentials_invalid", "the proof was shown before")
+    );
+    assert_eq!(later.request(&mut ask("DPoP", &token, &[&early])), "continue");
+}
+
+#[test]
+fn a_proof_of_before_all_were_remembered_is_not_believed() {
+    let scene = Scene::new(&json!({ "sender": { "proof_age": "5s" } }));
+    let token = scene.bound();
+    let proof = scene.good(&token);
+    scene.world.clock().advance(Duration::from_secs(60));
+    let jwks = json!({ "keys": [scene.issuer.jwk(&json!({}))] }).to_string();
+    let patient = json!({
+        "issuer": ISSUER, "audience": "orders", "jwks": jwks, "sender": { "proof_age": "10m" },
+    });
+    let patient = scene.world.build(&jwt::KIND, &patient).unwrap();
+    let (code, _, cause) = refusal(&patient, ask("DPoP", &token, &[&proof]));
+    assert_eq!(code, "identity_unavailable");
+    assert!(cause.contains("older than what is remembered"), "{cause}");
+}
+
+#[test]
 fn a_proof_repeats_a_nonce_where_one_is_asked_for() {
     let scene = Scene::new(&json!({ "sender": { "nonce": true } }));
     let token = scene.bound();

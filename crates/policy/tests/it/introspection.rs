@@ -310,6 +310,37 @@ async fn the_issuer_says_where_to_ask() {
     assert!(asked[asked.len() - 1].starts_with("POST /ask?x=1 "));
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_issuer_is_not_asked_where_to_ask_for_each_question_that_fails() {
+    let all = "issuer: 'http://10.0.0.9/realm'";
+    let config = config("").replace("url: 'http://10.0.0.9/introspect'", all);
+    let gateway = TestGateway::within(&Surroundings::of(&config).env("SECRET", "s"));
+    gateway.put(BACKEND, Backend::answer("HTTP/1.1 200 OK\ncontent-length: 0\n\n"));
+    let told = json!({
+        "issuer": "http://10.0.0.9/realm", "introspection_endpoint": "http://10.0.0.8/ask",
+    });
+    gateway.put(IDP, says(&told));
+    let good = says(&json!({ "active": true, "sub": "alice" }));
+    gateway.put("10.0.0.8:80", good.clone());
+    assert_eq!(ask(&gateway, "good").await, "200");
+    let broken = Backend::answer(&text_of(500, ""));
+    for round in ["a", "b", "c", "d"] {
+        gateway.put("10.0.0.8:80", broken.clone());
+        assert_eq!(ask(&gateway, round).await, "503 identity_unavailable");
+        gateway.put("10.0.0.8:80", good.clone());
+        assert_eq!(ask(&gateway, &format!("{round}2")).await, "200");
+    }
+    assert_eq!(questions(&gateway).len(), 1, "one failure now and then is no reason");
+    gateway.put("10.0.0.8:80", broken);
+    for token in ["e", "f", "g"] {
+        assert_eq!(ask(&gateway, token).await, "503 identity_unavailable");
+    }
+    gateway.put("10.0.0.8:80", good);
+    gateway.advance(Duration::from_secs(60));
+    assert_eq!(ask(&gateway, "h").await, "200");
+    assert_eq!(questions(&gateway).len(), 2, "it may have moved");
+}
+
 #[test]
 fn settings_that_make_no_sense_are_told() {
     for (settings, part) in [

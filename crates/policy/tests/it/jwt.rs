@@ -180,6 +180,18 @@ async fn an_issuer_that_is_down_is_no_fault_of_the_client() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn while_there_are_no_keys_at_all_the_issuer_is_asked_every_few_seconds() {
+    let signer = Signer::new("1");
+    let gateway = gateway(KEYS, Backend::refusing());
+    let token = signer.token(&gateway);
+    assert_eq!(ask(&gateway, &token).await, "503 identity_unavailable");
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    gateway.put(IDP, keys(&[&signer]));
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert_eq!(ask(&gateway, &token).await, "200");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_issuer_that_is_silent_holds_nobody_for_long() {
     let gateway = gateway(KEYS, Backend::acts([Act::Hang]));
     let token = Signer::new("1").token(&gateway);

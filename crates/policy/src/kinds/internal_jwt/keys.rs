@@ -10,10 +10,12 @@ use aws_lc_rs::signature::{
 use base::Clock;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::fmt;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
+use traffic::state::Portable;
 
 /// A key that signs.
 pub(crate) struct Key {
@@ -60,6 +62,26 @@ impl Key {
             Pair::EdDsa(pair.map_err(|_| "the key is neither one of P-256 nor of Ed25519")?)
         };
         Self::new(pair)
+    }
+
+    /// Reads one that [`Key::written`] wrote.
+    fn from_written(written: &str, is_ed25519: bool) -> Option<Self> {
+        let der = zeroize::Zeroizing::new(STANDARD.decode(written).ok()?);
+        let pair = if is_ed25519 {
+            Pair::EdDsa(Ed25519KeyPair::from_pkcs8_maybe_unchecked(&der).ok()?)
+        } else {
+            Pair::Es256(EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &der).ok()?)
+        };
+        Self::new(pair).ok()
+    }
+
+    /// All of it, for another process of this gateway (PKCS #8, RFC 5958).
+    fn written(&self) -> Option<String> {
+        let der = match &self.pair {
+            Pair::Es256(pair) => pair.to_pkcs8v1(),
+            Pair::EdDsa(pair) => pair.to_pkcs8v1(),
+        };
+        Some(STANDARD.encode(der.ok()?.as_ref()))
     }
 
     fn new(pair: Pair) -> Result<Self, String> {
@@ -146,6 +168,7 @@ pub(crate) struct Ring {
 }
 
 /// The keys at a time.
+#[derive(Clone)]
 struct Turn {
     signs: Arc<Key>,
     /// Those that verifiers must know besides: the last one, and the next, so that it is known before it signs.
@@ -166,15 +189,30 @@ impl Ring {
         Self { now, turning: Mutex::default(), period: None, is_ed25519: false, clock }
     }
 
-    /// Keys that are made here.
+    /// Keys that are made here; at first those of other made ones, if there are any, since verifiers know them.
     ///
     /// # Errors
     /// When none can be made.
-    pub(super) fn made(is_ed25519: bool, period: Duration, clock: Clock) -> Result<Self, String> {
-        let turn = Turn {
-            signs: Arc::new(Key::generate(is_ed25519)?),
-            others: vec![Arc::new(Key::generate(is_ed25519)?)],
-            ends: clock.now().checked_add(period),
+    pub(super) fn made(
+        is_ed25519: bool,
+        period: Duration,
+        published: &Published,
+        clock: Clock,
+    ) -> Result<Self, String> {
+        let now = clock.now();
+        let is_alike = |ring: &Arc<Self>| ring.period.is_some() && ring.is_ed25519 == is_ed25519;
+        let turn = match published.rings().find(is_alike) {
+            Some(ring) => {
+                ring.turn();
+                let turn = ring.now.load();
+                let ends = turn.ends.into_iter().chain(now.checked_add(period)).min();
+                Turn { ends, ..Turn::clone(&turn) }
+            }
+            None => Turn {
+                signs: Arc::new(Key::generate(is_ed25519)?),
+                others: vec![Arc::new(Key::generate(is_ed25519)?)],
+                ends: now.checked_add(period),
+            },
         };
         let now = ArcSwap::from_pointee(turn);
         Ok(Self { now, turning: Mutex::default(), period: Some(period), is_ed25519, clock })
@@ -213,6 +251,42 @@ impl Ring {
     }
 }
 
+/// What one process tells the next of made keys.
+#[derive(Serialize, Deserialize)]
+struct Written {
+    signs: String,
+    others: Vec<String>,
+    /// Milliseconds until the next one signs.
+    left_ms: u64,
+}
+
+/// Verifiers know the keys that have signed till now, and no new ones.
+impl Portable for Ring {
+    fn export(&self) -> Vec<u8> {
+        let turn = self.now.load();
+        let Some(ends) = turn.ends else { return Vec::new() };
+        let left = ends.saturating_duration_since(self.clock.now());
+        let written = turn.signs.written().and_then(|signs| {
+            let others = turn.others.iter().map(|key| key.written()).collect::<Option<_>>()?;
+            let left_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
+            serde_json::to_vec(&Written { signs, others, left_ms }).ok()
+        });
+        written.unwrap_or_default()
+    }
+
+    fn import(&self, bytes: &[u8]) {
+        let Some(period) = self.period else { return };
+        let Ok(written) = serde_json::from_slice::<Written>(bytes) else { return };
+        let read = |text: &String| Key::from_written(text, self.is_ed25519).map(Arc::new);
+        let others: Option<Vec<_>> = written.others.iter().map(read).collect();
+        if let (Some(signs), Some(others)) = (read(&written.signs), others) {
+            let left = Duration::from_millis(written.left_ms).min(period);
+            let ends = self.clock.now().checked_add(left);
+            self.now.store(Arc::new(Turn { signs, others, ends }));
+        }
+    }
+}
+
 /// All keys of a gateway that verifiers must know.
 #[derive(Default)]
 pub(crate) struct Published(ArcSwap<Vec<Weak<Ring>>>);
@@ -235,14 +309,77 @@ impl Published {
         });
     }
 
+    fn rings(&self) -> impl Iterator<Item = Arc<Ring>> {
+        let rings: Vec<_> = self.0.load().iter().filter_map(Weak::upgrade).collect();
+        rings.into_iter()
+    }
+
+    /// How long each key is published at least before it signs: verifiers must ask that often. None if none changes.
+    pub(crate) fn notice(&self) -> Option<Duration> {
+        self.rings().filter_map(|ring| ring.period).min()
+    }
+
     /// The set of public keys (RFC 7517, 5).
     pub(crate) fn set(&self) -> Value {
         let mut keys: Vec<Value> = Vec::new();
-        for key in self.0.load().iter().filter_map(Weak::upgrade).flat_map(|ring| ring.public()) {
+        for key in self.rings().flat_map(|ring| ring.public()) {
             if !keys.contains(&key) {
                 keys.push(key);
             }
         }
         json!({ "keys": keys })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Published, Ring};
+    use base::Clock;
+    use std::sync::Arc;
+    use std::time::Duration;
+    use traffic::state::Portable as _;
+
+    const DAY: Duration = Duration::from_secs(86_400);
+    const HOUR: Duration = Duration::from_secs(3_600);
+
+    fn made(published: &Published, period: Duration, clock: &Clock) -> Arc<Ring> {
+        let ring = Arc::new(Ring::made(false, period, published, clock.clone()).unwrap());
+        published.add(&ring);
+        ring
+    }
+
+    #[test]
+    fn another_process_signs_by_the_keys_that_verifiers_know() {
+        for is_ed25519 in [false, true] {
+            let clock = Clock::manual();
+            let ring = || {
+                let nobody = Published::default();
+                Ring::made(is_ed25519, DAY, &nobody, clock.clone()).unwrap()
+            };
+            let (here, there) = (ring(), ring());
+            clock.advance(DAY - HOUR);
+            there.import(b"not what was exported");
+            assert_ne!(there.signer().id, here.signer().id);
+            there.import(&here.export());
+            assert_eq!(there.signer().id, here.signer().id);
+            assert_eq!(there.public(), here.public());
+            clock.advance(HOUR);
+            assert_eq!(there.signer().id, here.signer().id, "the next one, at the same time");
+        }
+    }
+
+    #[test]
+    fn keys_that_change_more_often_from_now_on_begin_with_those_that_verifiers_know() {
+        let (clock, published) = (Clock::manual(), Published::default());
+        let daily = made(&published, DAY, &clock);
+        assert_eq!(published.notice(), Some(DAY));
+        let hourly = made(&published, HOUR, &clock);
+        assert_eq!(published.notice(), Some(HOUR));
+        assert_eq!(hourly.signer().id, daily.signer().id);
+        let known = daily.public();
+        clock.advance(HOUR);
+        assert_ne!(hourly.signer().id, daily.signer().id);
+        let signs = hourly.signer().public.clone();
+        assert!(known.contains(&signs), "it was published before it signs");
     }
 }

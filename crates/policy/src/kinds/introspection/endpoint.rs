@@ -12,12 +12,16 @@ use http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderValue, Method, StatusCode};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 use traffic::exchange::Claims;
 use traffic::outbound::{Destination, Remote, read};
 use traffic::{Body, Headers, Outbound, Request};
+
+/// Failures in a row after which the place that the issuer told is not believed any more.
+const FAILURES: u32 = 3;
 
 /// How the gateway proves who it is.
 #[derive(Debug)]
@@ -37,6 +41,8 @@ pub(super) enum Place {
         issuer: String,
         way: Arc<dyn Outbound>,
         found: ArcSwapOption<Arc<dyn Remote>>,
+        /// Failures there in a row.
+        failures: AtomicU32,
         /// One asks at a time.
         asking: Mutex<()>,
     },
@@ -76,19 +82,12 @@ impl Endpoint {
         let asked = async {
             let _place = memory.places.acquire().await.map_err(|_| "it is closed".to_owned())?;
             let remote = self.remote().await?;
-            let said = self.call(&*remote, worker, token).await;
-            if said.is_err() {
-                self.forget();
-            }
-            said
+            self.call(&*remote, worker, token).await
         };
-        match timeout(self.limit, asked).await {
-            Ok(said) => said.map_err(Arc::from),
-            Err(_) => {
-                self.forget();
-                Err(format!("no answer within {:?}", self.limit).into())
-            }
-        }
+        let said = timeout(self.limit, asked).await;
+        let said = said.unwrap_or_else(|_| Err(format!("no answer within {:?}", self.limit)));
+        self.note(said.is_ok());
+        said.map_err(Arc::from)
     }
 
     async fn call(
@@ -149,7 +148,7 @@ impl Endpoint {
     async fn remote(&self) -> Result<Arc<dyn Remote>, String> {
         let (issuer, way, found, asking) = match &self.place {
             Place::Fixed(remote) => return Ok(Arc::clone(remote)),
-            Place::Told { issuer, way, found, asking } => (issuer, way, found, asking),
+            Place::Told { issuer, way, found, asking, .. } => (issuer, way, found, asking),
         };
         if let Some(remote) = &*found.load() {
             return Ok(Arc::clone(remote));
@@ -170,9 +169,13 @@ impl Endpoint {
         destination(url, self.limit, self.ca_pem.clone())
     }
 
-    /// After a failure the issuer is asked again where to ask.
-    fn forget(&self) {
-        if let Place::Told { found, .. } = &self.place {
+    /// After several failures in a row the issuer is asked again where to ask. One may be due to a single token.
+    fn note(&self, is_well: bool) {
+        let Place::Told { found, failures, .. } = &self.place else { return };
+        if is_well {
+            failures.store(0, Ordering::Relaxed);
+        } else if failures.fetch_add(1, Ordering::Relaxed) + 1 >= FAILURES {
+            failures.store(0, Ordering::Relaxed);
             found.store(None);
         }
     }

@@ -22,6 +22,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::time::{Duration, SystemTime};
 use tokio::sync::Mutex;
 use traffic::exchange::Claims;
@@ -301,6 +302,7 @@ fn whom(
             issuer: issuer.clone(),
             way: Arc::clone(ctx.outbound),
             found: ArcSwapOption::default(),
+            failures: AtomicU32::default(),
             asking: Mutex::default(),
         },
         _ => Place::Fixed(remote),

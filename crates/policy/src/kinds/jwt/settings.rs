@@ -30,11 +30,11 @@ pub struct Settings {
     /// Who signs the tokens: `iss` must be this, letter by letter. Where neither `jwks` nor `secret` is there, it is
     /// also the address at which the issuer says where its keys are (OpenID Connect Discovery, RFC 8414).
     pub issuer: String,
-    /// Whom the tokens are for: `aud` must hold one of these. `'*'` accepts tokens that are for others, too.
+    /// Whom the tokens are for: `aud` must hold one of these. `'*'` alone accepts tokens that are for others, too.
     pub audience: OneOrMany,
     /// The issuer's public keys: the address of a set of keys (JWKS), or a set or a PEM block `PUBLIC KEY` itself,
     /// such as `${file:keys.json}`. Keys of an address are fetched again before they age out, and when a
-    /// token names a new one.
+    /// token names a new one. Of a token that names none (`kid`) the first eight keys of its algorithm are tried.
     pub jwks: Option<Text>,
     /// The secret that the tokens are signed with (HMAC), in place of public keys, such as
     /// `${env:TOKEN_SECRET}`; at least 32 bytes. Everybody who has it can sign.
@@ -175,6 +175,11 @@ fn rules(
         return None;
     }
     let any = audience.iter().any(|it| it == "*");
+    if any && audience.len() > 1 {
+        let message = "`*` is every audience: those beside it mean nothing";
+        ctx.error(report, node, "/audience", message).help("leave out either `*` or the others");
+        return None;
+    }
     let audience = if any { Vec::new() } else { audience };
     let leeway = settings.leeway.map_or(LEEWAY, |leeway| leeway.0);
     if leeway > LEEWAY_MAX {

@@ -359,6 +359,7 @@ fn wrong_settings_are_refused() {
     fixture::refuses(&KIND, &json!("https://idp.example.com"), "whom the tokens are for");
     refuses(&json!({ "issuer": "" }), "`issuer` is missing");
     refuses(&json!({ "audience": [] }), "`audience` is missing");
+    refuses(&json!({ "audience": ["orders", "*"] }), "those beside it mean nothing");
     refuses(&json!({ "algorithms": ["none"] }), "no algorithm that is known");
     refuses(&json!({ "algorithms": ["HS256"] }), "needs a `secret`");
     refuses(&json!({ "algorithms": ["RS256"] }), "no key goes with");
