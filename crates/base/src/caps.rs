@@ -115,6 +115,18 @@ pub const LIMITER_KEYS_MAX: usize = 1_000_000;
 pub const FAILURES_PER_ADDRESS: u32 = 30;
 /// How often per minute credentials for one account may be refused.
 pub const FAILURES_PER_ACCOUNT: u32 = 10;
+/// Passwords of one address (of IPv6 the first 64 bits) that are checked at the same time,
+pub const LOGINS_PER_ADDRESS: usize = 4;
+/// and that wait for it.
+pub const LOGINS_WAITING_PER_ADDRESS: usize = 32;
+/// Passwords for one account that are checked at the same time,
+pub const LOGINS_PER_ACCOUNT: usize = 2;
+/// and that wait for it.
+pub const LOGINS_WAITING_PER_ACCOUNT: usize = 64;
+/// Addresses from which accounts were used with success that are remembered,
+pub const FAMILIAR_ADDRESSES: usize = 10_000;
+/// and seconds for which they are.
+pub const FAMILIAR_ADDRESS_S: u64 = 86_400;
 /// Computations (such as checks of passwords) that wait for a processor, on the whole node.
 pub const COMPUTE_QUEUE_MAX: usize = 64;
 /// Bytes of an API key as sent by a client.

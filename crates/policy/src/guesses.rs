@@ -2,24 +2,50 @@
 //!
 //! What can be guessed at all, such as a password, is not even looked at beyond that. What cannot, such as a
 //! key of 256 random bits or a signature, is: others behind the same address are not locked out with it.
+//!
+//! Where looking takes long, guesses that come all at once must not all be looked at before the first has failed, nor
+//! may one client take the processors of all. So only a few of one address, and of one account, are looked at at the
+//! same time ([`Guesses::attempt`]); the others wait in line.
 
 use crate::kind::BuildCtx;
 use crate::kinds::rate_limit::cell::{Cell, Gcra};
 use base::Clock;
-use base::caps::{FAILURES_PER_ACCOUNT, FAILURES_PER_ADDRESS};
+use base::caps::{
+    FAILURES_PER_ACCOUNT, FAILURES_PER_ADDRESS, FAMILIAR_ADDRESS_S, FAMILIAR_ADDRESSES,
+    LOGINS_PER_ACCOUNT, LOGINS_PER_ADDRESS, LOGINS_WAITING_PER_ACCOUNT, LOGINS_WAITING_PER_ADDRESS,
+};
 use base::network::owner;
 use base::units::Rate;
 use http::HeaderValue;
 use http::header::RETRY_AFTER;
+use quick_cache::sync::Cache;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use traffic::{Exchange, Fault, FaultCode, Stage, State};
+
+/// Those who wait for their turn.
+mod lines;
+
+use lines::{Lines, Seat};
 
 /// The failed attempts of a gateway, shared by all its identity policies.
 pub(crate) struct Guesses {
     cell: Arc<Cell>,
     address: Gcra,
     account: Gcra,
+    lines: Arc<Lines<Whose>>,
+    /// From which addresses accounts were used with success, and until when that counts.
+    familiar: Arc<Cache<(Box<str>, u64), Instant>>,
+}
+
+/// Whose attempts are counted together.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Whose {
+    /// The owner of an address.
+    Address(u64),
+    /// An account as seen by strangers, or from one address from which it was used with success: strangers lock out
+    /// strangers only.
+    Account(Box<str>, Option<u64>),
 }
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -38,36 +64,76 @@ impl Guesses {
             Gcra::new(rate, count).unwrap_or(Gcra::NEVER)
         };
         let (address, account) = (limit(FAILURES_PER_ADDRESS), limit(FAILURES_PER_ACCOUNT));
-        Self { cell, address, account }
+        let lines = state.cell("identity/lines", Lines::default);
+        let familiar = state.cell("identity/familiar", || Cache::new(FAMILIAR_ADDRESSES));
+        Self { cell, address, account, lines, familiar }
     }
 
-    /// Asks whether a credential that could be guessed may be looked at: neither the client's address nor the
-    /// account (the identifier beside the secret, known or not) has failed too often.
-    pub(crate) fn check(&self, exchange: &Exchange, account: Option<&str>) -> Result<(), Fault> {
+    /// Asks whether a credential that could be guessed may be looked at: the client's address has not failed too
+    /// often.
+    pub(crate) fn check(&self, exchange: &Exchange) -> Result<(), Fault> {
+        self.ask(&address_of(exchange), self.address, exchange)
+    }
+
+    /// The same for an account, which is the identifier beside the secret, known or not.
+    pub(crate) fn check_account(&self, exchange: &Exchange, account: &str) -> Result<(), Fault> {
+        self.ask(&self.account_of(exchange, account), self.account, exchange)
+    }
+
+    fn ask(&self, whose: &Whose, limit: Gcra, exchange: &Exchange) -> Result<(), Fault> {
         let now_ns = self.cell.nanoseconds(exchange.arrived);
-        let address = ("address", owner(exchange.client()));
-        let mut wait = self.cell.peek(&address, self.address, now_ns).retry_after;
-        if let Some(account) = account {
-            let account = self.cell.peek(&("account", account), self.account, now_ns);
-            wait = wait.max(account.retry_after);
-        }
+        let wait = self.cell.peek(whose, limit, now_ns).retry_after;
         wait.map_or(Ok(()), |wait| Err(too_many(wait)))
     }
 
-    /// Counts a failed attempt on an account. The address is counted by [`Guesses::noted`].
-    pub(crate) fn failed_on(&self, exchange: &Exchange, account: &str) {
-        let now_ns = self.cell.nanoseconds(exchange.arrived);
-        self.cell.take(&("account", account), self.account, now_ns);
+    fn account_of(&self, exchange: &Exchange, account: &str) -> Whose {
+        let owner = owner(exchange.client());
+        let account = (Box::from(account), owner);
+        let until = self.familiar.get(&account);
+        let is_familiar = until.is_some_and(|until| exchange.arrived < until);
+        Whose::Account(account.0, is_familiar.then_some(owner))
     }
 
-    /// Counts what is a failed attempt; beyond the limit the client is told to wait.
-    pub(crate) fn noted(&self, exchange: &Exchange, fault: Fault) -> Fault {
+    /// Waits until it is the turn of an attempt that takes long to judge, by address and account, and asks once more
+    /// whether it may be looked at: those before it may have failed.
+    ///
+    /// # Errors
+    /// `too_many_failures`, or `compute_busy` where too many wait.
+    pub(crate) async fn attempt(
+        &self,
+        exchange: &mut Exchange,
+        account: &str,
+    ) -> Result<Attempt, Fault> {
+        let (address, account) = (address_of(exchange), self.account_of(exchange, account));
+        // In this order, one address has but a few places in the line of an account.
+        let limits = (LOGINS_PER_ADDRESS, LOGINS_WAITING_PER_ADDRESS);
+        let of_address = self.lines.wait(&address, limits).await.ok_or_else(busy)?;
+        let limits = (LOGINS_PER_ACCOUNT, LOGINS_WAITING_PER_ACCOUNT);
+        let of_account = self.lines.wait(&account, limits).await.ok_or_else(busy)?;
+        self.ask(&address, self.address, exchange)?;
+        self.ask(&account, self.account, exchange)?;
+        Ok(Attempt {
+            counted: [(address, self.address), (account, self.account)],
+            cell: Arc::clone(&self.cell),
+            now_ns: self.cell.nanoseconds(exchange.arrived),
+            _seats: [of_address, of_account],
+        })
+    }
+
+    /// An account was used with success: from now on those who guess elsewhere do not lock it out here.
+    pub(crate) fn succeeded(&self, exchange: &Exchange, account: &str) {
+        let life = Duration::from_secs(FAMILIAR_ADDRESS_S);
+        if let Some(until) = exchange.arrived.checked_add(life) {
+            self.familiar.insert((account.into(), owner(exchange.client())), until);
+        }
+    }
+
+    /// Counts what is a failed attempt, once per request; beyond the limit the client is told to wait.
+    pub(crate) fn noted(&self, exchange: &mut Exchange, fault: Fault) -> Fault {
         if fault.code != FaultCode::CredentialsInvalid {
             return fault;
         }
-        let now_ns = self.cell.nanoseconds(exchange.arrived);
-        let address = ("address", owner(exchange.client()));
-        match self.cell.take(&address, self.address, now_ns).retry_after {
+        match self.count(exchange) {
             None => fault,
             Some(wait) => {
                 let cause = fault.cause.unwrap_or_else(|| "invalid credentials".into());
@@ -75,6 +141,43 @@ impl Guesses {
             }
         }
     }
+
+    /// Counts a failed attempt of the client's address, unless one of this request was; tells how long to wait if
+    /// there were too many.
+    pub(crate) fn count(&self, exchange: &mut Exchange) -> Option<Duration> {
+        if std::mem::replace(&mut exchange.is_failure_counted, true) {
+            return None;
+        }
+        let now_ns = self.cell.nanoseconds(exchange.arrived);
+        self.cell.take(&address_of(exchange), self.address, now_ns).retry_after
+    }
+}
+
+/// An attempt whose turn it is. The others wait for it to be dropped.
+pub(crate) struct Attempt {
+    cell: Arc<Cell>,
+    counted: [(Whose, Gcra); 2],
+    now_ns: u64,
+    _seats: [Seat<Whose>; 2],
+}
+
+impl Attempt {
+    /// Counts it as failed, by address and account, whether or not the client is still there to be told.
+    pub(crate) fn failed(&self) {
+        for (whose, limit) in &self.counted {
+            self.cell.take(whose, *limit, self.now_ns);
+        }
+    }
+}
+
+fn address_of(exchange: &Exchange) -> Whose {
+    Whose::Address(owner(exchange.client()))
+}
+
+fn busy() -> Fault {
+    Fault::new(Stage::Guard, FaultCode::ComputeBusy)
+        .header(RETRY_AFTER, HeaderValue::from_static("1"))
+        .cause("too many passwords of this address or account wait to be checked")
 }
 
 fn too_many(wait: Duration) -> Fault {

@@ -68,6 +68,8 @@ pub struct Exchange {
     pub credential: Option<Arc<Credential>>,
     /// When what the caller showed stops being valid, which ends the exchange; set by identity policies.
     pub valid_until: Option<SystemTime>,
+    /// Whether a failed attempt to prove who calls was counted of it; set by identity policies.
+    pub is_failure_counted: bool,
     /// What was said of the caller by whoever vouches for it; set by identity policies.
     pub claims: Option<Arc<Claims>>,
     /// Where it goes in place of the route's upstream; set by policies.
@@ -117,6 +119,7 @@ impl Exchange {
             credential: None,
             claims: None,
             valid_until: None,
+            is_failure_counted: false,
             upstream: None,
             mirrors: Vec::new(),
             timeouts: Timeouts::default(),

@@ -160,7 +160,7 @@ impl ApiKey {
             return Err(invalid("the key is too long"));
         } else {
             // One that was made elsewhere may be short enough to be guessed.
-            self.guesses.check(exchange, None)?;
+            self.guesses.check(exchange)?;
         }
         let found = self.directory.find(CredentialKind::ApiKey, &key::hash(&key));
         let credential = found.ok_or_else(|| invalid("the key is unknown"))?;

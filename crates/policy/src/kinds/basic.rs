@@ -1,8 +1,8 @@
 //! Identifies consumers by a user name and a password (RFC 7617).
 //!
 //! Passwords are only known as hashes by argon2id, which take long to verify on purpose: that is done on the compute
-//! pool, and what was verified is remembered for a while. Somebody nobody knows costs as much as a wrong password
-//! ([`Costs`]), so that the time of an answer does not tell which user names there are.
+//! pool, and what was verified is remembered for a while, for the address it came from. Somebody nobody knows costs as
+//! much as a wrong password ([`Costs`]), so that the time of an answer does not tell which user names there are.
 
 use crate::guesses::Guesses;
 use crate::identity::{Identify, Identity, Scheme};
@@ -13,6 +13,7 @@ use aws_lc_rs::hmac::{self, HMAC_SHA256};
 use base::caps::{
     CREDENTIAL_ID_BYTES_MAX, PASSWORD_BYTES_MAX, PASSWORD_REMEMBERED_S, PASSWORDS_REMEMBERED,
 };
+use base::network::owner;
 use base::{Clock, Node, Report, Secret, decode, random};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -21,6 +22,7 @@ use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use quick_cache::sync::Cache;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use traffic::background::compute;
@@ -129,8 +131,11 @@ impl Verified {
         }))
     }
 
-    fn digest(&self, shown: &Shown) -> [u8; 32] {
+    /// What was verified from one address helps nobody elsewhere: a guess from there would learn at no cost that it is
+    /// right.
+    fn digest(&self, shown: &Shown, client: IpAddr) -> [u8; 32] {
         let mut context = hmac::Context::with_key(&self.key);
+        context.update(&owner(client).to_be_bytes());
         context.update(&(shown.username.len() as u64).to_be_bytes());
         context.update(shown.username.as_bytes());
         context.update(shown.password.reveal().as_bytes());
@@ -202,17 +207,35 @@ impl Basic {
         self.nobody.unless(found, self.clock.wall())
     }
 
+    /// Who it is, if the same was verified not long ago, from the same address.
+    fn remembered(&self, exchange: &Exchange, shown: &Shown) -> Option<Identity> {
+        let digest = self.verified.digest(shown, exchange.client());
+        let hash = self.verified.find(&digest, exchange.arrived)?;
+        let (found, is_known) = self.find(&shown.username);
+        (is_known && found.secret.as_ref() == Some(&hash)).then(|| Identity::of(found))
+    }
+
     async fn verify(&self, exchange: &mut Exchange, shown: Shown) -> Result<Identity, Fault> {
+        let attempt = self.guesses.attempt(exchange, &shown.username).await?;
+        // Another request may have shown the same while this one waited.
+        if let Some(identity) = self.remembered(exchange, &shown) {
+            return Ok(identity);
+        }
         let (found, is_known) = self.find(&shown.username);
         let hash = found.secret.clone().unwrap_or_else(|| Secret::new(String::new()));
         let (costs, password, its) =
             (Arc::clone(&self.costs), shown.password.clone(), hash.clone());
         // Whoever nobody knows takes the same way.
         let is_right = compute(&*self.background, move || {
-            costs.verify(&its, is_known, password.reveal().as_bytes())
+            let is_right = costs.verify(&its, is_known, password.reveal().as_bytes());
+            // Here, since the client may have left by now.
+            if !is_right {
+                attempt.failed();
+            }
+            is_right
         });
         if !is_right.await? {
-            self.guesses.failed_on(exchange, &shown.username);
+            exchange.is_failure_counted = true;
             let unknown = "the user name is unknown, has expired, or is not valid yet";
             return Err(self.invalid(if is_known { "the password is wrong" } else { unknown }));
         }
@@ -220,8 +243,9 @@ impl Basic {
         if !self.directory.stands(&found, self.clock.wall()) {
             return Err(self.invalid("the password was revoked just now"));
         }
-        let digest = self.verified.digest(&shown);
+        let digest = self.verified.digest(&shown, exchange.client());
         self.verified.remember(digest, &hash, exchange.arrived);
+        self.guesses.succeeded(exchange, &shown.username);
         Ok(Identity::of(found))
     }
 
@@ -250,15 +274,15 @@ impl Scheme for Basic {
             Ok(shown) => shown,
             Err(fault) => return Some(Err(fault)),
         };
-        // A password that was verified is no guess, however many others are made on the account.
-        let verified = self.verified.find(&self.verified.digest(&shown), exchange.arrived);
-        if let Some(hash) = verified
-            && let (found, true) = self.find(&shown.username)
-            && found.secret.as_ref() == Some(&hash)
-        {
-            return Some(Ok(Identity::of(found)));
+        // Before anything is looked for: that it was found would tell whoever guesses that it is right.
+        if let Err(fault) = self.guesses.check(exchange) {
+            return Some(Err(fault));
         }
-        self.guesses.check(exchange, Some(&shown.username)).err().map(Err)
+        // A password that was verified is no guess, however many others are made on the account.
+        if let Some(identity) = self.remembered(exchange, &shown) {
+            return Some(Ok(identity));
+        }
+        self.guesses.check_account(exchange, &shown.username).err().map(Err)
     }
 
     fn later<'a>(&'a self, exchange: &'a mut Exchange) -> BoxFuture<'a, Result<Identity, Fault>> {

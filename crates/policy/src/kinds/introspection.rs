@@ -171,7 +171,7 @@ impl Scheme for Introspection {
                 Known::Unknown(token, by, hash) => (token.into_owned(), by, hash),
             };
             // Every unknown token is work for the issuer: whoever has shown too many bad ones causes no more.
-            self.guesses.check(exchange, None)?;
+            self.guesses.check(exchange)?;
             let judged = match self.ask(exchange.worker, &token, hash).await {
                 Ok(found) => self.decide(exchange, (&token, by), &found),
                 Err(why) => Err(bearer::unavailable(why.to_string())),

@@ -1,19 +1,29 @@
-use super::{KIND, STANDARD};
+use super::{Basic, HMAC_SHA256, KIND, STANDARD, Verified, hmac};
 use crate::fixture::{self, Built, World};
-use crate::password;
-use base::Secret;
+use crate::guesses::Guesses;
+use crate::identity::Scheme as _;
+use crate::nobody::Nobody;
+use crate::password::{self, Costs};
+use base::caps::{FAILURES_PER_ADDRESS, LOGINS_PER_ADDRESS, LOGINS_WAITING_PER_ADDRESS};
 use base64::Engine as _;
+use http::HeaderValue;
+use quick_cache::sync::Cache;
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::fmt;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
+use traffic::background::{Busy, Job, Task};
 use traffic::directory::{Consumer, Credential, CredentialKind};
+use traffic::exchange::Connection;
+use traffic::{Background, BoxFuture, Exchange};
 
 const KIND_OF: CredentialKind = CredentialKind::Password;
 
 /// A cheap hash of `open sesame`, so that tests are quick: nobody checks here what it costs.
 fn put(world: &World, username: &str, password: &str) {
     let consumer = Consumer { name: "alice".into(), is_known: true, ..Consumer::default() };
-    let hash = password::hash(&Secret::new(password.to_owned())).unwrap();
+    let hash = password::tests::cheap(password, (64, 1, 1));
     let credential =
         Credential { secret: Some(hash), ..Credential::new(KIND_OF, Arc::new(consumer)) };
     world.directory.put(KIND_OF.hash(&[username]), &Arc::new(credential));
@@ -133,6 +143,177 @@ fn who_guesses_is_slowed_down_but_not_who_knows() {
     assert_eq!(told.last().unwrap(), "too_many_failures", "{told:?}");
     assert_eq!(ask(&policy, &header("Aladdin:open sesame")), "continue", "it was verified before");
     assert_eq!(ask(&policy, &header("Cassim:guess")), "credentials_invalid", "another account");
+}
+
+/// The answer to a request from an address.
+fn ask_from(policy: &Built, client: &str, login: &str) -> String {
+    let mut exchange = from(client, login);
+    policy.request(&mut exchange)
+}
+
+fn from(client: &str, login: &str) -> Exchange {
+    let mut exchange = fixture::exchange(&header(login));
+    let peer = format!("{client}:1000").parse().unwrap();
+    let local = exchange.connection.local;
+    exchange.connection = Arc::new(Connection::plain("public".into(), peer, local));
+    exchange
+}
+
+#[test]
+fn who_is_slowed_down_learns_nothing_from_what_others_verified() {
+    let world = world();
+    let policy = world.build(&KIND, &Value::Null).unwrap();
+    assert_eq!(ask_from(&policy, "192.0.2.1", "Aladdin:open sesame"), "continue");
+    let guess = |guess: usize| ask_from(&policy, "192.0.2.66", &format!("Aladdin:guess {guess}"));
+    let told: Vec<String> = (0..12).map(guess).collect();
+    assert_eq!(told.last().unwrap(), "too_many_failures", "{told:?}");
+    let right = ask_from(&policy, "192.0.2.66", "Aladdin:open sesame");
+    assert_eq!(right, "too_many_failures", "a guess is not looked at, right or wrong");
+    assert_eq!(ask_from(&policy, "192.0.2.1", "Aladdin:open sesame"), "continue");
+}
+
+#[test]
+fn an_address_that_fails_too_often_is_not_looked_at_even_for_what_it_verified() {
+    let world = world();
+    let policy = world.build(&KIND, &Value::Null).unwrap();
+    assert_eq!(ask(&policy, &header("Aladdin:open sesame")), "continue");
+    let told: Vec<String> = (0..31).map(|it| ask(&policy, &header(&format!("u{it}:x")))).collect();
+    assert_eq!(told.last().unwrap(), "too_many_failures", "{told:?}");
+    assert_eq!(ask(&policy, &header("Aladdin:open sesame")), "too_many_failures");
+}
+
+#[test]
+fn strangers_lock_out_strangers_only() {
+    let world = world();
+    let policy = world.build(&KIND, &Value::Null).unwrap();
+    assert_eq!(ask_from(&policy, "192.0.2.1", "Aladdin:open sesame"), "continue");
+    for guess in 0..12 {
+        ask_from(&policy, "192.0.2.66", &format!("Aladdin:guess {guess}"));
+    }
+    world.clock().advance(Duration::from_secs(1));
+    put(&world, "Aladdin", "another one");
+    // Nothing is remembered of the new password, but that the account was used here.
+    assert_eq!(ask_from(&policy, "192.0.2.1", "Aladdin:another one"), "continue");
+    assert_eq!(ask_from(&policy, "192.0.2.2", "Aladdin:another one"), "too_many_failures");
+}
+
+/// Computes when it is told to.
+#[derive(Debug, Default)]
+struct Later(Mutex<Vec<Waiting>>);
+
+struct Waiting(Job, tokio::sync::oneshot::Sender<()>);
+
+impl fmt::Debug for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Waiting")
+    }
+}
+
+impl Later {
+    fn compute_all(&self) -> usize {
+        let all = std::mem::take(&mut *self.0.lock().unwrap());
+        all.into_iter().map(|Waiting(job, done)| (job(), done.send(()))).count()
+    }
+}
+
+impl Background for Later {
+    fn spawn(&self, _: BoxFuture<'static, ()>) -> Task {
+        Task::nothing()
+    }
+
+    fn compute(&self, job: Job) -> BoxFuture<'static, Result<(), Busy>> {
+        let (done, is_done) = tokio::sync::oneshot::channel();
+        self.0.lock().unwrap().push(Waiting(job, done));
+        Box::pin(async move { is_done.await.map_err(|_| Busy) })
+    }
+}
+
+/// A policy of a world whose computations wait, and a request that shows each of these logins from its address. All are
+/// polled until nothing moves any more, and then computed, up to `rounds` times; the rest is dropped.
+fn at_once(logins: &[(&str, &str)], rounds: usize) -> (Basic, Vec<Option<String>>, usize) {
+    let (world, later) = (world(), Arc::new(Later::default()));
+    let basic = Basic {
+        challenge: HeaderValue::from_static("Basic"),
+        keep: false,
+        directory: Arc::clone(&world.directory),
+        background: Arc::clone(&later) as _,
+        clock: world.clock().clone(),
+        guesses: Arc::new(Guesses::new(&world.state, world.clock())),
+        verified: Arc::new(Verified {
+            key: hmac::Key::new(HMAC_SHA256, b"any"),
+            cache: Cache::new(10),
+        }),
+        costs: Arc::new(Costs::of(&world.directory)),
+        nobody: Nobody::new(KIND_OF, password::NOBODY),
+    };
+    let mut exchanges: Vec<_> = logins.iter().map(|(client, login)| from(client, login)).collect();
+    let mut told = vec![None; logins.len()];
+    let mut computed = 0;
+    {
+        let mut all: Vec<_> = exchanges.iter_mut().map(|it| basic.later(it)).collect();
+        for round in 0..=rounds {
+            for (judged, told) in all.iter_mut().zip(&mut told).filter(|(_, told)| told.is_none()) {
+                let polled = judged.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+                if let Poll::Ready(judged) = polled {
+                    *told = Some(match judged {
+                        Ok(_) => "continue".to_owned(),
+                        Err(fault) => fault.code.name().to_owned(),
+                    });
+                }
+            }
+            if round < rounds {
+                computed += later.compute_all();
+            }
+        }
+    }
+    // Those who wait have left, and what was begun is computed to its end.
+    let left = later.compute_all();
+    (basic, told, computed + left)
+}
+
+#[test]
+fn guesses_that_come_all_at_once_are_not_all_looked_at() {
+    let logins: Vec<String> = (0..30).map(|it| format!("Aladdin:guess {it}")).collect();
+    let logins: Vec<_> = logins.iter().map(|login| ("192.0.2.66", login.as_str())).collect();
+    let (_, told, computed) = at_once(&logins, 30);
+    let invalid = told.iter().flatten().filter(|told| **told == "credentials_invalid").count();
+    assert!((10..=11).contains(&invalid), "{told:?}");
+    assert_eq!(computed, invalid);
+    assert!(told.iter().flatten().any(|told| told == "too_many_failures"), "{told:?}");
+}
+
+#[test]
+fn the_same_login_that_comes_many_times_at_once_is_verified_a_few_times() {
+    let logins = vec![("192.0.2.1", "Aladdin:open sesame"); 30];
+    let (_, told, computed) = at_once(&logins, 30);
+    assert!(told.iter().all(|told| told.as_deref() == Some("continue")), "{told:?}");
+    assert!(computed <= 2, "{computed}");
+}
+
+#[test]
+fn one_address_takes_a_few_places_of_all_who_compute() {
+    let logins: Vec<String> = (0..60).map(|it| format!("user{it}:guess")).collect();
+    let mut logins: Vec<_> = logins.iter().map(|login| ("192.0.2.66", login.as_str())).collect();
+    logins.push(("192.0.2.1", "Aladdin:open sesame"));
+    let (_, told, computed) = at_once(&logins, 1);
+    assert!(computed <= 2 * LOGINS_PER_ADDRESS + 1, "{computed}");
+    assert_eq!(told.last().unwrap().as_deref(), Some("continue"));
+    let busy = told.iter().flatten().filter(|told| **told == "compute_busy").count();
+    assert_eq!(busy, 60 - LOGINS_PER_ADDRESS - LOGINS_WAITING_PER_ADDRESS);
+}
+
+#[test]
+fn a_wrong_password_counts_though_its_client_has_left() {
+    let logins: Vec<String> = (0..4).map(|it| format!("user{it}:guess")).collect();
+    let logins: Vec<_> = logins.iter().map(|login| ("192.0.2.66", login.as_str())).collect();
+    let (basic, told, computed) = at_once(&logins, 0);
+    assert_eq!((told.iter().flatten().count(), computed), (0, 4));
+    for _ in 0..FAILURES_PER_ADDRESS - 4 {
+        let mut exchange = from("192.0.2.66", "user:guess");
+        basic.guesses.check(&exchange).unwrap();
+        basic.guesses.count(&mut exchange);
+    }
+    basic.guesses.check(&from("192.0.2.66", "user:guess")).unwrap_err();
 }
 
 #[test]
