@@ -56,6 +56,11 @@ pub(crate) trait Scheme: Send + Sync {
     fn speaks_for(&self) -> Vec<HeaderName> {
         Vec::new()
     }
+
+    /// Whether it judges by the whole request, and so by whatever is shown to others.
+    fn sees_all(&self) -> bool {
+        false
+    }
 }
 
 /// Who calls, by one scheme.
@@ -248,6 +253,10 @@ impl Scheme for Box<dyn Scheme> {
 
     fn hide(&self, head: &mut RequestHead) {
         (**self).hide(head);
+    }
+
+    fn sees_all(&self) -> bool {
+        (**self).sees_all()
     }
 
     fn speaks_for(&self) -> Vec<HeaderName> {

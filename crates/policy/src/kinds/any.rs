@@ -40,9 +40,9 @@ fn build(node: &Node, ctx: &BuildCtx<'_>, report: &mut Report) -> Option<Arc<dyn
 
 struct Any(Combined);
 
-/// What is to be told when no scheme succeeds.
+/// What is to be told when no scheme succeeds, and which of them says so.
 #[derive(Default)]
-struct Failure(Option<Fault>);
+struct Failure(Option<(usize, Fault)>);
 
 impl Failure {
     /// How much a fault tells: a lost dependency most.
@@ -55,13 +55,14 @@ impl Failure {
         }
     }
 
-    fn add(&mut self, mut fault: Fault) {
-        let Some(mut kept) = self.0.take() else {
-            self.0 = Some(fault);
+    fn add(&mut self, mut index: usize, mut fault: Fault) {
+        let Some((mut first, mut kept)) = self.0.take() else {
+            self.0 = Some((index, fault));
             return;
         };
         if Self::weight(fault.code) > Self::weight(kept.code) {
             std::mem::swap(&mut fault, &mut kept);
+            std::mem::swap(&mut index, &mut first);
         }
         // Challenges belong to a 401 only.
         if kept.code.row().status == 401 {
@@ -75,7 +76,7 @@ impl Failure {
                 }
             }
         }
-        self.0 = Some(kept);
+        self.0 = Some((first, kept));
     }
 }
 
@@ -84,7 +85,12 @@ impl Failure {
 struct Progress {
     tried: usize,
     failure: Failure,
+    /// The ways that were shown something that is not valid.
+    invalid: Vec<usize>,
 }
+
+/// Who it is and which way has found that out, or what is to be told and which way says so.
+type Judged = Result<(usize, Identity), (usize, Fault)>;
 
 impl Progress {
     /// Who it is, if this way has found out.
@@ -94,24 +100,23 @@ impl Progress {
         match judged {
             Ok(identity) => Some((index, identity)),
             Err(fault) => {
-                self.failure.add(fault);
+                if fault.code == FaultCode::CredentialsInvalid {
+                    self.invalid.push(index);
+                }
+                self.failure.add(index, fault);
                 None
             }
         }
     }
 
-    fn failed(&mut self) -> Fault {
-        self.failure.0.take().unwrap_or_else(internal)
+    fn failed(&mut self) -> (usize, Fault) {
+        self.failure.0.take().unwrap_or_else(|| (0, internal()))
     }
 }
 
 impl Any {
     /// Tries one after the other, up to one that must wait; nothing if there is one.
-    fn now(
-        &self,
-        exchange: &Exchange,
-        progress: &mut Progress,
-    ) -> Option<Result<(usize, Identity), Fault>> {
+    fn now(&self, exchange: &Exchange, progress: &mut Progress) -> Option<Judged> {
         while let Some(scheme) = self.0.schemes.get(progress.tried) {
             let judged = scheme.now(exchange)?;
             if let Some(found) = progress.add(judged) {
@@ -121,11 +126,7 @@ impl Any {
         Some(Err(progress.failed()))
     }
 
-    async fn later(
-        &self,
-        exchange: &mut Exchange,
-        progress: &mut Progress,
-    ) -> Result<(usize, Identity), Fault> {
+    async fn later(&self, exchange: &mut Exchange, progress: &mut Progress) -> Judged {
         loop {
             if let Some(judged) = self.now(exchange, progress) {
                 return judged;
@@ -144,9 +145,22 @@ impl Any {
         &self,
         exchange: &mut Exchange,
         slot: Slot,
-        judged: Result<(usize, Identity), Fault>,
+        invalid: &[usize],
+        judged: Judged,
     ) -> Result<Flow, Fault> {
-        let (index, identity) = judged.map_err(|fault| self.0.guesses.noted(exchange, fault))?;
+        let decides = match &judged {
+            Ok((index, _)) | Err((index, _)) => *index,
+        };
+        // What was guessed is a guess, whatever is shown beside it.
+        let is_noted =
+            matches!(&judged, Err((_, fault)) if fault.code == FaultCode::CredentialsInvalid);
+        if !is_noted
+            && invalid.iter().any(|index| self.is_beside(*index, decides, &exchange.request))
+        {
+            self.0.guesses.count(exchange);
+        }
+        let (index, identity) =
+            judged.map_err(|(_, fault)| self.0.guesses.noted(exchange, fault))?;
         identity.settle(exchange, slot)?;
         let believed = self.0.schemes.get(index).ok_or_else(internal)?;
         for (_, other) in self.0.schemes.iter().enumerate().filter(|(other, _)| *other != index) {
@@ -156,6 +170,23 @@ impl Any {
             believed.hide(&mut exchange.request);
         }
         Ok(Flow::Continue)
+    }
+}
+
+impl Any {
+    /// Whether one way was shown another credential than the one that decides. A token of one issuer is none of
+    /// another's: that one says no to it, but nobody has guessed.
+    fn is_beside(&self, index: usize, decides: usize, head: &RequestHead) -> bool {
+        let (Some(one), Some(other)) = (self.0.schemes.get(index), self.0.schemes.get(decides))
+        else {
+            return false;
+        };
+        if index == decides || other.sees_all() {
+            return false;
+        }
+        let mut without = head.clone();
+        one.hide(&mut without);
+        !other.is_shown(head) || other.is_shown(&without)
     }
 }
 
@@ -180,11 +211,11 @@ impl Policy for Any {
     fn on_request<'a>(&'a self, exchange: &'a mut Exchange, slot: Slot) -> Outcome<'a, Flow> {
         let mut progress = Progress::default();
         if let Some(judged) = self.now(exchange, &mut progress) {
-            return Outcome::Now(self.settle(exchange, slot, judged));
+            return Outcome::Now(self.settle(exchange, slot, &progress.invalid, judged));
         }
         Outcome::Later(Box::pin(async move {
             let judged = self.later(exchange, &mut progress).await;
-            self.settle(exchange, slot, judged)
+            self.settle(exchange, slot, &progress.invalid, judged)
         }))
     }
 

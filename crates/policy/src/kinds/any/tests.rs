@@ -1,8 +1,13 @@
+use crate::combined::Combined;
 use crate::fixture::{self, Built, World, lines};
+use crate::guesses::Guesses;
+use crate::identity::{Identity, Scheme};
 use crate::kinds::{all, any};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use traffic::directory::{Consumer, Credential, CredentialKind};
+use traffic::head::RequestHead;
+use traffic::{Exchange, Fault, FaultCode, Outcome, Policy as _, Stage};
 
 /// A world in which the keys `alice`, `bob` and `device-of-alice` are known.
 fn world() -> World {
@@ -177,4 +182,48 @@ fn wrong_lists_are_refused_with_their_place() {
         fixture::refuses(&any::KIND, &settings, part);
         fixture::refuses(&all::KIND, &settings, part);
     }
+}
+
+#[test]
+fn a_guess_beside_what_is_valid_is_a_guess() {
+    let policy = two("any", false);
+    let guess = |guess: usize| outcome(&policy, &format!("GET /\nx-one: guess{guess}\nx-two: bob"));
+    let told: Vec<String> = (0..31).map(guess).collect();
+    assert!(told.iter().take(30).all(|told| told == "bob"), "{told:?}");
+    assert_eq!(told.last().unwrap(), "too_many_failures");
+}
+
+/// Knows what is in `x-one`, or does not.
+struct Knows(bool);
+
+impl Scheme for Knows {
+    fn is_shown(&self, head: &RequestHead) -> bool {
+        head.headers.contains("x-one")
+    }
+
+    fn now(&self, _: &Exchange) -> Option<Result<Identity, Fault>> {
+        let no = Fault::new(Stage::Guard, FaultCode::CredentialsInvalid);
+        Some(self.0.then(Identity::default).ok_or(no))
+    }
+
+    fn hide(&self, head: &mut RequestHead) {
+        head.headers.remove("x-one");
+    }
+}
+
+#[test]
+fn a_credential_that_only_another_way_knows_is_no_guess() {
+    let world = world();
+    let guesses = Arc::new(Guesses::new(&world.state, world.clock()));
+    let schemes: Vec<Box<dyn Scheme>> = vec![Box::new(Knows(false)), Box::new(Knows(true))];
+    let any = any::Any(Combined { schemes, guesses: Arc::clone(&guesses) });
+    for _ in 0..40 {
+        let mut exchange = fixture::exchange("GET /\nx-one: bob");
+        let Outcome::Now(settled) = any.on_request(&mut exchange, fixture::SLOT) else {
+            panic!("it waits")
+        };
+        settled.unwrap();
+        assert!(!exchange.is_failure_counted);
+    }
+    guesses.check(&fixture::exchange("GET /")).unwrap();
 }

@@ -177,7 +177,8 @@ fn an_address_that_fails_too_often_is_not_looked_at_even_for_what_it_verified() 
     let world = world();
     let policy = world.build(&KIND, &Value::Null).unwrap();
     assert_eq!(ask(&policy, &header("Aladdin:open sesame")), "continue");
-    let told: Vec<String> = (0..31).map(|it| ask(&policy, &header(&format!("u{it}:x")))).collect();
+    // What cannot even be read costs no time.
+    let told: Vec<String> = (0..40).map(|_| ask(&policy, &header("no colon"))).collect();
     assert_eq!(told.last().unwrap(), "too_many_failures", "{told:?}");
     assert_eq!(ask(&policy, &header("Aladdin:open sesame")), "too_many_failures");
 }
@@ -212,7 +213,12 @@ impl fmt::Debug for Waiting {
 impl Later {
     fn compute_all(&self) -> usize {
         let all = std::mem::take(&mut *self.0.lock().unwrap());
-        all.into_iter().map(|Waiting(job, done)| (job(), done.send(()))).count()
+        let count = all.len();
+        for Waiting(job, done) in all {
+            job();
+            done.send(()).ok();
+        }
+        count
     }
 }
 

@@ -177,6 +177,10 @@ impl Scheme for Authoriser {
         true
     }
 
+    fn sees_all(&self) -> bool {
+        true
+    }
+
     fn now(&self, _: &Exchange) -> Option<Result<Identity, Fault>> {
         None
     }
