@@ -151,6 +151,14 @@ pub const SIGNATURE_WINDOW_S_MAX: u64 = 3_600;
 pub const SIGNATURE_BYTES_MAX: usize = 4 << 10;
 /// Parts of a request that its signature covers.
 pub const SIGNATURE_COMPONENTS_MAX: usize = 64;
+/// Bytes of each header by which a trusted proxy tells of a client's certificate (RFC 9440).
+pub const TOLD_CERTIFICATE_BYTES_MAX: usize = 32 << 10;
+/// Certificates beside a client's own that a trusted proxy tells of.
+pub const TOLD_CHAIN_MAX: usize = 10;
+/// Certificates that trusted proxies told of and that are remembered, for each listener.
+pub const TOLD_CERTIFICATES_REMEMBERED: usize = 10_000;
+/// Seconds for which they are.
+pub const TOLD_CERTIFICATE_REMEMBERED_S: u64 = 60;
 /// Bytes of one expression in a config.
 pub const EXPRESSION_BYTES_MAX: usize = 4 << 10;
 /// Bytes of a regular expression's compiled program.

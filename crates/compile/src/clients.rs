@@ -1,38 +1,74 @@
 //! What a listener makes of whoever connects.
 
+use crate::client_auth;
 use crate::inputs::Inputs;
-use base::Placed;
 use base::caps::{CONNECTION_AGE_MAX_S, CONNECTIONS_PER_LISTENER_MAX};
 use base::network::{Network, Networks};
-use model::proxies::ForwardedBy;
+use base::{Placed, Report};
+use model::listener::{ClientMode, ClientTls};
+use model::proxies::{ForwardedBy, TrustedProxies};
 use model::{Config, Listener};
+use rustls::crypto::aws_lc_rs;
+use std::sync::Arc;
 use traffic::clients::{Clients, Crowd, PerAddress, ToldBy};
+use traffic::tls::ToldCertificates;
 
+/// What is made of certificates of which proxies tell; nothing within if they are not asked. `None` when it has a problem.
+type Told = Option<Option<Arc<ToldCertificates>>>;
+
+/// What is made of certificates of which these proxies tell.
+pub(crate) fn told_certificates(
+    proxies: &TrustedProxies,
+    inputs: Inputs<'_>,
+    report: &mut Report,
+) -> Told {
+    let Some(written) = &proxies.client_cert else { return Some(None) };
+    let auth = written.ca.as_ref().map(|ca| {
+        let (ca, crl) = (Some(ca.clone()), written.crl.clone());
+        let asked = ClientTls { mode: ClientMode::Required, ca, crl };
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        client_auth::compile(Some(&asked), &provider, inputs, report)
+    });
+    let auth = match auth {
+        None => None,
+        Some(None) => return None,
+        Some(Some(auth)) => auth,
+    };
+    Some(Some(Arc::new(ToldCertificates::new(auth))))
+}
+
+/// `None` when it has a problem: nobody gets in then.
 pub(crate) fn compile(
     name: &str,
     listener: &Listener,
-    config: &Config,
+    (config, told): (&Config, &Told),
     inputs: Inputs<'_>,
-) -> Clients {
+    report: &mut Report,
+) -> Option<Clients> {
     let trusted = listener.trusted_proxies.as_ref().unwrap_or(&config.trusted_proxies);
+    let told = match &listener.trusted_proxies {
+        Some(own) => told_certificates(own, inputs, report),
+        None => told.clone(),
+    };
     let per_address = listener.connections_per_address_max.as_ref().map(|max| PerAddress {
         max: max.value,
         crowd: inputs.state.cell(&format!("listener/{name}/crowd"), Crowd::default),
     });
     let connections_max = listener.connections_max.as_ref().map(|max| max.value as usize);
     let age = listener.connection_age_max.as_ref().map(|age| age.value.0.as_secs());
-    Clients {
+    Some(Clients {
         announcing: networks(&listener.proxy_protocol.from),
         trusted: networks(&trusted.from),
         told_by: match trusted.header {
             ForwardedBy::XForwarded => ToldBy::XForwarded,
             ForwardedBy::Forwarded => ToldBy::Forwarded,
         },
+        told_certificates: told?,
         tells_forwarded: listener.forwarded,
         connections_max: connections_max.unwrap_or(CONNECTIONS_PER_LISTENER_MAX),
         per_address,
         age_max_s: age.unwrap_or(CONNECTION_AGE_MAX_S),
-    }
+    })
 }
 
 fn networks(written: &[Placed<Network>]) -> Networks {

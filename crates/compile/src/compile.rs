@@ -49,6 +49,7 @@ pub fn compile(config: &Config, inputs: Inputs<'_>) -> Compiled {
     let (routes, unrouted) = routes::compile(config, &upstreams, inputs, &mut report);
     let mut listeners = Vec::new();
     let mut asking = Vec::new();
+    let told = clients::told_certificates(&config.trusted_proxies, inputs, &mut report);
     for (name, listener) in config.listeners.iter() {
         let bind = address(&listener.bind, inputs, &mut report);
         let is_raw = listener.tcp.is_some();
@@ -61,11 +62,16 @@ pub fn compile(config: &Config, inputs: Inputs<'_>) -> Compiled {
         if tls.as_ref().is_some_and(|tls| tls.as_ref().is_none_or(|tls| tls.asks_clients())) {
             asking.push(name.value.as_str());
         }
+        let trusted = listener.trusted_proxies.as_ref().unwrap_or(&config.trusted_proxies);
+        if trusted.client_cert.is_some() {
+            asking.push(name.value.as_str());
+        }
+        let clients = clients::compile(&name.value, listener, (config, &told), inputs, &mut report);
         let served = if listener.speaks_http() { &routes[..] } else { &[][..] };
         let tree = routes::tree(&name.value, served, &name.place, &mut report);
         let relays = relays::compile(listener, &upstreams);
-        let (Some(bind), Some(tree), Some(relays), None | Some(Some(_))) =
-            (bind, tree, relays, &tls)
+        let (Some(bind), Some(tree), Some(relays), Some(clients), None | Some(Some(_))) =
+            (bind, tree, relays, clients, &tls)
         else {
             continue;
         };
@@ -74,7 +80,7 @@ pub fn compile(config: &Config, inputs: Inputs<'_>) -> Compiled {
             revision: Arc::clone(inputs.revision),
             bind,
             mode: listener.mode.as_ref().map_or(UNIX_MODE, |mode| mode.value.0),
-            clients: clients::compile(&name.value, listener, config, inputs),
+            clients,
             tls: tls.flatten(),
             relays,
             redirect_https: listener.redirect_https.as_ref().map(|port| port.value),

@@ -62,7 +62,7 @@ pub(crate) fn check_asked(config: &Config, asking: &[&str], report: &mut Report)
                 name.value
             );
             report.warning("client_not_asked", place, message).help(
-                "let its listener ask: `tls: { client: { mode: optional, ca: clients.pem } }`",
+                "let its listener ask: `tls: { client: { mode: optional, ca: clients.pem } }`, or `trusted_proxies: { from, client_cert: verified }`",
             );
         }
     }

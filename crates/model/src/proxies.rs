@@ -1,6 +1,7 @@
 //! Proxies in front of the gateway, and what is believed of what they say.
 
 use base::Placed;
+use base::decode::short_or_long;
 use base::network::Network;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -15,6 +16,8 @@ pub struct TrustedProxies {
     pub from: Vec<Placed<Network>>,
     /// Which headers they write.
     pub header: ForwardedBy,
+    /// Whether they tell of their clients' certificates.
+    pub client_cert: Option<ClientCert>,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -25,6 +28,62 @@ struct TrustedLong {
     /// Which headers they write. The other kind is ignored, since such a proxy passes it on as the client sent it.
     #[serde(default)]
     header: ForwardedBy,
+    /// Say so only if they tell of their clients' certificates by `Client-Cert` (RFC 9440), and let nobody else's header of
+    /// that name pass: the certificates count like those that are shown to the listener.
+    client_cert: Option<ClientCert>,
+}
+
+/// Certificates of clients, as proxies that end TLS tell of them: `verified` by the proxy, or also here.
+#[derive(Clone, Debug, Default)]
+pub struct ClientCert {
+    /// PEM file with the authorities that must have signed them.
+    pub ca: Option<Placed<String>>,
+    /// PEM file with revocation lists.
+    pub crl: Option<Placed<String>>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ClientCertLong {
+    /// PEM file with the authorities that must have signed them, relative to the config file. Proxies that tell no chain
+    /// (`Client-Cert-Chain`) need those in it that sign clients' certificates themselves.
+    ca: Placed<String>,
+    /// PEM file with revocation lists, one of each authority. Whoever is on one is refused; so is everybody once it is
+    /// out of date.
+    crl: Option<Placed<String>>,
+}
+
+impl From<ClientCertLong> for ClientCert {
+    fn from(long: ClientCertLong) -> Self {
+        Self { ca: Some(long.ca), crl: long.crl }
+    }
+}
+
+impl<'de> Deserialize<'de> for ClientCert {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        short_or_long::<D, ClientCertLong, Self>(
+            deserializer,
+            "`verified`, or `{ ca, crl }` to verify them here as well",
+            |text| match text {
+                "verified" => Ok(Self::default()),
+                other => Err(format!("`{other}` is neither `verified` nor `{{ ca, crl }}`")),
+            },
+        )
+    }
+}
+
+impl JsonSchema for ClientCert {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "ClientCert".into()
+    }
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let long = generator.subschema_for::<ClientCertLong>();
+        let short = schemars::json_schema!({ "type": "string", "pattern": "^verified$" });
+        schemars::json_schema!({
+            "description": "Certificates of clients, as proxies that end TLS tell of them: `verified` by the proxy, or `{ ca, crl }` to verify them here as well.",
+            "oneOf": [short, long]
+        })
+    }
 }
 
 /// The headers by which a proxy tells a request's way.
@@ -55,13 +114,13 @@ struct ProtocolLong {
 
 impl From<TrustedLong> for TrustedProxies {
     fn from(long: TrustedLong) -> Self {
-        Self { from: long.from, header: long.header }
+        Self { from: long.from, header: long.header, client_cert: long.client_cert }
     }
 }
 
 impl From<Vec<Placed<Network>>> for TrustedProxies {
     fn from(from: Vec<Placed<Network>>) -> Self {
-        Self { from, header: ForwardedBy::default() }
+        Self { from, ..Self::default() }
     }
 }
 
@@ -122,5 +181,5 @@ macro_rules! list_or {
     };
 }
 
-list_or!(TrustedProxies, TrustedLong, "a list of networks, or `{ from, header }`");
+list_or!(TrustedProxies, TrustedLong, "a list of networks, or `{ from, header, client_cert }`");
 list_or!(ProxyProtocol, ProtocolLong, "a list of networks, or `{ from }`");

@@ -220,8 +220,7 @@ impl Sender {
             return Err(bearer::invalid("the token is not bound to what is required"));
         }
         if let Some(wanted) = &binding.certificate {
-            let client = exchange.connection.tls.as_ref().and_then(|tls| tls.client.as_ref());
-            let shown = client.and_then(|client| client.certificate.as_ref());
+            let shown = exchange.client_certificate();
             if shown.is_none_or(|shown| !shown.fingerprint.eq_ignore_ascii_case(wanted)) {
                 return Err(bearer::invalid("the token is bound to another client certificate"));
             }

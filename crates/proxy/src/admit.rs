@@ -39,6 +39,8 @@ pub struct Arrival {
 /// stripped as well.
 pub const IDENTITY_HEADERS: &[&str] = &[
     "cf-connecting-ip",
+    "client-cert",
+    "client-cert-chain",
     "client-ip",
     "forwarded",
     "forwarded-for",

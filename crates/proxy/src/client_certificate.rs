@@ -21,20 +21,32 @@ pub(crate) fn shown(session: &ServerConnection, auth: &ClientAuth) -> ShownByCli
 
 /// What a certificate says. The handshake has verified it, so it can be read; were it not so, it would say nothing.
 fn read(der: &CertificateDer<'static>) -> ClientCertificate {
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, der);
-    let fingerprint = hexadecimal(digest.as_ref());
-    let Ok((_, certificate)) = X509Certificate::from_der(der) else {
-        return ClientCertificate { fingerprint, ..ClientCertificate::default() };
-    };
+    read_der(der).unwrap_or_else(|| ClientCertificate {
+        fingerprint: fingerprint(der),
+        ..Default::default()
+    })
+}
+
+fn fingerprint(der: &[u8]) -> Box<str> {
+    hexadecimal(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, der).as_ref())
+}
+
+/// What a certificate in its DER form says, if it is one and nothing else.
+#[must_use]
+pub fn read_der(der: &[u8]) -> Option<ClientCertificate> {
+    let (rest, certificate) = X509Certificate::from_der(der).ok()?;
+    if !rest.is_empty() {
+        return None;
+    }
     let names = certificate.subject_alternative_name().ok().flatten();
     let names = names.iter().flat_map(|names| &names.value.general_names);
-    ClientCertificate {
+    Some(ClientCertificate {
         subject: certificate.subject().to_string().into(),
         issuer: certificate.issuer().to_string().into(),
         names: names.filter_map(name).collect(),
         serial: hexadecimal(certificate.raw_serial()),
-        fingerprint,
-    }
+        fingerprint: fingerprint(der),
+    })
 }
 
 fn name(name: &GeneralName<'_>) -> Option<AlternativeName> {

@@ -3,6 +3,7 @@
 //! that is not is the client, and what it says of what lies beyond it is not believed. What is no address ends
 //! the walk as well; a trusted hop's element that breaks the grammar of `Forwarded` ends the request.
 
+use crate::told_certificate;
 use base::caps::FORWARDED_HOPS_MAX;
 use http::HeaderValue;
 use http::header::{FORWARDED, HeaderName};
@@ -11,7 +12,7 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use traffic::clients::{Clients, ToldBy};
 use traffic::exchange::{Exchange, address_text};
-use traffic::forwarded::Forwarded;
+use traffic::forwarded::{Forwarded, ToldCertificate};
 use traffic::head::{RequestHead, Scheme};
 use traffic::{Fault, FaultCode, Stage};
 
@@ -32,7 +33,7 @@ struct Hop {
 /// Takes from the headers of a trusted peer who the client is, and by which scheme and host it asked.
 ///
 /// # Errors
-/// When a trusted hop's own element of `Forwarded` breaks the grammar, as it does where the proxy copies into it what
+/// When what is told of a certificate is none (see [`told_certificate::read`]), and when a trusted hop's own element of `Forwarded` breaks the grammar, as it does where the proxy copies into it what
 /// the client chose: nobody can tell then who the client is, and it must not pass for the proxy.
 pub(crate) fn believe(exchange: &mut Exchange, clients: &Clients) -> Result<(), Fault> {
     let request = &exchange.request;
@@ -72,8 +73,17 @@ pub(crate) fn believe(exchange: &mut Exchange, clients: &Clients) -> Result<(), 
     let way = HeaderValue::try_from(text).unwrap_or_else(|_| address_text(peer));
     let host = first.host;
     let client_text = address_text(client);
-    exchange.forwarded = Some(Box::new(Forwarded { client, client_text, way, host, told: None }));
-    Ok(())
+    let certificate = match &clients.told_certificates {
+        Some(certificates) => told_certificate::read(exchange, certificates),
+        None => Ok(ToldCertificate::NotAsked),
+    };
+    let (certificate, believed) = match certificate {
+        Ok(certificate) => (certificate, Ok(())),
+        Err(fault) => (ToldCertificate::Nothing, Err(fault)),
+    };
+    let forwarded = Forwarded { client, client_text, way, host, certificate, told: None };
+    exchange.forwarded = Some(Box::new(forwarded));
+    believed
 }
 
 /// Has backends told by `Forwarded` too. The host was found to be one.
@@ -86,6 +96,7 @@ pub(crate) fn tell(exchange: &mut Exchange) {
             client_text: connection.peer_header.clone(),
             way: connection.peer_header.clone(),
             host: None,
+            certificate: ToldCertificate::NotAsked,
             told: None,
         })
     });

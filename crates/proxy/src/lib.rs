@@ -16,7 +16,9 @@ pub mod admit;
 /// What trusted proxies tell of a request.
 mod forwarded;
 /// What clients show of themselves by TLS.
-mod client_certificate;
+pub mod client_certificate;
+/// Certificates of clients of which trusted proxies tell.
+pub mod told_certificate;
 /// Stage two: find the route.
 pub mod route;
 /// Stage three: run the request phase of the chain.

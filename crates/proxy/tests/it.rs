@@ -14,6 +14,8 @@ mod it {
     mod smuggling;
     /// Proxies in front, and whom they carry.
     mod proxies;
+    /// Certificates of which proxies tell.
+    mod told_certificates;
 
     mod relays;
     /// How many may connect, and for how long.

@@ -1,5 +1,6 @@
 //! What a listener makes of whoever connects: how many may, and whom it believes about others.
 
+use crate::tls::ToldCertificates;
 use base::caps::{CONNECTION_AGE_MAX_S, CONNECTIONS_PER_LISTENER_MAX, CROWD_SHARDS};
 use base::network::{Networks, owner};
 use std::collections::HashMap;
@@ -15,6 +16,8 @@ pub struct Clients {
     pub trusted: Networks,
     /// In which header those say it.
     pub told_by: ToldBy,
+    /// Whether those also tell of certificates of clients (RFC 9440), and what is made of that.
+    pub told_certificates: Option<Arc<ToldCertificates>>,
     /// Whether backends are told by `Forwarded` (RFC 7239) as well.
     pub tells_forwarded: bool,
     /// Connections at a time.
@@ -31,6 +34,7 @@ impl Default for Clients {
             announcing: Networks::default(),
             trusted: Networks::default(),
             told_by: ToldBy::default(),
+            told_certificates: None,
             tells_forwarded: false,
             connections_max: CONNECTIONS_PER_LISTENER_MAX,
             per_address: None,

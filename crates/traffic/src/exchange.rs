@@ -5,14 +5,14 @@ use crate::body::Body;
 use crate::chain::Chain;
 use crate::directory::{Consumer, Credential};
 use crate::fault::FaultCode;
-use crate::forwarded::Forwarded;
+use crate::forwarded::{Forwarded, ToldCertificate};
 use crate::grpc::Rpc;
 use crate::head::{RequestHead, Scheme};
 use crate::id::{RequestId, Trace};
 use crate::message::Interim;
 use crate::mirror::Mirror;
 use crate::observe::Marks;
-use crate::tls::ShownByClient;
+use crate::tls::{ClientCertificate, ShownByClient};
 use crate::tree::Matched;
 use crate::upgrade::Upgrade;
 use crate::upstream::{Pass, Timeouts, Upstream};
@@ -143,6 +143,24 @@ impl Exchange {
     #[must_use]
     pub fn client_ip(&self) -> Option<IpAddr> {
         Some(self.client()).filter(|address| !address.is_unspecified())
+    }
+
+    /// What the client showed of itself by TLS: to the gateway, or to a trusted proxy if those are asked.
+    #[must_use]
+    pub fn shown_by_client(&self) -> Option<&ShownByClient> {
+        match self.forwarded.as_ref().map(|forwarded| &forwarded.certificate) {
+            None | Some(ToldCertificate::NotAsked) => {
+                self.connection.tls.as_ref()?.client.as_deref()
+            }
+            Some(ToldCertificate::Nothing) => None,
+            Some(ToldCertificate::Shown(shown)) => Some(shown),
+        }
+    }
+
+    /// The certificate among that, if there is one.
+    #[must_use]
+    pub fn client_certificate(&self) -> Option<&ClientCertificate> {
+        self.shown_by_client()?.certificate.as_ref()
     }
 
     /// The client's address as backends are told.

@@ -1,5 +1,7 @@
 //! TLS of a listener: the settings of each host, and what is asked of its clients.
 
+use base::caps::{TOLD_CERTIFICATE_REMEMBERED_S, TOLD_CERTIFICATES_REMEMBERED};
+use quick_cache::sync::Cache;
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::ClientCertVerifier;
@@ -8,6 +10,7 @@ use std::fmt;
 use std::iter::successors;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 /// TLS of a listener.
 #[derive(Debug)]
@@ -129,6 +132,42 @@ pub struct ShownByClient {
     satisfies: AtomicU64,
 }
 
+/// What is made of certificates of which trusted proxies tell (RFC 9440).
+pub struct ToldCertificates {
+    /// Judges them besides the proxy, if anything does.
+    pub auth: Option<Arc<ClientAuth>>,
+    /// Those that were read and judged not long ago, by the digest of what was told.
+    read: Cache<[u8; 32], (Arc<ShownByClient>, Instant)>,
+}
+
+impl ToldCertificates {
+    /// Those that are also judged here, if `auth` is there.
+    #[must_use]
+    pub fn new(auth: Option<Arc<ClientAuth>>) -> Self {
+        Self { auth, read: Cache::new(TOLD_CERTIFICATES_REMEMBERED) }
+    }
+
+    /// What was told, if it was read not long ago.
+    #[must_use]
+    pub fn find(&self, digest: &[u8; 32], now: Instant) -> Option<Arc<ShownByClient>> {
+        let (shown, until) = self.read.get(digest)?;
+        (now < until).then_some(shown)
+    }
+
+    /// Remembers what was told for a minute.
+    pub fn remember(&self, digest: [u8; 32], shown: &Arc<ShownByClient>, now: Instant) {
+        if let Some(until) = now.checked_add(Duration::from_secs(TOLD_CERTIFICATE_REMEMBERED_S)) {
+            self.read.insert(digest, (Arc::clone(shown), until));
+        }
+    }
+}
+
+impl fmt::Debug for ToldCertificates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ToldCertificates({:?})", self.auth)
+    }
+}
+
 /// What a client's certificate says.
 #[derive(Clone, Debug, Default)]
 pub struct ClientCertificate {
@@ -168,6 +207,12 @@ impl ShownByClient {
         certificate: Option<ClientCertificate>,
     ) -> Self {
         Self { chain, certificate, satisfies: AtomicU64::new(auth.id) }
+    }
+
+    /// What a trusted proxy tells that a client showed to it.
+    #[must_use]
+    pub const fn told(chain: Vec<CertificateDer<'static>>, certificate: ClientCertificate) -> Self {
+        Self { chain, certificate: Some(certificate), satisfies: AtomicU64::new(0) }
     }
 
     /// Whether it satisfies these demands at this time. Other demands than those of the handshake come with another

@@ -2,6 +2,7 @@
 
 use super::pointer;
 use crate::listener::ClientMode;
+use crate::proxies::TrustedProxies;
 use crate::{Config, Listener};
 use base::network::Network;
 use base::units::Period;
@@ -27,6 +28,7 @@ struct Taken {
 
 pub(super) fn check(config: &Config, report: &mut Report) {
     trusted(&config.trusted_proxies.from, report);
+    told_certificates(&config.trusted_proxies, report);
     if config.listeners.is_empty() {
         report
             .error("no_listener", &config.version.place, "there is no listener")
@@ -229,6 +231,21 @@ fn proxies(listener: &Listener, report: &mut Report) {
     trusted(&listener.proxy_protocol.from, report);
     if let Some(proxies) = &listener.trusted_proxies {
         trusted(&proxies.from, report);
+        told_certificates(proxies, report);
+    }
+}
+
+/// A certificate is no secret: whoever is believed about certificates can be everybody who has one.
+fn told_certificates(proxies: &TrustedProxies, report: &mut Report) {
+    let everything = proxies.from.iter().find(|network| network.is_everything());
+    if let Some(network) = everything.filter(|_| proxies.client_cert.is_some()) {
+        report
+            .error(
+                "trusts_everybody",
+                &network.place,
+                "with `client_cert` every client could pose as any other",
+            )
+            .help("list the proxies' networks, or have TLS end here");
     }
 }
 

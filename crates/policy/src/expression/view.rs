@@ -19,6 +19,7 @@ use std::sync::Arc;
 use traffic::directory::{Consumer, Credential};
 use traffic::exchange::{Claims, Connection};
 use traffic::head::RequestHead;
+use traffic::tls::ClientCertificate;
 use traffic::tree::Matched;
 use traffic::{Exchange, Headers};
 
@@ -30,6 +31,7 @@ pub(super) struct View<'a> {
     credential: Option<&'a Credential>,
     claims: Option<&'a Claims>,
     connection: &'a Connection,
+    certificate: Option<&'a ClientCertificate>,
     client: &'a HeaderValue,
     patterns: &'a [Pattern],
 }
@@ -43,6 +45,7 @@ impl<'a> View<'a> {
             credential: exchange.credential.as_deref(),
             claims: exchange.claims.as_deref(),
             connection: &exchange.connection,
+            certificate: exchange.client_certificate(),
             client: exchange.client_text(),
             patterns,
         }
@@ -53,7 +56,7 @@ impl VariableResolver for View<'_> {
     /// Is asked for the longest name first: `request.path` before `request`.
     fn resolve<'b>(&'b self, variable: &str) -> Option<CowVal<'b, 'b>> {
         let tls = || self.connection.tls.as_ref();
-        let certificate = || tls()?.client.as_ref()?.certificate.as_ref();
+        let certificate = || self.certificate;
         let text: Cow<'b, str> = match variable {
             "request.method" => self.request.method.as_str().into(),
             "request.scheme" => self.request.scheme.as_str().into(),

@@ -7,6 +7,8 @@ use crate::field;
 use crate::kind::{BuildCtx, Group, Kind};
 use base::caps::{IDENTITY_CLAIMS_MAX, IDENTITY_VALUE_BYTES_MAX};
 use base::{Node, Report, decode};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http::header::{AUTHORIZATION, COOKIE};
 use http::{HeaderName, HeaderValue};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
@@ -51,6 +53,9 @@ pub struct Settings {
     /// Headers, and for each the claim that it holds: its name, or a JSON pointer such as `/realm_access/roles` to
     /// what is within one. Lists are separated by commas, objects are written as JSON.
     pub claims: BTreeMap<String, String>,
+    /// Whether the backend gets the certificate that the client showed, and what came with it, in `Client-Cert` and
+    /// `Client-Cert-Chain` (RFC 9440).
+    pub client_cert: bool,
 }
 
 impl Default for Settings {
@@ -60,6 +65,7 @@ impl Default for Settings {
             application: "x-yett-application".to_owned(),
             groups: "x-yett-groups".to_owned(),
             claims: BTreeMap::new(),
+            client_cert: false,
         }
     }
 }
@@ -69,8 +75,16 @@ const ENCODED: &AsciiSet = &CONTROLS.add(b'%');
 /// What cannot stand in a member of a list.
 const ENCODED_IN_LIST: &AsciiSet = &ENCODED.add(b',');
 /// Headers that the gateway writes itself when it forwards.
-const WRITTEN: &[&str] =
-    &["forwarded", "traceparent", "via", "x-request-id", "x-yett-consumer", "x-yett-mirror"];
+const WRITTEN: &[&str] = &[
+    "client-cert",
+    "client-cert-chain",
+    "forwarded",
+    "traceparent",
+    "via",
+    "x-request-id",
+    "x-yett-consumer",
+    "x-yett-mirror",
+];
 
 /// What a header tells.
 enum Told {
@@ -78,6 +92,8 @@ enum Told {
     Application,
     Groups,
     Claim(Box<str>),
+    Certificate,
+    Chain,
 }
 
 struct TellIdentity(Vec<(HeaderName, Told)>);
@@ -114,6 +130,10 @@ fn build(node: &Node, ctx: &BuildCtx<'_>, report: &mut Report) -> Option<Arc<dyn
                 is_fine = false;
             }
         }
+    }
+    if settings.client_cert {
+        named.push((HeaderName::from_static("client-cert"), Told::Certificate));
+        named.push((HeaderName::from_static("client-cert-chain"), Told::Chain));
     }
     is_fine.then(|| Arc::new(TellIdentity(named)) as Arc<dyn Policy>)
 }
@@ -162,6 +182,11 @@ impl Told {
                 joined(groups.iter().map(|group| Cow::Borrowed(&**group)))
             }
             Self::Claim(name) => text(find(exchange.claims.as_deref()?, name)?),
+            Self::Certificate => bytes(exchange.shown_by_client()?.chain.first()?),
+            Self::Chain => {
+                let (_, others) = exchange.shown_by_client()?.chain.split_first()?;
+                others.iter().map(|der| bytes(der)).collect::<Vec<_>>().join(", ")
+            }
         };
         if text.is_empty() || text.len() > IDENTITY_VALUE_BYTES_MAX {
             return None;
@@ -176,6 +201,11 @@ pub(super) fn find<'a>(claims: &'a Claims, name: &str) -> Option<&'a Value> {
     let (first, rest) = pointer.split_once('/').unwrap_or((pointer, ""));
     let first = claims.get(&first.replace("~1", "/").replace("~0", "~"))?;
     if rest.is_empty() { Some(first) } else { first.pointer(&format!("/{rest}")) }
+}
+
+/// A sequence of bytes as a structured field (RFC 9651, 3.3.5).
+fn bytes(bytes: &[u8]) -> String {
+    format!(":{}:", STANDARD.encode(bytes))
 }
 
 fn text(claim: &Value) -> String {

@@ -150,8 +150,7 @@ impl Scheme for Mtls {
     }
 
     fn now(&self, exchange: &Exchange) -> Option<Result<Identity, Fault>> {
-        let shown = exchange.connection.tls.as_ref().and_then(|tls| tls.client.as_ref());
-        Some(self.identify(shown.and_then(|shown| shown.certificate.as_ref())))
+        Some(self.identify(exchange.client_certificate()))
     }
 
     fn hide(&self, _: &mut RequestHead) {}

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 use traffic::Exchange;
+use traffic::forwarded::{Forwarded, ToldCertificate};
 use traffic::tls::{ClientAuth, ClientCertificate, ShownByClient};
 
 const ISSUER: &str = "https://idp.example.com";
@@ -292,6 +293,36 @@ fn a_token_of_a_certificate_goes_with_its_connection_only() {
     assert_eq!(with(Some("08".repeat(32))), "credentials_invalid");
     assert_eq!(with(None), "credentials_invalid");
     assert_eq!(scene.policy.request(&mut ask("Bearer", &token, &[])), "credentials_invalid");
+}
+
+#[test]
+fn a_token_of_a_certificate_goes_with_what_a_trusted_proxy_tells_and_not_with_the_proxys_own() {
+    let scene = Scene::new(&json!({ "sender": "certificate" }));
+    let token = scene.token(&json!({ "x5t#S256": URL_SAFE_NO_PAD.encode([7; 32]) }));
+    let shown = |byte: &str| {
+        let fingerprint = byte.repeat(32).into();
+        let certificate = ClientCertificate { fingerprint, ..ClientCertificate::default() };
+        Arc::new(ShownByClient::told(Vec::new(), certificate))
+    };
+    let with = |told: ToldCertificate| {
+        let mut exchange = ask("Bearer", &token, &[]);
+        let mut connection = (*exchange.connection).clone();
+        connection.tls.as_mut().unwrap().client = Some(shown("07"));
+        exchange.forwarded = Some(Box::new(Forwarded {
+            client: connection.peer.ip(),
+            client_text: connection.peer_header.clone(),
+            way: connection.peer_header.clone(),
+            host: None,
+            certificate: told,
+            told: None,
+        }));
+        exchange.connection = Arc::new(connection);
+        scene.policy.request(&mut exchange)
+    };
+    assert_eq!(with(ToldCertificate::NotAsked), "continue");
+    assert_eq!(with(ToldCertificate::Shown(shown("07"))), "continue");
+    assert_eq!(with(ToldCertificate::Shown(shown("08"))), "credentials_invalid");
+    assert_eq!(with(ToldCertificate::Nothing), "credentials_invalid");
 }
 
 fn verifier() -> Arc<dyn rustls::server::danger::ClientCertVerifier> {

@@ -62,7 +62,7 @@ impl Authoriser {
     fn attributes(&self, exchange: &Exchange, body: Option<&Beginning>) -> Attributes {
         let connection = &exchange.connection;
         let tls = connection.tls.as_ref();
-        let shown = tls.and_then(|tls| tls.client.as_ref()?.certificate.as_ref());
+        let shown = exchange.client_certificate();
         let client = exchange.client();
         let port = if client == connection.peer.ip() { connection.peer.port() } else { 0 };
         Attributes {
