@@ -23,6 +23,8 @@ pub mod tree;
 pub mod decode;
 /// Durations, sizes and rates as words: `30s`, `64KiB`, `100/min`.
 pub mod units;
+/// Several rates that hold together.
+pub mod rates;
 /// Maps whose keys are hashes already.
 pub mod hashed;
 /// Points in time as they are written.

@@ -7,6 +7,7 @@ use base::report::did_you_mean;
 use base::units::Size;
 use base::{Node, Placed, Report, Value};
 use model::{Map, PolicyConfig};
+use policy::plan::Plans;
 use policy::{BuildCtx, Group, Kind};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -48,6 +49,7 @@ pub(crate) fn build(
     owner: &Owner<'_>,
     written: &[PolicyConfig],
     upstreams: &Upstreams,
+    plans: &Arc<Plans>,
     inputs: Inputs<'_>,
     report: &mut Report,
 ) -> Owned {
@@ -86,6 +88,7 @@ pub(crate) fn build(
             secrets: &secrets,
             clock: inputs.clock,
             access,
+            plans,
             metrics: inputs.metrics,
             params: owner.params,
             outbound,
@@ -118,7 +121,7 @@ pub(crate) fn defaults(inputs: Inputs<'_>, report: &mut Report) -> Owned {
         settings: Node::unplaced(Value::Text(size)),
     };
     let owner = Owner { id: "default", path: String::new(), params: &[] };
-    build(&owner, &[body_limit], &Upstreams::new(), inputs, report)
+    build(&owner, &[body_limit], &Upstreams::new(), &Arc::default(), inputs, report)
 }
 
 fn known(config: &PolicyConfig, report: &mut Report) -> Option<&'static Kind> {
@@ -197,6 +200,10 @@ pub(crate) fn join(
         }
     }
     kept.sort_by_key(|built| policy::rank(built.kind.name));
+    // Plans hold on every route; the innermost owner that speaks of them says what requests cost.
+    kept.reverse();
+    kept.dedup_by(|outer, inner| outer.kind.name == "plan" && inner.kind.name == "plan");
+    kept.reverse();
     let mut answering = kept.iter().filter(|built| built.kind.answers);
     let answers = answering.next();
     if let (Some(first), Some(second)) = (answers, answering.next()) {

@@ -2,7 +2,8 @@
 
 use crate::inputs::{Inputs, SecretsAt};
 use crate::{
-    access, access_log, clients, consumers, egress, observe, reach, relays, routes, tls, upstreams,
+    access, access_log, clients, consumers, egress, observe, plans, reach, relays, routes, tls,
+    upstreams,
 };
 use base::{Endpoint, Placed, Report, Text};
 use model::Config;
@@ -46,7 +47,8 @@ pub fn compile(config: &Config, inputs: Inputs<'_>) -> Compiled {
     let inputs = Inputs { outbound: Some(&outbound), access: Some(&access), ..inputs };
     let upstreams = upstreams::compile(config, inputs, &mut report);
     let credentials = consumers::compile(config, inputs, &mut report);
-    let (routes, unrouted) = routes::compile(config, &upstreams, inputs, &mut report);
+    let plans = plans::compile(config, inputs, &mut report);
+    let (routes, unrouted) = routes::compile(config, &upstreams, &plans, inputs, &mut report);
     let mut listeners = Vec::new();
     let mut asking = Vec::new();
     let told = clients::told_certificates(&config.trusted_proxies, inputs, &mut report);

@@ -29,6 +29,7 @@ pub(crate) fn compile(
             name: Arc::from(name.value.as_str()),
             groups: written.groups.iter().map(|group| Arc::from(group.as_str())).collect(),
             roles: names(&written.roles),
+            plan: written.plan.as_ref().map(|plan| Arc::from(plan.as_str())),
             is_known: true,
         });
         let named = Credential::new(CredentialKind::Name, Arc::clone(&consumer));
@@ -74,6 +75,7 @@ impl Gather<'_> {
             name: validity.name.as_deref().map(Arc::from),
             application: application.clone(),
             roles: roles.clone(),
+            plan: of.plan.map(|plan| Arc::from(plan.as_str())),
             secret,
             from: validity.from.as_ref().map(|moment| moment.value.0),
             until: validity.expires.as_ref().map(|moment| moment.value.0),

@@ -21,6 +21,8 @@ mod trouble;
 mod consumers;
 /// What callers may do.
 mod access;
+/// Plans.
+mod plans;
 /// What a listener makes of whoever connects.
 mod clients;
 /// What certificates are asked of clients.

@@ -2,12 +2,14 @@
 
 use crate::chains::{self, Owned, Owner};
 use crate::inputs::Inputs;
+use crate::plans;
 use crate::upstreams::{Upstreams, method};
 use base::{Place, Placed, Report};
 use http::HeaderName;
 use model::path::{self, PathPattern, Tail};
 use model::route::{RouteSettings, ValueMatch};
 use model::{Api, Config, Map, Route};
+use policy::plan::Plans;
 use regex::{Regex, RegexBuilder};
 use regex_syntax::hir::literal::{ExtractKind, Extractor};
 use std::sync::Arc;
@@ -27,11 +29,13 @@ pub(crate) struct PlacedRule {
 pub(crate) fn compile(
     config: &Config,
     upstreams: &Upstreams,
+    plans: &Arc<Plans>,
     inputs: Inputs<'_>,
     report: &mut Report,
 ) -> (Vec<PlacedRule>, Option<Arc<Chain>>) {
     let owner = Owner { id: chains::GATEWAY, path: String::new(), params: &[] };
-    let gateway = chains::build(&owner, &config.policies, upstreams, inputs, report);
+    let gateway =
+        chains::build(&owner, &plans::with_policy(config), upstreams, plans, inputs, report);
     let defaults = chains::defaults(inputs, report);
     let mut rules = Vec::new();
     for (name, api) in config.apis.iter() {
@@ -39,7 +43,7 @@ pub(crate) fn compile(
         let params = names(&PathPattern::Template { segments: base.clone(), tail: Tail::End });
         let path = format!("/apis/{}", name.value);
         let owner = Owner { id: &name.value, path, params: &params };
-        let owned = chains::build(&owner, &api.policies, upstreams, inputs, report);
+        let owned = chains::build(&owner, &api.policies, upstreams, plans, inputs, report);
         let mut whole = Whole {
             name,
             api,
@@ -48,6 +52,7 @@ pub(crate) fn compile(
             gateway: &gateway,
             owned,
             upstreams,
+            plans,
             inputs,
         };
         if api.routes.is_empty() {
@@ -93,6 +98,7 @@ struct Whole<'a> {
     gateway: &'a Owned,
     owned: Owned,
     upstreams: &'a Upstreams,
+    plans: &'a Arc<Plans>,
     inputs: Inputs<'a>,
 }
 
@@ -111,7 +117,8 @@ impl Whole<'_> {
         let path = format!("/apis/{}/routes/{index}", self.name.value);
         let owner = Owner { id: &id, path, params: &params };
         let policies = &written.settings.policies;
-        let owned = chains::build(&owner, policies, self.upstreams, self.inputs, report);
+        let owned =
+            chains::build(&owner, policies, self.upstreams, self.plans, self.inputs, report);
         let none = Map::default();
         let layers = [
             (self.gateway, &none),

@@ -4,7 +4,7 @@ use crate::balance::{Dns, Gateway};
 use crate::node::{AccessLog, Admin, Drain, Egress};
 use crate::proxies::TrustedProxies;
 use crate::tracing::Tracing;
-use crate::{Api, Consumer, Listener, Map, PolicyConfig, Role, Upstream};
+use crate::{Api, Consumer, Listener, Map, Plan, PolicyConfig, Role, Upstream};
 use base::{Placed, Text};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -13,7 +13,7 @@ use serde::Deserialize;
 pub const VERSION: u32 = 1;
 
 /// The fields of [`Config`] in the order in which they are best written.
-pub const FIELDS: [&str; 18] = [
+pub const FIELDS: [&str; 19] = [
     "version",
     "include",
     "state_dir",
@@ -31,6 +31,7 @@ pub const FIELDS: [&str; 18] = [
     "policies",
     "apis",
     "roles",
+    "plans",
     "consumers",
 ];
 
@@ -90,6 +91,10 @@ pub struct Config {
     #[serde(default)]
     #[schemars(extend("propertyNames" = {"pattern": "^[a-z0-9][a-z0-9_-]{0,62}$"}))]
     pub roles: Map<Role>,
+    /// How much consumers may call, and who goes first.
+    #[serde(default)]
+    #[schemars(extend("propertyNames" = {"pattern": "^[a-z0-9][a-z0-9_-]{0,62}$"}))]
+    pub plans: Map<Plan>,
     /// Who calls.
     #[serde(default)]
     #[schemars(extend("propertyNames" = {"pattern": "^[a-z0-9][a-z0-9_-]{0,62}$"}))]

@@ -19,6 +19,8 @@ pub struct Consumer {
     /// What it may do, for `rbac`: names of `roles`.
     #[serde(default)]
     pub roles: Vec<Placed<String>>,
+    /// The plan by which it uses APIs; the default one, if there is one, when left out.
+    pub plan: Option<Placed<String>>,
     /// Its API keys, only ever as hashes; `yett key create` makes one.
     #[serde(default)]
     pub keys: Vec<Placed<ApiKey>>,
@@ -46,6 +48,8 @@ pub struct Consumer {
 pub struct Application {
     /// The only roles that it makes use of, of all that its consumer has; all of them unless said otherwise.
     pub roles: Option<Vec<Placed<String>>>,
+    /// The plan by which it uses APIs; its consumer's when left out.
+    pub plan: Option<Placed<String>>,
     /// Its API keys, only ever as hashes; `yett key create` makes one.
     #[serde(default)]
     pub keys: Vec<Placed<ApiKey>>,
@@ -70,6 +74,8 @@ pub struct Credentials<'a> {
     pub application: Option<&'a Placed<String>>,
     /// The only roles of the consumer that it makes use of; all if there are none.
     pub roles: Option<&'a [Placed<String>]>,
+    /// The plan of that application, if it is another than its consumer's.
+    pub plan: Option<&'a Placed<String>>,
     /// API keys.
     pub keys: &'a [Placed<ApiKey>],
     /// User names and passwords.
@@ -88,6 +94,7 @@ impl Consumer {
         let own = Credentials {
             application: None,
             roles: None,
+            plan: None,
             keys: &self.keys,
             basic: &self.basic,
             hmac: &self.hmac,
@@ -97,6 +104,7 @@ impl Consumer {
         let of_applications = self.applications.iter().map(|(name, application)| Credentials {
             application: Some(name),
             roles: application.roles.as_deref(),
+            plan: application.plan.as_ref(),
             keys: &application.keys,
             basic: &application.basic,
             hmac: &application.hmac,

@@ -29,6 +29,8 @@ pub mod policy;
 pub mod consumer;
 /// What callers may do.
 pub mod role;
+/// Plans: how much consumers may call.
+pub mod plan;
 /// How the program itself runs: admin listener, logs, workers.
 pub mod node;
 /// Proxies in front of the gateway.
@@ -60,6 +62,7 @@ pub use listener::Listener;
 pub use load::{Files, Loaded, load};
 pub use map::Map;
 pub use path::PathPattern;
+pub use plan::Plan;
 pub use policy::PolicyConfig;
 pub use role::Role;
 pub use route::Route;

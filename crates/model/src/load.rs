@@ -283,8 +283,10 @@ impl Merged {
 
     fn add(&mut self, key: Placed<String>, value: Node, report: &mut Report) {
         let name = key.value.clone();
-        let is_united =
-            matches!(name.as_str(), "listeners" | "upstreams" | "apis" | "roles" | "consumers");
+        let is_united = matches!(
+            name.as_str(),
+            "listeners" | "upstreams" | "apis" | "roles" | "plans" | "consumers"
+        );
         let is_listed = matches!(name.as_str(), "policies" | "include");
         let Some(&at) = self.index.get(&name) else {
             self.index.insert(name, self.fields.len());

@@ -12,6 +12,7 @@ mod balance;
 mod conflict;
 mod consumer;
 mod listener;
+mod plan;
 mod relay;
 mod role;
 mod route;
@@ -26,6 +27,7 @@ pub fn validate(config: &Config, report: &mut Report) {
     names("a listener", &config.listeners, report);
     names("an upstream", &config.upstreams, report);
     names("an API", &config.apis, report);
+    names("a plan", &config.plans, report);
     names("a consumer", &config.consumers, report);
     node(config, report);
     listener::check(config, report);
@@ -35,6 +37,7 @@ pub fn validate(config: &Config, report: &mut Report) {
     conflict::check(config, report);
     role::check(config, report);
     consumer::check(config, report);
+    plan::check(config, report);
 }
 
 /// Names end up in metrics, logs and addresses of the admin API, so they are kept simple.

@@ -76,6 +76,24 @@ impl By {
     }
 }
 
+impl By {
+    /// What tells this request apart, as text; none if the request lacks what is asked for.
+    pub(crate) fn text<'a>(&self, exchange: &'a Exchange) -> Option<Cow<'a, [u8]>> {
+        match self {
+            Self::Client => Some(owner(exchange.client()).to_be_bytes().to_vec().into()),
+            Self::Consumer => Some(exchange.consumer.as_ref()?.name.as_bytes().into()),
+            Self::Header(name) => Some(exchange.request.headers.get(name)?.as_bytes().into()),
+            Self::Cookie(name) => Some(match cookie(exchange, name)? {
+                Cow::Borrowed(value) => value.as_bytes().into(),
+                Cow::Owned(value) => value.into_bytes().into(),
+            }),
+            Self::Expression(expression) => {
+                expression.eval_key(exchange).ok().map(|key| key.into_bytes().into())
+            }
+        }
+    }
+}
+
 impl fmt::Display for By {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

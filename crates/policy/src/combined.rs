@@ -8,12 +8,14 @@ use base::{Node, Report, Value};
 use http::HeaderName;
 use schemars::{Schema, SchemaGenerator};
 use std::sync::Arc;
+use traffic::plan::Plans;
 use traffic::policy::{Asked, Foreseen};
 
 /// Schemes that were written as a list, or as a map with the list as `of`.
 pub(crate) struct Combined {
     pub(crate) schemes: Vec<Box<dyn Scheme>>,
     pub(crate) guesses: Arc<Guesses>,
+    pub(crate) plans: Arc<Plans>,
 }
 
 impl Combined {
@@ -49,7 +51,7 @@ impl Combined {
             })
             .collect();
         let schemes: Option<Vec<_>> = built.into_iter().collect();
-        Some(Self { schemes: schemes?, guesses: Guesses::of(ctx) })
+        Some(Self { schemes: schemes?, guesses: Guesses::of(ctx), plans: ctx.plans.names() })
     }
 
     /// The headers by which any of them tells backends who calls.

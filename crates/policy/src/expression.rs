@@ -15,6 +15,7 @@
 //! | `consumer.application` | text | the application whose credential was shown; empty if it is the consumer's own |
 //! | `consumer.credential` | text | the name of the credential that was shown; empty if it has none |
 //! | `claims` | map | what an issuer of tokens says of the caller; empty where none does |
+//! | `plan.name`, `.priority` | text | empty when the consumer has no plan; `low`, `normal` or `high` |
 //! | `client.address` | text | the address the connection comes from |
 //! | `tls.version`, `.server_name` | text | empty without TLS |
 //!

@@ -2,6 +2,7 @@
 
 use crate::access::Access;
 use crate::kind::{BuildCtx, Kind};
+use crate::plan::Plans;
 use base::secret::Reference;
 use base::{Clock, Node, Place, Report, Secret, Secrets};
 use bytes::Bytes;
@@ -123,6 +124,7 @@ pub(crate) fn routed(template: &str, text: &str) -> Exchange {
 pub(crate) struct World {
     pub(crate) state: State,
     pub(crate) directory: Arc<Directory>,
+    pub(crate) plans: Arc<Plans>,
     pub(crate) params: Vec<Box<str>>,
     pub(crate) access: Arc<Access>,
     pub(crate) upstreams: BTreeMap<String, Option<Arc<dyn Upstream>>>,
@@ -249,6 +251,7 @@ impl World {
             secrets: &Fixed,
             clock: self.clock(),
             access: &self.access,
+            plans: &self.plans,
             metrics: &Metrics::new(1, &[]),
             params: &self.params,
             outbound: &nobody,

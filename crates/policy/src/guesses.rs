@@ -8,7 +8,7 @@
 //! same time ([`Guesses::attempt`]); the others wait in line.
 
 use crate::kind::BuildCtx;
-use crate::kinds::rate_limit::cell::{Cell, Gcra};
+use crate::limit::{Gcra, Rule, Table};
 use base::Clock;
 use base::caps::{
     FAILURES_PER_ACCOUNT, FAILURES_PER_ADDRESS, FAMILIAR_ADDRESS_S, FAMILIAR_ADDRESSES,
@@ -30,9 +30,9 @@ use lines::{Lines, Seat};
 
 /// The failed attempts of a gateway, shared by all its identity policies.
 pub(crate) struct Guesses {
-    cell: Arc<Cell>,
-    address: Gcra,
-    account: Gcra,
+    table: Arc<Table>,
+    address: [Rule; 1],
+    account: [Rule; 1],
     lines: Arc<Lines<Whose>>,
     /// From which addresses accounts were used with success, and until when that counts.
     familiar: Arc<Cache<(Box<str>, u64), Instant>>,
@@ -58,31 +58,32 @@ impl Guesses {
 
     /// Those that a state remembers.
     pub(crate) fn new(state: &State, clock: &Clock) -> Self {
-        let cell = state.portable("identity/failures", || Cell::new(clock));
         let limit = |count: u32| {
             let rate = Rate { count, period: MINUTE };
-            Gcra::new(rate, count).unwrap_or(Gcra::NEVER)
+            [Rule::of(rate.into(), Gcra::new(rate, count).unwrap_or(Gcra::NEVER))]
         };
         let (address, account) = (limit(FAILURES_PER_ADDRESS), limit(FAILURES_PER_ACCOUNT));
+        // The words of both limits are alike.
+        let table = state.portable("identity/failures", || Table::new(clock, address.into()));
         let lines = state.cell("identity/lines", Lines::default);
         let familiar = state.cell("identity/familiar", || Cache::new(FAMILIAR_ADDRESSES));
-        Self { cell, address, account, lines, familiar }
+        Self { table, address, account, lines, familiar }
     }
 
     /// Asks whether a credential that could be guessed may be looked at: the client's address has not failed too
     /// often.
     pub(crate) fn check(&self, exchange: &Exchange) -> Result<(), Fault> {
-        self.ask(&address_of(exchange), self.address, exchange)
+        self.ask(&address_of(exchange), &self.address, exchange)
     }
 
     /// The same for an account, which is the identifier beside the secret, known or not.
     pub(crate) fn check_account(&self, exchange: &Exchange, account: &str) -> Result<(), Fault> {
-        self.ask(&self.account_of(exchange, account), self.account, exchange)
+        self.ask(&self.account_of(exchange, account), &self.account, exchange)
     }
 
-    fn ask(&self, whose: &Whose, limit: Gcra, exchange: &Exchange) -> Result<(), Fault> {
-        let now_ns = self.cell.nanoseconds(exchange.arrived);
-        let wait = self.cell.peek(whose, limit, now_ns).retry_after;
+    fn ask(&self, whose: &Whose, limit: &[Rule], exchange: &Exchange) -> Result<(), Fault> {
+        let now_ns = self.table.nanoseconds(exchange.arrived);
+        let wait = self.table.peek(self.table.key(whose), limit, 1, now_ns).retry_after;
         wait.map_or(Ok(()), |wait| Err(too_many(wait)))
     }
 
@@ -110,12 +111,12 @@ impl Guesses {
         let of_address = self.lines.wait(&address, limits).await.ok_or_else(busy)?;
         let limits = (LOGINS_PER_ACCOUNT, LOGINS_WAITING_PER_ACCOUNT);
         let of_account = self.lines.wait(&account, limits).await.ok_or_else(busy)?;
-        self.ask(&address, self.address, exchange)?;
-        self.ask(&account, self.account, exchange)?;
+        self.ask(&address, &self.address, exchange)?;
+        self.ask(&account, &self.account, exchange)?;
         Ok(Attempt {
             counted: [(address, self.address), (account, self.account)],
-            cell: Arc::clone(&self.cell),
-            now_ns: self.cell.nanoseconds(exchange.arrived),
+            table: Arc::clone(&self.table),
+            now_ns: self.table.nanoseconds(exchange.arrived),
             _seats: [of_address, of_account],
         })
     }
@@ -148,15 +149,15 @@ impl Guesses {
         if std::mem::replace(&mut exchange.is_failure_counted, true) {
             return None;
         }
-        let now_ns = self.cell.nanoseconds(exchange.arrived);
-        self.cell.take(&address_of(exchange), self.address, now_ns).retry_after
+        let now_ns = self.table.nanoseconds(exchange.arrived);
+        self.table.take(self.table.key(&address_of(exchange)), &self.address, 1, now_ns).retry_after
     }
 }
 
 /// An attempt whose turn it is. The others wait for it to be dropped.
 pub(crate) struct Attempt {
-    cell: Arc<Cell>,
-    counted: [(Whose, Gcra); 2],
+    table: Arc<Table>,
+    counted: [(Whose, [Rule; 1]); 2],
     now_ns: u64,
     _seats: [Seat<Whose>; 2],
 }
@@ -165,7 +166,7 @@ impl Attempt {
     /// Counts it as failed, by address and account, whether or not the client is still there to be told.
     pub(crate) fn failed(&self) {
         for (whose, limit) in &self.counted {
-            self.cell.take(whose, *limit, self.now_ns);
+            self.table.take(self.table.key(whose), limit, 1, self.now_ns);
         }
     }
 }

@@ -16,6 +16,7 @@ use std::time::SystemTime;
 use traffic::directory::{Consumer, Credential, CredentialKind};
 use traffic::exchange::{Claims, Slot};
 use traffic::head::RequestHead;
+use traffic::plan::Plans;
 use traffic::policy::{Asked, Foreseen};
 use traffic::{BoxFuture, Exchange, Fault, FaultCode, Flow, Outcome, Policy, Response, Stage};
 
@@ -118,7 +119,12 @@ impl Identity {
     }
 
     /// Makes it the identity of a request, beside what policies before found out.
-    pub(crate) fn settle(mut self, exchange: &mut Exchange, slot: Slot) -> Result<(), Fault> {
+    pub(crate) fn settle(
+        mut self,
+        exchange: &mut Exchange,
+        slot: Slot,
+        plans: &Plans,
+    ) -> Result<(), Fault> {
         if let Some(nonce) = self.nonce.take() {
             exchange.notes.put(slot, Nonce(nonce));
         }
@@ -132,6 +138,7 @@ impl Identity {
         let Self { consumer, credential, claims, until, .. } = earlier.and(self)?;
         (exchange.consumer, exchange.credential, exchange.claims) = (consumer, credential, claims);
         exchange.valid_until = until;
+        exchange.plan = plans.of(exchange.consumer.as_deref(), exchange.credential.as_deref());
         Ok(())
     }
 }
@@ -152,12 +159,13 @@ fn union(counts: Option<Arc<Claims>>, other: Option<Arc<Claims>>) -> Option<Arc<
 pub(crate) struct Identify<S> {
     pub(crate) scheme: S,
     pub(crate) guesses: Arc<Guesses>,
+    pub(crate) plans: Arc<Plans>,
 }
 
 impl<S: Scheme + 'static> Identify<S> {
     /// Makes a policy of a scheme.
     pub(crate) fn policy(scheme: S, ctx: &BuildCtx<'_>) -> Arc<dyn Policy> {
-        Arc::new(Self { scheme, guesses: Guesses::of(ctx) })
+        Arc::new(Self { scheme, guesses: Guesses::of(ctx), plans: ctx.plans.names() })
     }
 
     fn settle(
@@ -167,7 +175,7 @@ impl<S: Scheme + 'static> Identify<S> {
         judged: Result<Identity, Fault>,
     ) -> Result<Flow, Fault> {
         let identity = judged.map_err(|fault| self.guesses.noted(exchange, fault))?;
-        identity.settle(exchange, slot)?;
+        identity.settle(exchange, slot, &self.plans)?;
         if !self.scheme.keeps() {
             self.scheme.hide(&mut exchange.request);
         }
@@ -286,6 +294,7 @@ mod tests {
     use serde_json::json;
     use std::sync::Arc;
     use traffic::directory::Consumer;
+    use traffic::plan::Plans;
 
     fn identity(name: &str, claims: &serde_json::Value) -> Identity {
         let is_known = !name.contains('/');
@@ -326,8 +335,12 @@ mod tests {
     #[test]
     fn a_conflict_leaves_nobody_identified() {
         let mut exchange = fixture::exchange("GET /");
-        identity("alice", &json!(null)).settle(&mut exchange, fixture::SLOT).unwrap();
-        identity("bob", &json!(null)).settle(&mut exchange, fixture::SLOT).unwrap_err();
+        identity("alice", &json!(null))
+            .settle(&mut exchange, fixture::SLOT, &Plans::default())
+            .unwrap();
+        identity("bob", &json!(null))
+            .settle(&mut exchange, fixture::SLOT, &Plans::default())
+            .unwrap_err();
         assert!(exchange.consumer.is_none());
     }
 

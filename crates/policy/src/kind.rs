@@ -1,6 +1,7 @@
 //! What the table says of a kind of policy, and what a policy is built with.
 
 use crate::access::Access;
+use crate::plan::Plans;
 use base::report::did_you_mean;
 use base::{Clock, Node, Place, Problem, Report, Secrets, Value};
 use schemars::{Schema, SchemaGenerator};
@@ -31,6 +32,8 @@ pub struct BuildCtx<'a> {
     pub clock: &'a Clock,
     /// What callers may do, and whom the config names.
     pub access: &'a Arc<Access>,
+    /// The plans by which consumers use APIs.
+    pub plans: &'a Arc<Plans>,
     /// Counters.
     pub metrics: &'a Metrics,
     /// Names captured by the route's path, in order.

@@ -44,6 +44,8 @@ pub mod deny;
 pub mod scopes;
 /// Asks for what roles permit.
 pub mod rbac;
+/// What a consumer's plan allows.
+pub mod plan;
 /// So many requests per length of time.
 pub mod rate_limit;
 /// Decompresses request bodies.
@@ -100,6 +102,7 @@ pub const KINDS: &[&Kind] = &[
     &deny::KIND,
     &scopes::KIND,
     &rbac::KIND,
+    &plan::KIND,
     &rate_limit::KIND,
     &decompress::KIND,
     &body_limit::KIND,

@@ -26,6 +26,10 @@ mod identity;
 mod combined;
 /// Stands in for a credential that is not there.
 mod nobody;
+/// How much passes.
+mod limit;
+/// The plans by which consumers use APIs.
+pub mod plan;
 /// Slows down whoever guesses credentials.
 mod guesses;
 /// Cookies of a request.

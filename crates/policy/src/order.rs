@@ -56,10 +56,10 @@ pub const ORDER: &[(&str, &str)] = &[
     ("scopes", "beside `allow`: all must agree"),
     ("rbac", "beside `scopes`: what a token allows is told before what its holder may do"),
     (
-        "rate_limit",
-        "after access: refused strangers must not use up what others are entitled to; before \
-         everything that costs more than counting",
+        "plan",
+        "after access: who may not call uses up nothing of a plan; before everything that costs more than counting",
     ),
+    ("rate_limit", "beside `plan`; what one of them refuses, the other gets back"),
     (
         "decompress",
         "after access and the limit on requests, since it costs more than they do; before all that reads, bounds or \

@@ -28,6 +28,7 @@ mod it {
     mod access;
     mod deny;
     mod allow;
+    mod plan;
     mod rate_limit;
     mod decompress;
     mod body_limit;

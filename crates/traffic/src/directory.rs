@@ -20,6 +20,8 @@ pub struct Consumer {
     pub groups: Box<[Arc<str>]>,
     /// The roles it has; a name that the config does not know grants nothing.
     pub roles: Box<[Arc<str>]>,
+    /// The plan by which it uses APIs, unless the application that it shows has another one.
+    pub plan: Option<Arc<str>>,
     /// Whether the directory knows it. Others are as somebody who is trusted says, such as an issuer of tokens.
     pub is_known: bool,
 }
@@ -85,6 +87,8 @@ pub struct Credential {
     pub application: Option<Arc<str>>,
     /// The only roles that the application makes use of, if not all of its consumer's.
     pub roles: Option<Box<[Arc<str>]>>,
+    /// The plan of that application, if it is another than its consumer's.
+    pub plan: Option<Arc<str>>,
     /// The hash of a password (a PHC string), or the secret by which messages are signed.
     pub secret: Option<Secret>,
     /// Under which hash the directory has it; the directory sets it.
@@ -106,6 +110,7 @@ impl Credential {
             consumer,
             application: None,
             roles: None,
+            plan: None,
             secret: None,
             from: None,
             until: None,

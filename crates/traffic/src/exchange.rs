@@ -12,6 +12,7 @@ use crate::id::{RequestId, Trace};
 use crate::message::Interim;
 use crate::mirror::Mirror;
 use crate::observe::Marks;
+use crate::plan::{Plan, Priority};
 use crate::tls::{ClientCertificate, ShownByClient};
 use crate::tree::Matched;
 use crate::upgrade::Upgrade;
@@ -66,6 +67,8 @@ pub struct Exchange {
     pub consumer: Option<Arc<Consumer>>,
     /// What the caller showed; set by identity policies.
     pub credential: Option<Arc<Credential>>,
+    /// By which plan they call; set by identity policies.
+    pub plan: Option<Arc<Plan>>,
     /// When what the caller showed stops being valid, which ends the exchange; set by identity policies.
     pub valid_until: Option<SystemTime>,
     /// Whether a failed attempt to prove who calls was counted of it; set by identity policies.
@@ -118,6 +121,7 @@ impl Exchange {
             consumer: None,
             credential: None,
             claims: None,
+            plan: None,
             valid_until: None,
             is_failure_counted: false,
             upstream: None,
@@ -130,6 +134,12 @@ impl Exchange {
             rpc: None,
             spoken_for: None,
         }
+    }
+
+    /// Who goes first when there is not enough for all.
+    #[must_use]
+    pub fn priority(&self) -> Priority {
+        self.plan.as_ref().map_or(Priority::Normal, |plan| plan.priority)
     }
 
     /// The client's address: what the connection's peer says, if it is trusted, and the peer's own otherwise.

@@ -53,6 +53,8 @@ pub mod relay;
 pub mod outbound;
 /// Work beside the request path.
 pub mod background;
+/// By which plan a consumer uses APIs.
+pub mod plan;
 /// Copies of requests.
 pub mod mirror;
 /// The compiled config.

@@ -63,6 +63,7 @@ const ROOTS: &[(&str, &[(&str, Type)])] = &[
         ],
     ),
     ("claims", &[]),
+    ("plan", &[("name", Type::Text), ("priority", Type::Text)]),
     ("client", &[("address", Type::Text)]),
     ("tls", &[("version", Type::Text), ("server_name", Type::Text)]),
     (

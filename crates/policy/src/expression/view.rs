@@ -19,6 +19,7 @@ use std::sync::Arc;
 use traffic::directory::{Consumer, Credential};
 use traffic::exchange::{Claims, Connection};
 use traffic::head::RequestHead;
+use traffic::plan::Plan;
 use traffic::tls::ClientCertificate;
 use traffic::tree::Matched;
 use traffic::{Exchange, Headers};
@@ -30,6 +31,7 @@ pub(super) struct View<'a> {
     consumer: Option<&'a Consumer>,
     credential: Option<&'a Credential>,
     claims: Option<&'a Claims>,
+    plan: Option<&'a Plan>,
     connection: &'a Connection,
     certificate: Option<&'a ClientCertificate>,
     client: &'a HeaderValue,
@@ -44,6 +46,7 @@ impl<'a> View<'a> {
             consumer: exchange.consumer.as_deref(),
             credential: exchange.credential.as_deref(),
             claims: exchange.claims.as_deref(),
+            plan: exchange.plan.as_deref(),
             connection: &exchange.connection,
             certificate: exchange.client_certificate(),
             client: exchange.client_text(),
@@ -84,6 +87,8 @@ impl VariableResolver for View<'_> {
             "claims" => {
                 return Some(CowVal::owned(self.claims.map_or(Fields::Nothing, Fields::Claims)));
             }
+            "plan.name" => self.plan.map_or("", |plan| &*plan.name).into(),
+            "plan.priority" => self.plan.map_or("", |plan| plan.priority.name()).into(),
             "client.address" => self.client.to_str().unwrap_or_default().into(),
             "tls.version" => tls().map_or("", |tls| tls.version).into(),
             "tls.server_name" => {

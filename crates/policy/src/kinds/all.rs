@@ -76,7 +76,7 @@ impl All {
         judged: Result<Identity, Fault>,
     ) -> Result<Flow, Fault> {
         let identity = judged.map_err(|fault| self.0.guesses.noted(exchange, fault))?;
-        identity.settle(exchange, slot)?;
+        identity.settle(exchange, slot, &self.0.plans)?;
         for scheme in self.0.schemes.iter().filter(|scheme| !scheme.keeps()) {
             scheme.hide(&mut exchange.request);
         }
@@ -166,7 +166,7 @@ mod tests {
     async fn a_way_that_believes_only_once_is_asked_once_where_another_must_wait() {
         let schemes = vec![Once::boxed(false), Once::boxed(true), Once::boxed(false)];
         let guesses = Arc::new(Guesses::new(&State::new(), &Clock::manual()));
-        let all = All(Combined { schemes, guesses });
+        let all = All(Combined { schemes, guesses, plans: Arc::default() });
         let mut exchange = fixture::exchange("GET /");
         let mut progress = Progress::default();
         assert!(all.now(&exchange, &mut progress).is_none());

@@ -161,7 +161,7 @@ impl Any {
         }
         let (index, identity) =
             judged.map_err(|(_, fault)| self.0.guesses.noted(exchange, fault))?;
-        identity.settle(exchange, slot)?;
+        identity.settle(exchange, slot, &self.0.plans)?;
         let believed = self.0.schemes.get(index).ok_or_else(internal)?;
         for (_, other) in self.0.schemes.iter().enumerate().filter(|(other, _)| *other != index) {
             hide(&**other, &**believed, &mut exchange.request);

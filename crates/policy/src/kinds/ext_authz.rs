@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use telemetry::metrics::AuthoriserMetrics;
 use traffic::directory::Directory;
+use traffic::plan::Plans;
 use traffic::policy::Phases;
 use traffic::upstream::Timeouts;
 use traffic::{Destination, Policy, Remote};
@@ -259,6 +260,7 @@ struct Authoriser {
     context: Vec<(String, String)>,
     allows_host: bool,
     directory: Arc<Directory>,
+    plans: Arc<Plans>,
     clock: Clock,
     metrics: Arc<AuthoriserMetrics>,
 }
@@ -351,6 +353,7 @@ fn authoriser(settings: Settings, ctx: &BuildCtx<'_>, wrongs: &mut Wrongs) -> Op
         context: settings.context.into_iter().collect(),
         allows_host: settings.allow_host,
         directory: Arc::clone(ctx.directory),
+        plans: ctx.plans.names(),
         clock: ctx.clock.clone(),
         metrics: ctx.metrics.authoriser(&host),
         host,

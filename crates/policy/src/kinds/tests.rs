@@ -67,6 +67,7 @@ fn the_schema_has_every_kind_with_an_id_and_documents_every_field() {
             "api_key",
             "basic",
             "hmac",
+            "plan",
             "identity_headers",
             "jwks"
         ])

@@ -1,7 +1,7 @@
 use crate::it::kit::{Case, difference};
 use crate::it::{
     access, allow, api_key, basic, body_limit, compress, cors, decompress, deny, errors, ext_authz,
-    grpc_web, headers, hmac, hsts, introspection, jwt, maintenance, mirror, mtls, rate_limit,
+    grpc_web, headers, hmac, hsts, introspection, jwt, maintenance, mirror, mtls, plan, rate_limit,
     redirect, respond, rewrite, split, steer, timeouts, towards_backends, websocket,
 };
 
@@ -70,6 +70,7 @@ const TABLE: &[(&str, &[Case])] = &[
     ("deny", deny::CASES),
     ("scopes", access::SCOPES),
     ("rbac", access::RBAC),
+    ("plan", plan::CASES),
     ("rate_limit", rate_limit::CASES),
     ("decompress", decompress::CASES),
     ("body_limit", body_limit::CASES),

@@ -216,7 +216,7 @@ fn a_credential_that_only_another_way_knows_is_no_guess() {
     let world = world();
     let guesses = Arc::new(Guesses::new(&world.state, world.clock()));
     let schemes: Vec<Box<dyn Scheme>> = vec![Box::new(Knows(false)), Box::new(Knows(true))];
-    let any = any::Any(Combined { schemes, guesses: Arc::clone(&guesses) });
+    let any = any::Any(Combined { schemes, guesses: Arc::clone(&guesses), plans: Arc::default() });
     for _ in 0..40 {
         let mut exchange = fixture::exchange("GET /\nx-one: bob");
         let Outcome::Now(settled) = any.on_request(&mut exchange, fixture::SLOT) else {

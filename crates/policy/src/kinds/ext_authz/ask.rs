@@ -114,7 +114,7 @@ impl Authoriser {
         match self.decide(exchange).await? {
             Verdict::Allowed(allowed) => {
                 let identity = self.settle(&mut exchange.request, &allowed)?;
-                identity.settle(exchange, slot)?;
+                identity.settle(exchange, slot, &self.plans)?;
                 if !allowed.reply.is_empty() {
                     exchange.notes.put(slot, allowed);
                 }

@@ -1,0 +1,47 @@
+//! Plans: how much consumers may call, and who goes first.
+
+use base::Placed;
+use base::rates::Limits;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// What a consumer is held to.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// How many requests pass, per how long; several limits hold together. No end of them when left out.
+    pub limit: Option<Placed<Limits>>,
+    /// Who has a share of its own in what the plan allows.
+    #[serde(default)]
+    pub per: Per,
+    /// Who goes first when there is not enough for all.
+    #[serde(default)]
+    pub priority: Priority,
+    /// Whether it is the plan of all consumers that have no other; one plan at most is.
+    #[serde(default)]
+    pub default: bool,
+}
+
+/// Who has a share of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Per {
+    /// Each application; a consumer's own credentials have one share together.
+    #[default]
+    Application,
+    /// Each consumer, with all its applications.
+    Consumer,
+}
+
+/// Who goes first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Priority {
+    /// Goes without first.
+    Low,
+    /// As everybody of whom nothing else is said.
+    #[default]
+    Normal,
+    /// Goes without last.
+    High,
+}

@@ -1,0 +1,219 @@
+//! Holds consumers to their plan: what `plans` of the config say.
+//!
+//! Which plan a consumer has is found with the consumer; here it is only counted. A plan that the config does not have
+//! allows nothing, and that is the gateway's fault, not the consumer's.
+
+use crate::kind::{BuildCtx, Group, Kind};
+use crate::limit::told::{self, Taken, Told};
+use crate::limit::{Cost, Limiter};
+use crate::plan::{Each, Plans};
+use base::{Node, Report, decode};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use std::sync::Arc;
+use traffic::exchange::Slot;
+use traffic::policy::Phases;
+use traffic::{Exchange, Fault, FaultCode, Flow, Outcome, Policy, Response, Stage};
+
+/// The row of the table.
+pub const KIND: Kind = Kind {
+    name: "plan",
+    group: Group::Limit,
+    phases: Phases { request: true, forward: false, reply: true, record: false },
+    answers: false,
+    about: "Holds consumers to their plan, as `plans` of the config say: how many requests it allows is counted for each \
+            application, and what is too much is refused with 429. It is there by itself on every route as soon as there \
+            are plans; on a route it says what its \
+            requests cost, and `exempt: { plan: reason }` takes it away.",
+    example: "plan: { cost: 5 }",
+    resets: "another name of the plan, or another number of limits; a changed limit goes on from what was used so far",
+    schema: <Settings as JsonSchema>::json_schema,
+    build,
+};
+
+/// Settings of `plan`; it needs none.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(inline)]
+pub struct Settings {
+    /// What a request costs of what a plan allows: a number, or an expression that gives one; 1 when left out.
+    pub cost: Option<String>,
+}
+
+struct Plan {
+    plans: Arc<Plans>,
+    cost: Cost,
+    /// What is told of each plan, in the order of the plans.
+    told: Box<[Option<Told>]>,
+}
+
+fn build(node: &Node, ctx: &BuildCtx<'_>, report: &mut Report) -> Option<Arc<dyn Policy>> {
+    let settings: Settings = decode(node, ctx.path, report)?;
+    let limiters = ctx.plans.allowances().filter_map(|(_, allowance)| allowance.limiter.as_ref());
+    let cost = Cost::parse(settings.cost.as_deref(), ctx.params)
+        .and_then(|cost| cost.check(limiters.flat_map(Limiter::rules)).map(|()| cost))
+        .map_err(|message| ctx.error(report, node, "/cost", message))
+        .ok()?;
+    let plans = Arc::clone(ctx.plans);
+    let told = plans.allowances().map(|(name, allowance)| {
+        allowance.limiter.as_ref().map(|limiter| Told::new(name, limiter))
+    });
+    let told = told.collect();
+    Some(Arc::new(Plan { plans, cost, told }))
+}
+
+impl Policy for Plan {
+    fn on_request<'a>(&'a self, exchange: &'a mut Exchange, slot: Slot) -> Outcome<'a, Flow> {
+        Outcome::Now(self.judge(exchange, slot))
+    }
+
+    fn on_reply<'a>(
+        &'a self,
+        exchange: &'a mut Exchange,
+        reply: &'a mut Response,
+        slot: Slot,
+    ) -> Outcome<'a, ()> {
+        let index = exchange.plan.as_ref().and_then(|plan| plan.index);
+        let allowance = exchange.plan.as_ref().and_then(|plan| self.plans.allowance(plan));
+        let limiter = allowance.and_then(|allowance| allowance.limiter.as_ref());
+        let told = index.and_then(|index| self.told.get(index)?.as_ref());
+        if let (Some(limiter), Some(told), Some(taken)) =
+            (limiter, told, exchange.notes.peek::<Taken>(slot))
+        {
+            told.tell(taken.verdict, &mut reply.headers);
+            told::settle(limiter, taken, exchange);
+        }
+        Outcome::Now(Ok(()))
+    }
+}
+
+impl Plan {
+    fn judge(&self, exchange: &mut Exchange, slot: Slot) -> Result<Flow, Fault> {
+        let Some(plan) = &exchange.plan else { return Ok(Flow::Continue) };
+        let Some(allowance) = self.plans.allowance(plan) else {
+            let cause = format!("there is no plan `{}`", plan.name);
+            return Err(Fault::new(Stage::Guard, FaultCode::PlanUnknown).cause(cause));
+        };
+        let Some(limiter) = &allowance.limiter else { return Ok(Flow::Continue) };
+        let consumer = exchange.consumer.as_ref().map(|consumer| &*consumer.name);
+        let application = exchange.credential.as_ref().and_then(|it| it.application.as_deref());
+        let application = application.filter(|_| allowance.each == Each::Application);
+        let key = limiter.key(&(consumer, application));
+        let (taken, judged) = told::take(limiter, key, self.cost.of(exchange), exchange);
+        exchange.notes.put(slot, taken);
+        judged.map(|()| Flow::Continue)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::KIND;
+    use crate::fixture::{self, World, lines};
+    use crate::plan::{Each, PlanSpec, Plans};
+    use base::rates::Limits;
+    use serde_json::json;
+    use std::sync::Arc;
+    use traffic::Exchange;
+    use traffic::directory::{Consumer, Credential, CredentialKind};
+    use traffic::plan::Priority;
+
+    fn world(each: Each) -> World {
+        let mut world = World::default();
+        let spec = |name: &str, limits: &str| PlanSpec {
+            name: name.into(),
+            priority: Priority::Normal,
+            limits: Limits::parse(limits).map(|limits| limits.0).unwrap_or_default(),
+            each,
+            is_default: name == "free",
+        };
+        let specs = [spec("free", "2/min"), spec("gold", "3/s, 5/h"), spec("open", "")];
+        world.plans = Arc::new(Plans::new(&specs, &world.state, world.clock()).unwrap());
+        world
+    }
+
+    fn calling(world: &World, plan: Option<&str>, application: Option<&str>) -> Exchange {
+        let mut exchange = fixture::exchange("GET /");
+        exchange.arrived = world.clock().now();
+        let plan = plan.map(Into::into);
+        let consumer = Arc::new(Consumer { name: "alice".into(), plan, ..Consumer::default() });
+        let credential = Credential {
+            application: application.map(Into::into),
+            ..Credential::new(CredentialKind::ApiKey, Arc::clone(&consumer))
+        };
+        exchange.plan = world.plans.names().of(Some(&consumer), Some(&credential));
+        (exchange.consumer, exchange.credential) = (Some(consumer), Some(Arc::new(credential)));
+        exchange
+    }
+
+    fn passing(world: &World, plan: Option<&str>, application: Option<&str>) -> usize {
+        let policy = world.build(&KIND, &json!({})).unwrap();
+        let one = |_: &u32| policy.request(&mut calling(world, plan, application)) == "continue";
+        (0..9).filter(one).count()
+    }
+
+    #[test]
+    fn each_plan_allows_what_it_says() {
+        let world = world(Each::Application);
+        assert_eq!(passing(&world, None, None), 2, "the default plan");
+        assert_eq!(passing(&world, Some("gold"), None), 3);
+        world.clock().advance(std::time::Duration::from_secs(1));
+        assert_eq!(passing(&world, Some("gold"), None), 2, "five an hour");
+        assert_eq!(passing(&world, Some("open"), None), 9);
+        let policy = world.build(&KIND, &json!({})).unwrap();
+        let fault = policy.fault(&mut calling(&world, Some("gone"), None));
+        assert_eq!(fault.code.name(), "plan_unknown");
+    }
+
+    #[test]
+    fn a_route_says_what_its_requests_cost() {
+        let world = world(Each::Application);
+        let policy = world.build(&KIND, &json!({ "cost": "size(request.path)" })).unwrap();
+        for outcome in ["continue", "continue", "rate_limited"] {
+            assert_eq!(policy.request(&mut calling(&world, Some("free"), None)), outcome);
+        }
+        let dear = world.build(&KIND, &json!({ "cost": 2 })).unwrap();
+        assert_eq!(dear.request(&mut calling(&world, Some("gold"), None)), "continue");
+        assert_eq!(dear.request(&mut calling(&world, Some("gold"), None)), "rate_limited");
+        fixture::refuses(&KIND, &json!({ "cost": "claims" }), "a cost is a number");
+        let never = world.build(&KIND, &json!({ "cost": 3 })).err().unwrap();
+        assert!(never.contains("nothing that costs 3 would ever pass 2/min"), "{never}");
+    }
+
+    #[test]
+    fn applications_have_a_share_each_unless_consumers_have() {
+        let each = world(Each::Application);
+        assert_eq!(passing(&each, Some("free"), Some("web")), 2);
+        assert_eq!(passing(&each, Some("free"), Some("phone")), 2);
+        let together = world(Each::Consumer);
+        assert_eq!(passing(&together, Some("free"), Some("web")), 2);
+        assert_eq!(passing(&together, Some("free"), Some("phone")), 0);
+    }
+
+    #[test]
+    fn answers_tell_the_limits_of_the_plan() {
+        let world = world(Each::Application);
+        let policy = world.build(&KIND, &json!({})).unwrap();
+        let mut exchange = calling(&world, Some("gold"), None);
+        assert_eq!(policy.request(&mut exchange), "continue");
+        let told = lines(&policy.reply(&mut exchange, &[]).headers);
+        assert_eq!(
+            told,
+            [
+                "ratelimit-policy: \"gold\";q=3;w=1, \"gold\";q=5;w=3600",
+                "ratelimit: \"gold\";r=2;t=1"
+            ]
+        );
+    }
+
+    #[test]
+    fn what_another_limit_refuses_is_given_back() {
+        let world = world(Each::Application);
+        let policy = world.build(&KIND, &json!({})).unwrap();
+        for _ in 0..9 {
+            let mut exchange = calling(&world, Some("free"), None);
+            assert_eq!(policy.request(&mut exchange), "continue");
+            exchange.record.fault = Some(traffic::FaultCode::RateLimited);
+            policy.reply(&mut exchange, &[]);
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! How much passes: the arithmetic of limits, and where what was used is remembered.
+//!
+//! A [`Limiter`] holds several [`Rule`]s over one key. A request passes when all of them have room for it, and only
+//! then uses any; what a later policy refuses is given back. Start reading at [`Rule`], then [`Table`].
+
+use base::Clock;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Arrival times: the generic cell rate algorithm.
+mod gcra;
+/// What a request costs.
+mod cost;
+/// What one limit says, whatever its algorithm.
+mod rule;
+/// What was used, by key.
+mod table;
+/// What clients are told of it.
+pub(crate) mod told;
+/// Two counters: the sliding window.
+mod window;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use cost::Cost;
+pub(crate) use gcra::Gcra;
+pub(crate) use rule::Rule;
+pub(crate) use table::{Key, Table};
+
+/// How a limit counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Algorithm {
+    /// The generic cell rate algorithm: a burst, which comes back evenly.
+    #[default]
+    Gcra,
+    /// As many as the limit says in any length of time, counted in two windows of which the earlier one counts by as
+    /// much as still overlaps.
+    SlidingWindow,
+}
+
+/// What is decided about one request, and what is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Verdict {
+    /// How much more would pass now.
+    pub(crate) remaining: u64,
+    /// When as much would pass as after a long pause.
+    pub(crate) reset_after: Duration,
+    /// When this would pass, if it does not.
+    pub(crate) retry_after: Option<Duration>,
+}
+
+impl Verdict {
+    /// Of two limits the one that says more: the one that is used up for longer, else the one of which less is left.
+    fn tighter(self, other: Self) -> Self {
+        let rank = |it: &Self| (it.retry_after, std::cmp::Reverse(it.remaining), it.reset_after);
+        if rank(&other) > rank(&self) { other } else { self }
+    }
+}
+
+/// Limits that hold together for each key of a table.
+#[derive(Clone)]
+pub(crate) struct Limiter {
+    rules: Arc<[Rule]>,
+    table: Arc<Table>,
+}
+
+impl Limiter {
+    /// The limits with what is remembered under `id`. Another number of limits, or windows of another length, begin
+    /// anew; a changed rate or burst goes on from what was used.
+    pub(crate) fn new(
+        id: &str,
+        rules: impl Into<Arc<[Rule]>>,
+        state: &traffic::State,
+        clock: &Clock,
+    ) -> Self {
+        let rules = rules.into();
+        let kinds: Vec<String> = rules.iter().map(Rule::kind).collect();
+        let id = format!("{id}#{}", kinds.join(","));
+        let table = state.portable(&id, || Table::new(clock, Arc::clone(&rules)));
+        Self { rules, table }
+    }
+
+    /// The limits, in the order in which they were written.
+    pub(crate) fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// The key of what is told apart by `parts`, which outsiders may choose.
+    pub(crate) fn key(&self, parts: &impl std::hash::Hash) -> Key {
+        self.table.key(parts)
+    }
+
+    /// Judges what costs so much, and counts it if it passes.
+    pub(crate) fn take(&self, key: Key, cost: u64, at: Instant) -> Verdict {
+        self.table.take(key, &self.rules, cost, self.table.nanoseconds(at))
+    }
+
+    /// Gives back what passed here and was refused elsewhere.
+    pub(crate) fn give_back(&self, key: Key, cost: u64, at: Instant) {
+        self.table.give_back(key, &self.rules, cost, self.table.nanoseconds(at));
+    }
+}

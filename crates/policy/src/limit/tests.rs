@@ -1,0 +1,182 @@
+use super::{Algorithm, Gcra, Limiter, Rule, Table};
+use base::Clock;
+use base::caps::LIMITER_KEYS_MAX;
+use base::rates::{Limit, Limits};
+use base::units::Rate;
+use proptest::prelude::{prop, prop_assert, prop_assert_eq, proptest};
+use std::sync::Arc;
+use std::time::Duration;
+use traffic::State;
+
+fn rules(limits: &str, algorithm: Algorithm) -> Vec<Rule> {
+    let limits = Limits::parse(limits).unwrap().0;
+    limits.into_iter().map(|limit| Rule::new(limit, algorithm).unwrap()).collect()
+}
+
+#[test]
+fn a_request_counts_for_all_limits_or_for_none() {
+    let clock = Clock::manual();
+    let limiter = Limiter::new("a", rules("2/s, 5/h", Algorithm::Gcra), &State::new(), &clock);
+    let key = limiter.key(&"alice");
+    let passing = || {
+        let passes = |_: &u32| limiter.take(key, 1, clock.now()).retry_after.is_none();
+        (0..9).filter(passes).count()
+    };
+    assert_eq!(passing(), 2);
+    clock.advance(Duration::from_secs(1));
+    assert_eq!(passing(), 2, "what the first refused did not count for the second");
+    clock.advance(Duration::from_secs(1));
+    assert_eq!(passing(), 1);
+    clock.advance(Duration::from_secs(1));
+    assert_eq!(passing(), 0);
+    let verdict = limiter.take(key, 1, clock.now());
+    assert_eq!(
+        verdict.retry_after,
+        Some(Duration::from_secs(720 - 3)),
+        "of the one used up longest"
+    );
+}
+
+#[test]
+fn what_costs_more_uses_more_and_what_is_given_back_can_be_used_again() {
+    for algorithm in [Algorithm::Gcra, Algorithm::SlidingWindow] {
+        let clock = Clock::manual();
+        let limiter = Limiter::new("a", rules("10/h", algorithm), &State::new(), &clock);
+        let key = limiter.key(&"alice");
+        let take = |cost| {
+            let verdict = limiter.take(key, cost, clock.now());
+            (verdict.retry_after.is_none(), verdict.remaining)
+        };
+        assert_eq!(take(4), (true, 6), "{algorithm:?}");
+        assert_eq!(take(7), (false, 6));
+        assert_eq!(take(0), (true, 6));
+        assert_eq!(take(6), (true, 0));
+        limiter.give_back(key, 6, clock.now());
+        assert_eq!(take(6), (true, 0));
+        limiter.give_back(key, 99, clock.now());
+        assert_eq!(take(10), (true, 0), "no more comes back than there was");
+        assert_eq!(take(11), (false, 0));
+    }
+}
+
+#[test]
+fn a_flood_of_keys_is_bounded_and_expired_ones_make_room() {
+    let rules: Arc<[Rule]> = rules("1/s", Algorithm::Gcra).into();
+    let table = Table::new(&Clock::manual(), Arc::clone(&rules));
+    let take = |key: usize, now_s: u64| {
+        table.take(table.key(&key), &rules, 1, now_s * 1_000_000_000).retry_after.is_none()
+    };
+    assert!((0..10_000).all(|key| take(key, 0)));
+    assert_eq!(table.len(), 10_000);
+    assert!((0..10_000).all(|key| !take(key, 0)), "each is found again");
+    assert!((10_000..20_000).all(|key| take(key, 2)));
+    assert!(table.len() < 11_000, "{} keys after the first ones expired", table.len());
+    for key in 0..LIMITER_KEYS_MAX + 100_000 {
+        take(key, 4);
+    }
+    assert!(table.len() <= LIMITER_KEYS_MAX);
+}
+
+/// A bucket that leaks one unit per cost and holds a burst, counted in exact nanoseconds.
+#[derive(Default)]
+struct Bucket {
+    level_ns: u128,
+    at_ns: u128,
+}
+
+/// The two counters of the definition, kept for every window there ever was.
+#[derive(Default)]
+struct Windows(std::collections::BTreeMap<u64, u64>);
+
+impl Windows {
+    fn used(&self, now_ns: u64, period_ns: u64) -> u64 {
+        let number = now_ns / period_ns;
+        let of = |number| self.0.get(&number).copied().unwrap_or(0);
+        let before = number.checked_sub(1).map_or(0, of);
+        let left = u128::from(period_ns - now_ns % period_ns);
+        let weighted = (u128::from(before) * left).div_ceil(u128::from(period_ns));
+        of(number) + u64::try_from(weighted).unwrap()
+    }
+}
+
+proptest! {
+    #[test]
+    fn gcra_is_a_leaky_bucket(
+        count in 1_u32..50,
+        period_ms in 1_u64..5_000,
+        burst in 1_u32..20,
+        steps in prop::collection::vec((0_u64..400_000, 0_u64..4), 1..200),
+    ) {
+        let rate = Rate { count, period: Duration::from_millis(period_ms) };
+        let cost_ns = u128::from(period_ms) * 1_000_000 / u128::from(count);
+        let rules = [Rule::of(rate.into(), Gcra::new(rate, burst).unwrap())];
+        let table = Table::new(&Clock::manual(), Arc::from(&rules[..]));
+        let key = table.key(&"key");
+        let mut bucket = Bucket::default();
+        let mut now_ns = 0_u64;
+        for (pause_us, cost) in steps {
+            now_ns += pause_us * 1_000;
+            let passed_ns = u128::from(now_ns) - bucket.at_ns;
+            bucket.level_ns = bucket.level_ns.saturating_sub(passed_ns);
+            bucket.at_ns = u128::from(now_ns);
+            let level_ns = bucket.level_ns + cost_ns * u128::from(cost);
+            let fits = level_ns <= cost_ns * u128::from(burst);
+            if fits {
+                bucket.level_ns = level_ns;
+            }
+            let left = (cost_ns * u128::from(burst) - bucket.level_ns) / cost_ns;
+            let verdict = table.take(key, &rules, cost, now_ns);
+            prop_assert_eq!(verdict.retry_after.is_none(), fits);
+            prop_assert_eq!(u128::from(verdict.remaining), left);
+            prop_assert_eq!(verdict.reset_after.as_nanos(), bucket.level_ns);
+            if let Some(wait) = verdict.retry_after.filter(|_| cost <= u64::from(burst)) {
+                let wait_ns = u64::try_from(wait.as_nanos()).unwrap();
+                prop_assert!(table.peek(key, &rules, cost, now_ns + wait_ns).retry_after.is_none());
+                prop_assert!(table.peek(key, &rules, cost, now_ns + wait_ns - 1).retry_after.is_some());
+            }
+        }
+    }
+
+    #[test]
+    fn a_sliding_window_counts_two_windows_by_their_overlap(
+        count in 1_u32..30,
+        period_ms in 1_u64..3_000,
+        steps in prop::collection::vec((0_u64..800_000, 0_u64..5), 1..200),
+    ) {
+        let rate = Rate { count, period: Duration::from_millis(period_ms) };
+        let period_ns = period_ms * 1_000_000;
+        let rules = [Rule::new(rate.into(), Algorithm::SlidingWindow).unwrap()];
+        let table = Table::new(&Clock::manual(), Arc::from(&rules[..]));
+        let key = table.key(&"key");
+        let mut windows = Windows::default();
+        let mut now_ns = 1_700_000_000_000_000_000_u64;
+        for (pause_us, cost) in steps {
+            now_ns += pause_us * 1_000;
+            let used = windows.used(now_ns, period_ns);
+            let fits = used + cost <= u64::from(count);
+            if fits {
+                *windows.0.entry(now_ns / period_ns).or_default() += cost;
+            }
+            let verdict = table.take(key, &rules, cost, now_ns);
+            prop_assert_eq!(verdict.retry_after.is_none(), fits || cost == 0);
+            let used = windows.used(now_ns, period_ns);
+            prop_assert_eq!(verdict.remaining, u64::from(count).saturating_sub(used));
+            if let Some(wait) = verdict.retry_after.filter(|_| cost <= u64::from(count)) {
+                let wait_ns = u64::try_from(wait.as_nanos()).unwrap();
+                prop_assert!(table.peek(key, &rules, cost, now_ns + wait_ns).retry_after.is_none());
+            }
+        }
+    }
+}
+
+#[test]
+fn limits_that_cannot_be_counted_are_refused() {
+    let rule = |limit: &str, burst, algorithm| {
+        let limit = Limit { rate: Rate::parse(limit).unwrap(), burst };
+        Rule::new(limit, algorithm).map(|_| ()).unwrap_err()
+    };
+    assert!(rule("4000000000/s", None, Algorithm::Gcra).contains("too fast or too slow"));
+    assert!(rule("1/s", Some(0), Algorithm::Gcra).contains("refuse every request"));
+    assert!(rule("1/s", Some(5), Algorithm::SlidingWindow).contains("has no `burst`"));
+    assert!(rule("1/9999d", None, Algorithm::SlidingWindow).contains("too fast or too slow"));
+}

@@ -1,0 +1,92 @@
+use super::{Key, Limiter, Verdict};
+use http::header::RETRY_AFTER;
+use http::{HeaderName, HeaderValue};
+use std::time::{Duration, Instant};
+use traffic::{Exchange, Fault, FaultCode, Headers, Stage};
+
+/// Names in draft-ietf-httpapi-ratelimit-headers.
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+
+/// What clients are told of limits that hold together.
+pub(crate) struct Told {
+    /// What tells these limits apart from others of the same answer.
+    name: Box<str>,
+    /// All limits.
+    policy: HeaderValue,
+}
+
+/// What is remembered of one request until it is answered.
+pub(crate) struct Taken {
+    pub(crate) key: Key,
+    pub(crate) cost: u64,
+    pub(crate) verdict: Verdict,
+    pub(crate) at: Instant,
+}
+
+impl Told {
+    /// Of limits under a name, which is taken for `default` where no header could hold it.
+    pub(crate) fn new(name: &str, limiter: &Limiter) -> Self {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        let name = Some(name).filter(|name| !name.is_empty() && name.chars().all(is_plain));
+        let name = name.unwrap_or("default");
+        let one = |rule: &super::Rule| {
+            let (quota, window_s) = quota(rule.limit.rate);
+            format!("\"{name}\";q={quota};w={window_s}")
+        };
+        let all: Vec<String> = limiter.rules().iter().map(one).collect();
+        let policy = HeaderValue::try_from(all.join(", "));
+        Self { name: name.into(), policy: policy.unwrap_or(HeaderValue::from_static("")) }
+    }
+
+    /// Adds the headers to an answer.
+    pub(crate) fn tell(&self, verdict: Verdict, headers: &mut Headers) {
+        let reset_s = seconds(verdict.reset_after);
+        // Each answer has one: put together by hand, which takes a third of what formatting takes.
+        let (mut remaining, mut reset) = (itoa::Buffer::new(), itoa::Buffer::new());
+        let (remaining, reset) = (remaining.format(verdict.remaining), reset.format(reset_s));
+        let limit = ["\"", &*self.name, "\";r=", remaining, ";t=", reset].concat();
+        headers.append(RATE_LIMIT_POLICY, self.policy.clone());
+        if let Ok(limit) = HeaderValue::try_from(limit) {
+            headers.append(RATE_LIMIT, limit);
+        }
+    }
+}
+
+/// Judges a request; what it is told, and the refusal if it does not pass.
+pub(crate) fn take(
+    limiter: &Limiter,
+    key: Key,
+    cost: u64,
+    exchange: &Exchange,
+) -> (Taken, Result<(), Fault>) {
+    let verdict = limiter.take(key, cost, exchange.arrived);
+    let judged = verdict.retry_after.map_or(Ok(()), |wait| {
+        let wait_s = HeaderValue::from(seconds(wait).max(1));
+        Err(Fault::new(Stage::Guard, FaultCode::RateLimited).header(RETRY_AFTER, wait_s))
+    });
+    (Taken { key, cost, verdict, at: exchange.arrived }, judged)
+}
+
+/// Gives back what passed here if another limit refused the request.
+pub(crate) fn settle(limiter: &Limiter, taken: &Taken, exchange: &Exchange) {
+    let is_refused = exchange.record.fault.is_some_and(FaultCode::is_limit);
+    if is_refused && taken.verdict.retry_after.is_none() {
+        limiter.give_back(taken.key, taken.cost, taken.at);
+    }
+}
+
+/// Requests and whole seconds, as the headers want them; a shorter window is told as one second.
+fn quota(rate: base::units::Rate) -> (u64, u64) {
+    let count = u64::from(rate.count);
+    if rate.period < Duration::from_secs(1) {
+        let ns = u64::from(rate.period.subsec_nanos()).max(1);
+        return (count.saturating_mul(1_000_000_000) / ns, 1);
+    }
+    (count, seconds(rate.period))
+}
+
+/// Whole seconds, rounded up.
+pub(crate) fn seconds(duration: Duration) -> u64 {
+    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
+}
