@@ -8,6 +8,9 @@ missing=
 for pair in curl:curl nginx:nginx-light wrk:wrk openssl:openssl python3:python3 node:nodejs npm:npm chromium:chromium haproxy:haproxy; do
     command -v "${pair%%:*}" >/dev/null 2>&1 || [ -x "/usr/sbin/${pair%%:*}" ] || missing="$missing ${pair#*:}"
 done
+# Debian keeps servers of databases out of the way.
+set -- /usr/lib/postgresql/*/bin/initdb
+[ -x "$1" ] || missing="$missing postgresql"
 # Debian's Python comes without what makes virtual environments.
 python3 -c 'import ensurepip' 2>/dev/null || missing="$missing python3-venv"
 

@@ -20,6 +20,7 @@ mod it {
     mod client_certificates;
     mod commands;
     mod crowd;
+    mod databases;
     mod descriptors;
     mod disk;
     mod failover;
