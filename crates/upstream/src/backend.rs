@@ -7,7 +7,7 @@ use crate::balance::sticky::Sticky;
 use crate::balance::{Balancer, Place, Turns, View, Wish};
 use crate::config::Config;
 use crate::outlier::Judge;
-use crate::planning::{self, Watch};
+use crate::planning::{self, Planner, Watch};
 use crate::reach::Reach;
 use crate::spec::{Balance, Distance, HashKey, Locality, TargetSpec, UpstreamSpec};
 use crate::target::{Seat, TargetCell, Task};
@@ -76,7 +76,8 @@ pub(crate) fn assemble(
     let balancer = Arc::new(balancer(spec, world));
     let cells = targets.iter().map(|target| Arc::clone(&target.cell)).collect();
     let watch = Watch::new(&spec.name, cells, spec.choice.slow_start, world);
-    let planning = planning::keep_planned(&spec.name, &balancer, &watch, &metrics, world);
+    let planner = Planner::new(&spec.name, &balancer, &watch, &metrics);
+    let planning = planning::keep_planned(planner, config, is_latest, world);
     let sticky = spec.choice.sticky.as_ref();
     Ok(Arc::new(Backend {
         balancer,

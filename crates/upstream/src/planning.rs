@@ -2,6 +2,7 @@
 //! much: priorities, zones, slow start, panic.
 
 use crate::balance::{Balancer, Vital};
+use crate::config::Config;
 use crate::target::{TargetCell, Task};
 use crate::world::World;
 use base::Clock;
@@ -63,51 +64,69 @@ impl Watch {
     }
 }
 
-/// Has plans made for `balancer` from now on, if it needs them.
+/// Has plans made from now on, if they are needed, for as long as `config` lives.
 pub(crate) fn keep_planned(
-    upstream: &Arc<str>,
-    balancer: &Arc<Balancer>,
-    watch: &Arc<Watch>,
-    metrics: &Arc<UpstreamMetrics>,
+    mut planner: Planner,
+    config: &Arc<Config>,
+    is_latest: bool,
     world: &World,
 ) -> Option<Task> {
-    if !balancer.needs_plans() && watch.slow_start.is_none() {
-        metrics.set_panic(false);
+    if !planner.balancer.needs_plans() && planner.watch.slow_start.is_none() {
+        if is_latest {
+            planner.metrics.set_panic(false);
+        }
         return None;
     }
-    let mut planner = Planner {
-        upstream: Arc::clone(upstream),
-        balancer: Arc::clone(balancer),
-        watch: Arc::clone(watch),
-        metrics: Arc::clone(metrics),
-        last: Vec::new(),
-    };
-    planner.look();
+    planner.look(is_latest);
+    let config = Arc::downgrade(config);
     Some(Task::start(world, async move {
         loop {
             tokio::time::sleep(PERIOD).await;
-            planner.look();
+            let Some(config) = config.upgrade() else { return };
+            let change = config.change();
+            planner.look(change.is_latest);
         }
     }))
 }
 
-struct Planner {
+/// Plans for one config of an upstream.
+pub(crate) struct Planner {
     upstream: Arc<str>,
     balancer: Arc<Balancer>,
     watch: Arc<Watch>,
     metrics: Arc<UpstreamMetrics>,
-    last: Vec<Vital>,
+    /// What the targets were like, and whether the config was the latest.
+    last: Option<(Vec<Vital>, bool)>,
 }
 
 impl Planner {
-    fn look(&mut self) {
-        let vitals = self.watch.vitals();
-        if vitals == self.last {
+    /// Tells `balancer` what `watch` sees.
+    pub(crate) fn new(
+        upstream: &Arc<str>,
+        balancer: &Arc<Balancer>,
+        watch: &Arc<Watch>,
+        metrics: &Arc<UpstreamMetrics>,
+    ) -> Self {
+        Self {
+            upstream: Arc::clone(upstream),
+            balancer: Arc::clone(balancer),
+            watch: Arc::clone(watch),
+            metrics: Arc::clone(metrics),
+            last: None,
+        }
+    }
+
+    /// Plans anew if something has changed. What is told of the upstream is the latest config's to tell.
+    fn look(&mut self, is_latest: bool) {
+        let seen = Some((self.watch.vitals(), is_latest));
+        if seen == self.last {
             return;
         }
-        let plan = self.balancer.plan(&vitals);
+        self.last = seen;
+        let Some((vitals, _)) = &self.last else { return };
+        let plan = self.balancer.plan(vitals);
         let (is_panic, upstream) = (plan.is_panic, &self.upstream);
-        if self.metrics.set_panic(is_panic) != is_panic {
+        if is_latest && self.metrics.set_panic(is_panic) != is_panic {
             let well = vitals.iter().filter(|vital| vital.is_available).count();
             let all = vitals.len();
             if is_panic {
@@ -117,6 +136,5 @@ impl Planner {
             }
         }
         self.balancer.adopt(plan);
-        self.last = vitals;
     }
 }

@@ -340,6 +340,28 @@ async fn with_too_few_healthy_targets_all_get_requests_and_it_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn only_the_latest_config_tells_whether_too_few_targets_are_healthy() {
+    let net = Arc::new(Net::default());
+    net.serve(ADDRESSES[0], |_| async { text("fine") });
+    let mut old = UpstreamSpec { health: checked(), ..spec(&ADDRESSES) };
+    let mut new = old.clone();
+    // While its targets ramp up it looks again and again.
+    old.choice.slow_start = Some(Duration::from_secs(100));
+    old.choice.panic_threshold = Some(base::units::Share::percent(50));
+    new.choice.panic_threshold = Some(base::units::Share::percent(10));
+    let world = world(&net);
+    let old = build(old, &world).unwrap();
+    let new = build(new, &world).unwrap();
+    let is_panic = || world.metrics.encode().contains("yett_upstream_panic{upstream=\"orders\"} 1");
+    pass(&world, 20).await;
+    assert!(!is_panic());
+    assert_eq!((count(&old, 40).len(), count(&new, 40).len()), (4, 1), "each goes by its own");
+    drop(new);
+    pass(&world, 4).await;
+    assert!(is_panic(), "the old one is the latest again");
+}
+
+#[tokio::test(start_paused = true)]
 async fn names_are_asked_for_at_the_servers_that_are_named() {
     struct Elsewhere;
     impl Resolve for Elsewhere {
