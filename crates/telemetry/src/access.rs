@@ -36,7 +36,7 @@ use std::time::{Duration, SystemTime};
 /// [`caps::LOG_FIELD_BYTES_MAX`]. Empty texts are left out.
 #[derive(Clone, Debug)]
 pub struct AccessLine<'a> {
-    /// When the request arrived.
+    /// When the line was written, after the last byte; the request arrived `duration` before that.
     pub time: SystemTime,
     /// The id the client is told as well.
     pub request_id: &'a str,
