@@ -8,13 +8,16 @@ use model::load::{Loaded, load};
 use std::fmt::Write as _;
 use std::sync::Arc;
 use telemetry::Metrics;
-use traffic::directory::Directory;
+use traffic::directory::{Credential, CredentialHash, Directory};
 use traffic::fault::FAULT_NAMES;
 use traffic::{Snapshot, State};
 use upstream::World;
 
 /// Names and texts of the files a config was read from.
 pub(crate) type Sources = Vec<(Arc<str>, Arc<str>)>;
+
+/// Credentials as the Directory takes them.
+pub(crate) type Credentials = Vec<(CredentialHash, Arc<Credential>)>;
 
 /// A config that was looked at.
 pub(crate) struct Checked {
@@ -61,6 +64,14 @@ impl Read {
         report.sort();
         Checked { snapshot, report, sources: self.sources }
     }
+}
+
+/// The credentials of a config as it is now, without bringing anything else of it to life. Nothing if it is not usable.
+pub(crate) fn credentials(root: &str) -> Option<Credentials> {
+    let read = read(root);
+    let config = read.config.as_ref().filter(|_| read.is_usable())?;
+    let compiled = compile_with(config, &read.disk, &Still::default(), None, &read.revision);
+    (!compiled.report.has_errors()).then_some(compiled.credentials)
 }
 
 /// Reads a config with all its files.

@@ -20,12 +20,14 @@ use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
+use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use telemetry::{AccessLog, Diagnostics};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc::Receiver;
 use traffic::snapshot::ListenerPart;
 use upstream::World;
 
@@ -257,7 +259,10 @@ impl Process {
                 _ = interrupt.recv() => break,
                 _ = upgrade.recv() => {
                     match self.hand_over([&mut terminate, &mut interrupt]).await {
-                        Handed::Over => return self.retire([terminate, interrupt]).await,
+                        Handed::Over => {
+                            let ends = [terminate, interrupt];
+                            return self.retire(ends, hang_up, changes).await;
+                        }
                         Handed::Stop => break,
                         Handed::Nothing => {}
                     }
@@ -346,14 +351,31 @@ impl Process {
         })
     }
 
-    /// Ends after another process took over.
-    async fn retire(&mut self, [mut terminate, mut interrupt]: [Signal; 2]) {
+    /// Ends after another process took over. Credentials that are taken away meanwhile end here as they do there.
+    async fn retire(
+        &mut self,
+        [mut terminate, mut interrupt]: [Signal; 2],
+        mut hang_up: Signal,
+        mut changes: Receiver<()>,
+    ) {
         self.trigger.advance(Phase::Leaving);
         tracing::info!(limit_s = self.drain.as_secs(), "finishing what is under way");
-        let finished = tokio::select! {
-            finished = self.workers.retire(self.drain) => finished,
-            _ = terminate.recv() => false,
-            _ = interrupt.recv() => false,
+        let mut retired = pin!(self.workers.retire(self.drain));
+        let finished = loop {
+            tokio::select! {
+                finished = &mut retired => break finished,
+                _ = terminate.recv() => break false,
+                _ = interrupt.recv() => break false,
+                _ = hang_up.recv() => {}
+                Some(()) = changes.recv() => {
+                    tokio::time::sleep(SETTLE).await;
+                    changes.try_recv().ok();
+                }
+            }
+            match prepare::credentials(&self.settings.config) {
+                Some(credentials) => self.still.directory.replace(credentials),
+                None => tracing::warn!("the config has problems; the old credentials stay"),
+            }
         };
         if !finished {
             tracing::warn!("stopping with connections open");

@@ -3,6 +3,7 @@
 use super::backend::Backend;
 use super::client::{connect, curl, curl_command, raw, read_head, read_to_end};
 use super::python::Python;
+use super::upgrade::upgrade;
 use super::wait::Lines;
 use super::yett::{Launch, PUBLIC, TOP, Yett};
 use serde_json::Value;
@@ -192,4 +193,27 @@ consumers: {{ alice: {{ applications: {{ desk: {{ certificates: [{alice}] }} }} 
     assert!(line.contains("\"consumer\":\"alice\",\"application\":\"desk\""), "{line}");
     yett.reload(config(""));
     assert_eq!(curl(&with).status, 401);
+}
+
+#[test]
+fn a_process_that_was_replaced_breaks_off_the_streams_of_a_revoked_key_as_well() {
+    let backend = endless();
+    let target = backend.address.to_string();
+    // Long enough that nothing ends by itself.
+    let with = |alice| format!("{}drain: {{ timeout: 10min }}\n", config(&target, alice));
+    let yett = Yett::start(&with(ALICE));
+    let mut alice = ask(&yett, "/alice", "alice");
+    let mut bob = ask(&yett, "/bob", "bob");
+    assert!(read_head(&mut alice).contains("200"));
+    assert!(read_head(&mut bob).contains("200"));
+    let _heir = upgrade(&yett, yett.pid());
+    assert_eq!(yett.reload("version: 2\n")["adopted"], false, "which changes nothing here either");
+    yett.reload(with(""));
+    assert!(!ends_whole(&mut alice));
+    let line = logged(&yett, "/alice");
+    assert_eq!(line["fault"], "credentials_revoked", "{line}");
+    bob.set_nonblocking(true).unwrap();
+    let mut rest = Vec::new();
+    let ended = bob.read_to_end(&mut rest).unwrap_err();
+    assert_eq!(ended.kind(), std::io::ErrorKind::WouldBlock, "his key is good");
 }

@@ -8,7 +8,7 @@ use super::yett::{Launch, PUBLIC, TOP, Yett, plain, run, signal};
 use std::io::{Read as _, Write as _};
 
 /// The process that serves; it ends with the test, for it is no child of it.
-struct Heir(u32);
+pub(crate) struct Heir(u32);
 
 impl Drop for Heir {
     fn drop(&mut self) {
@@ -17,7 +17,7 @@ impl Drop for Heir {
 }
 
 /// Orders an upgrade and waits until another process has taken over.
-fn upgrade(yett: &Yett, serves: u32) -> Heir {
+pub(crate) fn upgrade(yett: &Yett, serves: u32) -> Heir {
     signal(serves, "USR2");
     Heir(until("another process serves", || {
         let process = u32::try_from(yett.status()["process"].as_u64()?).ok()?;
