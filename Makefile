@@ -22,6 +22,7 @@ test: needs ## install what the tests need, then run all of them
 lint: ## format check, clippy, and dependency rules if cargo-deny is there
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --locked -p yett --no-default-features -- -D warnings
 	@if command -v cargo-deny >/dev/null; then cargo deny check bans licenses sources; else echo "cargo-deny is not installed; dependency rules were not checked"; fi
 
 bless: ## write generated files anew: schema, reference, golden reports
