@@ -17,6 +17,7 @@ import routes
 from peers import nginx_argv
 from servers import CONFIGS, BenchError, Server, fill, free_addresses, program
 from stage import BODY_BYTES, filler
+from tokens import AUDIENCE, ISSUER, Issuer, python
 
 BENCH = Path(__file__).resolve().parent
 TABLES = (1, 1_000, 10_000)
@@ -31,9 +32,12 @@ HEADERS = """  - headers:
       request: { set: { x-gateway: bench }, remove: [cookie] }
       response: { set: { x-served-by: bench }, remove: [x-internal-node] }"""
 API_KEY, LIMIT = "  - api_key", "  - rate_limit: 1000000/s per consumer"
+JWT = f'  - jwt: {{ issuer: "{ISSUER}", audience: {AUDIENCE}, jwks: "${{file:@jwks@}}", consumer: {{ prefix: bench }} }}'
 STEPS = {
     "plain": [], "headers": [HEADERS], "api_key": [API_KEY], "api_key, rate_limit": [API_KEY, LIMIT],
     "guarded": [API_KEY, LIMIT, HEADERS],
+    # These show a token in place of the key, always the same one.
+    "jwt": [JWT], "jwt, rate_limit": [JWT, LIMIT],
 }
 
 
@@ -83,12 +87,16 @@ def of_step(binary, backend, policies, folder):
     before, rest = text.split("policies:\n", 1)
     rest = rest[rest.index("apis:"):]
     text = before + ("policies:\n" + "\n".join(policies) + "\n\n" if policies else "") + rest
-    if API_KEY not in policies:
+    if not {API_KEY, JWT} & set(policies):
         text = text.replace("  orders:\n    path:", "  orders:\n    public: a benchmark on loopback\n    path:")
     template = folder / "step.template"
     template.write_text(text)
     headers = f"x-api-key: {key['key']}\r\ncookie: session=abc\r\n"
     values = {"pool": 8, "key_hash": key["hash"]}
+    if JWT in policies:
+        issuer = Issuer("RS256", folder / "issuer")
+        values["jwks"] = issuer.folder / "keys.json"
+        headers = f"authorization: Bearer {issuer.make(1, 1)[0]}\r\ncookie: session=abc\r\n"
     return instructions(binary, backend, (template, values), [("h0.example.com", "/orders/17")], folder, headers)
 
 
@@ -161,6 +169,9 @@ def main():
         steps, binary = {}, options.binary.resolve()
         try:
             for step, policies in STEPS.items():
+                if JWT in policies and not python():
+                    print(f"{step:>20}: left out, nothing here signs tokens: run `sh scripts/bench-needs.sh`")
+                    continue
                 own = folder / step
                 own.mkdir()
                 steps[step] = of_step(binary, backend, policies, own)

@@ -36,6 +36,9 @@ class Order:
     post_bytes: int = 0
     # Host and path of each request in turn, where they are not those of the URL.
     draws: list = field(default_factory=list)
+    # A file of tokens, one a line, and whether each may be shown only once.
+    tokens: Path = None
+    is_once: bool = False
     # Environment variables beyond our own.
     environment: dict = field(default_factory=dict)
 
@@ -123,6 +126,36 @@ end
 """
 
 
+def wrk_tokens(order):
+    """HTTP/1.1: with each request another token: drawn evenly, or one after the other where each may be shown only once."""
+    script = order.folder / "tokens.lua"
+    script.write_text(f'local path, once = "{order.tokens}", {str(order.is_once).lower()}\n' + TOKENS_LUA)
+    argv = [program("wrk"), "-t1", f"-c{order.connections}", f"-d{order.seconds}s", "--latency",
+            "--timeout", f"{ANSWER_TIMEOUT_S}s", "-s", str(script), order.url]
+    return read_wrk(call(argv, order))
+
+
+TOKENS_LUA = """local made, lines, before = {}, nil, nil
+function init()
+    before = string.format("GET %s HTTP/1.1\\r\\nHost: %s\\r\\nAuthorization: Bearer ", wrk.path, wrk.headers["Host"])
+    if once then
+        lines = io.lines(path)
+        return
+    end
+    math.randomseed(7)
+    for token in io.lines(path) do
+        made[#made + 1] = before .. token .. "\\r\\n\\r\\n"
+    end
+end
+function request()
+    if once then
+        return before .. (lines() or error("there are too few tokens")) .. "\\r\\n\\r\\n"
+    end
+    return made[math.random(#made)]
+end
+"""
+
+
 class Storm:
     """Load that goes on until it is ended."""
 
@@ -200,12 +233,13 @@ def read_h2load(text, rows, seconds):
 class IdleConnections:
     """Keep-alive connections of HTTP/1.1 that made one request each and then stay as they are."""
 
-    def __init__(self, address, target, count, is_tls=False):
+    def __init__(self, address, target, count, is_tls=False, headers=""):
         self.tls = ssl.create_default_context() if is_tls else None
         if self.tls:
             # The certificate is one of this run, and of nobody's concern.
             self.tls.check_hostname, self.tls.verify_mode = False, ssl.CERT_NONE
-        self.request = f"GET {target} HTTP/1.1\r\nHost: {address}\r\n\r\n".encode()
+        self.head = f"GET {target} HTTP/1.1\r\nHost: {address}\r\n"
+        self.request = f"{self.head}{headers}\r\n".encode()
         host, port = address.split(":")
         self.address, self.sockets, self.failed = (host, int(port)), [], 0
         try:
@@ -223,9 +257,14 @@ class IdleConnections:
         self.sockets.append(opened)
         self.ask(opened)
 
-    def ask(self, opened):
+    def show(self, tokens):
+        """A request with each of these tokens, one after the other."""
+        for token in tokens:
+            self.ask(self.sockets[0], f"{self.head}authorization: Bearer {token}\r\n\r\n".encode())
+
+    def ask(self, opened, request=None):
         """One request, and all of its answer."""
-        opened.sendall(self.request)
+        opened.sendall(request or self.request)
         answer = b""
         while b"\r\n\r\n" not in answer:
             answer += received(opened)

@@ -44,6 +44,26 @@ class Idle:
 
 
 @dataclass
+class Tokens:
+    """Memory of a proxy before and with tokens that it remembers: the first ones, and more."""
+
+    proxy: str
+    first: int
+    more: int
+    before_kib: int
+    first_kib: int
+    all_kib: int
+
+    @property
+    def bytes_first(self):
+        return (self.first_kib - self.before_kib) * 1024 / self.first
+
+    @property
+    def bytes_more(self):
+        return (self.all_kib - self.first_kib) * 1024 / self.more
+
+
+@dataclass
 class Storm:
     """Changes of the config under load."""
 
@@ -106,6 +126,7 @@ class Measured:
     # Memory of yett before any load.
     fresh_kib: int
     storms: list = field(default_factory=list)
+    tokens: list = field(default_factory=list)
 
 
 def beside(own, base):
@@ -146,6 +167,21 @@ def rows(measured):
                 "failed": idle.failed,
                 "ratio_to_nginx": None,
             })
+        for kept in scenario.tokens:
+            found.append({
+                "scenario": scenario.scenario.name,
+                "proxy": kept.proxy,
+                "cpu_us_per_request": None,
+                "rps": None,
+                "mb_per_s": None,
+                "p50_us": None,
+                "p99_us": None,
+                "rss_kib": kept.all_kib,
+                "bytes_per_idle_connection": None,
+                "bytes_per_token": round(kept.bytes_more),
+                "failed": 0,
+                "ratio_to_nginx": None,
+            })
         for storm in scenario.storms:
             found.append({
                 "scenario": scenario.scenario.name,
@@ -172,6 +208,8 @@ HEAD = ["scenario", "proxy", "CPU µs/request", "min..max", "to nginx", "min..ma
         "p99 µs", "RSS KiB", "busy", "failed"]
 IDLE_HEAD = ["scenario", "proxy", "connections", "RSS KiB before", "RSS KiB with them", "bytes/connection", "failed"]
 
+TOKENS_HEAD = ["scenario", "proxy", "tokens", "RSS KiB before", "RSS KiB with them", "bytes/token", "further tokens",
+               "RSS KiB with all", "bytes/further token"]
 STORM_HEAD = ["scenario", "proxy", "changes", "seconds", "requests", "p99 µs", "RSS KiB before", "RSS KiB after",
               "failed"]
 
@@ -206,6 +244,15 @@ def idle_table(measured):
     ]
 
 
+def tokens_table(measured):
+    """Cells of the table of tokens that are remembered, its head first."""
+    return [TOKENS_HEAD] + [
+        [m.scenario.name, kept.proxy, f"{kept.first:,}", f"{kept.before_kib:,}", f"{kept.first_kib:,}",
+         f"{kept.bytes_first:,.0f}", f"{kept.more:,}", f"{kept.all_kib:,}", f"{kept.bytes_more:,.0f}"]
+        for m in measured for kept in m.tokens
+    ]
+
+
 def storm_table(measured):
     """Cells of the table of changes under load, its head first."""
     return [STORM_HEAD] + [
@@ -217,7 +264,7 @@ def storm_table(measured):
 
 def tables(measured):
     """Those tables that have rows."""
-    all_tables = table(measured), idle_table(measured), storm_table(measured)
+    all_tables = table(measured), idle_table(measured), tokens_table(measured), storm_table(measured)
     return [lines for lines in all_tables if len(lines) > 1]
 
 

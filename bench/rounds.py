@@ -27,6 +27,8 @@ def run_scenario(scenario, programs, options, cores, folder):
             return measure_idle(stage, fresh_kib)
         if scenario.reloads:
             return measure_reloads(stage, fresh_kib)
+        if scenario.tokens_more:
+            return measure_tokens(stage, fresh_kib)
         return measure_rounds(stage, options, fresh_kib)
     except BenchError:
         # That a server is gone explains more than what followed from it.
@@ -40,6 +42,8 @@ def measure_rounds(stage, options, fresh_kib):
     """Rounds of each proxy in turn, the order alternating; and who counted what."""
     scenario, names = stage.scenario, list(stage.proxies)
     for name in names:
+        if scenario.token and not scenario.is_cold:
+            stage.show(name, stage.tokens)
         stage.load(name, options.warm_up)
     is_counted = not scenario.is_websocket
     for name in names if is_counted else []:
@@ -62,6 +66,8 @@ def measure_rounds(stage, options, fresh_kib):
         counts[name].add(stage.counts(name))
     if options.profile:
         profile(stage, options.seconds)
+    if SUBJECT in names and scenario.token:
+        stage.verify_asked()
     counts = list(counts.values()) if is_counted else []
     return report.Measured(scenario, rounds, [], counts, fresh_kib)
 
@@ -145,6 +151,25 @@ def measure_idle(stage, fresh_kib):
         counts.append(count)
         print(f"  {name:<7} {found.bytes_each:9,.0f} bytes/connection  {found.failed} failed", flush=True)
     return report.Measured(scenario, {}, idle, counts, fresh_kib)
+
+
+def measure_tokens(stage, fresh_kib):
+    """Memory of tokens that a proxy remembers, one proxy after the other."""
+    scenario, found = stage.scenario, []
+    for name in (n for n in stage.proxies if stage.identifies(n)):
+        # So that nothing that is made once is charged to the tokens.
+        stage.show(name, stage.tokens[:1] * WARM_UP_REQUESTS)
+        kib = []
+        for tokens in ([], stage.tokens[:scenario.tokens], stage.tokens[scenario.tokens:]):
+            if tokens:
+                stage.show(name, tokens)
+            stage.await_quiet(name)
+            kib.append(stage.proxies[name].rss_kib())
+        kept = report.Tokens(name, scenario.tokens, scenario.tokens_more, *kib)
+        found.append(kept)
+        print(f"  {name:<7} {kept.bytes_first:9,.0f} bytes/token, {kept.bytes_more:9,.0f} of further ones", flush=True)
+    stage.verify_asked()
+    return report.Measured(scenario, {}, [], [], fresh_kib, tokens=found)
 
 
 def profile(stage, seconds):

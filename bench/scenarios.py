@@ -6,6 +6,8 @@ import load
 
 BODY_BYTES = 400
 KIB = 1024
+# Tokens that are drawn from.
+TOKENS = 10_000
 # What an idle keep-alive connection may cost in memory.
 IDLE_BUDGET_BYTES = 12 * KIB
 
@@ -37,6 +39,14 @@ class Scenario:
     # How often the config is changed while the load goes on.
     reloads: int = 0
     is_guarded: bool = False
+    # How the tokens are signed that requests show, or that the issuer is asked about them; how many, and of how many
+    # consumers. `is_cold`: each is shown only once.
+    token: str = None
+    tokens: int = TOKENS
+    subjects: int = TOKENS
+    is_cold: bool = False
+    # Tokens whose memory is measured, beyond the first ones.
+    tokens_more: int = 0
     # Messages over WebSocket in place of requests.
     is_websocket: bool = False
     # gRPC, with HTTP/2 towards the backend as well.
@@ -50,7 +60,12 @@ class Scenario:
 
     @property
     def is_idle(self):
-        return self.generator is None
+        return self.generator is None and not self.tokens_more
+
+    @property
+    def identifies(self):
+        """Whether requests have a consumer."""
+        return self.is_guarded or self.token is not None
 
     @property
     def has_misses(self):
@@ -72,6 +87,15 @@ SCENARIOS = [
              budget=(1.10, 0.95), budget_base="plain"),
     Scenario("guarded", "API key, limit per consumer, headers set and removed, metrics, access log",
              budget=(1.45, 1.15), budget_base="plain", template="guarded", is_guarded=True),
+    Scenario("jwt_rs256", "10,000 tokens signed by RSA, seen before; limit per consumer; nginx is a plain proxy",
+             load.wrk_tokens, budget=(1.50, 1.20), budget_base="plain", template="jwt", token="RS256",
+             needs=("cryptography",)),
+    Scenario("jwt_es256", "10,000 tokens signed by ECDSA, seen before; limit per consumer; nginx is a plain proxy",
+             load.wrk_tokens, template="jwt", token="ES256", needs=("cryptography",)),
+    Scenario("jwt_cold", "tokens signed by ECDSA, each shown once; limit per consumer; nginx is a plain proxy",
+             load.wrk_tokens, template="jwt", token="ES256", is_cold=True, needs=("cryptography",)),
+    Scenario("introspection", "10,000 tokens the issuer was asked about; limit per consumer; nginx is a plain proxy",
+             load.wrk_tokens, template="introspection", token="opaque"),
     Scenario("tls", "plain proxy, TLS 1.3 and HTTP/1.1 towards clients, keep-alive",
              budget=(1.25, 0.95), budget_base="tls", template="tls", is_tls=True, needs=("openssl",)),
     Scenario("h2", "plain proxy, HTTP/2 (prior knowledge) towards clients", load.h2load,
@@ -100,4 +124,8 @@ SCENARIOS = [
              connections=5_000),
     Scenario("idle_tls", "plain proxy, memory of 2,000 TLS connections that made one request each", None,
              connections=2_000, template="tls", is_tls=True, needs=("openssl",)),
+    Scenario("jwt_memory", "memory of tokens of eight claims that were verified, all of one consumer", None,
+             template="jwt", token="ES256", subjects=1, tokens_more=40_000, needs=("cryptography",)),
+    Scenario("introspection_memory", "memory of tokens of eight claims that were asked about, all of one consumer", None,
+             template="introspection", token="opaque", subjects=1, tokens_more=40_000),
 ]

@@ -11,11 +11,14 @@ import urllib.request
 from pathlib import Path
 
 import routes
-from load import Order
-from peers import PEERS, SUBJECT, nginx_argv
+from load import IdleConnections, Order
+from peers import BASE, PEERS, SUBJECT, nginx_argv
 from scenarios import BODY_BYTES
 from servers import CONFIGS, BenchError, Server, fill, free_addresses, program
+from tokens import AUDIENCE, ISSUER, OPAQUE, Issuer, broken
 
+# More tokens than any proxy verifies within a second.
+COLD_PER_S = 25_000
 # Longer than any proxy keeps access lines in its buffer.
 SETTLE_S = 1.3
 # What each access line tells.
@@ -54,7 +57,8 @@ class Stage:
         self.servers, self.proxies, self.environment = [], {}, {}
         self.headers = dict(scenario.headers)
         self.draws = routes.draws(scenario.routes) if scenario.routes > 1 else []
-        backend, backend_h2, echo, self.admin, *listen = free_addresses(4 + len(self.programs))
+        self.issuer, self.tokens, self.batches = None, [], {}
+        backend, backend_h2, echo, self.endpoint, self.admin, *listen = free_addresses(5 + len(self.programs))
         # Where the proxies find what they are to ask.
         served = backend_h2 if scenario.is_grpc else echo if scenario.is_websocket else backend
         self.listen = dict(zip(self.programs, listen))
@@ -77,6 +81,8 @@ class Stage:
             self.make_key()
         if self.scenario.is_tls:
             self.make_certificate()
+        if self.scenario.token:
+            self.make_tokens()
         self.start_backend()
         for name, address in self.listen.items():
             peer = PEERS[name]
@@ -115,6 +121,48 @@ class Stage:
         keys.write_text(f"{key['key']} bench\n")
         self.values |= {"key": key["key"], "key_hash": key["hash"], "keys": keys}
         self.headers = {"x-api-key": key["key"], "cookie": "session=abc"}
+
+    def make_tokens(self):
+        """An issuer for this run, its tokens, and who is asked about those that say nothing by themselves."""
+        work = self.scenario
+        self.issuer = Issuer(work.token, self.folder / "issuer")
+        # Those that are shown once are made when they are needed.
+        self.tokens = self.issuer.make(1 if work.is_cold else work.tokens + work.tokens_more, work.subjects)
+        self.headers = {"authorization": f"Bearer {self.tokens[0]}"}
+        # Envoy remembers tokens only if told so.
+        cache = f"jwt_cache_config: {{ jwt_cache_size: {2 * len(self.tokens)} }}"
+        self.values |= {
+            "issuer": ISSUER, "audience": AUDIENCE, "jwks": self.folder / "issuer" / "keys.json",
+            "jwt_cache": "" if work.is_cold else cache, "tokens_max": 2 * work.tokens, "endpoint": self.endpoint,
+            "secret": self.folder / "secret",
+        }
+        if work.token == OPAQUE:
+            (self.folder / "secret").write_text("a secret of a benchmark on loopback")
+            script = Path(__file__).resolve().parent / "introspection.py"
+            argv = [sys.executable, str(script), self.endpoint, str(len(self.tokens)), str(work.subjects)]
+            self.run("issuer", argv, self.endpoint, self.load_core)
+
+    def show(self, name, tokens):
+        """Shows a proxy tokens, one after the other."""
+        first = f"authorization: Bearer {tokens[0]}\r\n"
+        client = IdleConnections(self.listen[name], self.scenario.target, 1, headers=first)
+        client.show(tokens)
+        client.close()
+        self.quieten(name)
+        if client.failed:
+            raise BenchError(f"{name} refuses {client.failed} of {len(tokens):,} good tokens")
+
+    def batch(self, name, seconds):
+        """A file with tokens for a round of a proxy. Where each may be shown only once it is another one in each round."""
+        work, made = self.scenario, self.batches.setdefault("files", [])
+        at = self.batches.get(name, 0)
+        self.batches[name] = at + work.is_cold
+        if at == len(made):
+            file = self.folder / f"tokens-{at}"
+            tokens = self.issuer.make(seconds * COLD_PER_S, work.subjects) if work.is_cold else self.tokens
+            file.write_text("".join(f"{token}\n" for token in tokens))
+            made.append(file)
+        return made[at]
 
     def make_certificate(self):
         """A certificate for this run, and what makes clients ask for the one cipher."""
@@ -170,6 +218,7 @@ class Stage:
         return Order(
             self.url(name, work.target), self.headers, seconds, self.load_core, self.folder,
             connections=work.connections, post_bytes=work.post_bytes, draws=self.draws,
+            tokens=self.batch(name, seconds) if work.token else None, is_once=work.is_cold,
             environment=self.environment,
         )
 
@@ -237,7 +286,34 @@ class Stage:
                 "header removed from the request": (seen["cookie"], ""),
                 "header set in the answer": (answer.get("x-served-by"), "bench"),
             }
+        if self.identifies(name) and work.token:
+            checks |= self.refusals(name) | {
+                "token towards the backend": (seen["authorization"], ""),
+                "consumer towards the backend": (seen["consumer"].rpartition("/")[2], "user-00000"),
+            }
         self.check(name, checks)
+
+    def identifies(self, name):
+        """Whether a proxy knows who calls: nginx knows nothing of tokens, and is a plain proxy."""
+        return self.scenario.identifies and own_template(self.scenario, name).exists()
+
+    def refusals(self, name):
+        """What becomes of requests without a good token."""
+        shown = {"no token": None}
+        if self.issuer.kind == OPAQUE:
+            shown["a token that the issuer does not know"] = f"{self.tokens[0]}0"
+        else:
+            shown["a token with a broken signature"] = broken(self.tokens[0])
+            shown["a token that has expired"], = self.issuer.make(1, 1, exp=1_700_000_000)
+            shown["a token for another audience"], = self.issuer.make(1, 1, aud="somebody else")
+            shown["a token of another issuer"], = self.issuer.make(1, 1, iss="https://elsewhere.example")
+        found = {}
+        for what, token in shown.items():
+            headers = {"authorization": f"Bearer {token}"} if token else {}
+            status = self.fetch(name, self.scenario.target, headers)[1]
+            # Envoy says 403 of a good token that is for somebody else.
+            found[f"refusal of {what}"] = (status in (401, 403), True)
+        return found
 
     def has_trailer(self, name):
         """Whether a call of gRPC comes back with its status; curl does not tell trailers from headers."""
@@ -276,7 +352,7 @@ class Stage:
             fields = {key.removesuffix("_ms") for key in json.loads(line)}
         except ValueError:
             raise BenchError(f"{name}: its access log holds {line!r}, which is not JSON") from None
-        needed = LOG_FIELDS | ({"consumer"} if self.scenario.is_guarded else set())
+        needed = LOG_FIELDS | ({"consumer"} if self.identifies(name) else set())
         self.check(name, {"fields missing in its access log": (sorted(needed - fields), [])})
 
     def await_quiet(self, name):
@@ -308,6 +384,12 @@ class Stage:
         """Requests answered with 2xx as yett's own metrics tell."""
         return self.sum_of(r'yett_requests_total\{.*status="2xx".*\}')
 
+    def verify_asked(self):
+        """Refuses numbers of tokens that had to be asked about again."""
+        if self.scenario.token == OPAQUE:
+            asked = self.sum_of(r'yett_introspections_total\{.*outcome="active".*\}')
+            self.check(SUBJECT, {"number of tokens it asked about": (asked, len(self.tokens))})
+
     def reloads(self):
         """Changes of the config that yett has taken up."""
         return self.sum_of(r'yett_config_reloads_total\{.*result="ok".*\}')
@@ -330,5 +412,11 @@ def is_client(text, peer):
         return False
 
 
-def template(scenario, name):
+def own_template(scenario, name):
     return CONFIGS / f"{scenario.template}.{name}.template"
+
+
+def template(scenario, name):
+    """The config of a proxy: nginx is a plain proxy where it cannot do the work."""
+    own = own_template(scenario, name)
+    return own if own.exists() or name != BASE else CONFIGS / f"plain.{name}.template"
