@@ -14,7 +14,7 @@ use http::{HeaderName, HeaderValue};
 use std::sync::Arc;
 use std::time::SystemTime;
 use traffic::directory::{Consumer, Credential, CredentialKind};
-use traffic::exchange::{Claims, Slot};
+use traffic::exchange::{KeptClaims, Slot};
 use traffic::head::RequestHead;
 use traffic::plan::Plans;
 use traffic::policy::{Asked, Foreseen};
@@ -72,7 +72,7 @@ pub(crate) struct Identity {
     /// The credential of the directory that was shown, if it is one.
     pub(crate) credential: Option<Arc<Credential>>,
     /// What is said of the caller.
-    pub(crate) claims: Option<Arc<Claims>>,
+    pub(crate) claims: Option<Arc<KeptClaims>>,
     /// When what was shown stops being valid: requests that take longer are broken off then.
     pub(crate) until: Option<SystemTime>,
     /// A nonce that the client is to go on with (DPoP, RFC 9449, 8.2).
@@ -143,16 +143,13 @@ impl Identity {
     }
 }
 
-fn union(counts: Option<Arc<Claims>>, other: Option<Arc<Claims>>) -> Option<Arc<Claims>> {
-    let (counts, other) = match (counts, other) {
-        (Some(counts), Some(other)) => (counts, other),
-        (counts, other) => return counts.or(other),
-    };
-    let mut all = (*other).clone();
-    for (name, value) in counts.iter() {
-        all.insert(name.clone(), value.clone());
+type Said = Option<Arc<KeptClaims>>;
+
+fn union(counts: Said, other: Said) -> Said {
+    match (counts, other) {
+        (Some(counts), Some(other)) => Some(Arc::new(counts.over(&other))),
+        (counts, other) => counts.or(other),
     }
-    Some(Arc::new(all))
 }
 
 /// The policy that a scheme alone makes.
@@ -300,7 +297,7 @@ mod tests {
         let is_known = !name.contains('/');
         let consumer = Consumer { name: name.into(), is_known, ..Consumer::default() };
         let consumer = (!name.is_empty()).then(|| Arc::new(consumer));
-        let claims = claims.as_object().cloned().map(Arc::new);
+        let claims = claims.as_object().map(|claims| Arc::new(claims.into()));
         Identity { consumer, claims, ..Identity::default() }
     }
 
@@ -311,6 +308,7 @@ mod tests {
             (Ok(both), Ok(expected)) => {
                 let claims = both.claims.unwrap();
                 let of = if *expected == *first { 1 } else { 2 };
+                let claims = serde_json::Value::Object(claims.json());
                 assert_eq!(claims["of"], json!(of), "{first}, {second}");
                 assert_eq!((&claims["a"], &claims["b"]), (&json!(1), &json!(2)));
                 let name = both.consumer.map_or_else(String::new, |it| it.name.to_string());

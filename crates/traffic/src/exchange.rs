@@ -31,8 +31,7 @@ use std::time::{Duration, Instant, SystemTime};
 /// Where a request stands in a distributed trace (W3C Trace Context).
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
-/// What an issuer of tokens or another authority says of a caller: a JSON object.
-pub type Claims = serde_json::Map<String, serde_json::Value>;
+pub use crate::claims::{Claim, Claims, KeptClaims};
 
 /// One request on its way through the gateway.
 #[derive(Debug)]
@@ -74,7 +73,7 @@ pub struct Exchange {
     /// Whether a failed attempt to prove who calls was counted of it; set by identity policies.
     pub is_failure_counted: bool,
     /// What was said of the caller by whoever vouches for it; set by identity policies.
-    pub claims: Option<Arc<Claims>>,
+    pub claims: Option<Arc<KeptClaims>>,
     /// Where it goes in place of the route's upstream; set by policies.
     pub upstream: Option<Arc<dyn Upstream>>,
     /// Copies to be made of it; ordered by policies.

@@ -7,6 +7,8 @@
 
 /// Everything known of one request.
 pub mod exchange;
+/// What is said of a caller.
+pub mod claims;
 /// A request's way through proxies.
 pub mod forwarded;
 /// TLS of a listener.

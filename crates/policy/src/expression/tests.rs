@@ -67,7 +67,7 @@ fn claims_are_read_as_what_they_are() {
         "sub": "u1", "admin": true, "level": 7, "share": 0.5, "none": null, "big": u64::MAX,
         "roles": ["reader", "writer"], "org": { "id": 42, "teams": [{ "name": "blue" }] },
     });
-    exchange.claims = claims.as_object().cloned().map(Arc::new);
+    exchange.claims = claims.as_object().map(|claims| Arc::new(claims.into()));
     for (text, expected) in [
         ("claims.sub == 'u1' && claims['sub'].startsWith('u')", true),
         ("claims.admin && claims.level > 6 && claims.share < 1.0", true),

@@ -17,7 +17,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 use traffic::directory::{Consumer, Credential};
-use traffic::exchange::{Claims, Connection};
+use traffic::exchange::{Claim, Connection, KeptClaims};
 use traffic::head::RequestHead;
 use traffic::plan::Plan;
 use traffic::tls::ClientCertificate;
@@ -30,7 +30,7 @@ pub(super) struct View<'a> {
     matched: Option<&'a Matched>,
     consumer: Option<&'a Consumer>,
     credential: Option<&'a Credential>,
-    claims: Option<&'a Claims>,
+    claims: Option<&'a KeptClaims>,
     plan: Option<&'a Plan>,
     connection: &'a Connection,
     certificate: Option<&'a ClientCertificate>,
@@ -135,7 +135,7 @@ enum Fields<'a> {
     Headers(&'a Headers),
     Query(&'a str),
     Params(&'a Matched),
-    Claims(&'a Claims),
+    Claims(&'a KeptClaims),
 }
 
 impl Fields<'_> {
@@ -171,21 +171,20 @@ impl Fields<'_> {
 }
 
 /// A claim as a value. What is in it is copied only when somebody asks for it.
-fn claim(value: &serde_json::Value) -> Box<dyn Val + '_> {
-    use serde_json::Value;
+fn claim(value: &Claim) -> Box<dyn Val + '_> {
     match value {
-        Value::Null => Box::new(CelNull),
-        Value::Bool(flag) => Box::new(CelBool::from(*flag)),
-        Value::Number(number) => match (number.as_i64(), number.as_u64()) {
+        Claim::Null => Box::new(CelNull),
+        Claim::Bool(flag) => Box::new(CelBool::from(*flag)),
+        Claim::Number(number) => match (number.as_i64(), number.as_u64()) {
             (Some(number), _) => Box::new(CelInt::from(number)),
             (None, Some(number)) => Box::new(CelUInt::from(number)),
             (None, None) => Box::new(CelDouble::from(number.as_f64().unwrap_or(f64::NAN))),
         },
-        Value::String(text) => Box::new(CelString::from(text.as_str())),
-        Value::Array(items) => Box::new(CelList::from(items.iter().map(claim).collect::<Vec<_>>())),
-        Value::Object(fields) => {
+        Claim::Text(text) => Box::new(CelString::from(&**text)),
+        Claim::List(items) => Box::new(CelList::from(items.iter().map(claim).collect::<Vec<_>>())),
+        Claim::Object(fields) => {
             let fields: HashMap<CelMapKey<'_>, Box<dyn Val + '_>> =
-                fields.iter().map(|(name, value)| (name.as_str().into(), claim(value))).collect();
+                fields.iter().map(|(name, value)| (name.into(), claim(value))).collect();
             Box::new(CelMap::from(fields))
         }
     }
@@ -246,7 +245,7 @@ static MAP: Type = MAP_TYPE;
 impl Container for Fields<'_> {
     fn contains(&self, value: &dyn Val) -> Result<bool, ExecutionError> {
         if let Self::Claims(claims) = self {
-            return Ok(claims.contains_key(Self::key(value)?));
+            return Ok(claims.get(Self::key(value)?).is_some());
         }
         self.find(Self::key(value)?).map(|found| found.is_some())
     }
@@ -260,7 +259,7 @@ impl Indexer for Fields<'_> {
         let name = Self::key(idx)?;
         let missing = || ExecutionError::NoSuchKey(Arc::new(name.to_owned()));
         if let Self::Claims(claims) = self {
-            let value: &serde_json::Value = claims.get(name).ok_or_else(missing)?;
+            let value: &Claim = claims.get(name).ok_or_else(missing)?;
             return Ok(CowVal::Owned(claim(value)));
         }
         Ok(CowVal::owned(CelString::from(self.find(name)?.ok_or_else(missing)?)))
@@ -280,7 +279,7 @@ impl Sizer for Fields<'_> {
             Self::Nothing => 0,
             Self::Headers(headers) => distinct(headers),
             Self::Query(query) => query::pairs(query).count(),
-            Self::Claims(claims) => claims.len(),
+            Self::Claims(claims) => claims.iter().len(),
             Self::Params(matched) => matched.route.params.len(),
         };
         CelInt::from(i64::try_from(names).unwrap_or(i64::MAX))

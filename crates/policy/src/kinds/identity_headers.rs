@@ -14,11 +14,10 @@ use http::{HeaderName, HeaderValue};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::Value;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use traffic::exchange::{Claims, Slot};
+use traffic::exchange::{Claim, KeptClaims, Slot};
 use traffic::policy::Phases;
 use traffic::{Exchange, Flow, Outcome, Policy};
 
@@ -196,7 +195,7 @@ impl Told {
 }
 
 /// A claim by its name, or by a JSON pointer (RFC 6901).
-pub(super) fn find<'a>(claims: &'a Claims, name: &str) -> Option<&'a Value> {
+pub(super) fn find<'a>(claims: &'a KeptClaims, name: &str) -> Option<&'a Claim> {
     let Some(pointer) = name.strip_prefix('/') else { return claims.get(name) };
     let (first, rest) = pointer.split_once('/').unwrap_or((pointer, ""));
     let first = claims.get(&first.replace("~1", "/").replace("~0", "~"))?;
@@ -208,15 +207,15 @@ fn bytes(bytes: &[u8]) -> String {
     format!(":{}:", STANDARD.encode(bytes))
 }
 
-fn text(claim: &Value) -> String {
+fn text(claim: &Claim) -> String {
     match claim {
-        Value::Null => String::new(),
-        Value::String(text) => encoded(text).into_owned(),
-        Value::Array(items) => joined(items.iter().map(|item| match item {
-            Value::String(text) => Cow::Borrowed(text.as_str()),
-            other => Cow::Owned(other.to_string()),
+        Claim::Null => String::new(),
+        Claim::Text(text) => encoded(text).into_owned(),
+        Claim::List(items) => joined(items.iter().map(|item| match item {
+            Claim::Text(text) => Cow::Borrowed(&**text),
+            other => Cow::Owned(other.json().to_string()),
         })),
-        other => encoded(&other.to_string()).into_owned(),
+        other => encoded(&other.json().to_string()).into_owned(),
     }
 }
 

@@ -220,7 +220,7 @@ impl SignIdentity {
                 .iter()
                 .filter_map(|name| {
                     let value = find(exchange.claims.as_deref()?, name)?;
-                    Some((name.clone(), value.clone()))
+                    Some((name.clone(), value.json()))
                 })
                 .collect();
             if !told.is_empty() {

@@ -152,7 +152,7 @@ impl Jwt {
         let latest = now + Duration::from_secs(VERIFIED_TOKEN_S);
         let subject = self.rules.check(&claims, now).and_then(|until| {
             let times = (Some(until), latest.min(until));
-            self.subjects.of(claims, self.rules.lacks_scope(), times, generation)
+            self.subjects.of(&claims, self.rules.lacks_scope(), times, generation)
         });
         match subject {
             Ok(subject) => {

@@ -8,7 +8,6 @@
 use crate::access::{Access, Needs, RoleSet};
 use crate::kind::{BuildCtx, Group, Kind};
 use crate::kinds::cors::OneOrMany;
-use crate::kinds::jwt::subject::find;
 use crate::written::{Short, Written};
 use base::caps::{ROLES_MAX, ROLES_TOLD_MAX};
 use base::report::did_you_mean;
@@ -19,7 +18,7 @@ use std::any::Any;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use traffic::directory::Consumer;
-use traffic::exchange::{Claims, Slot};
+use traffic::exchange::{Claim, KeptClaims, Slot};
 use traffic::policy::{Asked, Foreseen, Phases, Placement};
 use traffic::{Exchange, Fault, FaultCode, Flow, Outcome, Policy, Stage};
 
@@ -295,7 +294,7 @@ impl OnRoute {
     }
 
     /// Whether a claim gives one of these roles.
-    fn gives(&self, rule: &ByClaim, claims: &Claims, words: &[u64]) -> bool {
+    fn gives(&self, rule: &ByClaim, claims: &KeptClaims, words: &[u64]) -> bool {
         rule.values(claims).any(|value| match &rule.by_value {
             Some(by_value) => by_value.get(value).is_some_and(|set| set.meets(words)),
             None => self.is_in(value, words),
@@ -381,16 +380,14 @@ const SCOPES: [&str; 2] = ["scope", "scp"];
 
 impl ByClaim {
     /// What the claim says, unless somebody else says it.
-    fn values<'a>(&'a self, claims: &'a Claims) -> impl Iterator<Item = &'a str> {
-        let issuer = claims.get("iss").and_then(serde_json::Value::as_str);
+    fn values<'a>(&'a self, claims: &'a KeptClaims) -> impl Iterator<Item = &'a str> {
+        let issuer = claims.get("iss").and_then(Claim::as_str);
         let is_issuer = self.issuer.as_deref().is_none_or(|wanted| issuer == Some(wanted));
-        let value = Some(claims).filter(|_| is_issuer).and_then(|claims| find(claims, &self.path));
+        let value = Some(claims).filter(|_| is_issuer).and_then(|claims| claims.find(&self.path));
         let (one, many) = match value {
-            Some(serde_json::Value::String(text)) => (Some(text.as_str()), &[][..]),
-            Some(serde_json::Value::Bool(flag)) => {
-                (Some(if *flag { "true" } else { "false" }), &[][..])
-            }
-            Some(serde_json::Value::Array(items)) => (None, items.as_slice()),
+            Some(Claim::Text(text)) => (Some(&**text), &[][..]),
+            Some(Claim::Bool(flag)) => (Some(if *flag { "true" } else { "false" }), &[][..]),
+            Some(Claim::List(items)) => (None, &**items),
             _ => (None, &[][..]),
         };
         let is_scope = SCOPES.contains(&&*self.path);
@@ -398,7 +395,7 @@ impl ByClaim {
         one.filter(|_| !is_scope)
             .into_iter()
             .chain(words)
-            .chain(many.iter().filter_map(serde_json::Value::as_str))
+            .chain(many.iter().filter_map(Claim::as_str))
     }
 
     /// Whether any value gives one of these roles.

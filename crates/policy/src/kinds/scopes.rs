@@ -8,11 +8,10 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
-use serde_json::Value;
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
-use traffic::exchange::{Claims, Slot};
+use traffic::exchange::{Claim, KeptClaims, Slot};
 use traffic::policy::{Asked, Foreseen, Phases};
 use traffic::{Exchange, Flow, Outcome, Policy};
 
@@ -126,14 +125,14 @@ struct Scopes {
 }
 
 impl Scopes {
-    fn first_lacking(&self, claims: Option<&Claims>) -> Option<&str> {
+    fn first_lacking(&self, claims: Option<&KeptClaims>) -> Option<&str> {
         // `scope` is that of RFC 8693, 4.2; `scp` is what others use.
         let of = |name: &str| claims.and_then(|claims| claims.get(name));
         let told = [of("scope"), of("scp")];
         let has = |scope: &str| {
             told.iter().any(|value| match value {
-                Some(Value::String(text)) => text.split_ascii_whitespace().any(|it| it == scope),
-                Some(Value::Array(items)) => items.iter().any(|it| it.as_str() == Some(scope)),
+                Some(Claim::Text(text)) => text.split_ascii_whitespace().any(|it| it == scope),
+                Some(Claim::List(items)) => items.iter().any(|it| it.as_str() == Some(scope)),
                 _ => false,
             })
         };
@@ -178,7 +177,7 @@ mod tests {
 
     fn check(scopes: &Value, claims: &Value, expected: &str) {
         let mut exchange = fixture::exchange("GET /");
-        exchange.claims = claims.as_object().cloned().map(Arc::new);
+        exchange.claims = claims.as_object().map(|claims| Arc::new(claims.into()));
         let policy = fixture::built(&KIND, scopes);
         assert_eq!(policy.request(&mut exchange), expected, "{scopes} {claims}");
     }
@@ -210,7 +209,7 @@ mod tests {
     fn a_client_is_told_which_scopes_would_do_and_the_log_which_is_lacking() {
         let policy = fixture::built(&KIND, &json!(["a", "b"]));
         let mut exchange = fixture::exchange("GET /");
-        exchange.claims = json!({ "scope": "a" }).as_object().cloned().map(Arc::new);
+        exchange.claims = json!({ "scope": "a" }).as_object().map(|claims| Arc::new(claims.into()));
         let fault = policy.fault(&mut exchange);
         let (name, value) = fault.headers.first().unwrap();
         assert_eq!(*name, WWW_AUTHENTICATE);

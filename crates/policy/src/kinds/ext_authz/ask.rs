@@ -221,7 +221,7 @@ pub(super) fn known(exchange: &Exchange) -> Option<Claims> {
         known.insert("application".to_owned(), json!(application));
     }
     if let Some(claims) = &exchange.claims {
-        known.insert("claims".to_owned(), serde_json::Value::Object((**claims).clone()));
+        known.insert("claims".to_owned(), serde_json::Value::Object(claims.json()));
     }
     Some(known)
 }

@@ -23,6 +23,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
+use traffic::exchange::{Claim, KeptClaims};
 use traffic::{Body, Exchange, Headers, Request, Response};
 
 /// Bytes before a message: whether it is compressed, and its length.
@@ -190,7 +191,7 @@ impl Authoriser {
             query: pairs(ok.query_parameters_to_set),
             query_removed: ok.query_parameters_to_remove,
             consumer: None,
-            claims: claims.map(Arc::new),
+            claims: claims.map(|claims| Arc::new(KeptClaims::from(&claims))),
         };
         allowed.consumer = self.consumer(&mut allowed)?;
         Ok(Verdict::Allowed(Box::new(allowed)))
@@ -215,7 +216,10 @@ impl Authoriser {
                 let value = |name: &str| claims.and_then(|claims| claims.get(name));
                 let consumer = value(name).and_then(|value| value.as_str());
                 let consumer = consumer.ok_or_else(|| format!("its yes says no `{name}`"))?;
-                let groups = groups.as_deref().and_then(value).and_then(|value| value.as_array());
+                let groups = groups.as_deref().and_then(value).and_then(|value| match value {
+                    Claim::List(items) => Some(items.iter()),
+                    _ => None,
+                });
                 let groups = groups.into_iter().flatten().filter_map(|group| group.as_str());
                 Ok(Some((consumer.to_owned(), groups.map(str::to_owned).collect())))
             }

@@ -11,7 +11,7 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use std::sync::Arc;
 use traffic::directory::{Consumer, CredentialKind, Directory};
-use traffic::exchange::Claims;
+use traffic::exchange::KeptClaims;
 use traffic::head::RequestHead;
 use traffic::{Fault, FaultCode, Headers, Response, Stage, canonical};
 
@@ -43,7 +43,7 @@ pub(super) struct Allowed {
     /// The consumer's name, and its groups.
     pub(super) consumer: Option<(String, Vec<String>)>,
     /// What it says of the caller.
-    pub(super) claims: Option<Arc<Claims>>,
+    pub(super) claims: Option<Arc<KeptClaims>>,
 }
 
 /// The answer to a request that may not pass.

@@ -20,7 +20,7 @@ fn check(settings: &Value, groups: &[&str], claims: &Value, expected: &[&str]) {
     };
     exchange.consumer = Some(consumer);
     exchange.credential = Some(Arc::new(credential));
-    exchange.claims = claims.as_object().cloned().map(Arc::new);
+    exchange.claims = claims.as_object().map(|claims| Arc::new(claims.into()));
     assert_eq!(policy.request(&mut exchange), "continue");
     assert_eq!(lines(&exchange.request.headers), expected);
 }

@@ -152,7 +152,7 @@ impl Terms {
         }
         let latest = now + self.ttl;
         let until = expires.map_or(latest, |end| end.min(latest));
-        self.subjects.of(claims, self.rules.lacks_scope(), (expires, until), 0)
+        self.subjects.of(&claims, self.rules.lacks_scope(), (expires, until), 0)
     }
 }
 

@@ -6,11 +6,10 @@ use crate::sender::Binding;
 use crate::verified::Weighed;
 use base::caps::{CONSUMER_NAME_BYTES_MAX, TOKEN_GROUPS_MAX};
 use serde_json::Value;
-use std::mem::size_of;
 use std::sync::Arc;
 use std::time::SystemTime;
 use traffic::directory::{Consumer, CredentialHash, CredentialKind, Directory};
-use traffic::exchange::Claims;
+use traffic::exchange::{Claims, KeptClaims};
 
 /// How tokens become consumers.
 #[derive(Debug)]
@@ -30,7 +29,7 @@ pub(in crate::kinds) struct Subjects {
 /// Somebody whom a verified token is about.
 #[derive(Debug)]
 pub(in crate::kinds) struct Subject {
-    claims: Arc<Claims>,
+    claims: Arc<KeptClaims>,
     token: CredentialHash,
     name: Option<CredentialHash>,
     stranger: Option<Arc<Consumer>>,
@@ -62,12 +61,12 @@ impl Subjects {
     /// Who a verified token is about.
     pub(in crate::kinds) fn of(
         &self,
-        claims: Claims,
+        claims: &Claims,
         lacks_scope: impl Fn(&Claims) -> bool,
         (until, kept_until): (Option<SystemTime>, SystemTime),
         generation: u64,
     ) -> Result<Subject, Why> {
-        let id = match find(&claims, &self.claim) {
+        let id = match find(claims, &self.claim) {
             Some(Value::String(text)) => text.clone(),
             Some(Value::Number(number)) => number.to_string(),
             _ => return Err("the token does not say who it is about"),
@@ -79,7 +78,7 @@ impl Subjects {
             return Err("what the token says of whom it is about is empty, too long or no name");
         }
         let stranger = self.accepts_unknown.then(|| {
-            let groups = self.groups.as_deref().map(|path| listed(find(&claims, path)));
+            let groups = self.groups.as_deref().map(|path| listed(find(claims, path)));
             let groups = groups.unwrap_or_default();
             Arc::new(Consumer {
                 name: format!("{}/{id}", self.prefix).into(),
@@ -88,14 +87,16 @@ impl Subjects {
                 ..Consumer::default()
             })
         });
-        let lacks_scope = lacks_scope(&claims);
-        let binding = Binding::read(&claims)?;
+        let lacks_scope = lacks_scope(claims);
+        let binding = Binding::read(claims)?;
         let bound = binding.as_ref().map_or(0, |binding| binding.bytes());
-        let bytes = size_of::<Self>() as u64 + weight_of(&claims) + bound + 256;
+        let kept = KeptClaims::from(claims);
+        let named = stranger.as_ref().map_or(0, |stranger| weight_of(stranger));
+        let bytes = (size_of::<Subject>() + kept.bytes()) as u64 + named + bound + ENTRY_BYTES;
         Ok(Subject {
             token: CredentialKind::Token.hash(&[&self.issuer, &id]),
             name: self.is_name.then(|| CredentialKind::Name.hash(&[&id])),
-            claims: Arc::new(claims),
+            claims: Arc::new(kept),
             stranger,
             lacks_scope,
             binding,
@@ -140,7 +141,7 @@ impl Subjects {
 }
 
 /// A claim by its name, or within others by names with dots between.
-pub(in crate::kinds) fn find<'a>(claims: &'a Claims, path: &str) -> Option<&'a Value> {
+fn find<'a>(claims: &'a Claims, path: &str) -> Option<&'a Value> {
     if let Some(value) = claims.get(path) {
         return Some(value);
     }
@@ -148,21 +149,12 @@ pub(in crate::kinds) fn find<'a>(claims: &'a Claims, path: &str) -> Option<&'a V
     rest.split('.').try_fold(claims.get(first)?, |value, name| value.get(name))
 }
 
-/// About how many bytes claims take in memory: texts and what holds them, with what allocators add.
-fn weight_of(claims: &Claims) -> u64 {
-    let member = |(name, value): (&String, &Value)| 176 + text(name) + weight(value);
-    128 + claims.iter().map(member).sum::<u64>()
-}
+/// What a token takes beside what it says: its hash, its place in the table, and what allocators add.
+const ENTRY_BYTES: u64 = 256;
 
-fn weight(value: &Value) -> u64 {
-    match value {
-        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
-        Value::String(written) => text(written),
-        Value::Array(items) => 16 + items.iter().map(|item| 72 + weight(item)).sum::<u64>(),
-        Value::Object(members) => weight_of(members),
-    }
-}
-
-const fn text(text: &str) -> u64 {
-    text.len() as u64 + 16
+/// About how many bytes somebody whom the directory does not know takes.
+fn weight_of(stranger: &Consumer) -> u64 {
+    let groups: usize =
+        stranger.groups.iter().map(|group| size_of_val(group) + group.len() + 8).sum();
+    (size_of::<Consumer>() + stranger.name.len() + groups) as u64
 }

@@ -39,7 +39,7 @@ fn called(request: &str, roles: &[&str], groups: &[&str], claims: &Value) -> Exc
     let (roles, groups) = (names(roles), names(groups));
     let consumer = Consumer { name: "alice".into(), groups, roles, ..Consumer::default() };
     exchange.consumer = Some(Arc::new(consumer));
-    exchange.claims = claims.as_object().cloned().map(Arc::new);
+    exchange.claims = claims.as_object().map(|claims| Arc::new(claims.into()));
     exchange
 }
 
@@ -69,7 +69,8 @@ fn nobody_may_do_what_no_role_permits() {
 
 fn nobody(settings: &[Value]) {
     let mut exchange = fixture::exchange("GET /");
-    exchange.claims = json!({ "roles": ["boss"] }).as_object().cloned().map(Arc::new);
+    exchange.claims =
+        json!({ "roles": ["boss"] }).as_object().map(|claims| Arc::new(claims.into()));
     check(settings, exchange, "no");
 }
 
