@@ -347,6 +347,10 @@ pub const KEY_SET_BYTES_MAX: usize = 512 << 10;
 pub const KEY_SET_KEYS_MAX: usize = 128;
 /// Keys that are tried on a token that names none.
 pub const KEYS_TRIED_MAX: usize = 8;
+/// Microseconds that checking a signature may take within the request path, about; what takes longer is done beside it.
+pub const SIGNATURE_US_MAX: u32 = 200;
+/// Such longer checks that are under way or wait for a processor, on the whole node; others wait for them.
+pub const LONG_CHECKS_MAX: usize = 16;
 /// Bytes of the path of a Unix socket: what the system has room for, without the byte that ends it.
 pub const UNIX_PATH_BYTES_MAX: usize = 107;
 /// Seconds between two fetches of an issuer's keys, where it does not say how long they are good for,

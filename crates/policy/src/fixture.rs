@@ -313,6 +313,11 @@ impl Built {
         }
     }
 
+    /// Whether the request hook needs more than a moment.
+    pub(crate) fn waits(&self, exchange: &mut Exchange) -> bool {
+        matches!(self.0.on_request(exchange, SLOT), Outcome::Later(_))
+    }
+
     /// Runs the request hook, which must not answer.
     pub(crate) fn settled(&self, exchange: &mut Exchange) -> Result<(), traffic::Fault> {
         now(self.0.on_request(exchange, SLOT)).map(drop)

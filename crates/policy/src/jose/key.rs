@@ -14,6 +14,8 @@ pub struct Key {
     /// Its name among the keys of its owner.
     pub id: Option<Box<str>>,
     uses: Vec<(Algorithm, Verifier)>,
+    /// Bits of its modulus, about.
+    bits: u32,
 }
 
 enum Verifier {
@@ -23,6 +25,7 @@ enum Verifier {
 
 /// Smallest and largest modulus of an RSA key.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2_048..=8_192;
+const RSA_BITS_MAX: u32 = 8_192;
 
 impl Key {
     /// A public key.
@@ -60,7 +63,9 @@ impl Key {
         if uses.is_empty() {
             return Err("its algorithm (`alg`) does not go with its type");
         }
-        Ok(Self { id: text(jwk, "kid")?.map(Into::into), uses })
+        let bits = jwk.get("n").and_then(Value::as_str).map_or(0, |n| n.len() * 6);
+        let bits = u32::try_from(bits).unwrap_or(u32::MAX);
+        Ok(Self { id: text(jwk, "kid")?.map(Into::into), uses, bits })
     }
 
     /// The public key of a PEM block `PUBLIC KEY` (RFC 7468, 13).
@@ -92,7 +97,8 @@ impl Key {
         if uses.is_empty() {
             return Err("the block `PUBLIC KEY` is no key of RSA, P-256, P-384, P-521 or Ed25519");
         }
-        Ok(Self { id: None, uses })
+        let bits = u32::try_from(der.len() * 8).unwrap_or(u32::MAX);
+        Ok(Self { id: None, uses, bits })
     }
 
     /// A secret, for these algorithms.
@@ -108,7 +114,14 @@ impl Key {
             }
             uses.push((algorithm, Verifier::Secret(Box::new(hmac::Key::new(hmac, secret)))));
         }
-        Ok(Self { id: None, uses })
+        Ok(Self { id: None, uses, bits: 0 })
+    }
+
+    /// How many microseconds checking a signature takes, about; none if it is not one of this key's algorithms.
+    #[must_use]
+    pub fn cost_us(&self, algorithm: Algorithm) -> Option<u32> {
+        let is_used = self.algorithms().any(|own| own == algorithm);
+        is_used.then(|| algorithm.cost_us(self.bits.min(RSA_BITS_MAX)))
     }
 
     /// The algorithms it may be used with.

@@ -5,8 +5,8 @@ use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, RSA_PKCS1_SHA256,
-    RSA_PSS_SHA256, RsaKeyPair,
+    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P521_SHA512_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair,
+    KeyPair as _, RSA_PKCS1_SHA256, RSA_PSS_SHA256, RsaKeyPair,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -17,6 +17,7 @@ use std::sync::OnceLock;
 pub(crate) enum Signer {
     Rsa(RsaKeyPair),
     P256(EcdsaKeyPair),
+    P521(EcdsaKeyPair),
     Ed25519(Ed25519KeyPair),
     Secret(Vec<u8>),
 }
@@ -32,6 +33,10 @@ impl Signer {
         Self::P256(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap())
     }
 
+    pub(crate) fn p521() -> Self {
+        Self::P521(EcdsaKeyPair::generate(&ECDSA_P521_SHA512_FIXED_SIGNING).unwrap())
+    }
+
     pub(crate) fn ed25519() -> Self {
         Self::Ed25519(Ed25519KeyPair::generate().unwrap())
     }
@@ -45,10 +50,11 @@ impl Signer {
                 let (n, e) = (encode(&der[9..265]), encode(&der[267..]));
                 json!({ "kty": "RSA", "n": n, "e": e })
             }
-            Self::P256(pair) => {
+            Self::P256(pair) | Self::P521(pair) => {
                 let point = pair.public_key().as_ref();
-                let (x, y) = point[1..].split_at(32);
-                json!({ "kty": "EC", "crv": "P-256", "x": encode(x), "y": encode(y) })
+                let (x, y) = point[1..].split_at(point.len() / 2);
+                let curve = if x.len() == 32 { "P-256" } else { "P-521" };
+                json!({ "kty": "EC", "crv": curve, "x": encode(x), "y": encode(y) })
             }
             Self::Ed25519(pair) => {
                 json!({ "kty": "OKP", "crv": "Ed25519", "x": encode(pair.public_key().as_ref()) })
@@ -65,7 +71,7 @@ impl Signer {
     pub(crate) fn pem(&self) -> String {
         let der = match self {
             Self::Rsa(pair) => pair.public_key().as_der().unwrap(),
-            Self::P256(pair) => pair.public_key().as_der().unwrap(),
+            Self::P256(pair) | Self::P521(pair) => pair.public_key().as_der().unwrap(),
             Self::Ed25519(pair) => pair.public_key().as_der().unwrap(),
             Self::Secret(_) => panic!("a secret has no public key"),
         };
@@ -95,7 +101,9 @@ impl Signer {
                 pair.sign(padding, &random, message, &mut signature).unwrap();
                 signature
             }
-            Self::P256(pair) => pair.sign(&random, message).unwrap().as_ref().to_vec(),
+            Self::P256(pair) | Self::P521(pair) => {
+                pair.sign(&random, message).unwrap().as_ref().to_vec()
+            }
             Self::Ed25519(pair) => pair.sign(message).as_ref().to_vec(),
             Self::Secret(secret) => {
                 hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), message).as_ref().to_vec()

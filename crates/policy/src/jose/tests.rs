@@ -13,10 +13,11 @@ fn judged(set: &KeySet, signer: &Signer, header: &Value) -> Verdict {
 
 #[test]
 fn every_type_of_key_verifies_what_it_signed() {
-    let (p256, ed25519) = (Signer::p256(), Signer::ed25519());
+    let (p256, p521, ed25519) = (Signer::p256(), Signer::p521(), Signer::ed25519());
     for (signer, names) in [
         (Signer::rsa(), &["RS256", "PS256"][..]),
         (&p256, &["ES256"]),
+        (&p521, &["ES512"]),
         (&ed25519, &["EdDSA", "Ed25519"]),
     ] {
         let from_jwk = set(&[signer.jwk(&json!({ "kid": "a" }))]).unwrap();
@@ -32,6 +33,33 @@ fn every_type_of_key_verifies_what_it_signed() {
             assert_ne!(judged(&from_pem, signer, &header), Verdict::Signed, "{other}");
         }
     }
+}
+
+#[test]
+fn what_takes_long_is_known_before() {
+    let (p256, p521) = (Signer::p256(), Signer::p521());
+    let named = |id: &str| json!({ "kid": id });
+    let rsa = Signer::rsa();
+    let keys = set(&[rsa.jwk(&named("a")), p256.jwk(&named("b")), p521.jwk(&named("c"))]).unwrap();
+    for (signer, header, expected) in [
+        (rsa, json!({ "alg": "RS256", "kid": "a" }), 1..200),
+        (&p256, json!({ "alg": "ES256", "kid": "b" }), 1..200),
+        (&p521, json!({ "alg": "ES512", "kid": "c" }), 201..1_000),
+        (&p521, json!({ "alg": "ES512" }), 201..1_000),
+        // None of these keys can have signed these.
+        (&p521, json!({ "alg": "ES512", "kid": "d" }), 0..1),
+        (&p521, json!({ "alg": "ES512", "kid": "a" }), 0..1),
+        (&p521, json!({ "alg": "HS256" }), 0..1),
+    ] {
+        let text = signer.sign(&header, &json!({}));
+        let cost_us = keys.cost_us(&Message::parse(&text).unwrap());
+        assert!(expected.contains(&cost_us), "{header}: {cost_us}");
+    }
+    // Whoever names no key makes all of them be tried.
+    let many: Vec<Value> = (0..20).map(|_| Signer::p256().jwk(&json!({}))).collect();
+    let text = p256.sign(&json!({ "alg": "ES256" }), &json!({}));
+    let cost_us = set(&many).unwrap().cost_us(&Message::parse(&text).unwrap());
+    assert!((400..500).contains(&cost_us), "{cost_us}");
 }
 
 #[test]

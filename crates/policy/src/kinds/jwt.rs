@@ -7,13 +7,13 @@
 
 use crate::bearer::{self, By, Places, Shown};
 use crate::identity::{Identify, Identity, Scheme};
-use crate::issuer::User;
+use crate::issuer::{Known, User};
 use crate::jose::{KeySet, Message, Verdict};
 use crate::kind::{BuildCtx, Group, Kind};
 use crate::sender::Sender;
 use crate::verified::{self, TokenHash, Verified};
 use crate::written::Written;
-use base::caps::VERIFIED_TOKEN_S;
+use base::caps::{SIGNATURE_US_MAX, VERIFIED_TOKEN_S};
 use base::{Clock, Node, Report};
 use schemars::JsonSchema;
 use std::sync::Arc;
@@ -29,10 +29,13 @@ pub(super) mod settings;
 pub(super) mod claims;
 /// Who a token is about.
 pub(super) mod subject;
+/// Signatures that take long to check.
+mod long;
 #[cfg(test)]
 mod tests;
 
 use claims::Rules;
+use long::{Asked, Long, Told};
 pub use settings::Settings;
 use subject::{Subject, Subjects};
 
@@ -67,8 +70,22 @@ pub(crate) fn scheme(
 /// Where keys come from.
 #[derive(Debug)]
 enum Keys {
-    Fixed(KeySet),
+    Fixed(Arc<Known>),
     Fetched(User),
+}
+
+impl Keys {
+    fn fixed(keys: KeySet) -> Self {
+        Self::Fixed(Arc::new(Known { keys: Some(keys), generation: 0 }))
+    }
+
+    /// What is known of them now.
+    fn known(&self) -> Arc<Known> {
+        match self {
+            Self::Fixed(known) => Arc::clone(known),
+            Self::Fetched(issuer) => Arc::clone(&issuer.known()),
+        }
+    }
 }
 
 struct Jwt {
@@ -79,6 +96,7 @@ struct Jwt {
     subjects: Subjects,
     sender: Sender,
     verified: Arc<Verified<Subject>>,
+    long: Long,
     directory: Arc<Directory>,
     clock: Clock,
 }
@@ -90,6 +108,8 @@ enum Judged {
     NoKeys,
     /// It names a key that is not known yet, or none, and nobody known has signed it.
     UnknownKey(Option<String>),
+    /// Checking its signature would hold up other requests.
+    Long(Asked),
 }
 
 impl Jwt {
@@ -101,7 +121,8 @@ impl Jwt {
         }
     }
 
-    fn judge(&self, exchange: &Exchange) -> Judged {
+    /// Judges what a request shows. `told`: what was found out of a signature beside the request path.
+    fn judge(&self, exchange: &Exchange, told: Option<&Told>) -> Judged {
         let (token, by) = match self.places.find(&exchange.request) {
             Shown::Nothing => return Judged::Decided(Err(bearer::missing())),
             Shown::Unclear => {
@@ -119,10 +140,16 @@ impl Jwt {
             }
             self.verified.forget(&hash);
         }
-        self.verify(exchange, (&token, by), hash)
+        self.verify(exchange, (&token, by), hash, told)
     }
 
-    fn verify(&self, exchange: &Exchange, (token, by): (&str, By), hash: TokenHash) -> Judged {
+    fn verify(
+        &self,
+        exchange: &Exchange,
+        (token, by): (&str, By),
+        hash: TokenHash,
+        told: Option<&Told>,
+    ) -> Judged {
         let message = match Message::parse(token) {
             Ok(message) => message,
             Err(why) => return Judged::Decided(Err(bearer::invalid(why))),
@@ -133,16 +160,17 @@ impl Jwt {
             Ok(claims) => claims,
             Err(why) => return Judged::Decided(Err(bearer::invalid(why))),
         };
-        let known;
-        let (keys, generation) = match &self.keys {
-            Keys::Fixed(keys) => (keys, 0),
-            Keys::Fetched(issuer) => {
-                known = issuer.known();
-                let Some(keys) = &known.keys else { return Judged::NoKeys };
-                (keys, known.generation)
+        let known = self.keys.known();
+        let Some(keys) = &known.keys else { return Judged::NoKeys };
+        let generation = known.generation;
+        let verdict = match told.filter(|told| told.is_of(&hash, generation)) {
+            Some(told) => told.verdict,
+            None if keys.cost_us(&message) > SIGNATURE_US_MAX => {
+                return Judged::Long(Asked { token: token.into(), hash, known });
             }
+            None => keys.judge(&message),
         };
-        match keys.judge(&message) {
+        match verdict {
             Verdict::Signed => {}
             Verdict::Forged => {
                 return Judged::Decided(Err(bearer::invalid("the signature is wrong")));
@@ -179,8 +207,30 @@ impl Jwt {
         Ok(Identity { nonce, ..identity })
     }
 
+    /// Judges what a request shows, beside the request path as far as that takes long.
+    async fn judge_long(&self, exchange: &mut Exchange) -> Result<Judged, Fault> {
+        let judged = self.judge(exchange, None);
+        if !matches!(judged, Judged::Long(_)) {
+            return Ok(judged);
+        }
+        // Every such token is work: whoever has shown too many bad ones causes no more.
+        self.long.guesses.check(exchange)?;
+        let _place = self.long.place().await?;
+        // Others may have shown the same token before.
+        match self.judge(exchange, None) {
+            Judged::Long(asked) => {
+                let told = self.long.tell(asked).await?;
+                Ok(self.judge(exchange, Some(&told)))
+            }
+            judged => Ok(judged),
+        }
+    }
+
     /// What is said where keys are lacking and no more waiting is to be done.
     fn last_word(&self, judged: Judged) -> Result<Identity, Fault> {
+        if let Judged::Long(_) = judged {
+            return Err(bearer::unavailable("the keys changed while a signature was checked"));
+        }
         let (Judged::NoKeys | Judged::UnknownKey(_), Keys::Fetched(issuer)) = (&judged, &self.keys)
         else {
             return match judged {
@@ -210,7 +260,10 @@ impl Scheme for Jwt {
     }
 
     fn now(&self, exchange: &Exchange) -> Option<Result<Identity, Fault>> {
-        let judged = self.judge(exchange);
+        let judged = self.judge(exchange, None);
+        if let Judged::Long(_) = judged {
+            return None;
+        }
         if let Keys::Fetched(issuer) = &self.keys {
             match &judged {
                 Judged::NoKeys if !issuer.has_failed() => return None,
@@ -223,14 +276,14 @@ impl Scheme for Jwt {
 
     fn later<'a>(&'a self, exchange: &'a mut Exchange) -> BoxFuture<'a, Result<Identity, Fault>> {
         Box::pin(async move {
-            let mut judged = self.judge(exchange);
+            let mut judged = self.judge_long(exchange).await?;
             if let (Judged::NoKeys, Keys::Fetched(issuer)) = (&judged, &self.keys) {
                 issuer.first().await;
-                judged = self.judge(exchange);
+                judged = self.judge_long(exchange).await?;
             }
             if let (Judged::UnknownKey(_), Keys::Fetched(issuer)) = (&judged, &self.keys) {
                 let has_answered = issuer.ask().await;
-                judged = self.judge(exchange);
+                judged = self.judge_long(exchange).await?;
                 if let (Judged::UnknownKey(name), true) = (&judged, has_answered) {
                     issuer.is_unknown(name.as_deref());
                 }

@@ -1,6 +1,7 @@
 //! What users write, and what is made of it.
 
 use super::claims::Rules;
+use super::long::Long;
 use super::subject::Subjects;
 use super::{Jwt, Keys};
 use crate::bearer::{self, From, Places};
@@ -151,6 +152,7 @@ pub(super) fn read(node: &Node, ctx: &BuildCtx<'_>, report: &mut Report) -> Opti
         subjects,
         sender,
         verified,
+        long: Long::of(ctx),
         directory,
         clock,
     })
@@ -333,7 +335,7 @@ fn secret_key(
         key.map(|key| (key, fingerprint)).map_err(str::to_owned)
     });
     match key {
-        Ok((key, fingerprint)) => Some((Keys::Fixed(KeySet::of(vec![key])), fingerprint)),
+        Ok((key, fingerprint)) => Some((Keys::fixed(KeySet::of(vec![key])), fingerprint)),
         Err(why) => {
             ctx.error(report, node, "/secret", why).help(
                 "HS256 needs 32 bytes, HS384 48 and HS512 64; `openssl rand -hex 32` makes 64",
@@ -379,7 +381,7 @@ fn fixed(
         ctx.error(report, node, "/jwks", "no key goes with one of `algorithms`");
         return None;
     }
-    Some((Keys::Fixed(set), format!("{:?}", verified::hash(text))))
+    Some((Keys::fixed(set), format!("{:?}", verified::hash(text))))
 }
 
 fn fetched(

@@ -1,6 +1,7 @@
 use super::KIND;
 use crate::fixture::{self, Built, World, lines};
 use crate::jose::signer::Signer;
+use base::caps::FAILURES_PER_ADDRESS;
 use base::clock::unix_ms;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -421,4 +422,49 @@ fn a_remembered_token_takes_little_memory_and_few_allocations() {
         "{} allocations for a token that is remembered",
         again.count_total
     );
+}
+
+#[test]
+fn a_signature_that_takes_long_is_checked_beside_the_request_path() {
+    let signer = Signer::p521();
+    let jwk = signer.jwk(&json!({ "kid": "1" }));
+    let jwks = json!({ "keys": [jwk] }).to_string();
+    let scene = Scene { signer, ..Scene::new(&json!({ "jwks": jwks })) };
+    let policy = scene.policy();
+    let header = json!({ "alg": "ES512", "kid": "1" });
+    let claims = scene.claims(&json!({}));
+    let token = scene.signer.sign(&header, &claims);
+    assert!(policy.waits(&mut with(&token)));
+    let mut exchange = with(&token);
+    assert_eq!(policy.request(&mut exchange), "continue");
+    assert_eq!(who(&exchange), "idp.example.com/alice []");
+    assert!(!policy.waits(&mut with(&token)), "it is remembered");
+
+    // What is wrong beside the signature is told at once, and a wrong signature is one.
+    let foreign =
+        scene.signer.sign(&header, &scene.claims(&json!({ "iss": "https://other.example" })));
+    assert!(!policy.waits(&mut with(&foreign)));
+    let forged = Signer::p521().sign(&header, &claims);
+    assert!(policy.waits(&mut with(&forged)));
+    assert_eq!(policy.request(&mut with(&forged)), "credentials_invalid");
+    assert_eq!(policy.request(&mut with(&forged)), "credentials_invalid");
+}
+
+#[test]
+fn whoever_shows_many_forged_tokens_causes_no_more_long_checks() {
+    let signer = Signer::p521();
+    let jwks = json!({ "keys": [signer.jwk(&json!({ "kid": "1" }))] }).to_string();
+    let scene = Scene { signer, ..Scene::new(&json!({ "jwks": jwks })) };
+    let policy = scene.policy();
+    let header = json!({ "alg": "ES512", "kid": "1" });
+    let good = scene.signer.sign(&header, &scene.claims(&json!({})));
+    let fresh = scene.signer.sign(&header, &scene.claims(&json!({ "sub": "bob" })));
+    let forged = Signer::p521().sign(&header, &scene.claims(&json!({})));
+    assert_eq!(policy.request(&mut with(&good)), "continue");
+    for _ in 0..FAILURES_PER_ADDRESS {
+        assert_eq!(policy.request(&mut with(&forged)), "credentials_invalid");
+    }
+    assert_eq!(policy.request(&mut with(&forged)), "too_many_failures");
+    assert_eq!(policy.request(&mut with(&fresh)), "too_many_failures");
+    assert_eq!(policy.request(&mut with(&good)), "continue", "it is remembered");
 }
