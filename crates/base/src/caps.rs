@@ -442,5 +442,7 @@ pub const REPLAYS_MAX: usize = 1 << 20;
 pub const CHALLENGE_URL_BYTES_MAX: usize = 1 << 10;
 /// Roles of a config.
 pub const ROLES_MAX: usize = 1_024;
+/// Callers times routes for which it is asked in advance who reaches what.
+pub const ACCESS_QUESTIONS_MAX: usize = 200_000;
 /// Roles that the log tells of a caller who was refused.
 pub const ROLES_TOLD_MAX: usize = 16;

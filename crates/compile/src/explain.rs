@@ -40,6 +40,8 @@ pub enum Outcome {
     NotFound,
     /// Routes match, but none this method; these methods would do.
     MethodNotAllowed(String),
+    /// The route that takes it has a problem, so that it answers nothing but 503.
+    Broken(String),
     /// This route takes it.
     Routed(Box<Taken>),
 }
@@ -111,6 +113,23 @@ pub struct Question {
 /// # Errors
 /// When the URL has no host.
 pub fn explain(snapshot: &Snapshot, question: &Question) -> Result<Vec<Explanation>, String> {
+    let (host, listeners) = listeners(snapshot, question)?;
+    let explanation = |listener: &Arc<ListenerPart>| {
+        let Looked { path, found } = look_up(listener, &host, question);
+        let outcome = match found {
+            Found::Other(outcome) => outcome,
+            Found::Route(_, matched) => Outcome::Routed(Box::new(taken(&matched))),
+        };
+        Explanation { listener: listener.name.to_string(), host: host.clone(), path, outcome }
+    };
+    Ok(listeners.into_iter().map(explanation).collect())
+}
+
+/// The host of a question, and the listeners that its URL may mean.
+pub(crate) fn listeners<'a>(
+    snapshot: &'a Snapshot,
+    question: &Question,
+) -> Result<(String, Vec<&'a Arc<ListenerPart>>), String> {
     let authority = question.url.authority().ok_or("the URL has no host")?;
     let host = canonical::host(authority.as_str())
         .ok_or_else(|| format!("`{authority}` is not a host"))?
@@ -121,46 +140,51 @@ pub fn explain(snapshot: &Snapshot, question: &Question) -> Result<Vec<Explanati
         _ => true,
     };
     let chosen: Vec<_> = snapshot.listeners.iter().filter(fits).collect();
-    let listeners = if chosen.is_empty() { snapshot.listeners.iter().collect() } else { chosen };
-    Ok(listeners.into_iter().map(|listener| on_listener(listener, &host, question)).collect())
+    let all = || snapshot.listeners.iter().collect();
+    Ok((host, if chosen.is_empty() { all() } else { chosen }))
 }
 
-fn on_listener(listener: &ListenerPart, host: &str, question: &Question) -> Explanation {
-    let mut explanation = Explanation {
-        listener: listener.name.to_string(),
-        host: host.to_owned(),
-        path: question.url.path().to_owned(),
-        outcome: Outcome::NotFound,
-    };
+/// Where a listener's look-up ends.
+pub(crate) struct Looked {
+    /// The canonical path, as far as there is one.
+    pub(crate) path: String,
+    pub(crate) found: Found,
+}
+
+/// What it finds.
+pub(crate) enum Found {
+    /// A route, and the head by which it was found.
+    Route(Box<RequestHead>, Matched),
+    /// None, and what comes of the request instead.
+    Other(Outcome),
+}
+
+/// Looks a request up as the data plane does.
+pub(crate) fn look_up(listener: &ListenerPart, host: &str, question: &Question) -> Looked {
+    let other =
+        |path: &str, outcome| Looked { path: path.to_owned(), found: Found::Other(outcome) };
+    let written = question.url.path();
     let is_tls = question.url.scheme_str() != Some("http");
     let by_name = || listener.relays.by_name.find(host).filter(|_| is_tls);
     if let Some(relay) = listener.relays.whole.as_ref().or_else(by_name) {
-        explanation.outcome = Outcome::Relayed(relay.upstream.name().to_string());
-        return explanation;
+        return other(written, Outcome::Relayed(relay.upstream.name().to_string()));
     }
     if listener.tls.is_none() && !listener.relays.by_name.is_empty() {
-        explanation.outcome = Outcome::Closed;
-        return explanation;
+        return other(written, Outcome::Closed);
     }
-    let path = match canonical::path(question.url.path(), listener.path_rules) {
+    let path = match canonical::path(written, listener.path_rules) {
         Ok(path) => path.into_owned(),
-        Err(why) => {
-            explanation.outcome = Outcome::Refused(why.detail().to_owned());
-            return explanation;
-        }
+        Err(why) => return other(written, Outcome::Refused(why.detail().to_owned())),
     };
-    explanation.path.clone_from(&path);
     if let Some(port) = listener.redirect_https {
-        explanation.outcome = Outcome::Redirected(port);
-        return explanation;
+        return other(&path, Outcome::Redirected(port));
     }
     let target = match question.url.query() {
         Some(query) => format!("{path}?{query}"),
-        None => path,
+        None => path.clone(),
     };
     let Ok(target) = target.parse() else {
-        explanation.outcome = Outcome::Refused("the path cannot be used".to_owned());
-        return explanation;
+        return other(&path, Outcome::Refused("the path cannot be used".to_owned()));
     };
     let head = RequestHead {
         method: question.method.clone(),
@@ -171,12 +195,14 @@ fn on_listener(listener: &ListenerPart, host: &str, question: &Question) -> Expl
         version: Version::HTTP_11,
         headers: question.headers.clone(),
     };
-    explanation.outcome = match listener.tree.find(&head, &question.method) {
-        Lookup::NotFound => Outcome::NotFound,
-        Lookup::MethodNotAllowed(methods) => Outcome::MethodNotAllowed(methods.allow()),
-        Lookup::Found(matched) => Outcome::Routed(Box::new(taken(&matched))),
+    let found = match listener.tree.find(&head, &question.method) {
+        Lookup::NotFound => Found::Other(Outcome::NotFound),
+        Lookup::MethodNotAllowed(methods) => {
+            Found::Other(Outcome::MethodNotAllowed(methods.allow()))
+        }
+        Lookup::Found(matched) => Found::Route(Box::new(head), matched),
     };
-    explanation
+    Looked { path, found }
 }
 
 fn taken(matched: &Matched) -> Taken {
@@ -236,23 +262,30 @@ impl fmt::Display for Explanation {
         writeln!(f, "listener  {}", self.listener)?;
         writeln!(f, "host      {}", self.host)?;
         writeln!(f, "path      {}", self.path)?;
-        match &self.outcome {
-            Outcome::Redirected(port) => writeln!(f, "answer    308, to HTTPS on port {port}"),
-            Outcome::Refused(why) => writeln!(f, "answer    400, {why}"),
-            Outcome::Relayed(to) => {
+        self.outcome.fmt(f)
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Redirected(port) => writeln!(f, "answer    308, to HTTPS on port {port}"),
+            Self::Refused(why) => writeln!(f, "answer    400, {why}"),
+            Self::Relayed(to) => {
                 writeln!(f, "answer    none: the bytes go to upstream `{to}`, unread")
             }
-            Outcome::Closed => {
+            Self::Closed => {
                 writeln!(
                     f,
                     "answer    none: the connection is closed, `passthrough` lacks the host"
                 )
             }
-            Outcome::NotFound => writeln!(f, "answer    404, no route matches host and path"),
-            Outcome::MethodNotAllowed(allow) => {
+            Self::NotFound => writeln!(f, "answer    404, no route matches host and path"),
+            Self::MethodNotAllowed(allow) => {
                 writeln!(f, "answer    405, routes match, but only for {allow}")
             }
-            Outcome::Routed(taken) => taken.fmt(f),
+            Self::Broken(why) => writeln!(f, "answer    503, {why}"),
+            Self::Routed(taken) => taken.fmt(f),
         }
     }
 }

@@ -45,7 +45,14 @@ mod access_log;
 mod observe;
 /// Which route a request takes, and what happens to it there.
 pub mod explain;
+/// Who could call, asked against the policies of a route.
+mod callers;
+/// Who may make a request.
+pub mod who_can;
+/// What callers may do beyond what they need.
+mod least;
 
 pub use compile::{Compiled, compile};
 pub use inert::inert;
 pub use inputs::{BuildExporter, BuildUpstream, Inputs, OtlpSpec, Outside, resolve_path};
+pub use least::least_privilege;

@@ -5,13 +5,14 @@ use crate::inputs::Inputs;
 use crate::plans;
 use crate::upstreams::{Upstreams, method};
 use base::{Place, Placed, Report};
-use http::HeaderName;
+use http::{HeaderName, Method};
 use model::path::{self, PathPattern, Tail};
 use model::route::{RouteSettings, ValueMatch};
 use model::{Api, Config, Map, Route};
 use policy::plan::Plans;
 use regex::{Regex, RegexBuilder};
 use regex_syntax::hir::literal::{ExtractKind, Extractor};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use traffic::Chain;
 use traffic::method::MethodSet;
@@ -264,6 +265,20 @@ fn route_name(written: &Route, is_whole_api: bool) -> String {
         name.push_str(&format!(" ?{}={}", predicate.value, shown(value)));
     }
     name
+}
+
+/// The methods of each route by its id, none for a route that answers every method.
+pub(crate) fn methods_by_id(config: &Config) -> BTreeMap<String, Vec<Method>> {
+    let routes = config
+        .apis
+        .iter()
+        .flat_map(|(api, written)| written.routes.iter().map(move |route| (api, &route.value)));
+    let with_methods = routes.map(|(api, route)| {
+        let id = format!("{}/{}", api.value, route_name(route, false));
+        let methods = route.methods.iter().filter_map(|it| Method::from_bytes(it.as_bytes()).ok());
+        (id, methods.collect())
+    });
+    with_methods.collect()
 }
 
 fn shown(value: &ValueMatch) -> String {

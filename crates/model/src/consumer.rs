@@ -115,6 +115,18 @@ impl Consumer {
     }
 }
 
+impl Credentials<'_> {
+    /// Whether there are none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+            && self.basic.is_empty()
+            && self.hmac.is_empty()
+            && self.certificates.is_empty()
+            && self.tokens.is_empty()
+    }
+}
+
 /// What all credentials have in common.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Validity {

@@ -44,6 +44,11 @@ pub(crate) trait Scheme: Send + Sync {
         None
     }
 
+    /// Whether it may identify somebody whom the directory does not know.
+    fn accepts_strangers(&self) -> bool {
+        false
+    }
+
     /// Whether a credential that was believed is forwarded.
     fn keeps(&self) -> bool {
         false
@@ -225,8 +230,15 @@ pub(crate) fn give_nonce(exchange: &mut Exchange, reply: &mut Response, slot: Sl
 /// Whether a caller could be identified by a scheme.
 pub(crate) fn foresee<S: Scheme>(scheme: &S, asked: &Asked<'_>) -> Option<Foreseen> {
     let shows = asked.shows?;
+    if asked.exchange.consumer.as_ref().is_some_and(|consumer| !consumer.is_known) {
+        return Some(if scheme.accepts_strangers() || scheme.kinds().is_none() {
+            Foreseen::Passes("an issuer, a CA or an authoriser may say so".to_owned())
+        } else {
+            Foreseen::Refuses("only consumers of the config are identified".to_owned())
+        });
+    }
     let Some(kinds) = scheme.kinds() else {
-        return Some(Foreseen::Passes("who it is may be said".to_owned()));
+        return Some(Foreseen::Passes("an issuer, a CA or an authoriser may say so".to_owned()));
     };
     if let Some(kind) = kinds.iter().find(|kind| shows.contains(kind)) {
         return Some(Foreseen::Passes(format!("by `{}`", kind.name())));
@@ -250,6 +262,10 @@ impl Scheme for Box<dyn Scheme> {
 
     fn kinds(&self) -> Option<&'static [CredentialKind]> {
         (**self).kinds()
+    }
+
+    fn accepts_strangers(&self) -> bool {
+        (**self).accepts_strangers()
     }
 
     fn keeps(&self) -> bool {

@@ -80,15 +80,28 @@ pub enum Foreseen {
     Depends(String),
 }
 
-/// A request of which only the caller, the method, the host, the path and the route are known.
+/// A request of which little is known but its route.
 #[derive(Clone, Copy)]
 pub struct Asked<'a> {
-    /// The request; of its head and its connection only the method, the scheme, the host and the path hold.
+    /// The request; of its head and its connection only what `knows` says holds.
     pub exchange: &'a Exchange,
     /// By what the caller could prove who it is; nothing if that does not matter.
     pub shows: Option<&'a [CredentialKind]>,
-    /// Whether the claims of the exchange are all there are; not when somebody else says more when the request comes.
-    pub knows_claims: bool,
+    /// What else of it holds.
+    pub knows: Knows,
+}
+
+/// What is known of a request in advance.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Knows {
+    /// Who calls.
+    pub caller: bool,
+    /// That nobody says more of the caller when the request comes than the exchange does.
+    pub claims: bool,
+    /// The method.
+    pub method: bool,
+    /// The host and the path.
+    pub path: bool,
 }
 
 impl fmt::Debug for Asked<'_> {

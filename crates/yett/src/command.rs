@@ -10,6 +10,8 @@ mod fmt;
 mod schema;
 /// `yett explain`.
 mod explain;
+/// `yett who-can`.
+mod who_can;
 /// `yett key`.
 mod key;
 /// `yett password`.
@@ -43,6 +45,8 @@ pub(crate) enum Command {
     Schema(schema::Arguments),
     /// Say which route a request takes, why, and what happens to it there.
     Explain(explain::Arguments),
+    /// Say who may make a request, and which rule decides.
+    WhoCan(who_can::Arguments),
     /// Watch a running gateway: rates, latencies, errors, targets.
     Top(top::Arguments),
     /// Make API keys.
@@ -73,6 +77,7 @@ impl Command {
             Self::Fmt(arguments) => fmt::run(&arguments),
             Self::Schema(arguments) => schema::run(&arguments),
             Self::Explain(arguments) => explain::run(&arguments),
+            Self::WhoCan(arguments) => who_can::run(&arguments),
             Self::Top(arguments) => top::run(&arguments),
             Self::Key(command) => key::run(&command),
             Self::Password(command) => password::run(&command),

@@ -21,7 +21,10 @@ pub(crate) type Credentials = Vec<(CredentialHash, Arc<Credential>)>;
 
 /// A config that was looked at.
 pub(crate) struct Checked {
+    pub(crate) config: Option<Config>,
     pub(crate) snapshot: Option<Snapshot>,
+    /// The credentials of its consumers.
+    pub(crate) credentials: Vec<(CredentialHash, Arc<Credential>)>,
     pub(crate) report: Report,
     pub(crate) sources: Sources,
 }
@@ -49,9 +52,9 @@ impl Read {
     /// Compiles it without bringing anything to life, to find what else is wrong with it.
     pub(crate) fn check(self) -> Checked {
         let mut report = self.report;
-        let snapshot = self.config.map(|config| {
+        let compiled = self.config.as_ref().map(|config| {
             let still = Still::default();
-            let compiled = compile_with(&config, &self.disk, &still, None, &self.revision);
+            let compiled = compile_with(config, &self.disk, &still, None, &self.revision);
             // What the model says of a place need not be said in other words.
             let told: Vec<Place> = report.problems().iter().map(|p| p.place.clone()).collect();
             for problem in compiled.report.problems() {
@@ -59,10 +62,12 @@ impl Read {
                     report.push(problem.clone());
                 }
             }
-            compiled.snapshot
+            (compiled.snapshot, compiled.credentials)
         });
+        let (snapshot, credentials) = compiled.unzip();
+        let credentials = credentials.unwrap_or_default();
         report.sort();
-        Checked { snapshot, report, sources: self.sources }
+        Checked { config: self.config, snapshot, credentials, report, sources: self.sources }
     }
 }
 

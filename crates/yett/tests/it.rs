@@ -11,6 +11,7 @@ mod it {
     mod wait;
     mod yett;
 
+    mod access;
     mod admin;
     mod announced;
     mod authorisers;

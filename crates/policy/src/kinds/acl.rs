@@ -9,6 +9,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use std::any::Any;
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashSet};
 use std::fmt;
@@ -240,7 +241,7 @@ impl Policy for Acl {
             || self.allow.as_ref().is_some_and(|allow| !allow.groups.is_empty());
         Some(match self.judge(consumer) {
             // An issuer says to which groups somebody belongs whom the directory does not know.
-            _ if !asked.knows_claims
+            _ if !asked.knows.claims
                 && by_groups
                 && consumer.is_some_and(|it| !it.is_known && it.groups.is_empty()) =>
             {
@@ -251,6 +252,13 @@ impl Policy for Acl {
             Err(why) => Foreseen::Refuses(why),
         })
     }
+}
+
+/// Whether a policy is of this kind and has a consumer on its list of those who are denied.
+#[must_use]
+pub fn denies(policy: &dyn Policy, consumer: &Consumer) -> bool {
+    let policy: &dyn Any = policy;
+    policy.downcast_ref::<Acl>().is_some_and(|acl| acl.deny.find(consumer).is_some())
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use std::borrow::Cow;
 use std::sync::Arc;
 use traffic::exchange::Slot;
-use traffic::policy::{Asked, Foreseen, Phases};
+use traffic::policy::{Asked, Foreseen, Knows, Phases};
 use traffic::{Exchange, Fault, FaultCode, Flow, Outcome, Policy, Stage};
 
 /// The row of the table.
@@ -91,8 +91,8 @@ impl Policy for Rule {
     }
 
     fn foresee(&self, asked: &Asked<'_>) -> Option<Foreseen> {
-        let knows_claims = asked.knows_claims;
-        Some(match self.when.foresee(asked.exchange, &|name| is_known(name, knows_claims)) {
+        let knows = asked.knows;
+        Some(match self.when.foresee(asked.exchange, &|name| is_known(name, knows)) {
             Foretold::Is(holds) if holds != self.refuses_when => Foreseen::Passes(self.told(holds)),
             Foretold::Is(holds) => Foreseen::Refuses(self.told(holds)),
             Foretold::Fails(why) => Foreseen::Refuses(why),
@@ -110,11 +110,12 @@ impl Rule {
 }
 
 /// What of a request is known in advance.
-fn is_known(name: &str, knows_claims: bool) -> bool {
+fn is_known(name: &str, knows: Knows) -> bool {
     match name {
-        "claims" => knows_claims,
-        "request.headers" | "request.query" => false,
-        _ => !name.starts_with("client.") && !name.starts_with("tls."),
+        "claims" => knows.claims,
+        "request.method" => knows.method,
+        "request.path" | "request.host" | "request.params" => knows.path,
+        _ => name.starts_with("consumer.") && knows.caller,
     }
 }
 
@@ -127,7 +128,7 @@ mod tests {
     use serde_json::json;
     use std::sync::Arc;
     use traffic::directory::Consumer;
-    use traffic::policy::{Asked, Foreseen};
+    use traffic::policy::{Asked, Foreseen, Knows};
 
     #[test]
     fn an_expression_decides_and_one_that_fails_refuses() {
@@ -161,7 +162,8 @@ mod tests {
         let groups = Box::new(["staff".into()]);
         let consumer = Consumer { name: "alice".into(), groups, ..Consumer::default() };
         exchange.consumer = Some(Arc::new(consumer));
-        let asked = Asked { exchange: &exchange, shows: None, knows_claims: false };
+        let knows = Knows { caller: true, claims: false, method: true, path: true };
+        let asked = Asked { exchange: &exchange, shows: None, knows };
         match fixture::built(kind, &json!(when)).0.foresee(&asked) {
             Some(Foreseen::Passes(_)) => "passes".to_owned(),
             Some(Foreseen::Refuses(_)) => "refuses".to_owned(),

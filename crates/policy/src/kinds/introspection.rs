@@ -149,6 +149,10 @@ impl Scheme for Introspection {
         Some(self.terms.subjects.kinds())
     }
 
+    fn accepts_strangers(&self) -> bool {
+        self.terms.subjects.accepts_unknown
+    }
+
     fn is_shown(&self, head: &RequestHead) -> bool {
         !matches!(self.places.find(head), Shown::Nothing)
     }

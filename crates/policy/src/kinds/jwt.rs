@@ -255,6 +255,10 @@ impl Scheme for Jwt {
         Some(self.subjects.kinds())
     }
 
+    fn accepts_strangers(&self) -> bool {
+        self.subjects.accepts_unknown
+    }
+
     fn is_shown(&self, head: &RequestHead) -> bool {
         !matches!(self.places.find(head), Shown::Nothing)
     }

@@ -144,6 +144,10 @@ impl Scheme for Mtls {
         (self.whose != Whose::Nobody).then_some(&[CredentialKind::Certificate])
     }
 
+    fn accepts_strangers(&self) -> bool {
+        self.whose == Whose::Any
+    }
+
     /// What is shown is not in the request.
     fn is_shown(&self, _: &RequestHead) -> bool {
         false

@@ -225,7 +225,7 @@ impl Policy for OnRoute {
         let Some(consumer) = &exchange.consumer else {
             return Some(Foreseen::Refuses("nobody is identified".to_owned()));
         };
-        let (Some(needed), false) = (self.needed(exchange), asked.knows_claims) else {
+        let (Some(needed), false) = (self.needed(exchange), asked.knows.claims) else {
             return Some(Foreseen::Refuses(self.lack(exchange)));
         };
         let mappings = self.mappings.iter();
@@ -247,6 +247,39 @@ impl Policy for OnRoute {
             Foreseen::Depends(claims.join(" and "))
         })
     }
+}
+
+/// What a policy needs by method, if it is of this kind and on a route.
+#[must_use]
+pub fn needs(policy: &dyn Policy) -> Option<&Needs> {
+    let policy: &dyn Any = policy;
+    policy.downcast_ref::<OnRoute>().map(|policy| &policy.needs)
+}
+
+/// Roles that a policy gives by groups and claims.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Given {
+    /// Whichever an issuer of tokens names.
+    Any,
+    /// These.
+    These(Vec<String>),
+}
+
+/// What a policy gives, if it is of this kind and on a route.
+#[must_use]
+pub fn given(policy: &dyn Policy) -> Option<Given> {
+    let policy: &dyn Any = policy;
+    let policy = policy.downcast_ref::<OnRoute>()?;
+    let mut set = RoleSet::default();
+    for mapping in &policy.mappings {
+        mapping.groups.values().for_each(|roles| set.union(roles));
+        for rule in &mapping.claims {
+            let Some(by_value) = &rule.by_value else { return Some(Given::Any) };
+            by_value.values().for_each(|roles| set.union(roles));
+        }
+    }
+    let names = set.iter().map(|role| policy.access.roles.name(role).to_owned());
+    Some(Given::These(names.collect()))
 }
 
 /// As many bits as there can be roles.
@@ -328,7 +361,7 @@ impl OnRoute {
     fn lack(&self, exchange: &Exchange) -> String {
         let permission = self.needs.permission(&exchange.request.method);
         if exchange.consumer.is_none() {
-            return format!("it needs `{permission}`, and nobody is identified");
+            return format!("`{permission}` is lacking; nobody is identified");
         }
         let held = self.held(exchange);
         let mut names: Vec<&str> =
@@ -336,18 +369,17 @@ impl OnRoute {
         if held.iter().nth(ROLES_TOLD_MAX).is_some() {
             names.push("…");
         }
+        let roles = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
         let used = exchange.credential.as_ref().and_then(|credential| credential.roles.as_ref());
-        let only = match used {
-            Some(used) => format!(", of which the application uses only: {}", used.join(", ")),
-            None => String::new(),
-        };
-        match names.as_slice() {
-            [] => format!("it needs `{permission}`, and the caller has no role"),
-            names => format!(
-                "it needs `{permission}`, which none of the caller's roles permits: {}{only}",
-                names.join(", ")
-            ),
-        }
+        let used = used.map(|used| match used.as_ref() {
+            [] => "; the application uses none".to_owned(),
+            used => {
+                let used: Vec<&str> =
+                    used.iter().take(ROLES_TOLD_MAX).map(|name| &**name).collect();
+                format!("; the application uses {}", used.join(", "))
+            }
+        });
+        format!("`{permission}` is lacking; roles: {roles}{}", used.unwrap_or_default())
     }
 
     /// Why it passes.

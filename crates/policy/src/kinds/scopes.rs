@@ -159,7 +159,7 @@ impl Policy for Scopes {
     fn foresee(&self, asked: &Asked<'_>) -> Option<Foreseen> {
         Some(match self.first_lacking(asked.exchange.claims.as_deref()) {
             None => Foreseen::Passes(format!("scopes {}", self.text)),
-            Some(_) if !asked.knows_claims => {
+            Some(_) if !asked.knows.claims => {
                 Foreseen::Depends(format!("the token's scopes: {}", self.text))
             }
             Some(scope) => Foreseen::Refuses(format!("there is no token with the scope `{scope}`")),

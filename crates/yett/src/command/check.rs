@@ -4,6 +4,7 @@ use super::Format;
 use crate::prepare;
 use crate::render;
 use clap::Args;
+use compile::least_privilege;
 use std::process::ExitCode;
 
 #[derive(Args, Debug)]
@@ -17,10 +18,19 @@ pub(crate) struct Arguments {
     /// Count warnings as errors.
     #[arg(long)]
     strict: bool,
+    /// Tell also what callers may do beyond what they need.
+    #[arg(long)]
+    report: bool,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
-    let checked = prepare::check(&arguments.config);
+    let mut checked = prepare::check(&arguments.config);
+    if arguments.report && !checked.report.has_errors() {
+        if let (Some(config), Some(snapshot)) = (&checked.config, &checked.snapshot) {
+            checked.report.absorb(least_privilege(config, snapshot, &checked.credentials));
+            checked.report.sort();
+        }
+    }
     let (errors, warnings) = checked.report.counts();
     let is_bad = errors > 0 || (arguments.strict && warnings > 0);
     match arguments.format {

@@ -25,7 +25,7 @@ pub(crate) struct Arguments {
     format: Format,
 }
 
-fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
+pub(super) fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     let (name, value) = text.split_once(':').ok_or("write it as `name: value`")?;
     let name = name.trim().parse().map_err(|_| format!("`{name}` is not a header name"))?;
     let value =

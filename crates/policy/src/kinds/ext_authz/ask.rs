@@ -9,6 +9,7 @@ use http::header::{AUTHORIZATION, COOKIE};
 use serde_json::json;
 use traffic::exchange::{Claims, Slot};
 use traffic::head::RequestHead;
+use traffic::policy::{Asked, Foreseen};
 use traffic::{BoxFuture, Exchange, Fault, FaultCode, Flow, Outcome, Policy, Response, Stage};
 
 impl Authoriser {
@@ -166,6 +167,10 @@ impl Policy for Authoriser {
         self.named.is_some()
     }
 
+    fn foresee(&self, _: &Asked<'_>) -> Option<Foreseen> {
+        Some(Foreseen::Depends("what the authoriser says".to_owned()))
+    }
+
     fn speaks_for(&self) -> Vec<HeaderName> {
         Scheme::speaks_for(self)
     }
@@ -179,6 +184,10 @@ impl Scheme for Authoriser {
 
     fn sees_all(&self) -> bool {
         true
+    }
+
+    fn accepts_strangers(&self) -> bool {
+        self.named.is_some()
     }
 
     fn now(&self, _: &Exchange) -> Option<Result<Identity, Fault>> {

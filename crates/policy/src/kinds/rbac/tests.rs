@@ -4,7 +4,7 @@ use crate::fixture::{self, Built, World};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use traffic::directory::{Consumer, Credential, CredentialKind};
-use traffic::policy::{Asked, Foreseen, Placement};
+use traffic::policy::{Asked, Foreseen, Knows, Placement};
 use traffic::{Exchange, Policy};
 
 fn world() -> World {
@@ -169,12 +169,9 @@ fn the_log_is_told_what_is_lacking_and_the_client_is_not() {
     let fault =
         policy.fault(&mut called("DELETE /", &["reader", "gone", "clerk"], &[], &Value::Null));
     assert_eq!(fault.detail, None);
-    assert_eq!(
-        fault.cause.unwrap().to_string(),
-        "it needs `delete`, which none of the caller's roles permits: reader, clerk"
-    );
+    assert_eq!(fault.cause.unwrap().to_string(), "`delete` is lacking; roles: reader, clerk");
     let fault = policy.fault(&mut called("GET /", &[], &[], &Value::Null));
-    assert_eq!(fault.cause.unwrap().to_string(), "it needs `read`, and the caller has no role");
+    assert_eq!(fault.cause.unwrap().to_string(), "`read` is lacking; roles: none");
 }
 
 #[test]
@@ -182,9 +179,10 @@ fn what_tokens_may_say_is_told_in_advance() {
     let policy = on_route(&[json!({ "claims": [
         { "claim": "realm.roles", "roles": { "sales": "clerk" } },
     ] })]);
-    let foreseen = |request: &str, roles: &[&str], knows_claims| {
+    let foreseen = |request: &str, roles: &[&str], claims| {
         let exchange = called(request, roles, &[], &Value::Null);
-        policy.0.foresee(&Asked { exchange: &exchange, shows: None, knows_claims }).unwrap()
+        let knows = Knows { caller: true, claims, method: true, path: true };
+        policy.0.foresee(&Asked { exchange: &exchange, shows: None, knows }).unwrap()
     };
     let passes = |why: &str| Foreseen::Passes(why.to_owned());
     assert_eq!(foreseen("GET /", &["reader"], false), passes("`read` by role `reader`"));

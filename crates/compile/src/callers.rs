@@ -1,0 +1,180 @@
+//! Who may call: everybody whom a config names, asked against the policies of a route before any request comes.
+
+use base::{Clock, Place};
+use http::{HeaderValue, Method, Version};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use traffic::chain::Entry;
+use traffic::directory::{Consumer, Credential, CredentialHash, CredentialKind};
+use traffic::exchange::Connection;
+use traffic::head::{RequestHead, Scheme};
+use traffic::policy::{Asked, Foreseen, Knows};
+use traffic::snapshot::Route;
+use traffic::tree::Matched;
+use traffic::{Exchange, Headers};
+
+/// Somebody who could call.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller {
+    /// What it is called: a consumer, an application as `consumer/application`, or a group or role alone.
+    pub(crate) name: String,
+    pub(crate) consumer: Option<Arc<Consumer>>,
+    credential: Option<Arc<Credential>>,
+    /// By what it can prove who it is; nothing if that does not matter.
+    shows: Option<Vec<CredentialKind>>,
+}
+
+/// Kinds of policies that decide whether an identified caller may pass.
+pub(crate) const DECIDE: [&str; 7] =
+    ["acl", "allow", "deny", "scopes", "rbac", "cedar", "ext_authz"];
+
+/// Policies by which claims may come to be known, so that none are only known when a request comes.
+const TELL_CLAIMS: [&str; 5] = ["jwt", "introspection", "any", "all", "ext_authz"];
+
+/// What comes of somebody's request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Decision {
+    pub(crate) foreseen: Foreseen,
+    /// Where the policy was written that decides; none if no policy does.
+    pub(crate) place: Option<Place>,
+    /// Its kind.
+    pub(crate) kind: Option<&'static str>,
+}
+
+/// The consumers and their applications, by name.
+pub(crate) fn callers(credentials: &[(CredentialHash, Arc<Credential>)]) -> Vec<Caller> {
+    let mut all: BTreeMap<(Arc<str>, Option<Arc<str>>), Caller> = BTreeMap::new();
+    for (_, credential) in credentials {
+        let consumer = &credential.consumer;
+        let key = (Arc::clone(&consumer.name), credential.application.clone());
+        let caller = all.entry(key).or_insert_with(|| Caller {
+            name: match &credential.application {
+                Some(application) => format!("{}/{application}", consumer.name),
+                None => consumer.name.to_string(),
+            },
+            consumer: Some(Arc::clone(consumer)),
+            // Of an application the roles that it makes use of count, which all its credentials tell.
+            credential: Some(Arc::clone(credential)),
+            shows: Some(Vec::new()),
+        });
+        if let Some(shows) = caller.shows.as_mut().filter(|shows| !shows.contains(&credential.kind))
+        {
+            shows.push(credential.kind);
+        }
+    }
+    all.into_values().collect()
+}
+
+impl Caller {
+    /// Somebody of whom nothing is known but a group or a role.
+    pub(crate) fn with(name: String, group: Option<&str>, role: Option<&str>) -> Self {
+        let consumer = Consumer {
+            groups: group.into_iter().map(Arc::from).collect(),
+            roles: role.into_iter().map(Arc::from).collect(),
+            is_known: true,
+            ..Consumer::default()
+        };
+        Self { name, consumer: Some(Arc::new(consumer)), credential: None, shows: None }
+    }
+
+    /// Somebody whom only others know, such as an issuer of tokens.
+    pub(crate) fn stranger() -> Self {
+        let consumer = Consumer { name: "?/?".into(), is_known: false, ..Consumer::default() };
+        Self {
+            name: "others".to_owned(),
+            consumer: Some(Arc::new(consumer)),
+            credential: None,
+            shows: Some(Vec::new()),
+        }
+    }
+
+    /// Whether it is more than a group or a role.
+    pub(crate) const fn is_somebody(&self) -> bool {
+        self.shows.is_some()
+    }
+
+    /// Nobody in particular.
+    pub(crate) fn anybody() -> Self {
+        Self { name: "anybody".to_owned(), consumer: None, credential: None, shows: None }
+    }
+}
+
+/// A request that is asked about.
+pub(crate) struct Request<'a> {
+    pub(crate) head: RequestHead,
+    /// What the path gave; none if any path of the route is meant.
+    pub(crate) matched: Option<Matched>,
+    pub(crate) route: &'a Route,
+}
+
+impl<'a> Request<'a> {
+    /// Any request of a route by a method.
+    pub(crate) fn any_of(route: &'a Route, method: Method) -> Self {
+        let head = RequestHead {
+            method,
+            scheme: Scheme::Https,
+            host: Arc::from(""),
+            authority: HeaderValue::from_static(""),
+            target: http::uri::PathAndQuery::from_static("/"),
+            version: Version::HTTP_11,
+            headers: Headers::new(),
+        };
+        Self { head, matched: None, route }
+    }
+
+    /// What comes of it if this caller makes it. Of several policies that refuse the first does.
+    pub(crate) fn decide(&self, caller: &Caller) -> Decision {
+        let entries = self.route.chain.entries();
+        let mut decided = Decision {
+            foreseen: Foreseen::Passes("no policy refuses anybody who is identified".to_owned()),
+            place: None,
+            kind: None,
+        };
+        let exchange = self.exchange(caller);
+        for entry in entries {
+            let Some(foreseen) = self.ask(entry, &exchange, caller) else { continue };
+            let weight = |foreseen: &Foreseen| match foreseen {
+                Foreseen::Passes(_) => 0,
+                Foreseen::Depends(_) => 1,
+                Foreseen::Refuses(_) => 2,
+            };
+            // Of those that let pass the last says most: it is the closest to what may be done.
+            if weight(&foreseen) > weight(&decided.foreseen)
+                || weight(&foreseen) == 0 && weight(&decided.foreseen) == 0
+            {
+                let place = Some(entry.place.clone()).filter(Place::is_known);
+                decided = Decision { foreseen, place, kind: Some(entry.kind) };
+            }
+            if matches!(decided.foreseen, Foreseen::Refuses(_)) {
+                break;
+            }
+        }
+        decided
+    }
+
+    /// What one policy would say.
+    pub(crate) fn ask(
+        &self,
+        entry: &Entry,
+        exchange: &Exchange,
+        caller: &Caller,
+    ) -> Option<Foreseen> {
+        let entries = self.route.chain.entries();
+        let tells = entries.iter().any(|entry| TELL_CLAIMS.contains(&entry.kind));
+        let is_known_path = self.matched.is_some();
+        let knows = Knows { caller: true, claims: !tells, method: true, path: is_known_path };
+        entry.policy.foresee(&Asked { exchange, shows: caller.shows.as_deref(), knows })
+    }
+
+    /// The request as a caller would make it.
+    pub(crate) fn exchange(&self, caller: &Caller) -> Exchange {
+        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        let connection = Arc::new(Connection::plain(Arc::from(""), nowhere, nowhere));
+        let mut exchange = Exchange::new(&Clock::System, 0, connection, self.head.clone());
+        exchange.matched.clone_from(&self.matched);
+        exchange.consumer.clone_from(&caller.consumer);
+        exchange.credential.clone_from(&caller.credential);
+        exchange
+    }
+}
