@@ -25,11 +25,12 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     let mut checked = prepare::check(&arguments.config);
-    if arguments.report && !checked.report.has_errors() {
-        if let (Some(config), Some(snapshot)) = (&checked.config, &checked.snapshot) {
-            checked.report.absorb(least_privilege(config, snapshot, &checked.credentials));
-            checked.report.sort();
-        }
+    if arguments.report
+        && !checked.report.has_errors()
+        && let (Some(config), Some(snapshot)) = (&checked.config, &checked.snapshot)
+    {
+        checked.report.absorb(least_privilege(config, snapshot, &checked.credentials));
+        checked.report.sort();
     }
     let (errors, warnings) = checked.report.counts();
     let is_bad = errors > 0 || (arguments.strict && warnings > 0);
