@@ -24,6 +24,7 @@ fn the_reference_of_the_command_line_is_fresh() {
         &["fmt"],
         &["schema"],
         &["explain"],
+        &["who-can"],
         &["top"],
         &["key", "create"],
         &["key", "hash"],
