@@ -143,8 +143,11 @@ pub const PASSWORD_COSTS_MAX: usize = 4;
 pub const PASSWORD_REMEMBERED_S: u64 = 60;
 /// Bytes of a secret by which messages are signed: as many as its digests have (RFC 2104, 3).
 pub const HMAC_SECRET_BYTES_MIN: usize = 32;
-/// Seconds by which a client's clock may be ahead when it signs a request.
-pub const SIGNATURE_SKEW_S: u64 = 30;
+/// Seconds after which a client certificate is verified again, for a request on a connection that is still open.
+pub const CLIENT_VERIFIED_S: u64 = 60;
+/// Seconds by which a client's clock may be ahead when it signs a request, and for which no signed request is believed
+/// after a start.
+pub const SIGNATURE_SKEW_S: u64 = 5;
 /// Seconds for which a signature of a request may be believed.
 pub const SIGNATURE_WINDOW_S_MAX: u64 = 3_600;
 /// Bytes of each header that belongs to the signature of a request.

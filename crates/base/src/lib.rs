@@ -29,6 +29,8 @@ pub mod rates;
 pub mod hashed;
 /// Points in time as they are written.
 pub mod moment;
+/// What certificates say of whom they are for, as text.
+pub mod certificate_name;
 /// Networks of addresses as words: `10.0.0.0/8`.
 pub mod network;
 /// Addresses and paths at which one can listen and connect.

@@ -12,7 +12,17 @@ pub struct Moment(pub SystemTime);
 
 const DAY_S: i64 = 86_400;
 
+/// The first second of the year 10000, in seconds since 1970.
+const END_S: u64 = 253_402_300_800;
+
 impl Moment {
+    /// A time, if it can be written.
+    #[must_use]
+    pub fn of(time: SystemTime) -> Option<Self> {
+        let since = time.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+        (since.as_secs() < END_S).then_some(Self(time))
+    }
+
     /// Reads a point in time.
     ///
     /// # Errors
@@ -56,7 +66,7 @@ fn parse(text: &str) -> Option<Moment> {
         second += hour * 3_600 + minute * 60 + seconds - offset(rest)?;
     }
     let since = Duration::from_secs(u64::try_from(second).ok()?);
-    SystemTime::UNIX_EPOCH.checked_add(since).map(Moment)
+    SystemTime::UNIX_EPOCH.checked_add(since).and_then(Moment::of)
 }
 
 /// Seconds that a time zone is before UTC: `Z`, `+01:00`.
@@ -188,6 +198,7 @@ mod tests {
             "+026-01-01",
             "2026-01-01T10:00:00Zx",
             "1970-01-01T00:00:00+01:00",
+            "9999-12-31T23:59:60Z",
         ] {
             check(text, "wrong");
         }

@@ -28,7 +28,7 @@ pub(crate) fn compile(
     // That it is missing was told by the model.
     let ca = written.ca.as_ref()?;
     let mut hasher = DefaultHasher::new();
-    let roots = authorities(ca, &mut hasher, inputs, report)?;
+    let (roots, authorities) = authorities(ca, &mut hasher, inputs, report)?;
     let is_required = written.mode == ClientMode::Required;
     hasher.write_u8(u8::from(is_required));
     let mut builder =
@@ -43,7 +43,9 @@ pub(crate) fn compile(
     match builder.build() {
         Ok(verifier) => {
             let id = hasher.finish().max(1);
-            Some(Some(Arc::new(ClientAuth { id, is_required, verifier })))
+            let algorithms = provider.signature_verification_algorithms;
+            let auth = ClientAuth { id, is_required, verifier, authorities, algorithms };
+            Some(Some(Arc::new(auth)))
         }
         Err(error) => {
             let place = written.crl.as_ref().map_or(&ca.place, |crl| &crl.place);
@@ -59,7 +61,7 @@ fn authorities(
     hasher: &mut DefaultHasher,
     inputs: Inputs<'_>,
     report: &mut Report,
-) -> Option<RootCertStore> {
+) -> Option<(RootCertStore, Arc<[CertificateDer<'static>]>)> {
     let pem = read(ca, inputs, report)?;
     let mut roots = RootCertStore::empty();
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
@@ -74,7 +76,7 @@ fn authorities(
             .help("it must be PEM: one `-----BEGIN CERTIFICATE-----` for each authority that signs clients' certificates");
         return None;
     }
-    Some(roots)
+    Some((roots, found.into()))
 }
 
 fn revocations(

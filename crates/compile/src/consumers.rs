@@ -93,8 +93,9 @@ impl Gather<'_> {
                 FoundBy::Subject(subject) => ("subject", subject),
                 FoundBy::San(kind, name) => (*kind, name),
             };
-            let issuer = certificate.issuer.as_deref().unwrap_or_default();
-            let hash = CredentialKind::Certificate.hash(&[by, name, issuer]);
+            let Ok(issuer) = certificate.issued_by() else { continue };
+            let issuer = issuer.unwrap_or_default();
+            let hash = CredentialKind::Certificate.hash(&[by, name, &issuer]);
             add(hash, credential(CredentialKind::Certificate, &certificate.validity(), None));
         }
         for token in of.tokens {

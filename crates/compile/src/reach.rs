@@ -76,7 +76,8 @@ fn asks_for_certificate(policy: &PolicyConfig) -> Option<&Place> {
     if policy.kind.value == MTLS {
         return Some(policy.place());
     }
-    let Value::List(ways) = &policy.settings.value else { return None };
+    let ways = policy.settings.field("of").unwrap_or(&policy.settings);
+    let Value::List(ways) = &ways.value else { return None };
     let is_mtls = |way: &&Node| match &way.value {
         Value::Text(kind) => kind == MTLS,
         _ => way.field(MTLS).is_some(),

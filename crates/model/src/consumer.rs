@@ -1,6 +1,7 @@
 //! Who calls: the identified client of a request, and by what it proves who it is.
 
 use crate::Map;
+use base::certificate_name::{DistinguishedName, alternative_name};
 use base::decode::short_or_long;
 use base::{Moment, Placed, Text};
 use schemars::JsonSchema;
@@ -200,12 +201,14 @@ pub struct HmacKey {
 pub struct CertificateMatch {
     /// The SHA-256 digest of its DER form: 64 hexadecimal digits, with or without colons.
     pub fingerprint: Option<String>,
-    /// Whom it is for, its parts in the order of the certificate: `C=GB, O=Example, CN=shop`.
+    /// Whom it is for, as `openssl x509 -noout -subject` shows it, its parts in the order of the certificate:
+    /// `C=GB, O=Example, CN=shop`. A comma within a part is written `\\,` (RFC 4514).
     pub subject: Option<String>,
     /// One of its alternative names: `dns:shop.example.com`, `email:shop@example.com`, `uri:spiffe://example/shop` or
     /// `ip:192.0.2.7`.
     pub san: Option<String>,
-    /// Who signed it, in the form of `subject`; anybody whom the listener trusts unless said otherwise.
+    /// Who signed it: the subject of one of the listener's authorities (`ca`), or `sha256:` and the fingerprint of the
+    /// certificate of any authority on the way there. Anybody whom the listener trusts unless said otherwise.
     pub issuer: Option<String>,
     /// What people call it, for logs; what it is found by unless said otherwise.
     pub name: Option<String>,
@@ -267,29 +270,40 @@ pub enum FoundBy {
 pub const SAN_KINDS: [&str; 4] = ["dns", "email", "uri", "ip"];
 
 impl CertificateMatch {
+    /// Who must have signed it: the name of an authority, or `sha256:` and the digest of its certificate.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong.
+    pub fn issued_by(&self) -> Result<Option<String>, String> {
+        let Some(issuer) = &self.issuer else { return Ok(None) };
+        let digest = issuer.trim().strip_prefix("sha256:");
+        Ok(Some(match digest {
+            Some(digits) => format!("sha256:{}", fingerprint(digits)?),
+            None => DistinguishedName::parse(issuer)?.to_string(),
+        }))
+    }
+
     /// By what it is found.
     ///
     /// # Errors
     /// A sentence that says what is wrong.
     pub fn found_by(&self) -> Result<FoundBy, String> {
         match (&self.fingerprint, &self.subject, &self.san) {
-            (Some(text), None, None) => {
-                let digits = text.strip_prefix("sha256:").unwrap_or(text).replace(':', "");
-                let is_digest = digits.len() == 64 && digits.bytes().all(|b| b.is_ascii_hexdigit());
-                let wrong = "a fingerprint is a SHA-256 digest: 64 hexadecimal digits";
-                is_digest
-                    .then(|| FoundBy::Fingerprint(digits.to_ascii_lowercase()))
-                    .ok_or_else(|| wrong.to_owned())
-            }
+            (Some(text), None, None) => fingerprint(text).map(FoundBy::Fingerprint),
             (None, Some(subject), None) if !subject.trim().is_empty() => {
-                Ok(FoundBy::Subject(subject.trim().to_owned()))
+                Ok(FoundBy::Subject(DistinguishedName::parse(subject)?.to_string()))
             }
             (None, None, Some(san)) => {
                 let (kind, name) = san.split_once(':').unwrap_or(("", san));
-                let kind = SAN_KINDS.into_iter().find(|known| *known == kind);
-                match kind.filter(|_| !name.is_empty()) {
-                    Some("dns") => Ok(FoundBy::San("dns", name.to_ascii_lowercase())),
-                    Some(kind) => Ok(FoundBy::San(kind, name.to_owned())),
+                // As openssl shows them as well.
+                let is_kind = |known: &&str| {
+                    known.eq_ignore_ascii_case(kind)
+                        || (*known == "ip" && kind.eq_ignore_ascii_case("ip address"))
+                };
+                let kind = SAN_KINDS.into_iter().find(is_kind);
+                let name = kind.and_then(|kind| Some((kind, alternative_name(kind, name.trim())?)));
+                match name {
+                    Some((kind, name)) => Ok(FoundBy::San(kind, name)),
                     None => Err(format!(
                         "`{san}` is no alternative name such as `dns:shop.example.com`, `email:…`, `uri:…` or `ip:…`"
                     )),
@@ -301,6 +315,13 @@ impl CertificateMatch {
             }
         }
     }
+}
+
+fn fingerprint(text: &str) -> Result<String, String> {
+    let digits = text.strip_prefix("sha256:").unwrap_or(text).replace(':', "");
+    let is_digest = digits.len() == 64 && digits.bytes().all(|b| b.is_ascii_hexdigit());
+    let wrong = "a fingerprint is a SHA-256 digest: 64 hexadecimal digits";
+    is_digest.then(|| digits.to_ascii_lowercase()).ok_or_else(|| wrong.to_owned())
 }
 
 #[derive(JsonSchema)]

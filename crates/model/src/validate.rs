@@ -40,15 +40,19 @@ pub fn validate(config: &Config, report: &mut Report) {
     plan::check(config, report);
 }
 
+/// Whether something may be called that.
+#[must_use]
+pub fn is_name(name: &str) -> bool {
+    let is_plain = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'_' || c == b'-';
+    name.len() <= NAME_BYTES_MAX
+        && name.bytes().all(is_plain)
+        && name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
+}
+
 /// Names end up in metrics, logs and addresses of the admin API, so they are kept simple.
 fn names<T>(what: &str, map: &Map<T>, report: &mut Report) {
     for (name, _) in map.iter() {
-        let is_plain =
-            |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'_' || c == b'-';
-        let is_fine = name.len() <= NAME_BYTES_MAX
-            && name.bytes().all(is_plain)
-            && name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit());
-        if !is_fine {
+        if !is_name(name) {
             let message = format!("`{}` cannot be the name of {what}", name.value);
             report.error("invalid_name", &name.place, message).help(format!(
                 "a name has up to {NAME_BYTES_MAX} lower-case letters, digits, `-` and `_`, and begins \

@@ -78,7 +78,7 @@ fn one(
     ctx: &BuildCtx<'_>,
     report: &mut Report,
 ) -> Option<Box<dyn Scheme>> {
-    let nothing = Node::unplaced(Value::Null);
+    let nothing = Node { place: item.place.clone(), ..Node::unplaced(Value::Null) };
     let (kind, settings) = match &item.value {
         Value::Text(kind) => (kind.as_str(), &nothing),
         Value::Map(fields) if fields.len() == 1 => {

@@ -76,6 +76,8 @@ pub(crate) struct Identity {
     pub(crate) consumer: Option<Arc<Consumer>>,
     /// The credential of the directory that was shown, if it is one.
     pub(crate) credential: Option<Arc<Credential>>,
+    /// Others that were shown besides, of the same consumer.
+    pub(crate) others: Vec<Arc<Credential>>,
     /// What is said of the caller.
     pub(crate) claims: Option<Arc<KeptClaims>>,
     /// When what was shown stops being valid: requests that take longer are broken off then.
@@ -89,7 +91,7 @@ impl Identity {
     pub(crate) fn of(credential: Arc<Credential>) -> Self {
         let consumer = Some(Arc::clone(&credential.consumer));
         let until = credential.until;
-        Self { consumer, credential: Some(credential), claims: None, until, nonce: None }
+        Self { consumer, credential: Some(credential), until, ..Self::default() }
     }
 
     /// Adds what another scheme found out of the same request.
@@ -113,12 +115,23 @@ impl Identity {
             (first, _) => first.is_some(),
         };
         let until = self.until.into_iter().chain(later.until).min();
-        let (counts, other) = if is_first { (self, later) } else { (later, self) };
+        let (mut counts, mut other) = if is_first { (self, later) } else { (later, self) };
+        let mut others = counts.others;
+        others.append(&mut other.others);
+        // Of several none may be revoked, whichever it is that counts.
+        let credential = match (counts.credential.take(), other.credential.take()) {
+            (Some(first), Some(second)) => {
+                others.extend((first.hash != second.hash).then_some(second));
+                Some(first)
+            }
+            (first, second) => first.or(second),
+        };
         Ok(Self {
+            credential,
+            others,
             until,
             nonce: counts.nonce.or(other.nonce),
             consumer: counts.consumer.or(other.consumer),
-            credential: counts.credential.or(other.credential),
             claims: union(counts.claims, other.claims),
         })
     }
@@ -136,11 +149,13 @@ impl Identity {
         let earlier = Self {
             consumer: exchange.consumer.take(),
             credential: exchange.credential.take(),
+            others: std::mem::take(&mut exchange.other_credentials),
             claims: exchange.claims.take(),
             until: exchange.valid_until.take(),
             nonce: None,
         };
-        let Self { consumer, credential, claims, until, .. } = earlier.and(self)?;
+        let Self { consumer, credential, others, claims, until, .. } = earlier.and(self)?;
+        exchange.other_credentials = others;
         (exchange.consumer, exchange.credential, exchange.claims) = (consumer, credential, claims);
         exchange.valid_until = until;
         exchange.plan = plans.of(exchange.consumer.as_deref(), exchange.credential.as_deref());
@@ -306,7 +321,7 @@ mod tests {
     use crate::kinds::KINDS;
     use serde_json::json;
     use std::sync::Arc;
-    use traffic::directory::Consumer;
+    use traffic::directory::{Consumer, Credential, CredentialKind};
     use traffic::plan::Plans;
 
     fn identity(name: &str, claims: &serde_json::Value) -> Identity {
@@ -344,6 +359,29 @@ mod tests {
         check("ca/machine", "idp/bob", Ok("idp/bob"));
         check("alice", "", Ok("alice"));
         check("", "idp/bob", Ok("idp/bob"));
+    }
+
+    #[test]
+    fn every_credential_that_was_shown_is_kept() {
+        let of = |kind: CredentialKind, number| {
+            let consumer = identity("alice", &json!({})).consumer.unwrap();
+            let hash = [number; 32];
+            Identity::of(Arc::new(Credential { hash, ..Credential::new(kind, consumer) }))
+        };
+        let mut exchange = fixture::exchange("GET /");
+        let all = of(CredentialKind::Certificate, 1).and(of(CredentialKind::ApiKey, 2)).unwrap();
+        all.settle(&mut exchange, fixture::SLOT, &Plans::default()).unwrap();
+        of(CredentialKind::ApiKey, 2)
+            .settle(&mut exchange, fixture::SLOT, &Plans::default())
+            .unwrap();
+        of(CredentialKind::Password, 3)
+            .settle(&mut exchange, fixture::SLOT, &Plans::default())
+            .unwrap();
+        let mut kept: Vec<u8> = exchange.other_credentials.iter().map(|it| it.hash[0]).collect();
+        kept.extend(exchange.credential.iter().map(|it| it.hash[0]));
+        kept.sort_unstable();
+        kept.dedup();
+        assert_eq!(kept, [1, 2, 3]);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher as _};
 use std::num::NonZeroU64;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 use traffic::id::RequestId;
@@ -25,6 +25,8 @@ const SHARDS: usize = 64;
 const SWEEP_MIN: usize = 64;
 /// A full shard is swept at most once in this time: whoever is refused must not cost more than others.
 const SWEEP_PAUSE_MS: u64 = 1_000;
+/// Clients tell times in whole seconds.
+const SECOND_MS: u64 = 1_000;
 /// Bytes of a key, of the time at which what it stands for was made, of the number of its holder, and of an exported entry.
 const KEY_BYTES: usize = 16;
 const TIME_BYTES: usize = 8;
@@ -42,6 +44,8 @@ pub(crate) enum Refused {
     Full,
     /// It was made before all were remembered.
     Early,
+    /// Another process goes on with what is remembered, and would not know of it.
+    HandedOver,
 }
 
 /// Something that is to be shown once.
@@ -64,6 +68,9 @@ pub(crate) struct Replays {
     life_ms: AtomicU64,
     /// What was made from then on is remembered if it was shown, in milliseconds since 1970.
     since_ms: AtomicU64,
+    /// How far in the future the time may be at which something says that it was made.
+    ahead_ms: u64,
+    is_handed_over: AtomicBool,
     clock: Clock,
 }
 
@@ -91,12 +98,20 @@ impl Replays {
         Self::up_to(REPLAYS_MAX, clock)
     }
 
+    /// The same for what may say that it was made a while ahead: it may have been shown before a start that is earlier.
+    pub(crate) fn of_made_ahead(clock: Clock, ahead: Duration) -> Self {
+        let ahead_ms = u64::try_from(ahead.as_millis()).unwrap_or(u64::MAX);
+        Self { ahead_ms: ahead_ms.saturating_add(SECOND_MS), ..Self::new(clock) }
+    }
+
     fn up_to(max: usize, clock: Clock) -> Self {
         Self {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             shard_max: max / SHARDS,
             life_ms: AtomicU64::new(0),
             since_ms: AtomicU64::new(u64::MAX),
+            ahead_ms: 0,
+            is_handed_over: AtomicBool::new(false),
             clock,
         }
     }
@@ -112,7 +127,8 @@ impl Replays {
         let now_ms = unix_ms(self.clock.wall());
         if before_ms == 0 {
             // Clients tell whole seconds.
-            self.since_ms.store(now_ms / 1_000 * 1_000, Ordering::SeqCst);
+            let since_ms = (now_ms / SECOND_MS * SECOND_MS).saturating_add(self.ahead_ms);
+            self.since_ms.store(since_ms, Ordering::SeqCst);
         } else {
             self.since_ms.fetch_max(now_ms.saturating_sub(before_ms), Ordering::SeqCst);
         }
@@ -131,6 +147,10 @@ impl Replays {
         let seen = Seen { made_ms: unix_ms(shown.made), holder: hashed(shown.holder), by };
         let mut shard = self.shard(&key);
         let old_ms = now_ms.saturating_sub(self.life_ms.load(Ordering::SeqCst));
+        if self.is_handed_over.load(Ordering::SeqCst) {
+            return Err(Refused::HandedOver);
+        }
+        self.forgets(now_ms, old_ms);
         match shard.seen.get(&key) {
             Some(seen) if seen.by == by && by.is_some() => return Ok(()),
             Some(seen) if seen.made_ms > old_ms => return Err(Refused::Again),
@@ -145,6 +165,14 @@ impl Replays {
         }
         shard.put(key, seen);
         Ok(())
+    }
+
+    /// What is as old as this may be forgotten from now on. Should the clock be set back, nobody believes it again; nor
+    /// what was made until then, for a while.
+    fn forgets(&self, now_ms: u64, old_ms: u64) {
+        let latest_ms = now_ms.saturating_add(self.ahead_ms).saturating_add(SECOND_MS);
+        self.since_ms.fetch_min(latest_ms, Ordering::SeqCst);
+        self.since_ms.fetch_max(old_ms.saturating_add(1), Ordering::SeqCst);
     }
 
     /// Goes on from what another process exported.
@@ -265,6 +293,12 @@ impl Portable for Replays {
     fn import(&self, bytes: &[u8]) {
         self.take_over(bytes);
     }
+
+    /// Whoever is about to note something has a shard locked, and each is locked again when it is exported: nothing is
+    /// noted that is not exported.
+    fn handed_over(&self, is_so: bool) {
+        self.is_handed_over.store(is_so, Ordering::SeqCst);
+    }
 }
 
 impl fmt::Debug for Replays {
@@ -310,6 +344,59 @@ mod tests {
 
     fn held(replays: &Replays) -> usize {
         replays.shards.iter().map(|it| it.lock().unwrap().seen.len()).sum()
+    }
+
+    #[test]
+    fn what_was_made_ahead_may_have_been_shown_before_the_start() {
+        let clock = Clock::manual();
+        let replays = Replays::of_made_ahead(clock.clone(), Duration::from_secs(5));
+        replays.remember_for(MINUTE);
+        let show = |made| {
+            let shown = Shown { holder: "alice", id: b"1", made };
+            replays.note(&shown, clock.wall(), RequestId::new(&clock))
+        };
+        let start = clock.wall();
+        assert_eq!(show(start + Duration::from_secs(5)), Err(Refused::Early));
+        assert_eq!(show(start + Duration::from_secs(6)), Ok(()));
+        assert_eq!(show(start + Duration::from_secs(6)), Err(Refused::Again));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_makes_nothing_new_again() {
+        let clock = Clock::manual();
+        let replays = of_a_minute(REPLAYS_MAX, &clock);
+        let show = |id: u64, at, made| {
+            let shown = Shown { holder: "alice", id: &id.to_be_bytes(), made };
+            replays.note(&shown, at, RequestId::new(&clock))
+        };
+        let (then, hour) = (clock.wall(), Duration::from_secs(3_600));
+        assert_eq!(show(0, then, then), Ok(()));
+        for id in 1..10_000 {
+            // Enough for all shards to be swept.
+            assert_eq!(show(id, then + hour, then + hour), Ok(()));
+        }
+        assert_eq!(show(0, then, then), Err(Refused::Early));
+        let later = then + Duration::from_secs(2);
+        assert_eq!(show(10_000, later, later), Ok(()), "it goes on soon");
+    }
+
+    #[test]
+    fn once_handed_over_nothing_is_believed_until_the_upgrade_is_given_up() {
+        let clock = Clock::manual();
+        let replays = of_a_minute(REPLAYS_MAX, &clock);
+        let show = |replays: &Replays, id: &[u8]| {
+            let shown = Shown { holder: "alice", id, made: clock.wall() };
+            replays.note(&shown, clock.wall(), RequestId::new(&clock))
+        };
+        assert_eq!(show(&replays, b"1"), Ok(()));
+        replays.handed_over(true);
+        let heir = of_a_minute(REPLAYS_MAX, &clock);
+        heir.import(&replays.export());
+        assert_eq!(show(&replays, b"2"), Err(Refused::HandedOver));
+        assert_eq!(show(&heir, b"1"), Err(Refused::Again));
+        assert_eq!(show(&heir, b"2"), Ok(()));
+        replays.handed_over(false);
+        assert_eq!(show(&replays, b"3"), Ok(()));
     }
 
     #[test]

@@ -296,7 +296,7 @@ impl Sender {
             Err(Refused::Full) => {
                 return Err(bearer::unavailable("no more proofs of this key can be remembered"));
             }
-            Err(Refused::Early) => {
+            Err(Refused::Early | Refused::HandedOver) => {
                 let why = "the proof is older than what is remembered of those that were shown";
                 return Err(bearer::unavailable(why));
             }

@@ -168,10 +168,8 @@ pub(crate) fn outgoing(exchange: &Exchange, body: Body) -> Request {
         None => exchange.trace.header(),
     };
     headers.append(TRACEPARENT, traceparent);
-    if let Some(consumer) = &exchange.consumer
-        && let Ok(name) = HeaderValue::from_str(&consumer.name)
-    {
-        headers.append(CONSUMER, name);
+    if let Some(consumer) = &exchange.consumer {
+        headers.append(CONSUMER, consumer.header());
     }
     if let Some(rpc) = &exchange.rpc {
         rpc.tell_timeout(&mut headers);

@@ -27,6 +27,8 @@ pub struct Gateway {
     pub access_log: AccessLog,
     /// Who may call: what is taken away there ends what is under way.
     pub directory: Arc<Directory>,
+    /// How often what is served by was swapped.
+    swaps: AtomicU64,
     /// Whether clients wait because there are no file descriptors for them.
     pub(crate) shortage: Shortage,
 }
@@ -44,13 +46,30 @@ impl Gateway {
         let snapshot = ArcSwap::from_pointee(snapshot);
         let unmatched = metrics.route("none", "none");
         let shortage = Shortage::new(clock.clone());
-        Arc::new(Self { snapshot, clock, metrics, unmatched, access_log, directory, shortage })
+        let swaps = AtomicU64::new(0);
+        Arc::new(Self {
+            snapshot,
+            clock,
+            metrics,
+            unmatched,
+            access_log,
+            directory,
+            swaps,
+            shortage,
+        })
     }
 
     /// Serves by another snapshot from the next request on. Requests under way keep the one they
     /// began with; the old one is freed here, off the workers, or by its last request.
     pub fn swap(&self, snapshot: Snapshot) {
         drop(self.snapshot.swap(Arc::new(snapshot)));
+        // Whoever sees the new number sees what was swapped before it.
+        self.swaps.fetch_add(1, Ordering::Release);
+    }
+
+    /// A number that is another one after every change of credentials, and of what is demanded of clients.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.directory.epoch().wrapping_add(self.swaps.load(Ordering::Acquire))
     }
 }
 
@@ -94,7 +113,7 @@ impl Worker {
 
     /// Looks at the clock, and whether credentials that are in use have ended.
     pub fn tick(&self) {
-        self.watchers.look(self.gateway.directory.epoch(), self.gateway.clock.wall());
+        self.watchers.look(self.gateway.epoch(), self.gateway.clock.wall());
         let since = self.gateway.clock.now().saturating_duration_since(self.began);
         self.second.store(since.as_secs(), Ordering::Relaxed);
     }

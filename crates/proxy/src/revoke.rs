@@ -1,15 +1,19 @@
-//! Ends exchanges under way whose credential is revoked or expires: an open stream must not outlive the right to it.
+//! Ends exchanges under way whose credential, or client certificate, is revoked or expires: an open stream must not
+//! outlive the right to it.
 //!
 //! Whoever waits in an exchange that somebody was identified for leaves word with its worker. The worker looks several
 //! times a second whether the directory has changed or somebody's time is over, and only then wakes them to look for
 //! themselves. Requests that need not wait, and those of nobody, know nothing of it.
 
+use crate::client_certificate;
 use crate::gateway::Worker;
+use base::Clock;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Waker};
 use std::time::SystemTime;
 use traffic::directory::Credential;
+use traffic::exchange::Connection;
 use traffic::{Exchange, Fault, FaultCode, Stage};
 
 /// Those of one worker who wait. Only its own tasks come here, so the lock is never waited for.
@@ -20,7 +24,7 @@ pub(crate) struct Watchers(Mutex<List>);
 struct List {
     places: Vec<Option<Waiting>>,
     free: Vec<usize>,
-    /// The directory's state at the last look.
+    /// The gateway's at the last look.
     epoch: u64,
     /// No place's time is over sooner.
     soonest: Option<SystemTime>,
@@ -32,7 +36,7 @@ struct Waiting {
 }
 
 impl Watchers {
-    /// Wakes those who have to look for themselves: all if the directory has changed, otherwise those whose time is over.
+    /// Wakes those who have to look for themselves: all if credentials have changed, otherwise those whose time is over.
     pub(crate) fn look(&self, epoch: u64, wall: SystemTime) {
         let mut list = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let has_changed = list.epoch != epoch;
@@ -78,12 +82,15 @@ impl Watchers {
     }
 }
 
-/// Keeps an eye on the credential of an exchange.
+/// Keeps an eye on what was shown in an exchange to prove who calls.
 pub(crate) struct Watch {
     worker: Arc<Worker>,
     credential: Option<Arc<Credential>>,
+    others: Vec<Arc<Credential>>,
+    /// The connection by which a client certificate was shown, and to which host.
+    shown_to: Option<Box<(Arc<Connection>, Arc<str>)>>,
     until: Option<SystemTime>,
-    /// The directory's state when the credential was last found good.
+    /// The gateway's epoch when all was last found good.
     seen: Option<u64>,
     place: Option<(usize, Waker)>,
 }
@@ -91,28 +98,62 @@ pub(crate) struct Watch {
 impl Watch {
     /// There is nothing to watch where nobody was identified, or by nothing that can end.
     pub(crate) fn new(worker: &Arc<Worker>, exchange: &Exchange) -> Option<Self> {
-        let (credential, until) = (exchange.credential.clone(), exchange.valid_until);
+        let certificate = until_certificate_ends(worker, exchange);
+        let until = exchange.valid_until.into_iter().chain(certificate).min();
+        let credential = exchange.credential.clone();
         let is_lasting = credential.is_none() && until.is_none();
         // Whoever is refused is told so to the end.
         if is_lasting || exchange.record.fault.is_some() {
             return None;
         }
-        Some(Self { worker: Arc::clone(worker), credential, until, seen: None, place: None })
+        let shown_to = certificate.map(|_| {
+            Box::new((Arc::clone(&exchange.connection), Arc::clone(&exchange.request.host)))
+        });
+        let others = exchange.other_credentials.clone();
+        let worker = Arc::clone(worker);
+        Some(Self { worker, credential, others, shown_to, until, seen: None, place: None })
     }
 
-    /// Whether the credential is good no more.
+    /// Whether something of it is good no more.
     pub(crate) fn is_over(&mut self) -> bool {
         let gateway = &self.worker.gateway;
-        if self.until.is_some_and(|until| until <= gateway.clock.wall()) {
+        let wall = gateway.clock.wall();
+        if self.until.is_some_and(|until| until <= wall) {
             return true;
         }
-        let Some(credential) = &self.credential else { return false };
-        let epoch = gateway.directory.epoch();
+        let epoch = gateway.epoch();
         if self.seen == Some(epoch) {
             return false;
         }
         self.seen = Some(epoch);
-        !gateway.directory.stands(credential, gateway.clock.wall())
+        let mut until = self.until;
+        for credential in self.credential.iter().chain(&self.others) {
+            let Some(now) = gateway.directory.standing(credential, wall) else { return true };
+            until = until.into_iter().chain(now.until).min();
+        }
+        if until != self.until {
+            self.until = until;
+            self.move_end();
+        }
+        !self.is_certificate_good()
+    }
+
+    /// Whether the client certificate is enough for what is demanded of clients now.
+    fn is_certificate_good(&self) -> bool {
+        let Some((connection, host)) = self.shown_to.as_deref() else { return true };
+        let snapshot = self.worker.gateway.snapshot.load();
+        let listener = snapshot.listener(&connection.listener);
+        let tls = listener.and_then(|listener| listener.tls.as_deref());
+        let shown = connection.tls.as_ref().and_then(|tls| tls.client.as_deref());
+        client_certificate::is_enough(tls, host, shown)
+    }
+
+    /// Its time is over sooner than was said when it began to wait.
+    fn move_end(&self) {
+        if let Some((place, waker)) = &self.place {
+            let waiting = Waiting { waker: waker.clone(), until: self.until };
+            self.worker.watchers.enter(waiting, Some(*place));
+        }
     }
 
     /// The task is going to wait, and wants to be woken when it has to ask [`Watch::is_over`].
@@ -126,6 +167,13 @@ impl Watch {
         let place = self.worker.watchers.enter(waiting, place);
         self.place = Some((place, cx.waker().clone()));
     }
+}
+
+/// When the certificate ends that the client showed. Certificates are valid by the system's clock.
+fn until_certificate_ends(worker: &Worker, exchange: &Exchange) -> Option<SystemTime> {
+    let until = exchange.client_certificate()?.until?;
+    let left = until.duration_since(Clock::System.wall()).unwrap_or_default();
+    worker.gateway.clock.wall().checked_add(left)
 }
 
 impl Drop for Watch {

@@ -48,7 +48,12 @@ async fn ask(
     refused: Option<Box<Fault>>,
 ) -> Result<Response, Fault> {
     begin(worker, exchange, refused)?;
-    let flow = guard::run(exchange).await?;
+    let (flow, has_waited) = guarded(exchange).await;
+    let flow = flow?;
+    // What was good when a policy found it may have been revoked while others waited.
+    if has_waited && Watch::new(worker, exchange).is_some_and(|mut watch| watch.is_over()) {
+        return Err(revoke::fault());
+    }
     observe::end(worker, exchange, Stage::Guard);
     if let Flow::Answer(response) = flow {
         return Ok(grpc::suit(exchange, *response));
@@ -56,6 +61,19 @@ async fn ask(
     let answer = send(worker, exchange).await?;
     observe::end(worker, exchange, Stage::Forward);
     Ok(answer)
+}
+
+/// Runs the policies; tells whether any of them had to wait.
+async fn guarded(exchange: &mut Exchange) -> (Result<Flow, Fault>, bool) {
+    let mut has_waited = false;
+    let mut guard = pin!(guard::run(exchange));
+    let flow = poll_fn(|cx| {
+        let flow = guard.as_mut().poll(cx);
+        has_waited |= flow.is_pending();
+        flow
+    })
+    .await;
+    (flow, has_waited)
 }
 
 /// The stages that need the whole snapshot. Nothing is waited for, so that none of it is kept.

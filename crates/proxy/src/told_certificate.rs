@@ -1,7 +1,7 @@
 //! Certificates of clients of which trusted proxies tell: `Client-Cert` and `Client-Cert-Chain` (RFC 9440). Whatever a
 //! proxy says there that is not exactly one certificate ends the request: nobody can tell then who the client is.
 
-use crate::client_certificate::read_der;
+use crate::client_certificate::{read_der, traced};
 use aws_lc_rs::digest::{Context, SHA256};
 use base::Clock;
 use base::caps::{TOLD_CERTIFICATE_BYTES_MAX, TOLD_CHAIN_MAX};
@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 use traffic::exchange::Exchange;
 use traffic::forwarded::ToldCertificate;
-use traffic::tls::{ClientAuth, ShownByClient, ToldCertificates};
+use traffic::tls::{ClientAuth, ClientCertificate, ShownByClient, ToldCertificates};
 use traffic::{Fault, FaultCode, Headers, Stage};
 
 /// The header with the client's own certificate.
@@ -40,14 +40,20 @@ pub(crate) fn read(
     if let Some(shown) = certificates.find(&digest, exchange.arrived) {
         return Ok(ToldCertificate::Shown(shown));
     }
-    let shown = parse(headers).map_err(|why| {
+    let mut shown = parse(headers).map_err(|why| {
         Fault::new(Stage::Admit, FaultCode::BadRequest)
             .detail("a trusted proxy's Client-Cert is not a certificate")
             .cause(why)
     })?;
-    if let Some(auth) = &certificates.auth {
-        verify(&shown, auth)?;
-    }
+    let told = shown.certificate.take().unwrap_or_default();
+    shown.certificate = Some(match &certificates.auth {
+        Some(auth) => {
+            verify(&shown, auth)?;
+            traced(told, &shown.chain, auth)
+        }
+        // The proxy vouches for whom it names.
+        None => ClientCertificate { authority: told.issuer.clone(), ..told },
+    });
     let shown = Arc::new(shown);
     certificates.remember(digest, &shown, exchange.arrived);
     Ok(ToldCertificate::Shown(shown))

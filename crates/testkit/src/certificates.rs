@@ -36,12 +36,30 @@ impl Authority {
     /// When no key can be made.
     #[must_use]
     pub fn new() -> Self {
+        Self::named("a test's authority")
+    }
+
+    /// A new authority with this common name.
+    ///
+    /// # Panics
+    /// When no key can be made.
+    #[must_use]
+    pub fn named(common_name: &str) -> Self {
         let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.distinguished_name = DistinguishedName::new();
-        params.distinguished_name.push(DnType::CommonName, "a test's authority");
+        let params = authority(common_name);
         let ca_pem = params.self_signed(&key).unwrap().pem();
+        Self { issuer: Issuer::new(params, key), ca_pem }
+    }
+
+    /// An authority with this common name that this one vouches for.
+    ///
+    /// # Panics
+    /// When no key can be made.
+    #[must_use]
+    pub fn below(&self, common_name: &str) -> Self {
+        let key = KeyPair::generate().unwrap();
+        let params = authority(common_name);
+        let ca_pem = params.signed_by(&key, &self.issuer).unwrap().pem();
         Self { issuer: Issuer::new(params, key), ca_pem }
     }
 
@@ -123,6 +141,14 @@ impl Authority {
         };
         params.signed_by(&self.issuer).unwrap().pem().unwrap()
     }
+}
+
+fn authority(common_name: &str) -> CertificateParams {
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, common_name);
+    params
 }
 
 impl Default for Authority {

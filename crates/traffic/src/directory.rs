@@ -5,10 +5,16 @@ use arc_swap::ArcSwap;
 use aws_lc_rs::digest::{Context, SHA256};
 use base::Secret;
 use base::hashed::HashedMap;
+use http::HeaderValue;
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
+
+/// What cannot stand in a header as it is.
+const ENCODED: &AsciiSet = &CONTROLS.add(b'%');
 
 /// The identified client of a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,6 +30,17 @@ pub struct Consumer {
     pub plan: Option<Arc<str>>,
     /// Whether the directory knows it. Others are as somebody who is trusted says, such as an issuer of tokens.
     pub is_known: bool,
+}
+
+impl Consumer {
+    /// Its name as backends are told. What cannot stand in a header is percent-encoded (RFC 3986, 2.1), as is `%`: a name
+    /// is never left out, and never reads like another.
+    #[must_use]
+    pub fn header(&self) -> HeaderValue {
+        let text: Cow<'_, str> = utf8_percent_encode(&self.name, ENCODED).into();
+        // Nothing else is left in it.
+        HeaderValue::try_from(text.as_ref()).unwrap_or_else(|_| HeaderValue::from_static("%"))
+    }
 }
 
 /// How a credential proves who shows it.
@@ -227,16 +244,22 @@ impl Directory {
         self.epoch.load(Ordering::Acquire)
     }
 
-    /// Whether a credential that was found here earlier is still good at a time: it is there, it proves itself by the
-    /// same secret and means the same consumer and application.
+    /// What has become of a credential that was found here earlier, if it is still good at a time: it is there, it
+    /// proves itself by the same secret and means the same consumer and application. Its end may be another.
     #[must_use]
-    pub fn stands(&self, earlier: &Credential, wall: SystemTime) -> bool {
-        self.find(earlier.kind, &earlier.hash).is_some_and(|now| {
+    pub fn standing(&self, earlier: &Credential, wall: SystemTime) -> Option<Arc<Credential>> {
+        self.find(earlier.kind, &earlier.hash).filter(|now| {
             now.is_valid_at(wall)
                 && now.consumer.name == earlier.consumer.name
                 && now.application == earlier.application
                 && now.secret == earlier.secret
         })
+    }
+
+    /// Whether a credential that was found here earlier is still good at a time.
+    #[must_use]
+    pub fn stands(&self, earlier: &Credential, wall: SystemTime) -> bool {
+        self.standing(earlier, wall).is_some()
     }
 
     /// How many credentials there are.
@@ -327,6 +350,19 @@ mod tests {
         let directory = Directory::new();
         directory.put([1; 32], &credential("alice"));
         assert!(directory.find(CredentialKind::Password, &[1; 32]).is_none());
+    }
+
+    #[test]
+    fn a_name_is_told_to_backends_whatever_is_in_it() {
+        for (name, expected) in [
+            ("alice", "alice"),
+            ("idp.test/Zo\u{eb}", "idp.test/Zo%C3%AB"),
+            ("evil\nx: 1\0", "evil%0Ax: 1%00"),
+            ("100%", "100%25"),
+        ] {
+            let consumer = Consumer { name: name.into(), ..Consumer::default() };
+            assert_eq!(consumer.header(), expected, "{name}");
+        }
     }
 
     #[test]

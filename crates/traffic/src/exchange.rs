@@ -68,6 +68,8 @@ pub struct Exchange {
     pub credential: Option<Arc<Credential>>,
     /// By which plan they call; set by identity policies.
     pub plan: Option<Arc<Plan>>,
+    /// What it showed besides, of the same consumer; set by identity policies.
+    pub other_credentials: Vec<Arc<Credential>>,
     /// When what the caller showed stops being valid, which ends the exchange; set by identity policies.
     pub valid_until: Option<SystemTime>,
     /// Whether a failed attempt to prove who calls was counted of it; set by identity policies.
@@ -119,6 +121,7 @@ impl Exchange {
             unrouted: None,
             consumer: None,
             credential: None,
+            other_credentials: Vec::new(),
             claims: None,
             plan: None,
             valid_until: None,

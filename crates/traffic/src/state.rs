@@ -21,6 +21,12 @@ pub trait Portable: Any + Send + Sync {
     /// Goes on from what another process exported. What cannot be read is ignored, since state may be lost
     /// but never wrong.
     fn import(&self, bytes: &[u8]);
+
+    /// From now on another process goes on from what is exported next, or does not after all. What must not happen here
+    /// without the other knowing must not happen any more.
+    fn handed_over(&self, is_so: bool) {
+        let _ = is_so;
+    }
 }
 
 impl State {
@@ -60,6 +66,12 @@ impl State {
             .filter_map(|(id, cell)| Some((id.clone(), cell.upgrade()?)))
             .collect();
         living.into_iter().map(|(id, cell)| (id, cell.export())).collect()
+    }
+
+    /// Tells all portable state that another process is about to go on with it, or is not after all.
+    pub fn hand_over(&self, is_so: bool) {
+        let living: Vec<_> = self.portables().values().filter_map(Weak::upgrade).collect();
+        living.iter().for_each(|cell| cell.handed_over(is_so));
     }
 
     /// Goes on from what was exported elsewhere, where an id is in use here.

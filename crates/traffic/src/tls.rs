@@ -1,8 +1,9 @@
 //! TLS of a listener: the settings of each host, and what is asked of its clients.
 
-use base::caps::{TOLD_CERTIFICATE_REMEMBERED_S, TOLD_CERTIFICATES_REMEMBERED};
+use base::caps::{CLIENT_VERIFIED_S, TOLD_CERTIFICATE_REMEMBERED_S, TOLD_CERTIFICATES_REMEMBERED};
 use quick_cache::sync::Cache;
 use rustls::ServerConfig;
+use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::ClientCertVerifier;
 use std::collections::HashMap;
@@ -10,7 +11,7 @@ use std::fmt;
 use std::iter::successors;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// TLS of a listener.
 #[derive(Debug)]
@@ -40,6 +41,10 @@ pub struct ClientAuth {
     pub is_required: bool,
     /// Judges certificates.
     pub verifier: Arc<dyn ClientCertVerifier>,
+    /// The certificates of the authorities that it trusts.
+    pub authorities: Arc<[CertificateDer<'static>]>,
+    /// The signatures that it understands.
+    pub algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl fmt::Debug for ClientAuth {
@@ -130,6 +135,8 @@ pub struct ShownByClient {
     pub certificate: Option<ClientCertificate>,
     /// The [`ClientAuth::id`] it was last found to satisfy.
     satisfies: AtomicU64,
+    /// When that is looked at again, in seconds since 1970; 0 if it was not looked at since the handshake.
+    again_s: AtomicU64,
 }
 
 /// What is made of certificates of which trusted proxies tell (RFC 9440).
@@ -171,16 +178,22 @@ impl fmt::Debug for ToldCertificates {
 /// What a client's certificate says.
 #[derive(Clone, Debug, Default)]
 pub struct ClientCertificate {
-    /// Whom it is for, as RFC 4514 writes names.
+    /// Whom it is for, see [`base::certificate_name`]; empty if it does not say.
     pub subject: Box<str>,
-    /// Who signed it.
+    /// Who signed it, as it says itself.
     pub issuer: Box<str>,
+    /// The authority to which it was traced: that of the listener, not one that says of itself that it is.
+    pub authority: Box<str>,
+    /// `sha256:` and the digest of the certificate of each authority on the way there.
+    pub authorities: Box<[Box<str>]>,
     /// Its alternative names: DNS names, e-mail addresses, URIs, IP addresses.
     pub names: Box<[AlternativeName]>,
     /// Its serial number, in hexadecimal digits.
     pub serial: Box<str>,
     /// The SHA-256 digest of its DER form, in hexadecimal digits.
     pub fingerprint: Box<str>,
+    /// When it ends, by the system's clock.
+    pub until: Option<SystemTime>,
 }
 
 /// One of the alternative names of a certificate.
@@ -188,7 +201,7 @@ pub struct ClientCertificate {
 pub struct AlternativeName {
     /// `dns`, `email`, `uri` or `ip`.
     pub kind: &'static str,
-    /// The name; of `dns` in lower case.
+    /// The name, in the form of [`base::certificate_name::alternative_name`].
     pub text: Box<str>,
 }
 
@@ -206,20 +219,30 @@ impl ShownByClient {
         chain: Vec<CertificateDer<'static>>,
         certificate: Option<ClientCertificate>,
     ) -> Self {
-        Self { chain, certificate, satisfies: AtomicU64::new(auth.id) }
+        let again_s = AtomicU64::new(0);
+        Self { chain, certificate, satisfies: AtomicU64::new(auth.id), again_s }
     }
 
     /// What a trusted proxy tells that a client showed to it.
     #[must_use]
     pub const fn told(chain: Vec<CertificateDer<'static>>, certificate: ClientCertificate) -> Self {
-        Self { chain, certificate: Some(certificate), satisfies: AtomicU64::new(0) }
+        let (satisfies, again_s) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { chain, certificate: Some(certificate), satisfies, again_s }
     }
 
     /// Whether it satisfies these demands at this time. Other demands than those of the handshake come with another
-    /// host, or with another config: a new revocation list ends the connections of whoever is on it.
+    /// host, or with another config: a new revocation list ends the connections of whoever is on it. What was good may
+    /// end while the connection goes on, and so is looked at again after a while.
     pub fn satisfies(&self, auth: &ClientAuth, now: UnixTime) -> bool {
+        let now_s = now.as_secs();
         if self.satisfies.load(Ordering::Relaxed) == auth.id {
-            return true;
+            let again_s = self.again_s.load(Ordering::Relaxed);
+            if again_s == 0 {
+                self.again_s.store(self.look_again(now_s), Ordering::Relaxed);
+            }
+            if now_s < again_s || (again_s == 0 && now_s < self.until_s()) {
+                return true;
+            }
         }
         let is_fine = match self.chain.split_first() {
             None => !auth.is_required,
@@ -227,7 +250,19 @@ impl ShownByClient {
         };
         if is_fine {
             self.satisfies.store(auth.id, Ordering::Relaxed);
+            self.again_s.store(self.look_again(now_s), Ordering::Relaxed);
         }
         is_fine
+    }
+
+    fn look_again(&self, now_s: u64) -> u64 {
+        now_s.saturating_add(CLIENT_VERIFIED_S).min(self.until_s())
+    }
+
+    /// When the certificate ends.
+    fn until_s(&self) -> u64 {
+        let until = self.certificate.as_ref().and_then(|certificate| certificate.until);
+        let until = until.and_then(|until| until.duration_since(SystemTime::UNIX_EPOCH).ok());
+        until.map_or(u64::MAX, |until| until.as_secs())
     }
 }

@@ -108,7 +108,11 @@ pub(crate) fn pass_on(
         .map_err(|error| format!("`{}` cannot be started: {error}", program.display()))?;
     match cancel.watch(&ours).and_then(|()| tell(ours, estate, state)) {
         Ok(()) => Ok(child.id()),
-        Err(error) => Err(end(&mut child, &error, cancel)),
+        Err(error) => {
+            let why = end(&mut child, &error, cancel);
+            state.hand_over(false);
+            Err(why)
+        }
     }
 }
 
@@ -165,6 +169,8 @@ fn tell(mut way: UnixStream, estate: &Estate, state: &State) -> io::Result<()> {
         send(&way, lock.as_fd())?;
     }
     expect(&mut way, PREPARED)?;
+    // Before it is told: what is believed afterwards, the new process would not know of.
+    state.hand_over(true);
     write(&mut way, &packed(&state.export()))?;
     way.set_read_timeout(Some(STEP_LIMIT))?;
     expect(&mut way, SERVING)

@@ -80,10 +80,10 @@ fn all<'a>(
     }
     for certificate in of.certificates {
         times(&certificate.validity(), report);
-        match certificate.found_by() {
-            Ok(by) => {
-                let issuer = certificate.issuer.clone().unwrap_or_default();
-                let found = vec![format!("{by:?}"), issuer];
+        let by = certificate.found_by();
+        match by.and_then(|by| Ok((by, certificate.issued_by()?))) {
+            Ok((by, issuer)) => {
+                let found = vec![format!("{by:?}"), issuer.unwrap_or_default()];
                 unique(Found::Text("certificate", found), name, &certificate.place, seen, report);
             }
             Err(why) => {

@@ -5,6 +5,7 @@
 //! elsewhere are accepted if the directory has their hash.
 
 use crate::cookie;
+use crate::field;
 use crate::guesses::Guesses;
 use crate::identity::{Identify, Identity, Scheme};
 use crate::key;
@@ -44,9 +45,10 @@ pub const KIND: Kind = Kind {
 pub struct Settings {
     /// The header that holds the key.
     pub header: String,
-    /// A query parameter that may hold the key. Queries end up in histories and logs: prefer a header.
+    /// A query parameter that may hold the key. Queries end up in histories, logs and `Referer`: prefer a header.
     pub query: Option<String>,
-    /// A cookie that may hold the key.
+    /// A cookie that may hold the key. A browser sends it whichever page makes the request: set it with
+    /// `SameSite=Strict`, and let only pages of yours change anything (`cors`).
     pub cookie: Option<String>,
     /// Whether the backend gets to see the key.
     pub keep: bool,
@@ -74,7 +76,11 @@ pub(crate) fn scheme(
 fn read(node: &Node, ctx: &BuildCtx<'_>, report: &mut Report) -> Option<ApiKey> {
     let settings = decode::<Settings>(node, ctx.path, report)?;
     let header = HeaderName::from_bytes(settings.header.as_bytes()).ok();
-    let Some(header) = header.filter(|name| name != AUTHORIZATION && name != COOKIE) else {
+    // What is stripped or framed before a policy sees it holds no key.
+    let is_free = |name: &HeaderName| {
+        name != AUTHORIZATION && name != COOKIE && !field::is_own(name) && !is_stripped(name)
+    };
+    let Some(header) = header.filter(is_free) else {
         let message = format!("`{}` is not a header that can hold a key alone", settings.header);
         ctx.error(report, node, "/header", message)
             .help("name a header such as `x-api-key`; `authorization: Bearer yett_…` works anyway");
@@ -89,6 +95,13 @@ fn read(node: &Node, ctx: &BuildCtx<'_>, report: &mut Report) -> Option<ApiKey> 
     let Settings { query, cookie, keep, .. } = settings;
     let (directory, clock) = (Arc::clone(ctx.directory), ctx.clock.clone());
     Some(ApiKey { header, query, cookie, keep, directory, clock, guesses: Guesses::of(ctx) })
+}
+
+/// Whether the gateway takes a header out of requests, or writes it anew, whatever a client sends.
+fn is_stripped(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    name.starts_with("x-forwarded")
+        || ["forwarded", "via", "x-real-ip", "x-request-id"].contains(&name)
 }
 
 fn is_token(name: &str) -> bool {
@@ -135,8 +148,14 @@ impl ApiKey {
             shown.add(key.as_bytes());
         }
         if let (Some(name), Some(query)) = (&self.query, head.query()) {
-            let values = query::pairs(query).take(QUERY_PARAMS_MAX).filter(|(n, _)| n == name);
-            for (_, value) in values {
+            // Whoever reads on would find what nobody has looked at.
+            if query.split('&').nth(QUERY_PARAMS_MAX).is_some() {
+                return match query::without(query, name).as_deref() == Some(query) {
+                    true => shown,
+                    false => Shown::Several,
+                };
+            }
+            for (_, value) in query::pairs(query).filter(|(own, _)| own == name) {
                 shown.add(value.into_owned().into_bytes());
             }
         }
@@ -190,10 +209,10 @@ impl Scheme for ApiKey {
     }
 
     fn hide(&self, head: &mut RequestHead) {
-        head.headers.remove(&self.header);
-        if head.headers.all(AUTHORIZATION).any(|value| bearer_key(value).is_some()) {
-            head.headers.remove(AUTHORIZATION);
-        }
+        // Many a backend reads `x_api_key` as `x-api-key`.
+        head.headers.retain(|name, _| *name != self.header && !is_twin(name, &self.header));
+        // Nor does one of ours pass that is written in a way in which it is not read here.
+        head.headers.retain(|name, value| *name != AUTHORIZATION || !holds_key(value));
         if let (Some(name), Some(query)) = (&self.query, head.query()) {
             let target = match query::without(query, name) {
                 Some(query) => format!("{}?{query}", head.path()),
@@ -208,6 +227,17 @@ impl Scheme for ApiKey {
             cookie::hide(head, name);
         }
     }
+}
+
+fn is_twin(name: &HeaderName, of: &HeaderName) -> bool {
+    let bytes = |name: &HeaderName| name.as_str().replace('_', "-");
+    name.as_str().contains('_') && bytes(name) == bytes(of)
+}
+
+/// Whether there is a key of ours anywhere in a value.
+fn holds_key(value: &HeaderValue) -> bool {
+    let mut windows = value.as_bytes().windows(key::PREFIX.len());
+    windows.any(|window| window == key::PREFIX.as_bytes())
 }
 
 /// The key in `Bearer yett_…`; other bearer tokens are not ours to judge.
@@ -289,6 +319,25 @@ mod tests {
     }
 
     #[test]
+    fn no_key_is_forwarded_however_it_is_written() {
+        for hidden in [
+            "authorization: Bearer\tKEY",
+            "authorization: Digest x, Bearer KEY",
+            "authorization: bearer  KEY",
+            "x_api_key: another",
+            "X_Api_Key: KEY",
+            "x-api_key: KEY",
+        ] {
+            check(&Value::Null, &format!("GET /a\n{hidden}\nx-api-key: KEY"), "/a");
+        }
+        let many = "a&".repeat(300);
+        let query = json!({ "query": "api_key" });
+        let hidden = format!("GET /a?{many}api_key=other\nx-api-key: KEY");
+        check(&query, &hidden, "credentials_invalid");
+        check(&query, &format!("GET /a?{many}a=1\nx-api-key: KEY"), &format!("/a?{many}a=1"));
+    }
+
+    #[test]
     fn a_foreign_bearer_token_is_left_alone() {
         check(
             &Value::Null,
@@ -341,6 +390,9 @@ mod tests {
     #[test]
     fn wrong_settings_are_refused() {
         fixture::refuses(&KIND, &json!({ "header": "authorization" }), "hold a key alone");
+        for stripped in ["host", "connection", "x-real-ip", "x-forwarded-key", "x-yett-consumer"] {
+            fixture::refuses(&KIND, &json!({ "header": stripped }), "hold a key alone");
+        }
         fixture::refuses(&KIND, &json!({ "header": "a b" }), "hold a key alone");
         fixture::refuses(&KIND, &json!({ "query": "" }), "a name has letters");
         fixture::refuses(&KIND, &json!({ "cookies": "a" }), "did you mean `cookie`");

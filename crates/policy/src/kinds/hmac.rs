@@ -3,6 +3,7 @@
 //! The signature covers what a request asks for and, by its digest (RFC 9530), its body, so that nothing of it can
 //! be changed on the way; it is believed for a short time only, and once.
 
+use crate::field;
 use crate::identity::{Identify, Identity, Scheme};
 use crate::kind::{BuildCtx, Group, Kind};
 use crate::nobody::Nobody;
@@ -11,7 +12,7 @@ use base::caps::{SIGNATURE_SKEW_S, SIGNATURE_WINDOW_S_MAX};
 use base::clock::unix_ms;
 use base::units::Period;
 use base::{Clock, Node, Report, Secret, decode};
-use http::header::WWW_AUTHENTICATE;
+use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -43,7 +44,7 @@ pub const KIND: Kind = Kind {
             9421, `hmac-sha256`). It must cover method, authority, path and query, and the `Content-Digest` of a body, \
             is believed for a short time, and only once. Requests without a valid one are refused with 401.",
     example: "hmac: { window: 1m, covered: [content-type] }",
-    resets: "changing `window`: signatures made before the change get 503",
+    resets: "taking the last policy `hmac` away: signatures made before one is there again get 503",
     schema: <Settings as JsonSchema>::json_schema,
     build,
 };
@@ -52,7 +53,7 @@ pub const KIND: Kind = Kind {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// How long after it was made (`created`) a signature is believed, at most an hour. Clocks may differ by 30 seconds.
+    /// How long after it was made (`created`) a signature is believed, at most an hour. The client's clock may be ahead by 5 seconds.
     pub window: Period,
     /// Headers that must be signed where a request has them, besides what always must be.
     pub covered: Vec<String>,
@@ -89,6 +90,15 @@ fn read(node: &Node, ctx: &BuildCtx<'_>, report: &mut Report) -> Option<Hmac> {
     let mut covered = Vec::new();
     for (index, name) in settings.covered.iter().enumerate() {
         match name.parse::<HeaderName>() {
+            Ok(name)
+                if field::is_own(&name)
+                    || [SIGNATURE, SIGNATURE_INPUT].contains(&name.as_str()) =>
+            {
+                let message = format!("`{name}` is no header that could be signed here");
+                ctx.error(report, node, &format!("/covered/{index}"), message)
+                    .help("the host is signed as `@authority`, which is demanded anyway");
+                return None;
+            }
             Ok(name) => covered.push(name),
             Err(_) => {
                 let message = format!("`{name}` is no name of a header");
@@ -97,10 +107,8 @@ fn read(node: &Node, ctx: &BuildCtx<'_>, report: &mut Report) -> Option<Hmac> {
             }
         }
     }
-    let life = Duration::from_secs(window_s + 1);
-    let replays = ctx
-        .state
-        .portable(&format!("hmac/replays/{window_s}"), || Replays::new(ctx.clock.clone(), life));
+    let replays = ctx.state.portable("hmac/replays", || Replays::new(ctx.clock.clone()));
+    replays.remember_for(Duration::from_secs(window_s));
     Some(Hmac {
         window_s,
         covered,
@@ -207,6 +215,16 @@ impl Hmac {
         if self.covered.iter().any(|name| is_left(&name)) {
             return Err("a header that must be signed is not");
         }
+        // Many a backend takes it for the header that is written with a dash.
+        let is_twin = |name: &HeaderName| {
+            name.as_str().contains('_') && {
+                let name = name.as_str().replace('_', "-");
+                covers(&name) || self.covered.iter().any(|covered| *covered == name.as_str())
+            }
+        };
+        if head.headers.iter().any(|(name, _)| is_twin(name)) {
+            return Err("a header is there that reads like one that is signed");
+        }
         Ok(())
     }
 
@@ -224,7 +242,9 @@ impl Hmac {
             Seen::Never => Ok(Identity::of(right.credential)),
             Seen::Before => Err(invalid("the signature was used before")),
             Seen::Unknown(why) => {
-                Err(Fault::new(Stage::Guard, FaultCode::IdentityUnavailable).cause(why))
+                // On another connection another process may answer.
+                let fault = Fault::new(Stage::Guard, FaultCode::IdentityUnavailable).closing();
+                Err(fault.header(RETRY_AFTER, HeaderValue::from_static("1")).cause(why))
             }
         }
     }

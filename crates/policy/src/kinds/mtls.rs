@@ -5,6 +5,7 @@
 
 use crate::identity::{Identify, Identity, Scheme};
 use crate::kind::{BuildCtx, Group, Kind};
+use base::caps::CONSUMER_NAME_BYTES_MAX;
 use base::{Clock, Node, Report, decode};
 use http::HeaderValue;
 use http::header::WWW_AUTHENTICATE;
@@ -48,7 +49,8 @@ pub enum Whose {
     /// A consumer's that has it under `certificates`, by its fingerprint, its subject or one of its alternative names.
     #[default]
     Known,
-    /// Also anybody's: who has none is the consumer `ISSUER/SUBJECT`.
+    /// Also anybody's: who has none is the consumer `AUTHORITY/SUBJECT`, where others signed on the way from the
+    /// listener's authority `AUTHORITY/ISSUER/SUBJECT`.
     Any,
     /// Anybody's, and nobody is looked for: beside another policy that says who calls, as in `all`.
     Nobody,
@@ -114,7 +116,9 @@ impl Mtls {
         if text.is_empty() {
             return None;
         }
-        find(&shown.issuer).or_else(|| find(""))
+        let by_authority = (!shown.authority.is_empty()).then(|| find(&shown.authority)).flatten();
+        let by_digest = || shown.authorities.iter().find_map(|digest| find(digest));
+        by_authority.or_else(by_digest).or_else(|| find(""))
     }
 
     fn identify(&self, shown: Option<&ClientCertificate>) -> Result<Identity, Fault> {
@@ -133,7 +137,11 @@ impl Mtls {
             let fault = refused(FaultCode::CredentialsInvalid);
             return Err(fault.detail("the certificate belongs to no consumer").cause(cause));
         }
-        let name = format!("{}/{}", certificate.issuer, certificate.subject);
+        let Some(name) = name_of(certificate) else {
+            let fault = refused(FaultCode::CredentialsInvalid);
+            let cause = "the certificate does not say whom it is for, or at too great a length";
+            return Err(fault.detail("the certificate belongs to no consumer").cause(cause));
+        };
         let consumer = Consumer { name: name.into(), is_known: false, ..Consumer::default() };
         Ok(Identity { consumer: Some(Arc::new(consumer)), ..Identity::default() })
     }
@@ -158,6 +166,19 @@ impl Scheme for Mtls {
     }
 
     fn hide(&self, _: &mut RequestHead) {}
+}
+
+/// The name of a consumer that the directory does not know: the authority that vouches for it, the one that signed its
+/// certificate where that is another one, and whom it is for. A slash in any of them is not one between them.
+fn name_of(certificate: &ClientCertificate) -> Option<String> {
+    let ClientCertificate { subject, issuer, authority, .. } = certificate;
+    if subject.is_empty() || authority.is_empty() {
+        return None;
+    }
+    let between = Some(issuer).filter(|issuer| *issuer != authority);
+    let parts = [Some(authority), between, Some(subject)].into_iter().flatten();
+    let parts: Vec<String> = parts.map(|part| part.replace('/', "\\2f")).collect();
+    Some(parts.join("/")).filter(|name| name.len() <= CONSUMER_NAME_BYTES_MAX)
 }
 
 /// No registered scheme stands for certificates, but RFC 9110, 11.6.1 wants a challenge.
@@ -189,6 +210,8 @@ mod tests {
         let certificate = ClientCertificate {
             subject: "CN=shop".into(),
             issuer: "CN=ours".into(),
+            authority: "CN=ours".into(),
+            authorities: ["sha256:ca".into()].into(),
             names: [name("dns", "shop.test"), name("uri", "spiffe://test/shop")].into(),
             fingerprint: "ab".into(),
             ..ClientCertificate::default()
@@ -209,6 +232,7 @@ mod tests {
         check(known, &[("alice", &["subject", "CN=shop", "CN=ours"])], "alice");
         check(known, &[("alice", &["dns", "shop.test", ""])], "alice");
         check(known, &[("alice", &["uri", "spiffe://test/shop", "CN=ours"])], "alice");
+        check(known, &[("alice", &["subject", "CN=shop", "sha256:ca"])], "alice");
         check(known, &[("alice", &["subject", "CN=shop", "CN=theirs"])], "credentials_invalid");
         check(known, &[("alice", &["email", "shop.test", ""])], "credentials_invalid");
         check(known, &[], "credentials_invalid");
@@ -230,6 +254,24 @@ mod tests {
         check(Whose::Any, &[], "CN=ours/CN=shop");
         check(Whose::Any, &[("alice", &["fingerprint", "ab", ""])], "alice");
         check(Whose::Nobody, &[("alice", &["fingerprint", "ab", ""])], "");
+    }
+
+    #[test]
+    fn an_issuer_is_the_authority_that_vouches_and_not_one_that_says_so() {
+        let name = |issuer: &str, authority: &str, subject: &str| {
+            super::name_of(&ClientCertificate {
+                subject: subject.into(),
+                issuer: issuer.into(),
+                authority: authority.into(),
+                ..ClientCertificate::default()
+            })
+        };
+        assert_eq!(name("CN=a", "CN=a", "CN=x").unwrap(), "CN=a/CN=x");
+        assert_eq!(name("CN=a", "CN=b", "CN=x").unwrap(), "CN=b/CN=a/CN=x");
+        assert_eq!(name("CN=b", "CN=b", "CN=a/CN=x").unwrap(), "CN=b/CN=a\\2fCN=x");
+        assert_eq!(name("CN=a", "CN=a", ""), None);
+        assert_eq!(name("CN=a", "", "CN=x"), None);
+        assert_eq!(name("CN=a", "CN=a", &"x".repeat(300)), None);
     }
 
     #[test]

@@ -283,7 +283,14 @@ fn a_token_of_a_certificate_goes_with_its_connection_only() {
         let mut connection = (*exchange.connection).clone();
         let certificate = fingerprint
             .map(|it| ClientCertificate { fingerprint: it.into(), ..ClientCertificate::default() });
-        let auth = ClientAuth { id: 1, is_required: false, verifier: verifier() };
+        let auth = ClientAuth {
+            id: 1,
+            is_required: false,
+            verifier: verifier(),
+            authorities: Arc::new([]),
+            algorithms: rustls::crypto::aws_lc_rs::default_provider()
+                .signature_verification_algorithms,
+        };
         let shown = ShownByClient::new(&auth, Vec::new(), certificate);
         connection.tls.as_mut().unwrap().client = Some(Arc::new(shown));
         exchange.connection = Arc::new(connection);

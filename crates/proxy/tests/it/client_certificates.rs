@@ -1,6 +1,7 @@
 use crate::it::kit::{brief, header, hear};
 use base::caps::LINGER_TOTAL_S;
 use std::time::Duration;
+use testkit::backend::Act;
 use testkit::gateway::{BACKEND, client_tls_with};
 use testkit::{Authority, Backend, Pair, Surroundings, TestGateway};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
@@ -9,6 +10,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 
 /// Three hosts: `a.test` needs a client certificate, `b.test` takes one, `open.test` asks for none.
 struct World {
+    around: Surroundings,
     servers: Authority,
     clients: Authority,
     gateway: TestGateway,
@@ -57,7 +59,7 @@ impl World {
         }
         let gateway = TestGateway::within(&around);
         gateway.put(BACKEND, Backend::echo());
-        Self { servers, clients, gateway }
+        Self { around, servers, clients, gateway }
     }
 
     /// What comes of a request for `path` at `host`, on a connection made for `name`.
@@ -181,6 +183,99 @@ async fn who_was_revoked_does_not_come_in() {
     // The other host has no list, so he gets a connection there, but not further.
     assert_eq!(world.ask(Some(&bob), "b.test", "b.test", "/").await, "200");
     assert_eq!(world.ask(Some(&bob), "b.test", "a.test", "/").await, "421 misdirected, closed");
+}
+
+impl World {
+    /// A request on a connection with this certificate whose answer has begun and does not end.
+    async fn stream(&self, pair: &Pair) -> impl AsyncRead + AsyncWrite + Unpin {
+        let head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n";
+        self.gateway.put(BACKEND, Backend::acts([Act::Bytes(head.to_vec()), Act::Hang]));
+        let client = client_tls_with(&self.servers.ca_pem, Some(pair));
+        let mut io = self.gateway.connect_tls_with("public", "a.test", client).await.unwrap();
+        let begun = fetch(&mut io, "a.test", "/").await;
+        assert_eq!(begun, "200");
+        io
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_ends_when_a_new_list_revokes_who_opened_it() {
+    let world = World::with(&config(", crl: clients.crl"), Some(&[8]), "a.test");
+    let alice = world.clients.sign_client("alice", 7);
+    let bob = world.clients.sign_client("bob", 9);
+    let (mut of_alice, mut of_bob) = (world.stream(&alice).await, world.stream(&bob).await);
+    let around = world.around.clone().file("clients.crl", world.clients.revoked(&[7, 8], DAY));
+    world.gateway.reload_within(&around).unwrap();
+    world.gateway.advance(Duration::from_millis(250));
+    assert_eq!(hear(&mut of_alice).await, "<closed>");
+    assert_eq!(hear(&mut of_bob).await, "");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_ends_with_the_certificate_that_opened_it() {
+    let world = World::new();
+    let alice = world.clients.sign_client("alice", 7);
+    let mut stream = world.stream(&alice).await;
+    world.gateway.advance(DAY - Duration::from_secs(600));
+    assert_eq!(hear(&mut stream).await, "");
+    world.gateway.advance(Duration::from_secs(600));
+    assert_eq!(hear(&mut stream).await, "<closed>");
+}
+
+/// A gateway that lets in whom these records name, by certificates of either of two authorities.
+fn by_records(ours: &Authority, theirs: &Authority, records: &str) -> (Authority, TestGateway) {
+    let servers = Authority::new();
+    let pair = servers.sign(&["a.test"]);
+    let config = format!(
+        "version: 1
+listeners:
+  public:
+    bind: '127.0.0.1:8443'
+    tls:
+      certificates: [{{ cert: a.pem, key: a.key }}]
+      client: {{ ca: clients.pem }}
+apis:
+  test: {{ policies: [mtls, {{ respond: {{ body: hello }} }}] }}
+  any: {{ path: /any, policies: [{{ mtls: {{ consumer: any }} }}, {{ respond: {{ body: hello }} }}] }}
+consumers: {{ alice: {{ certificates: [{records}] }} }}
+"
+    );
+    let around = Surroundings::of(&config)
+        .file("clients.pem", format!("{}{}", ours.ca_pem, theirs.ca_pem))
+        .file("a.pem", pair.cert_pem)
+        .file("a.key", pair.key_pem);
+    (servers, TestGateway::within(&around))
+}
+
+async fn let_in(of: &(Authority, TestGateway), pair: &Pair) -> String {
+    let client = client_tls_with(&of.0.ca_pem, Some(pair));
+    let mut io = of.1.connect_tls_with("public", "a.test", client).await.unwrap();
+    fetch(&mut io, "a.test", "/").await
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_may_choose_a_common_name_is_nobody_else_by_it() {
+    let (ours, theirs) = (Authority::named("ours"), Authority::named("theirs"));
+    let of = by_records(&ours, &theirs, "subject: 'CN=scanner, O=Example'");
+    let liar = ours.sign_client("scanner, O=Example", 7);
+    assert_eq!(let_in(&of, &liar).await, "401 credentials_invalid");
+    let of = by_records(&ours, &theirs, "subject: 'CN = scanner\\, O=Example'");
+    assert_eq!(let_in(&of, &liar).await, "200");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_authority_that_calls_itself_like_another_is_not_that_one() {
+    let (ours, theirs) = (Authority::named("ours"), Authority::named("theirs"));
+    let of = by_records(&ours, &theirs, "{ subject: CN=alice, issuer: CN=ours }");
+    assert_eq!(let_in(&of, &ours.sign_client("alice", 7)).await, "200");
+    assert_eq!(let_in(&of, &theirs.sign_client("alice", 7)).await, "401 credentials_invalid");
+    let through = |between: Authority| {
+        let pair = between.sign_client("alice", 7);
+        Pair { cert_pem: format!("{}{}", pair.cert_pem, between.ca_pem), ..pair }
+    };
+    let forged = through(theirs.below("ours"));
+    assert_eq!(let_in(&of, &forged).await, "401 credentials_invalid");
+    assert_eq!(let_in(&of, &through(ours.below("devices"))).await, "200");
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,6 +2,7 @@
 
 use super::Format;
 use crate::render;
+use base::caps::API_KEY_BYTES_MAX;
 use base::units::Period;
 use base::{Clock, Moment};
 use clap::{Args, Subcommand};
@@ -19,10 +20,10 @@ pub(crate) enum Command {
 #[derive(Args, Debug)]
 pub(crate) struct Create {
     /// Consumer the key is for.
-    #[arg(long, default_value = "someone")]
+    #[arg(long, default_value = "someone", value_parser = name)]
     consumer: String,
     /// Application of the consumer that the key is for.
-    #[arg(long)]
+    #[arg(long, value_parser = name)]
     application: Option<String>,
     /// What people call the key, for logs.
     #[arg(long)]
@@ -35,6 +36,9 @@ pub(crate) struct Create {
     #[arg(long, value_enum, default_value_t)]
     format: Format,
 }
+
+/// Characters from which on a key made elsewhere is not warned of.
+const KEY_BYTES_WORTHY: usize = 16;
 
 pub(crate) fn run(command: &Command) -> ExitCode {
     match command {
@@ -101,11 +105,20 @@ fn snippet(arguments: &Create, hash: &str) -> String {
     }
 }
 
+/// Reads a name as configs have them.
+fn name(text: &str) -> Result<String, String> {
+    let wrong =
+        || "a name has lower-case letters, digits, `-` and `_`, and begins with a letter or digit";
+    model::validate::is_name(text).then(|| text.to_owned()).ok_or_else(|| wrong().to_owned())
+}
+
 /// Reads when something ends.
 fn expiry(text: &str) -> Result<Moment, String> {
     let now = Clock::System.wall();
     let moment = match Period::parse(text) {
-        Ok(period) => now.checked_add(period.0).map(Moment).ok_or("that is too far away")?,
+        Ok(period) => {
+            now.checked_add(period.0).and_then(Moment::of).ok_or("that is too far away")?
+        }
         Err(_) => Moment::parse(text)
             .map_err(|why| format!("{why}, nor how long from now, such as `90d`"))?,
     };
@@ -121,8 +134,39 @@ fn hash() -> ExitCode {
         render::failure(&format!("cannot read standard input: {error}"));
         return ExitCode::from(crate::FAILED);
     }
-    render::out(&hexadecimal(&policy::key::hash(line.trim().as_bytes())));
-    ExitCode::SUCCESS
+    match check(line.trim()) {
+        Ok(warning) => {
+            render::out(&hexadecimal(&policy::key::hash(line.trim().as_bytes())));
+            warning.into_iter().for_each(|warning| render::tell(&format!("warning: {warning}")));
+            ExitCode::SUCCESS
+        }
+        Err(why) => {
+            render::failure(&why);
+            ExitCode::from(crate::FAILED)
+        }
+    }
+}
+
+/// Refuses what `api_key` would never accept; what can be guessed is warned of.
+fn check(key: &str) -> Result<Option<String>, String> {
+    if key.is_empty() {
+        return Err("there is no key on standard input".to_owned());
+    }
+    if key.len() > API_KEY_BYTES_MAX {
+        return Err(format!("a key has at most {API_KEY_BYTES_MAX} bytes"));
+    }
+    if key.chars().any(char::is_control) {
+        return Err("a key has no control characters: no header can hold them".to_owned());
+    }
+    if key.starts_with(policy::key::PREFIX) && !policy::key::has_valid_checksum(key) {
+        return Err(
+            "the checksum of the key is wrong: it is not what `yett key create` printed".to_owned()
+        );
+    }
+    let is_short = key.len() < KEY_BYTES_WORTHY;
+    Ok(is_short.then(|| {
+        format!("a key of less than {KEY_BYTES_WORTHY} characters can be guessed; `yett key create` makes a better one")
+    }))
 }
 
 fn hexadecimal(hash: &[u8; 32]) -> String {

@@ -36,6 +36,9 @@ fn hash(password: &Secret) -> Result<Secret, String> {
     if length < PASSWORD_BYTES_MIN {
         return Err(format!("a password has at least {PASSWORD_BYTES_MIN} bytes"));
     }
+    if password.reveal().chars().any(char::is_control) {
+        return Err("a password has no control characters: nobody could log in with it".to_owned());
+    }
     policy::password::hash(password).map_err(|error| format!("cannot hash the password: {error}"))
 }
 

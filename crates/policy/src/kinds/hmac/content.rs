@@ -4,6 +4,7 @@ use super::{invalid, message};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{Algorithm, Context, SHA256, SHA512};
 use bytes::Bytes;
+use http::HeaderMap;
 use sfv::{BareItem, ListEntry};
 use traffic::body::BodyFilter;
 use traffic::{Fault, Headers};
@@ -66,6 +67,11 @@ impl BodyFilter for Digests {
             return Err(invalid("the body is not what was signed").closing());
         }
         Ok(std::mem::take(&mut self.held))
+    }
+
+    /// Nobody has signed them.
+    fn on_trailers(&mut self, _: HeaderMap) -> Result<HeaderMap, Fault> {
+        Ok(HeaderMap::new())
     }
 
     fn keeps_length(&self) -> bool {

@@ -1,6 +1,7 @@
 use super::message::Signed;
 use super::{HMAC_SHA256, KIND, hmac};
 use crate::fixture::{self, Built, World};
+use base::caps::SIGNATURE_SKEW_S;
 use base::clock::unix_ms;
 use base::{Clock, Secret};
 use base64::Engine as _;
@@ -9,7 +10,11 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 use traffic::Exchange;
+use traffic::body::BodyFilter as _;
 use traffic::directory::{Consumer, Credential, CredentialKind};
+
+/// From then on what is signed now cannot have been used before the start.
+const START: Duration = Duration::from_secs(SIGNATURE_SKEW_S + 1);
 
 const SECRET: &str = "a-secret-of-alice-that-is-long-enough";
 const COMPONENTS: &str = r#""@method" "@authority" "@path" "@query""#;
@@ -82,6 +87,7 @@ fn the_signature_of_rfc_9421_b_2_5_is_right() {
 fn a_signed_request_is_believed_once_and_its_signature_is_not_forwarded() {
     let world = world();
     let policy = world.build(&KIND, &Value::Null).unwrap();
+    world.clock().advance(START);
     let params = format!(";created={};keyid=\"alice-1\";alg=\"hmac-sha256\"", now_s(world.clock()));
     let request = || signed("GET /orders?a=1\nx-a: b", COMPONENTS, &params);
     let mut first = request();
@@ -164,6 +170,7 @@ fn whatever_is_changed_of_what_was_signed_is_noticed() {
 fn a_body_passes_whole_only_when_it_is_what_was_signed() {
     let world = world();
     let policy = world.build(&KIND, &Value::Null).unwrap();
+    world.clock().advance(START);
     let params = format!(";created={};keyid=\"alice-1\"", now_s(world.clock()));
     // The digest of RFC 9530, B.1: of `{"hello": "world"}` and a line feed.
     let post =
@@ -196,6 +203,7 @@ fn what_nobody_can_remember_is_not_believed() {
     let unknown =
         "identity_unavailable: the signature is older than what is remembered of used ones";
     assert_eq!(ask(&policy, &mut signed("GET /", COMPONENTS, &before)), unknown);
+    world.clock().advance(START);
     // What another process remembers goes on here.
     let other = world_later();
     let next = other.build(&KIND, &Value::Null).unwrap();
@@ -217,4 +225,47 @@ fn world_later() -> World {
 fn wrong_settings_are_refused() {
     fixture::refuses(&KIND, &json!({ "window": "2h" }), "1s to 1h");
     fixture::refuses(&KIND, &json!({ "covered": ["a b"] }), "no name of a header");
+    fixture::refuses(&KIND, &json!({ "covered": ["host"] }), "could be signed");
+    fixture::refuses(&KIND, &json!({ "covered": ["signature"] }), "could be signed");
+}
+
+#[test]
+fn a_header_that_reads_like_one_that_is_signed_is_refused() {
+    let world = world();
+    let policy = world.build(&KIND, &json!({ "covered": ["x-tenant"] })).unwrap();
+    let at = format!(";created={};keyid=\"alice-1\"", now_s(world.clock()));
+    let why = "credentials_invalid: a header is there that reads like one that is signed";
+    let mut alone = signed("GET /\nx_tenant: evil", COMPONENTS, &at);
+    assert_eq!(ask(&policy, &mut alone), why);
+    let covered = format!("{COMPONENTS} \"x-tenant\" \"x-other\"");
+    let beside = "GET /\nx-tenant: a\nx-other: b";
+    for twin in ["x_tenant: evil", "x_other: evil"] {
+        let mut both = signed(&format!("{beside}\n{twin}"), &covered, &at);
+        assert_eq!(ask(&policy, &mut both), why, "{twin}");
+    }
+}
+
+#[test]
+fn one_window_after_another_believes_nothing_twice() {
+    let world = world();
+    let long = world.build(&KIND, &json!({ "window": "5m" })).unwrap();
+    let short = world.build(&KIND, &json!({ "window": "4m" })).unwrap();
+    world.clock().advance(START);
+    let at = format!(";created={};keyid=\"alice-1\"", now_s(world.clock()));
+    assert_eq!(ask(&short, &mut signed("GET /", COMPONENTS, &at)), "alice");
+    let again = "credentials_invalid: the signature was used before";
+    assert_eq!(ask(&long, &mut signed("GET /", COMPONENTS, &at)), again);
+}
+
+#[test]
+fn trailers_of_a_signed_request_are_not_forwarded() {
+    let mut digests = super::Digests::read(
+        &fixture::exchange("GET /\ncontent-digest: sha-256=:AAAA:").request.headers,
+    )
+    .unwrap();
+    let trailers = http::HeaderMap::from_iter([(
+        http::HeaderName::from_static("x-tenant"),
+        http::HeaderValue::from_static("evil"),
+    )]);
+    assert!(digests.on_trailers(trailers).unwrap().is_empty());
 }
