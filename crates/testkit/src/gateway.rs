@@ -354,9 +354,10 @@ pub fn client_tls_with(ca_pem: &str, pair: Option<&Pair>) -> Arc<ClientConfig> {
         .expect("the provider knows TLS 1.3");
     let config = config.with_root_certificates(roots);
     let Some(pair) = pair else { return Arc::new(config.with_no_client_auth()) };
-    let own = CertificateDer::from_pem_slice(pair.cert_pem.as_bytes()).expect("a certificate");
+    let own = CertificateDer::pem_slice_iter(pair.cert_pem.as_bytes());
+    let own = own.collect::<Result<_, _>>().expect("certificates");
     let key = PrivateKeyDer::from_pem_slice(pair.key_pem.as_bytes()).expect("a key");
-    Arc::new(config.with_client_auth_cert(vec![own], key).expect("they fit"))
+    Arc::new(config.with_client_auth_cert(own, key).expect("they fit"))
 }
 
 fn with_host(request: &str) -> String {
