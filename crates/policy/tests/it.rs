@@ -13,6 +13,10 @@ mod it {
     mod api_key;
     mod jwt;
     mod introspection;
+    /// What authorisers answer, as fuzzed.
+    mod authorisers;
+    #[path = "../../../../fuzz/checks/authoriser.rs"]
+    mod authoriser_checks;
     /// Proofs of possession and answers of issuers, as fuzzed.
     mod proofs;
     #[path = "../../../../fuzz/checks/proof.rs"]

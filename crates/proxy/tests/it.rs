@@ -16,6 +16,10 @@ mod it {
     mod proxies;
     /// Certificates of which proxies tell.
     mod told_certificates;
+    /// Certificates, as fuzzed.
+    mod certificates;
+    #[path = "../../../../fuzz/checks/client_cert.rs"]
+    mod certificate_checks;
 
     mod relays;
     /// How many may connect, and for how long.

@@ -26,6 +26,7 @@ mod it {
     mod disk;
     mod failover;
     mod grpc;
+    mod guides;
     mod issuers;
     mod oauth;
     mod leaving;
@@ -42,6 +43,7 @@ mod it {
     mod serving;
     mod shadow;
     mod shutdown;
+    mod signed_requests;
     mod swaps;
     mod tls;
     mod transfer;

@@ -29,6 +29,8 @@ use traffic::upstream::Timeouts;
 use traffic::{Destination, Policy, Remote};
 use verdict::Verdict;
 
+pub use grpc::says_yes;
+
 mod ask;
 mod body;
 mod grpc;

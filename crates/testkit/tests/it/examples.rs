@@ -14,6 +14,11 @@ const KEY: &str = "x-api-key: yett_dEHrmf3MqeszyEbnFCTM23kvBovNVDB8DKE0xHOu9pO09
 /// A token for the shop, and one that is not for it.
 const ALICE: &str = include_str!("../../../../examples/jwt/alice.jwt");
 const BOB: &str = include_str!("../../../../examples/jwt/bob.jwt");
+/// Tokens of two issuers.
+const STAFF: &str = include_str!("../../../../examples/issuers/staff.jwt");
+const PARTNER: &str = include_str!("../../../../examples/issuers/partner.jwt");
+/// A request that is signed with the example's secret, at the time at which the test's clock begins.
+const SIGNED: &str = "GET /orders/1\nhost: 127.0.0.1:8080\nsignature-input: sig=(\"@method\" \"@authority\" \"@path\");created=1767225600;keyid=\"nightly-1\"\nsignature: sig=:quehJ4855sO26+hZUdRvcQx/etF2YWhkoR/0fydci6w=:";
 /// The backends of the shop, as far as they matter here.
 const SHOP: &[&str] = &["127.0.0.1:9101", "127.0.0.1:9102", "127.0.0.1:9103", "127.0.0.1:9111"];
 /// Where all Unix sockets are in memory.
@@ -23,6 +28,10 @@ const FILES: &str = "127.0.0.1:8081";
 
 /// The authoriser of an example.
 const AUTHORISER: &str = "127.0.0.1:9191";
+
+/// The issuer of an example that says what tokens are worth, and what it says.
+const ISSUER: &str = "127.0.0.1:9192";
+const ACTIVE: &str = r#"{"active":true,"iss":"http://127.0.0.1:9192","aud":"http://127.0.0.1:8080/orders","sub":"alice","scope":"orders:read orders:write","exp":4102444800}"#;
 
 /// The number of a certificate that was revoked.
 const MALLORY: u8 = 3;
@@ -110,6 +119,61 @@ const CASES: &[Case] = &[
     case("roles", "POST /orders/1/approve\nx-api-key: the-key-of-bot", &["403"]),
     case("roles", "DELETE /orders/1\nx-api-key: the-key-of-clerk", &["403"]),
     case("roles", "DELETE /orders/1\nx-api-key: the-key-of-boss", &["200", "DELETE /orders/1"]),
+    case(
+        "issuers",
+        "GET /orders/1\nSTAFF",
+        &["200", "x-yett-consumer: login.example.com/alice", "-authorization"],
+    ),
+    case("issuers", "POST /orders\nSTAFF\ncontent-length: 2\n\nhi", &["200", "POST /orders"]),
+    case(
+        "issuers",
+        "GET /orders/1\nPARTNER",
+        &["200", "x-yett-consumer: bakery", "-authorization"],
+    ),
+    case("issuers", "GET /orders/1\nKEY", &["200", "x-yett-consumer: bakery", "-x-api-key"]),
+    case("issuers", "POST /orders\nPARTNER\ncontent-length: 2\n\nhi", &["403", "access_denied"]),
+    case(
+        "issuers",
+        "GET /orders/1\nauthorization: Bearer nonsense",
+        &["401", "credentials_invalid"],
+    ),
+    case(
+        "basic",
+        "GET /orders/1\nauthorization: Basic ZGVzazpvcGVuIHNlc2FtZQ==",
+        &["200", "x-yett-consumer: desk", "x-yett-groups: sales", "-authorization"],
+    ),
+    case(
+        "basic",
+        "GET /orders/1\nauthorization: Basic ZGVzazpvcGVuIGJhcmxleQ==",
+        &["401", "credentials_invalid", "Basic realm=\"orders\""],
+    ),
+    case(
+        "basic",
+        "POST /orders\nauthorization: Basic Ym9hcmQ6bG9vayBvbmx5\ncontent-length: 2\n\nhi",
+        &["403", "access_denied"],
+    ),
+    case("basic", "GET /orders/1\nKEY", &["200", "x-yett-consumer: web-shop"]),
+    case("hmac", SIGNED, &["200", "x-yett-consumer: shop", "-signature"]),
+    case("hmac", SIGNED, &["401", "credentials_invalid"]),
+    case("hmac", "GET /orders/1", &["401", "credentials_missing"]),
+    case(
+        "oauth",
+        "GET /orders/1",
+        &[
+            "401",
+            "resource_metadata=\"http://127.0.0.1:8080/.well-known/oauth-protected-resource/orders\"",
+        ],
+    ),
+    case(
+        "oauth",
+        "GET /.well-known/oauth-protected-resource/orders",
+        &["200", "\"authorization_servers\":[\"http://127.0.0.1:9192\"]"],
+    ),
+    case(
+        "oauth",
+        "GET /orders/1\nauthorization: Bearer alice",
+        &["200", "x-yett-consumer: 127.0.0.1/alice", "x-scope: orders:read orders:write"],
+    ),
     case("canary", "GET /orders/1\nx-canary: 1", &["200", "GET /orders/1"]),
     case("canary", "GET /shop/1", &["200", "GET /orders/1", "set-cookie: side=", "Max-Age=86400"]),
     case("mirror", "GET /orders/1", &["200", "GET /orders/1", "-x-yett-mirror"]),
@@ -205,7 +269,8 @@ fn example(name: &str, authority: &Authority) -> Surroundings {
     let folder = repository().join("examples").join(name);
     let all = Surroundings::folder(&folder).env("BACKEND_TOKEN", "open-sesame");
     let mut all = all.env("ZONE", "eu-west-1b").env("REGION", "eu-west-1");
-    all = all.env("XDG_RUNTIME_DIR", "/run/user/1000");
+    all = all.env("XDG_RUNTIME_DIR", "/run/user/1000").env("GATEWAY_SECRET", "an-example");
+    all = all.env("NIGHTLY_SECRET", "an example of a secret, 32 bytes or more");
     let all_names =
         [("site", "localhost"), ("api", "api.localhost"), ("partners", "partners.localhost")];
     for (file, host) in all_names {
@@ -228,6 +293,11 @@ fn serve(name: &str, authority: &Authority) -> TestGateway {
     let yes =
         "HTTP/1.1 200 OK\nx-user: alice\nx-groups: sales\nx-tenant: t1\ncontent-length: 0\n\n";
     gateway.put(AUTHORISER, Backend::answer(yes));
+    let length = ACTIVE.len();
+    let said = format!(
+        "HTTP/1.1 200 OK\ncontent-type: application/json\ncontent-length: {length}\n\n{ACTIVE}"
+    );
+    gateway.put(ISSUER, Backend::answer(&said));
     gateway.put(FILES, Backend::acts([Act::Answer(page.to_owned())]));
     gateway
 }
@@ -248,7 +318,10 @@ async fn examples_answer_as_their_pages_say() {
         let mut asked = 0;
         for case in CASES.iter().filter(|case| case.example == name) {
             let request = case.request.replace("KEY", KEY);
-            let request = request.replace("ALICE", &bearer(ALICE)).replace("BOB", &bearer(BOB));
+            let tokens = [("ALICE", ALICE), ("BOB", BOB), ("STAFF", STAFF), ("PARTNER", PARTNER)];
+            let request = tokens
+                .iter()
+                .fold(request, |request, (name, token)| request.replace(name, &bearer(token)));
             let request = request.replacen('\n', " HTTP/1.1\n", 1);
             let request =
                 if request.contains('\n') { request } else { format!("{request} HTTP/1.1") };

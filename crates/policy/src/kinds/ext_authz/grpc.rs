@@ -159,42 +159,11 @@ impl Authoriser {
             Some(code) => return Err(format!("the call ends with grpc-status {code}")),
             None => return Err("the call ends without a grpc-status".to_owned()),
         }
-        let answer = CheckResponse::decode(message(&bytes)?)
-            .map_err(|error| format!("its answer cannot be read: {error}"))?;
-        self.verdict(answer)
-    }
-
-    fn verdict(&self, answer: CheckResponse) -> Result<Verdict, String> {
-        // An empty message would be a yes by the protocol. Whoever says nothing is not believed.
-        let says_yes = match (&answer.status, &answer.ok, &answer.denied) {
-            (Some(status), _, None) => status.code == 0,
-            (None, Some(_), None) => true,
-            (_, _, Some(_)) => false,
-            (None, None, None) => return Err("its answer says neither yes nor no".to_owned()),
-        };
-        if !says_yes {
-            let denied = answer.denied.unwrap_or_default();
-            let status = denied.status.and_then(|status| u16::try_from(status.code).ok());
-            return Ok(Verdict::Denied(Denied {
-                status: refusal(status),
-                headers: changes(denied.headers, true)?,
-                body: Bytes::from(denied.body),
-            }));
+        let mut verdict = verdict(&bytes)?;
+        if let Verdict::Allowed(allowed) = &mut verdict {
+            allowed.consumer = self.consumer(allowed)?;
         }
-        let ok = answer.ok.unwrap_or_default();
-        let claims = answer.dynamic_metadata.map(Struct::json).filter(|claims| !claims.is_empty());
-        let mut allowed = Allowed {
-            headers: changes(ok.headers, false)?,
-            // What is no name of a header is on no request either.
-            removed: ok.headers_to_remove.iter().filter_map(|name| name.parse().ok()).collect(),
-            reply: changes(ok.response_headers_to_add, true)?,
-            query: pairs(ok.query_parameters_to_set),
-            query_removed: ok.query_parameters_to_remove,
-            consumer: None,
-            claims: claims.map(|claims| Arc::new(KeptClaims::from(&claims))),
-        };
-        allowed.consumer = self.consumer(&mut allowed)?;
-        Ok(Verdict::Allowed(Box::new(allowed)))
+        Ok(verdict)
     }
 
     /// Who calls, from the header or the metadata that says it.
@@ -225,6 +194,48 @@ impl Authoriser {
             }
         }
     }
+}
+
+/// Reads an answer: a message of gRPC behind its prefix. Who calls is not looked for.
+fn verdict(bytes: &[u8]) -> Result<Verdict, String> {
+    let answer = CheckResponse::decode(message(bytes)?)
+        .map_err(|error| format!("its answer cannot be read: {error}"))?;
+    // An empty message would be a yes by the protocol. Whoever says nothing is not believed.
+    let says_yes = match (&answer.status, &answer.ok, &answer.denied) {
+        (Some(status), _, None) => status.code == 0,
+        (None, Some(_), None) => true,
+        (_, _, Some(_)) => false,
+        (None, None, None) => return Err("its answer says neither yes nor no".to_owned()),
+    };
+    if !says_yes {
+        let denied = answer.denied.unwrap_or_default();
+        let status = denied.status.and_then(|status| u16::try_from(status.code).ok());
+        return Ok(Verdict::Denied(Denied {
+            status: refusal(status),
+            headers: changes(denied.headers, true)?,
+            body: Bytes::from(denied.body),
+        }));
+    }
+    let ok = answer.ok.unwrap_or_default();
+    let claims = answer.dynamic_metadata.map(Struct::json).filter(|claims| !claims.is_empty());
+    Ok(Verdict::Allowed(Box::new(Allowed {
+        headers: changes(ok.headers, false)?,
+        // What is no name of a header is on no request either.
+        removed: ok.headers_to_remove.iter().filter_map(|name| name.parse().ok()).collect(),
+        reply: changes(ok.response_headers_to_add, true)?,
+        query: pairs(ok.query_parameters_to_set),
+        query_removed: ok.query_parameters_to_remove,
+        consumer: None,
+        claims: claims.map(|claims| Arc::new(KeptClaims::from(&claims))),
+    })))
+}
+
+/// Whether the answer of an authoriser, a message of gRPC behind its prefix, says yes.
+///
+/// # Errors
+/// In words, when it means nothing.
+pub fn says_yes(bytes: &[u8]) -> Result<bool, String> {
+    verdict(bytes).map(|verdict| matches!(verdict, Verdict::Allowed(_)))
 }
 
 /// The status of a refusal: one by which the client can be sent elsewhere or told no, and 403 for any other.
