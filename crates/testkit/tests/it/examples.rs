@@ -3,6 +3,7 @@
 
 use super::files;
 use base::Severity;
+use base::caps::SIGNATURE_SKEW_S;
 use std::time::Duration;
 use testkit::backend::{Act, Backend};
 use testkit::gateway::client_tls_with;
@@ -17,8 +18,8 @@ const BOB: &str = include_str!("../../../../examples/jwt/bob.jwt");
 /// Tokens of two issuers.
 const STAFF: &str = include_str!("../../../../examples/issuers/staff.jwt");
 const PARTNER: &str = include_str!("../../../../examples/issuers/partner.jwt");
-/// A request that is signed with the example's secret, at the time at which the test's clock begins.
-const SIGNED: &str = "GET /orders/1\nhost: 127.0.0.1:8080\nsignature-input: sig=(\"@method\" \"@authority\" \"@path\");created=1767225600;keyid=\"nightly-1\"\nsignature: sig=:quehJ4855sO26+hZUdRvcQx/etF2YWhkoR/0fydci6w=:";
+/// A request that is signed with the example's secret, when signatures are first believed after a start.
+const SIGNED: &str = "GET /orders/1\nhost: 127.0.0.1:8080\nsignature-input: sig=(\"@method\" \"@authority\" \"@path\");created=1767225606;keyid=\"nightly-1\"\nsignature: sig=:XccMvGMlE464ay10ysEqUNPOqEOHEd9x6WcvqpuXIl8=:";
 /// The backends of the shop, as far as they matter here.
 const SHOP: &[&str] = &["127.0.0.1:9101", "127.0.0.1:9102", "127.0.0.1:9103", "127.0.0.1:9111"];
 /// Where all Unix sockets are in memory.
@@ -299,6 +300,7 @@ fn serve(name: &str, authority: &Authority) -> TestGateway {
     );
     gateway.put(ISSUER, Backend::answer(&said));
     gateway.put(FILES, Backend::acts([Act::Answer(page.to_owned())]));
+    gateway.advance(Duration::from_secs(SIGNATURE_SKEW_S + 1));
     gateway
 }
 
