@@ -2,6 +2,7 @@
 //! what is said of a token is said in one way only.
 
 use policy::dpop::{Asked, Origin, check as judge};
+use policy::jose::{Message, thumbprint};
 use policy::kinds::introspection::answer::read;
 use std::time::{Duration, SystemTime};
 
@@ -11,6 +12,10 @@ const SIGNED: &str = "eyJ0eXAiOiJkcG9wK2p3dCIsImFsZyI6IkVTMjU2IiwiandrIjp7Imt0eS
 /// Checks these bytes as a proof.
 pub(crate) fn check(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
+    // That of the key which the proof brings along, so that what comes after is reached.
+    let header = Message::parse(text).map(|message| message.header).unwrap_or_default();
+    let key = header.get("jwk").and_then(serde_json::Value::as_object).and_then(thumbprint);
+    let key = key.unwrap_or_default();
     let origins = [Origin::parse("https://resource.example.org").unwrap()];
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_562_262_620);
     let asked = Asked {
@@ -18,6 +23,7 @@ pub(crate) fn check(bytes: &[u8]) {
         origins: &origins,
         path: "/protectedresource",
         token: "Kz~8mXK1EalYznwH-LC-1fBAo.4Ljp~zsPE_NeO.gxU",
+        key: &key,
         now,
         age_max: Duration::from_secs(60),
         leeway: Duration::from_secs(5),

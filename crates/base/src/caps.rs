@@ -416,6 +416,8 @@ pub const BACKEND_TOKEN_S_MAX: u64 = 24 * 3_600;
 pub const BACKEND_TOKEN_PAUSE_S: u64 = 10;
 /// Tokens of callers that one policy has exchanged and remembers.
 pub const EXCHANGED_TOKENS_MAX: usize = 10_000;
+/// Exchanges that are under way at one token endpoint; others wait for them.
+pub const EXCHANGES_MAX: usize = 256;
 /// Tokens of callers that could not be exchanged and are remembered,
 pub const EXCHANGES_FAILED_MAX: usize = 10_000;
 /// and seconds for which that is, where the endpoint refuses them.

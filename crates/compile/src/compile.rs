@@ -2,10 +2,12 @@
 
 use crate::inputs::{Inputs, SecretsAt};
 use crate::{
-    access, access_log, clients, consumers, egress, observe, plans, reach, relays, routes, tls,
-    upstreams,
+    access, access_log, clients, consumers, egress, facts, observe, plans, reach, relays, routes,
+    tls, upstreams,
 };
 use base::{Endpoint, Placed, Report, Text};
+use http::HeaderName;
+use http::header::AUTHORIZATION;
 use model::Config;
 use model::listener::{DoubleSlash, EncodedSlash};
 use std::collections::BTreeSet;
@@ -15,7 +17,7 @@ use telemetry::AccessSettings;
 use traffic::Outbound;
 use traffic::canonical::{self, PathRules};
 use traffic::directory::{Credential, CredentialHash};
-use traffic::snapshot::{ListenerPart, Route, Snapshot};
+use traffic::snapshot::{ListenerPart, Reserved, Route, Snapshot};
 
 /// Who may connect to a Unix socket unless said otherwise: the gateway's user and group.
 const UNIX_MODE: u32 = 0o660;
@@ -49,6 +51,7 @@ pub fn compile(config: &Config, inputs: Inputs<'_>) -> Compiled {
     let credentials = consumers::compile(config, inputs, &mut report);
     let plans = plans::compile(config, inputs, &mut report);
     let (routes, unrouted) = routes::compile(config, &upstreams, &plans, inputs, &mut report);
+    facts::check(routes.iter().map(|placed| &placed.rule.route), &mut report);
     let mut listeners = Vec::new();
     let mut asking = Vec::new();
     let told = clients::told_certificates(&config.trusted_proxies, inputs, &mut report);
@@ -99,21 +102,27 @@ pub fn compile(config: &Config, inputs: Inputs<'_>) -> Compiled {
     access::check(config, &routes, &mut report);
     let upstreams = upstreams.into_values().flatten().collect();
     let revision = Arc::clone(inputs.revision);
-    let spoken_for = spoken_for(&routes);
+    let reserved = reserved(&routes);
     report.sort();
-    let snapshot =
-        Snapshot { revision, listeners, routes, unrouted, upstreams, observe, spoken_for };
+    let snapshot = Snapshot { revision, listeners, routes, unrouted, upstreams, observe, reserved };
     Compiled { snapshot, credentials, admin, outbound, access_log, report }
 }
 
-/// The headers by which any policy tells backends who calls: a backend that believes them on one route may be
-/// reached by another.
-fn spoken_for(routes: &[Arc<Route>]) -> Option<Arc<[Box<str>]>> {
-    let entries = routes.iter().flat_map(|route| route.chain.entries());
-    let names = entries.flat_map(|entry| entry.policy.speaks_for());
-    let names: BTreeSet<Box<str>> =
-        names.map(|name| name.as_str().replace('_', "-").into()).collect();
-    (!names.is_empty()).then(|| names.into_iter().collect())
+/// The headers that any policy needs for itself: a backend that believes them on one route may be reached by another.
+fn reserved(routes: &[Arc<Route>]) -> Option<Arc<Reserved>> {
+    let (mut spoken_for, mut credentials) = (BTreeSet::<Box<str>>::new(), BTreeSet::new());
+    for entry in routes.iter().flat_map(|route| route.chain.entries()) {
+        let plain = |name: &HeaderName| Box::from(name.as_str().replace('_', "-"));
+        spoken_for.extend(entry.policy.speaks_for().iter().map(plain));
+        let facts = entry.policy.facts();
+        let shown = facts.credentials.iter().chain(&facts.writes);
+        credentials.extend(shown.filter(|name| *name != AUTHORIZATION).map(plain));
+    }
+    if spoken_for.is_empty() && credentials.is_empty() {
+        return None;
+    }
+    let all = |names: BTreeSet<Box<str>>| names.into_iter().collect();
+    Some(Arc::new(Reserved { spoken_for: all(spoken_for), credentials: all(credentials) }))
 }
 
 /// Where operators are served.

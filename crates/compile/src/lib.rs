@@ -37,6 +37,8 @@ mod chains;
 mod routes;
 /// Connections that are passed on as bytes.
 mod relays;
+/// What policies say of themselves, taken together.
+mod facts;
 /// Upstreams that are only looked at.
 mod inert;
 /// The access log.

@@ -102,6 +102,18 @@ impl Places {
         Some(Self { header, scheme, cookie: short(&from.cookie), query: short(&from.query) })
     }
 
+    /// The headers that may hold it or belong to it, besides the usual one.
+    pub(crate) fn headers(&self) -> Vec<HeaderName> {
+        let own = (self.header != AUTHORIZATION).then(|| self.header.clone());
+        own.into_iter().chain([DPOP]).collect()
+    }
+
+    /// Whether it is looked for where RFC 6750, 2.1 has it.
+    pub(crate) fn is_usual(&self) -> bool {
+        let scheme = self.scheme.as_deref().unwrap_or_default();
+        self.header == AUTHORIZATION && scheme.eq_ignore_ascii_case("Bearer")
+    }
+
     /// The token of a request. API keys of our own are none.
     pub(crate) fn find<'a>(&self, head: &'a RequestHead) -> Shown<'a> {
         let mut shown = Shown::Nothing;

@@ -9,7 +9,7 @@ use http::HeaderName;
 use schemars::{Schema, SchemaGenerator};
 use std::sync::Arc;
 use traffic::plan::Plans;
-use traffic::policy::{Asked, Foreseen};
+use traffic::policy::{Asked, Facts, Foreseen};
 
 /// Schemes that were written as a list, or as a map with the list as `of`.
 pub(crate) struct Combined {
@@ -52,6 +52,13 @@ impl Combined {
             .collect();
         let schemes: Option<Vec<_>> = built.into_iter().collect();
         Some(Self { schemes: schemes?, guesses: Guesses::of(ctx), plans: ctx.plans.names() })
+    }
+
+    /// What all of them say of themselves.
+    pub(crate) fn facts(&self) -> Facts {
+        let mut facts = Facts::default();
+        self.schemes.iter().for_each(|scheme| facts.add(scheme.facts()));
+        facts
     }
 
     /// The headers by which any of them tells backends who calls.

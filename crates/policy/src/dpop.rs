@@ -20,6 +20,10 @@ mod tests;
 /// The algorithms that proofs may be signed with (RFC 9449, 5.1).
 pub const ALGORITHMS: &str = "ES256 ES384 ES512 PS256 PS384 PS512 RS256 RS384 RS512 EdDSA";
 
+/// Digits of an RSA key's modulus and exponent: 4096 bits, and three bytes. Larger ones make the gateway work.
+const MODULUS_CHARS_MAX: usize = 684;
+const EXPONENT_CHARS_MAX: usize = 4;
+
 /// What is wrong with a proof, for the log.
 pub type Why = &'static str;
 
@@ -34,6 +38,8 @@ pub struct Asked<'a> {
     pub path: &'a str,
     /// The token that is shown beside it.
     pub token: &'a str,
+    /// The thumbprint of the key that the token is bound to (RFC 7638).
+    pub key: &'a str,
     /// Now.
     pub now: SystemTime,
     /// How old it may be.
@@ -113,10 +119,13 @@ pub fn check(text: &str, asked: &Asked<'_>) -> Result<Proof, Why> {
         return Err("the proof's identifier (`jti`) is empty or too long");
     }
     let nonce = text_of(&claims, "nonce")?.map(str::to_owned);
+    let thumbprint = thumbprint(jwk).ok_or("the proof's key is not whole")?;
+    if thumbprint != asked.key {
+        return Err("the proof is signed by a key that the token is not bound to");
+    }
     if !signed(&message, jwk)? {
         return Err("the proof's signature is wrong");
     }
-    let thumbprint = thumbprint(jwk).ok_or("the proof's key is not whole")?;
     Ok(Proof { thumbprint, id: id.to_owned(), nonce, until })
 }
 
@@ -125,7 +134,11 @@ fn signed(message: &Message<'_>, jwk: &Map<String, Value>) -> Result<bool, Why> 
     if ["p", "q", "dp", "dq", "qi", "oth"].iter().any(|name| jwk.contains_key(*name)) {
         return Err("the proof's key has private parts");
     }
-    Ok(Key::from_jwk(jwk)?.verifies(message))
+    let length = |name| jwk.get(name).and_then(Value::as_str).map_or(0, str::len);
+    if length("n") > MODULUS_CHARS_MAX || length("e") > EXPONENT_CHARS_MAX {
+        return Err("the proof's key is larger than a client needs");
+    }
+    Ok(Key::from_jwk_for(jwk, message.algorithm)?.verifies(message))
 }
 
 /// Until when the proof can be believed, if it can be at all.

@@ -78,3 +78,11 @@ pub(crate) fn pairs(
     }
     pairs
 }
+/// Whether two names are one for backends that read headers as variables (RFC 3875, 4.1.18), where `-` becomes `_`.
+pub(crate) fn is_same(one: &HeaderName, other: &HeaderName) -> bool {
+    let letters = |name: &HeaderName| {
+        let bytes = name.as_str().as_bytes().to_vec();
+        bytes.into_iter().map(|byte| if byte == b'_' { b'-' } else { byte }).collect::<Vec<_>>()
+    };
+    one == other || one.as_str().len() == other.as_str().len() && letters(one) == letters(other)
+}

@@ -89,7 +89,7 @@ pub(crate) fn routed(template: &str, text: &str) -> Exchange {
         id: "test/route".into(),
         api: "test".into(),
         name: "route".into(),
-        hosts: Box::default(),
+        hosts: ["api.example.com".into()].into(),
         pattern: template.into(),
         params: params.into(),
         place: Place::unknown(),

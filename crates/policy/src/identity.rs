@@ -17,7 +17,7 @@ use traffic::directory::{Consumer, Credential, CredentialKind};
 use traffic::exchange::{KeptClaims, Slot};
 use traffic::head::RequestHead;
 use traffic::plan::Plans;
-use traffic::policy::{Asked, Foreseen};
+use traffic::policy::{Asked, Facts, Foreseen};
 use traffic::{BoxFuture, Exchange, Fault, FaultCode, Flow, Outcome, Policy, Response, Stage};
 
 /// One way to find out who calls.
@@ -58,6 +58,11 @@ pub(crate) trait Scheme: Send + Sync {
     /// not take for one, if a backend might.
     fn hide(&self, head: &mut RequestHead);
 
+    /// What it says of itself to whoever reads a config as a whole.
+    fn facts(&self) -> Facts {
+        Facts::default()
+    }
+
     /// The headers by which it tells backends who calls, see [`Policy::speaks_for`].
     fn speaks_for(&self) -> Vec<HeaderName> {
         Vec::new()
@@ -82,6 +87,8 @@ pub(crate) struct Identity {
     pub(crate) claims: Option<Arc<KeptClaims>>,
     /// When what was shown stops being valid: requests that take longer are broken off then.
     pub(crate) until: Option<SystemTime>,
+    /// The SHA-256 of a bearer token that was believed and stays in place.
+    pub(crate) token: Option<[u8; 32]>,
     /// A nonce that the client is to go on with (DPoP, RFC 9449, 8.2).
     pub(crate) nonce: Option<HeaderValue>,
 }
@@ -130,6 +137,7 @@ impl Identity {
             credential,
             others,
             until,
+            token: counts.token.or(other.token),
             nonce: counts.nonce.or(other.nonce),
             consumer: counts.consumer.or(other.consumer),
             claims: union(counts.claims, other.claims),
@@ -152,12 +160,13 @@ impl Identity {
             others: std::mem::take(&mut exchange.other_credentials),
             claims: exchange.claims.take(),
             until: exchange.valid_until.take(),
+            token: exchange.token.take(),
             nonce: None,
         };
-        let Self { consumer, credential, others, claims, until, .. } = earlier.and(self)?;
+        let Self { consumer, credential, others, claims, until, token, .. } = earlier.and(self)?;
         exchange.other_credentials = others;
         (exchange.consumer, exchange.credential, exchange.claims) = (consumer, credential, claims);
-        exchange.valid_until = until;
+        (exchange.valid_until, exchange.token) = (until, token);
         exchange.plan = plans.of(exchange.consumer.as_deref(), exchange.credential.as_deref());
         Ok(())
     }
@@ -228,6 +237,10 @@ impl<S: Scheme + 'static> Policy for Identify<S> {
     fn speaks_for(&self) -> Vec<HeaderName> {
         self.scheme.speaks_for()
     }
+
+    fn facts(&self) -> Facts {
+        self.scheme.facts()
+    }
 }
 
 /// A nonce that the client gets with the answer, between two hooks.
@@ -297,6 +310,10 @@ impl Scheme for Box<dyn Scheme> {
 
     fn speaks_for(&self) -> Vec<HeaderName> {
         (**self).speaks_for()
+    }
+
+    fn facts(&self) -> Facts {
+        (**self).facts()
     }
 }
 

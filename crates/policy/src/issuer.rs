@@ -19,6 +19,7 @@ use base::clock::unix_ms;
 use std::collections::HashMap;
 use std::fmt;
 use std::ops::Deref;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use telemetry::metrics::IssuerMetrics;
@@ -32,7 +33,7 @@ use traffic::background::Task;
 mod fetch;
 
 use fetch::Fetched;
-pub(crate) use fetch::{Fetcher, Source, discover};
+pub(crate) use fetch::{Fetcher, Source, discover, plain};
 
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(60);
@@ -75,6 +76,8 @@ pub(crate) struct Known {
 
 struct Shared {
     source: Source,
+    /// Certificates that are trusted in place of the usual ones.
+    ca_pem: Option<Vec<u8>>,
     clock: Clock,
     metrics: Arc<IssuerMetrics>,
     known: ArcSwap<Known>,
@@ -107,14 +110,17 @@ struct Limits {
 
 impl Issuer {
     /// The issuer of a source, for a policy.
-    pub(crate) fn of(source: &Source, ctx: &BuildCtx<'_>) -> User {
+    pub(crate) fn of(source: &Source, ca_pem: Option<Vec<u8>>, ctx: &BuildCtx<'_>) -> User {
         let name = source.name();
-        let issuer = ctx.state.cell(&format!("issuer/{}", source.key()), || {
+        let trusted = ca_pem.as_deref().map(verified::digest_of).unwrap_or_default();
+        let id = format!("issuer/{trusted:?}/{}", source.key());
+        let issuer = ctx.state.cell(&id, || {
             let limits =
                 Limits { left: KEYS_ASKED_BURST, since: ctx.clock.now(), unknown: HashMap::new() };
             let shared = Arc::new(Shared {
                 metrics: ctx.metrics.issuer(name),
                 source: source.clone(),
+                ca_pem,
                 clock: ctx.clock.clone(),
                 known: ArcSwap::default(),
                 ways: Mutex::default(),
@@ -272,8 +278,7 @@ impl Shared {
                 "the keys of the issuer are new"
             );
             self.metrics.set_keys(fetched.keys.keys().len());
-            let generation = before.generation + 1;
-            self.known.store(Arc::new(Known { keys: Some(fetched.keys), generation }));
+            self.known.store(Arc::new(Known { keys: Some(fetched.keys), generation: next() }));
         } else if last.has_failed {
             info!(issuer = name, "the keys of the issuer are fetched again");
         }
@@ -295,10 +300,15 @@ impl Shared {
             warn!(issuer = name, "the keys of the issuer are too old to go on with");
             last.at = None;
             self.metrics.set_keys(0);
-            let generation = self.known.load().generation + 1;
-            self.known.store(Arc::new(Known { keys: None, generation }));
+            self.known.store(Arc::new(Known { keys: None, generation: next() }));
         }
     }
+}
+
+/// A number that no keys of this process had before, of whatever issuer.
+fn next() -> u64 {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    LAST.fetch_add(1, Ordering::Relaxed) + 1
 }
 
 /// What became of earlier attempts.
@@ -312,7 +322,7 @@ struct Last {
 async fn keep_fresh(shared: Arc<Shared>) {
     let mut backoff = Backoff::new(PAUSE_MIN, PAUSE_MAX);
     let mut empty = Backoff::new(PAUSE_MIN, PAUSE_EMPTY_MAX);
-    let mut fetcher = Fetcher::new(shared.source.clone());
+    let mut fetcher = Fetcher::new(shared.source.clone(), shared.ca_pem.clone());
     let mut last = Last::default();
     loop {
         shared.progress.send_modify(|progress| progress.begun += 1);

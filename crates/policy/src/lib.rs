@@ -38,6 +38,8 @@ mod cookie;
 mod bearer;
 /// The keys of an issuer of tokens.
 mod issuer;
+/// Warns of what would go over the network for all to read.
+mod plain;
 /// What tokens were found to say.
 mod verified;
 /// JSON that two readers cannot read in two ways.

@@ -52,7 +52,7 @@ pub struct Settings {
     /// How old a proof may be: 60s when left out, at most 10m. The policy's leeway is added.
     pub proof_age: Option<Period>,
     /// Scheme and host by which clients call, such as `https://api.example.com`, where something in front changes them.
-    /// Those of the request when left out.
+    /// Those of the request when left out, where the API has `hosts`.
     pub origin: OneOrMany,
 }
 
@@ -195,6 +195,12 @@ impl Sender {
         })
     }
 
+    /// Whether proofs are to be about the hosts of the route.
+    pub(crate) const fn needs_host(&self) -> bool {
+        let is_proven = matches!(self.required, Some(Required::Dpop | Required::Any));
+        (is_proven || self.nonces.is_some()) && self.origins.is_empty()
+    }
+
     /// Whether a valid token is shown by its holder; a nonce if the client is to go on with another one.
     pub(crate) fn check(
         &self,
@@ -253,7 +259,7 @@ impl Sender {
         let now = self.clock.wall();
         let own;
         let origins = if self.origins.is_empty() {
-            own = origin_of(exchange);
+            own = origin_of(exchange)?;
             own.as_slice()
         } else {
             &self.origins
@@ -263,14 +269,12 @@ impl Sender {
             origins,
             path: exchange.request.path(),
             token,
+            key,
             now,
             age_max: self.age_max,
             leeway: self.leeway,
         };
         let proof = dpop::check(text, &asked).map_err(wrong)?;
-        if proof.thumbprint != key {
-            return Err(wrong("the proof is signed by a key that the token is not bound to"));
-        }
         self.is_new(exchange, &proof)
     }
 
@@ -354,11 +358,17 @@ fn challenge(code: FaultCode, error: &str) -> Fault {
     }
 }
 
-/// Scheme and host by which a request came.
-fn origin_of(exchange: &Exchange) -> Vec<Origin> {
+/// Scheme and host by which a request came, if the route is only for such hosts: whoever sends a request writes any host
+/// in it, and a server that was shown a token and a proof could write its own.
+fn origin_of(exchange: &Exchange) -> Result<Vec<Origin>, Fault> {
+    if exchange.matched.as_ref().is_none_or(|matched| matched.route.hosts.is_empty()) {
+        let why = "a proof is about an address, and nobody says which ones are the gateway's: \
+                   give the API `hosts`, or `sender` an `origin`";
+        return Err(bearer::unavailable(why));
+    }
     let told = exchange.forwarded.as_ref().and_then(|forwarded| forwarded.host.as_ref());
     let authority = told.unwrap_or(&exchange.request.authority).to_str().unwrap_or_default();
-    Origin::of(exchange.request.scheme.as_str(), authority).into_iter().collect()
+    Ok(Origin::of(exchange.request.scheme.as_str(), authority).into_iter().collect())
 }
 
 /// Whether this can stand as an address within quotes.

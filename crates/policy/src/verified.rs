@@ -14,8 +14,13 @@ pub(crate) type TokenHash = [u8; 32];
 
 /// The hash of a token.
 pub(crate) fn hash(token: &str) -> TokenHash {
-    let mut hash = TokenHash::default();
-    hash.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
+    digest_of(token.as_bytes())
+}
+
+/// SHA-256 of anything.
+pub(crate) fn digest_of(bytes: &[u8]) -> [u8; 32] {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest(&SHA256, bytes).as_ref());
     hash
 }
 

@@ -137,9 +137,14 @@ pub fn check<'a>(
         forwarded::tell(exchange);
     }
     strip(&mut exchange.request.headers);
-    if let Some(spoken_for) = &snapshot.spoken_for {
-        exchange.request.headers.retain(|name, _| !is_spoken_for(name, spoken_for));
-        exchange.spoken_for = Some(Arc::clone(spoken_for));
+    if let Some(reserved) = &snapshot.reserved {
+        exchange.request.headers.retain(|name, _| {
+            // In the other spelling a credential is not looked for.
+            let is_hidden =
+                || name.as_str().contains('_') && is_one_of(name, &reserved.credentials);
+            !is_one_of(name, &reserved.spoken_for) && !is_hidden()
+        });
+        exchange.reserved = Some(Arc::clone(reserved));
     }
     if exchange.body.is_empty() || exchange.request.version == Version::HTTP_10 {
         // Without a body there is nothing to wait for, and HTTP/1.0 cannot mean it (RFC 9110, 10.1.1).
@@ -229,12 +234,12 @@ pub(crate) fn is_identity(name: &HeaderName) -> bool {
     if name.contains('_') { is_lie(&name.replace('_', "-")) } else { is_lie(name) }
 }
 
-/// Whether a policy of the config speaks by this header, in either spelling.
-pub(crate) fn is_spoken_for(name: &HeaderName, spoken_for: &[Box<str>]) -> bool {
+/// Whether a header is one of these, in either spelling.
+pub(crate) fn is_one_of(name: &HeaderName, names: &[Box<str>]) -> bool {
     let name = name.as_str();
     let name =
         if name.contains('_') { Cow::Owned(name.replace('_', "-")) } else { Cow::Borrowed(name) };
-    spoken_for.iter().any(|own| **own == *name)
+    names.iter().any(|own| **own == *name)
 }
 
 /// Removes the headers of one connection, those named by `Connection` included. `TE: trailers` stays,

@@ -22,6 +22,7 @@ use tokio::time::Sleep;
 use traffic::body::BodyError;
 use traffic::exchange::Exchange;
 use traffic::headers::may_trail;
+use traffic::snapshot::Reserved;
 use traffic::upstream::{Entry, Peers, Upstream};
 use traffic::{Body, Fault, FaultCode, Headers, Request, Response, Stage};
 
@@ -93,8 +94,8 @@ fn watch_body(exchange: &mut Exchange) {
     exchange.record.bytes_in = Some(Arc::clone(&bytes));
     let inner = std::mem::take(&mut exchange.body);
     let idle = exchange.timeouts.idle;
-    let spoken_for = exchange.spoken_for.clone();
-    exchange.body = Body::stream(ClientBody { inner, bytes, idle, silence: None, spoken_for });
+    let reserved = exchange.reserved.clone();
+    exchange.body = Body::stream(ClientBody { inner, bytes, idle, silence: None, reserved });
 }
 
 /// What is left of the total time limit.
@@ -209,7 +210,7 @@ struct ClientBody {
     bytes: Arc<AtomicU64>,
     idle: Option<Duration>,
     silence: Option<Pin<Box<Sleep>>>,
-    spoken_for: Option<Arc<[Box<str>]>>,
+    reserved: Option<Arc<Reserved>>,
 }
 
 impl HttpBody for ClientBody {
@@ -226,10 +227,13 @@ impl HttpBody for ClientBody {
                 if let Some(data) = frame.data_ref() {
                     self.bytes.fetch_add(data.len() as u64, Ordering::Relaxed);
                 } else if let Some(trailers) = frame.trailers_mut() {
-                    let spoken_for = self.spoken_for.as_deref().unwrap_or_default();
-                    strip_trailers(trailers, |name| {
-                        admit::is_identity(name) || admit::is_spoken_for(name, spoken_for)
-                    });
+                    let is_reserved = |name: &HeaderName| {
+                        self.reserved.as_ref().is_some_and(|reserved| {
+                            admit::is_one_of(name, &reserved.spoken_for)
+                                || admit::is_one_of(name, &reserved.credentials)
+                        })
+                    };
+                    strip_trailers(trailers, |name| admit::is_identity(name) || is_reserved(name));
                 }
             }
             return Poll::Ready(frame);

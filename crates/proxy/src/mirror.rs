@@ -7,7 +7,7 @@ use crate::forward;
 use crate::gateway::Worker;
 use base::caps::MIRROR_ANSWER_BYTES_MAX;
 use bytes::{Bytes, BytesMut};
-use http::header::{AUTHORIZATION, COOKIE, EXPECT, HeaderName};
+use http::header::{AUTHORIZATION, COOKIE, EXPECT, HeaderName, PROXY_AUTHORIZATION};
 use http::{HeaderMap, HeaderValue};
 use http_body::Body as _;
 use std::future::poll_fn;
@@ -23,11 +23,14 @@ use traffic::{Body, Fault, Interim};
 const MIRRORED: HeaderName = HeaderName::from_static("x-yett-mirror");
 
 /// Headers by which clients show who they are, apart from those that a policy has taken out.
-const CREDENTIALS: [HeaderName; 4] = [
+const CREDENTIALS: [HeaderName; 7] = [
     AUTHORIZATION,
     COOKIE,
     HeaderName::from_static("x-api-key"),
     HeaderName::from_static("x-auth-token"),
+    HeaderName::from_static("dpop"),
+    HeaderName::from_static("signature"),
+    PROXY_AUTHORIZATION,
 ];
 
 /// Makes the copies that policies have ordered of a request that is about to be forwarded.
@@ -57,7 +60,9 @@ fn copied(worker: &Worker, exchange: &Exchange, mirror: &Mirror) -> Box<Exchange
     // The whole body is there before the copy is sent.
     head.headers.remove(EXPECT);
     if !mirror.keeps_credentials {
-        head.headers.retain(|name, _| !CREDENTIALS.contains(name));
+        let own = exchange.reserved.as_ref().map(|reserved| &*reserved.credentials);
+        let own = own.unwrap_or_default();
+        head.headers.retain(|name, _| !CREDENTIALS.contains(name) && !admit::is_one_of(name, own));
     }
     let connection = &exchange.connection;
     let mut copy = admit::arrive(worker, connection, head, Body::empty(), Interim::default(), None);

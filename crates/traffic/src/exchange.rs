@@ -13,6 +13,7 @@ use crate::message::Interim;
 use crate::mirror::Mirror;
 use crate::observe::Marks;
 use crate::plan::{Plan, Priority};
+use crate::snapshot::Reserved;
 use crate::tls::{ClientCertificate, ShownByClient};
 use crate::tree::Matched;
 use crate::upgrade::Upgrade;
@@ -76,6 +77,8 @@ pub struct Exchange {
     pub is_failure_counted: bool,
     /// What was said of the caller by whoever vouches for it; set by identity policies.
     pub claims: Option<Arc<KeptClaims>>,
+    /// The SHA-256 of the bearer token that an identity policy has believed and left in place.
+    pub token: Option<[u8; 32]>,
     /// Where it goes in place of the route's upstream; set by policies.
     pub upstream: Option<Arc<dyn Upstream>>,
     /// Copies to be made of it; ordered by policies.
@@ -92,8 +95,8 @@ pub struct Exchange {
     pub is_preflight: bool,
     /// What is known of it as a call of gRPC, if it is one.
     pub rpc: Option<Box<Rpc>>,
-    /// Headers that policies of the config set and clients must not: see [`crate::Snapshot::spoken_for`].
-    pub spoken_for: Option<Arc<[Box<str>]>>,
+    /// Headers that policies of the config need for themselves.
+    pub reserved: Option<Arc<Reserved>>,
 }
 
 impl Exchange {
@@ -124,6 +127,7 @@ impl Exchange {
             other_credentials: Vec::new(),
             claims: None,
             plan: None,
+            token: None,
             valid_until: None,
             is_failure_counted: false,
             upstream: None,
@@ -134,7 +138,7 @@ impl Exchange {
             record: Record::default(),
             is_preflight: false,
             rpc: None,
-            spoken_for: None,
+            reserved: None,
         }
     }
 

@@ -181,6 +181,7 @@ pub fn may_trail(name: &str) -> bool {
             | "content-type"
             | "cookie"
             | "date"
+            | "dpop"
             | "expect"
             | "expires"
             | "host"

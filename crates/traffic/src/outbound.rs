@@ -47,10 +47,15 @@ impl Destination {
     /// # Errors
     /// In words, when the text is not an absolute URL of `http` or `https`.
     pub fn parse(url: &str) -> Result<Self, String> {
-        let wrong = || format!("`{url}` is not a URL such as `https://idp.example.com/keys`");
+        // What stands before an `@` or after a `?` may be a secret.
+        let shown = url.split(['?', '#']).next().unwrap_or_default();
+        let wrong = || match shown.contains('@') {
+            true => "a URL with a user name or a password in it cannot be used here".to_owned(),
+            false => format!("`{shown}` is not a URL such as `https://idp.example.com/keys`"),
+        };
         let parsed: Uri = url.parse().map_err(|_| wrong())?;
         let is_known = matches!(parsed.scheme_str(), Some("http" | "https"));
-        // What stands before an `@` would be a secret, and would be shown.
+        // It would be shown in logs and metrics.
         let has_user = parsed.authority().is_none_or(|host| host.as_str().contains('@'));
         if !is_known || has_user {
             return Err(wrong());
@@ -153,6 +158,14 @@ mod tests {
         }
         for url in ["", "/keys", "a.test", "ftp://a/", "https://u:p@a/", "https:///x"] {
             assert!(Destination::parse(url).is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn what_may_be_a_secret_in_a_wrong_url_is_not_told() {
+        for url in ["https://u:hush@a/", "//u:hush@a", "/keys?code=hush", "x#hush"] {
+            let why = Destination::parse(url).unwrap_err();
+            assert!(!why.contains("hush"), "{why}");
         }
     }
 

@@ -129,6 +129,49 @@ impl fmt::Debug for Placement<'_> {
     }
 }
 
+/// What a policy says of itself to whoever reads a config as a whole.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// Whose word it takes for who calls.
+    pub vouchers: Vec<Voucher>,
+    /// Whether it compares what is asked for with the hosts of the route, and has nothing else to compare with.
+    pub needs_host: bool,
+    /// Whether it forwards nothing without a bearer token of the caller that another policy has believed and kept.
+    pub needs_token: bool,
+    /// Whether it is such a policy.
+    pub keeps_token: bool,
+    /// The headers by which clients show it who they are, besides `authorization` and `cookie`.
+    pub credentials: Vec<HeaderName>,
+    /// Whether it remembers what holds for one caller, by whoever was identified before it.
+    pub remembers: bool,
+    /// The headers that it alone writes for the backend.
+    pub writes: Vec<HeaderName>,
+}
+
+/// Somebody whose word is taken for who calls, also where the directory does not know them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Voucher {
+    /// What stands before the slash in the names of those whom the directory does not know.
+    pub prefix: String,
+    /// Who it is, whole.
+    pub name: String,
+    /// Whether the config says that prefix.
+    pub is_told: bool,
+}
+
+impl Facts {
+    /// What several say together.
+    pub fn add(&mut self, other: Self) {
+        self.vouchers.extend(other.vouchers);
+        self.needs_host |= other.needs_host;
+        self.needs_token |= other.needs_token;
+        self.keeps_token |= other.keeps_token;
+        self.credentials.extend(other.credentials);
+        self.remembers |= other.remembers;
+        self.writes.extend(other.writes);
+    }
+}
+
 /// The runtime of one configured policy. It is shared by all requests and workers, so it holds no
 /// state of a request (see [`crate::exchange::Notes`]) and keeps live state in [`crate::State`].
 pub trait Policy: Any + Send + Sync {
@@ -171,6 +214,11 @@ pub trait Policy: Any + Send + Sync {
     /// all requests to the gateway, and out of trailers.
     fn speaks_for(&self) -> Vec<HeaderName> {
         Vec::new()
+    }
+
+    /// What it says of itself to whoever reads a config as a whole.
+    fn facts(&self) -> Facts {
+        Facts::default()
     }
 
     /// Whether it chooses an upstream for every request that passes it, so that its route needs none.

@@ -27,9 +27,18 @@ pub struct Snapshot {
     pub upstreams: Vec<Arc<dyn Upstream>>,
     /// What is measured of requests and kept for their record.
     pub observe: Arc<Observe>,
-    /// Headers by which policies tell backends who calls, besides those that are stripped anyway; `_` in them is
-    /// written `-`. None if there are none.
-    pub spoken_for: Option<Arc<[Box<str>]>>,
+    /// Headers that policies need for themselves. None if there are none.
+    pub reserved: Option<Arc<Reserved>>,
+}
+
+/// Headers that policies need for themselves, besides those that are stripped anyway; `_` in them is written `-`.
+#[derive(Debug, Default)]
+pub struct Reserved {
+    /// Those by which policies tell backends who calls: no client may.
+    pub spoken_for: Box<[Box<str>]>,
+    /// Those by which clients show who they are, or the gateway does: none of them stands in a trailer or with `_`,
+    /// where no policy looks and some backends do.
+    pub credentials: Box<[Box<str>]>,
 }
 
 impl Snapshot {

@@ -1,5 +1,6 @@
 use super::{ALGORITHMS, Asked, Origin, check, is_algorithm};
 use crate::jose::signer::Signer;
+use crate::jose::{Message, thumbprint};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
@@ -8,6 +9,9 @@ use std::time::{Duration, SystemTime};
 /// RFC 9449, 7.1: a request for a protected resource.
 const RFC_TOKEN: &str = "Kz~8mXK1EalYznwH-LC-1fBAo.4Ljp~zsPE_NeO.gxU";
 const RFC_PROOF: &str = "eyJ0eXAiOiJkcG9wK2p3dCIsImFsZyI6IkVTMjU2IiwiandrIjp7Imt0eSI6IkVDIiwieCI6Imw4dEZyaHgtMzR0VjNoUklDUkRZOXpDa0RscEJoRjQyVVFVZldWQVdCRnMiLCJ5IjoiOVZFNGpmX09rX282NHpiVFRsY3VOSmFqSG10NnY5VERWclUwQ2R2R1JEQSIsImNydiI6IlAtMjU2In19.eyJqdGkiOiJlMWozVl9iS2ljOC1MQUVCIiwiaHRtIjoiR0VUIiwiaHR1IjoiaHR0cHM6Ly9yZXNvdXJjZS5leGFtcGxlLm9yZy9wcm90ZWN0ZWRyZXNvdXJjZSIsImlhdCI6MTU2MjI2MjYxOCwiYXRoIjoiZlVIeU8ycjJaM0RaNTNFc05yV0JiMHhXWG9hTnk1OUlpS0NBcWtzbVFFbyJ9.2oW9RP35yRqzhrtNP86L-Ey71EOptxRimPPToA1plemAgR6pxHF8y6-yqyVnmcw6Fy1dqd-jfxSYoMxhAJpLjA";
+
+/// RFC 9449, 6.1.
+const RFC_KEY: &str = "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I";
 
 const NOW_S: u64 = 1_800_000_000;
 
@@ -21,6 +25,7 @@ fn asked(origins: &[Origin]) -> Asked<'_> {
         origins,
         path: "/orders/1",
         token: "t0ken",
+        key: "",
         now: at(NOW_S),
         age_max: Duration::from_secs(60),
         leeway: Duration::from_secs(5),
@@ -56,7 +61,10 @@ fn proof(signer: &Signer, header: &Value, claims: &Value) -> String {
 }
 
 fn judged(text: &str) -> Result<String, &'static str> {
-    check(text, &asked(&here())).map(|proof| proof.id)
+    let header = Message::parse(text).map(|message| message.header).unwrap_or_default();
+    let key = header.get("jwk").and_then(Value::as_object).and_then(thumbprint);
+    let key = key.unwrap_or_default();
+    check(text, &Asked { key: &key, ..asked(&here()) }).map(|proof| proof.id)
 }
 
 #[test]
@@ -67,11 +75,14 @@ fn the_proof_of_the_rfc_holds() {
         origins: &origins,
         path: "/protectedresource",
         token: RFC_TOKEN,
+        key: RFC_KEY,
         now: at(1_562_262_620),
         ..asked(&origins)
     };
     let proof = check(RFC_PROOF, &asked).unwrap();
-    assert_eq!(proof.thumbprint, "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I");
+    assert_eq!(proof.thumbprint, RFC_KEY);
+    let other = Asked { key: "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4J", ..asked };
+    assert!(check(RFC_PROOF, &other).unwrap_err().contains("not bound to"));
     assert_eq!(proof.id, "e1j3V_bKic8-LAEB");
     assert_eq!(proof.until, at(1_562_262_618 + 65));
     let (signed, signature) = RFC_PROOF.rsplit_once('.').unwrap();
@@ -168,7 +179,7 @@ fn a_proof_is_signed_by_the_public_key_that_it_brings_along() {
         (proof(&signer, &json!({ "alg": "none" }), &json!({})), "none that is known"),
         (proof(&signer, &json!({ "crit": ["x"] }), &json!({})), "crit"),
         (proof(&secret, &json!({ "alg": "HS256" }), &json!({})), "needs a secret"),
-        (proof(&signer, &json!({ "jwk": {} }), &json!({})), "type"),
+        (proof(&signer, &json!({ "jwk": {} }), &json!({})), "not whole"),
         ("a.b".to_owned(), "not a JWT"),
         ("x".repeat(9_000), "too long"),
     ] {

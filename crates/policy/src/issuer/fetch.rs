@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::header::{ACCEPT, CACHE_CONTROL};
 use http::{HeaderValue, Method, StatusCode};
 use serde_json::Value;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 use traffic::outbound::{Destination, Remote, read};
 use traffic::{Body, Fault, Headers, Outbound, Request};
@@ -17,8 +17,8 @@ use traffic::{Body, Fault, Headers, Outbound, Request};
 /// Where the keys of an issuer are.
 #[derive(Clone, Debug)]
 pub(crate) enum Source {
-    /// At this address.
-    Url(String),
+    /// At this address, which is told by another name where it is a secret.
+    Url { url: String, name: String },
     /// Where the issuer of this name says.
     Discovery(String),
 }
@@ -27,14 +27,14 @@ impl Source {
     /// The address or the name, for logs and metrics.
     pub(crate) fn name(&self) -> &str {
         match self {
-            Self::Url(url) | Self::Discovery(url) => url,
+            Self::Url { name, .. } | Self::Discovery(name) => name,
         }
     }
 
     /// What state is known by.
     pub(super) fn key(&self) -> String {
         match self {
-            Self::Url(url) => format!("keys {url}"),
+            Self::Url { url, .. } => format!("keys {url}"),
             Self::Discovery(issuer) => format!("discovery {issuer}"),
         }
     }
@@ -55,24 +55,41 @@ struct Found {
     left: u32,
 }
 
+/// A way that is open: to this address, and what opened it.
+struct Open {
+    url: String,
+    by: Weak<dyn Outbound>,
+    remote: Arc<dyn Remote>,
+}
+
 /// Fetches the keys of one source again and again.
 pub(crate) struct Fetcher {
     source: Source,
     /// The address of the set, if the issuer has told it and it was right last time.
     found: Option<Found>,
     /// Ways that are open. Names that were resolved once stay so.
-    open: Vec<(String, usize, Arc<dyn Remote>)>,
+    open: Vec<Open>,
+    ca_pem: Option<Vec<u8>>,
 }
 
 impl Fetcher {
-    pub(crate) const fn new(source: Source) -> Self {
-        Self { source, found: None, open: Vec::new() }
+    /// `ca_pem` are certificates that are trusted in place of the usual ones.
+    pub(crate) const fn new(source: Source, ca_pem: Option<Vec<u8>>) -> Self {
+        Self { source, found: None, open: Vec::new(), ca_pem }
+    }
+
+    /// An address, for logs: without what may be a secret.
+    fn shown(&self, url: &str) -> String {
+        match &self.source {
+            Source::Url { url: own, name } if own == url => name.clone(),
+            _ => plain(url).to_owned(),
+        }
     }
 
     /// Fetches the keys; on failure says in words why not.
     pub(super) async fn fetch(&mut self, way: &Arc<dyn Outbound>) -> Result<Fetched, String> {
         let (url, left) = match &self.source {
-            Source::Url(url) => (url.clone(), 0),
+            Source::Url { url, .. } => (url.clone(), 0),
             Source::Discovery(issuer) => match self.found.take() {
                 Some(Found { url, left }) if left > 0 => (url, left - 1),
                 _ => (
@@ -82,7 +99,7 @@ impl Fetcher {
             },
         };
         let (bytes, told_s) = self.document(&url, way).await?;
-        let keys = KeySet::parse(&bytes).map_err(|why| format!("{url}: {why}"))?;
+        let keys = KeySet::parse(&bytes).map_err(|why| format!("{}: {why}", self.shown(&url)))?;
         let age = age(told_s);
         // After a failure the issuer is asked again where its keys are.
         self.found = Some(Found { url, left });
@@ -103,29 +120,32 @@ impl Fetcher {
         let target = remote.target().clone();
         let request =
             Request { method: Method::GET, target, headers, body: Body::empty(), protocol: None };
-        let answer = remote.call(None, request).await.map_err(|fault| told(url, &fault))?;
+        let shown = self.shown(url);
+        let answer = remote.call(None, request).await.map_err(|fault| told(&shown, &fault))?;
         if answer.status != StatusCode::OK {
-            return Err(format!("{url} answers {}", answer.status.as_u16()));
+            return Err(format!("{shown} answers {}", answer.status.as_u16()));
         }
         let controls = answer.headers.all(CACHE_CONTROL).filter_map(|value| value.to_str().ok());
         let told_s = controls.flat_map(|text| text.split(',')).find_map(max_age);
         let bytes =
-            read(answer.body, KEY_SET_BYTES_MAX).await.map_err(|fault| told(url, &fault))?;
+            read(answer.body, KEY_SET_BYTES_MAX).await.map_err(|fault| told(&shown, &fault))?;
         Ok((bytes, told_s))
     }
 
     fn remote(&mut self, url: &str, way: &Arc<dyn Outbound>) -> Result<Arc<dyn Remote>, String> {
         // Another config has another way out.
-        let which = Arc::as_ptr(way).cast::<()>() as usize;
-        self.open.retain(|(_, own, _)| *own == which);
-        if let Some((_, _, remote)) = self.open.iter().find(|(own, _, _)| own == url) {
-            return Ok(Arc::clone(remote));
+        let by = Arc::downgrade(way);
+        self.open.retain(|open| open.by.ptr_eq(&by));
+        if let Some(open) = self.open.iter().find(|open| open.url == url) {
+            return Ok(Arc::clone(&open.remote));
         }
-        let remote = way.open(Destination::parse(url)?)?;
+        let mut destination = Destination::parse(url)?;
+        destination.ca_pem.clone_from(&self.ca_pem);
+        let remote = way.open(destination)?;
         if self.open.len() >= OPEN_MAX {
             self.open.clear();
         }
-        self.open.push((url.to_owned(), which, Arc::clone(&remote)));
+        self.open.push(Open { url: url.to_owned(), by, remote: Arc::clone(&remote) });
         Ok(remote)
     }
 }
@@ -154,16 +174,23 @@ pub(crate) async fn discover(
         let told = document.get("issuer").and_then(Value::as_str).unwrap_or_default();
         if told != issuer {
             let told: String = told.chars().take(200).collect();
-            return Err(format!("{url} is about another issuer, `{told}`"));
+            return Err(format!("{url} is about another issuer, `{}`", told.escape_debug()));
         }
         let address = document.get(member).and_then(Value::as_str);
         let address = address.ok_or_else(|| format!("{url} has no `{member}`"))?;
         if issuer.starts_with("https:") && !address.starts_with("https:") {
+            let address: String = address.chars().take(200).collect();
+            let address = address.escape_debug();
             return Err(format!("{url} says that `{member}` is `{address}`, which is not safe"));
         }
         return Ok(address.to_owned());
     }
     Err(problem)
+}
+
+/// An address without what may be a secret in it.
+pub(crate) fn plain(url: &str) -> &str {
+    url.split(['?', '#']).next().unwrap_or_default()
 }
 
 fn documents(issuer: &str) -> [String; 2] {

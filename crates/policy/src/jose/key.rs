@@ -35,6 +35,21 @@ impl Key {
     /// that is not safe, or no key at all. Secrets and private keys are refused: what is public is none, and
     /// what is none must not be public.
     pub fn from_jwk(jwk: &Map<String, Value>) -> Result<Self, &'static str> {
+        Self::of_jwk(jwk, None)
+    }
+
+    /// The same for one algorithm only, which is less work.
+    ///
+    /// # Errors
+    /// See [`Key::from_jwk`].
+    pub fn from_jwk_for(
+        jwk: &Map<String, Value>,
+        algorithm: Algorithm,
+    ) -> Result<Self, &'static str> {
+        Self::of_jwk(jwk, Some(algorithm))
+    }
+
+    fn of_jwk(jwk: &Map<String, Value>, wanted: Option<Algorithm>) -> Result<Self, &'static str> {
         if text(jwk, "use")?.is_some_and(|purpose| purpose != "sig") {
             return Err("it is not for signatures (`use`)");
         }
@@ -54,7 +69,7 @@ impl Key {
             }
         };
         let mut uses = match text(jwk, "kty")?.unwrap_or_default() {
-            "RSA" => rsa(jwk)?,
+            "RSA" => rsa(jwk, wanted.or(only))?,
             "EC" => elliptic(jwk)?,
             "OKP" => edwards(jwk)?,
             _ => return Err("its type (`kty`) is not understood"),
@@ -158,7 +173,10 @@ fn number(jwk: &Map<String, Value>, name: &str) -> Result<Vec<u8>, &'static str>
     decode(written).map_err(|_| "a part of it is not base64url")
 }
 
-fn rsa(jwk: &Map<String, Value>) -> Result<Vec<(Algorithm, Verifier)>, &'static str> {
+fn rsa(
+    jwk: &Map<String, Value>,
+    only: Option<Algorithm>,
+) -> Result<Vec<(Algorithm, Verifier)>, &'static str> {
     let (n, e) = (number(jwk, "n")?, number(jwk, "e")?);
     let trim = |number: &[u8]| {
         let zeros = number.iter().take_while(|byte| **byte == 0).count();
@@ -171,7 +189,7 @@ fn rsa(jwk: &Map<String, Value>) -> Result<Vec<(Algorithm, Verifier)>, &'static 
     }
     let components = RsaPublicKeyComponents { n, e };
     let mut uses = Vec::new();
-    for algorithm in Algorithm::ALL {
+    for algorithm in Algorithm::ALL.into_iter().filter(|it| only.is_none_or(|only| only == *it)) {
         let Some(parameters) = algorithm.rsa() else { continue };
         let parsed = components.to_parsed_public_key(parameters);
         let parsed = parsed.map_err(|_| "it is not a key of RSA")?;

@@ -62,6 +62,7 @@ impl KeySet {
                 Err(why) => {
                     let id = jwk.get("kid").and_then(Value::as_str).unwrap_or_default();
                     let id: String = id.chars().take(64).collect();
+                    let id = id.escape_debug();
                     set.skipped.push(format!("key {index} `{id}`: {why}"));
                 }
             }

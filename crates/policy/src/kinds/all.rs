@@ -7,7 +7,7 @@ use base::{Node, Report};
 use http::HeaderName;
 use std::sync::Arc;
 use traffic::exchange::Slot;
-use traffic::policy::{Asked, Foreseen, Phases};
+use traffic::policy::{Asked, Facts, Foreseen, Phases};
 use traffic::{Exchange, Fault, Flow, Outcome, Policy, Response};
 
 /// The row of the table.
@@ -26,7 +26,15 @@ pub const KIND: Kind = Kind {
 };
 
 fn build(node: &Node, ctx: &BuildCtx<'_>, report: &mut Report) -> Option<Arc<dyn Policy>> {
-    Combined::build(node, ctx, report).map(|all| Arc::new(All(all)) as _)
+    let all = Combined::build(node, ctx, report)?;
+    if all.facts().remembers {
+        let message = "what is remembered of one caller would be told another here: who calls is known when all have agreed";
+        ctx.error(report, node, "", message).help(
+            "leave `cache` of `ext_authz` out, or make it a policy of its own after this one",
+        );
+        return None;
+    }
+    Some(Arc::new(All(all)))
 }
 
 struct All(Combined);
@@ -112,6 +120,10 @@ impl Policy for All {
 
     fn foresee(&self, asked: &Asked<'_>) -> Option<Foreseen> {
         self.0.foresee(asked)
+    }
+
+    fn facts(&self) -> Facts {
+        self.0.facts()
     }
 }
 

@@ -7,14 +7,14 @@
 use crate::combined::{self, Combined};
 use crate::identity::{Identity, Scheme, give_nonce};
 use crate::kind::{BuildCtx, Group, Kind};
-use crate::sender::DPOP_NONCE;
+use crate::sender::{DPOP, DPOP_NONCE};
 use base::{Node, Report};
 use http::HeaderName;
 use http::header::WWW_AUTHENTICATE;
 use std::sync::Arc;
 use traffic::exchange::Slot;
 use traffic::head::RequestHead;
-use traffic::policy::{Asked, Foreseen, Phases};
+use traffic::policy::{Asked, Facts, Foreseen, Phases};
 use traffic::{Exchange, Fault, FaultCode, Flow, Outcome, Policy, Response};
 
 #[cfg(test)]
@@ -45,13 +45,15 @@ struct Any(Combined);
 struct Failure(Option<(usize, Fault)>);
 
 impl Failure {
-    /// How much a fault tells: a lost dependency most.
-    fn weight(code: FaultCode) -> u8 {
-        match code {
+    /// How much a fault tells: a lost dependency most, and of others one that the client can mend by itself.
+    fn weight(fault: &Fault) -> u8 {
+        let has_nonce = fault.headers.iter().any(|(name, _)| *name == DPOP_NONCE);
+        match fault.code {
+            FaultCode::CredentialsMissing if has_nonce => 2,
             FaultCode::CredentialsMissing => 0,
             FaultCode::CredentialsInvalid => 1,
-            _ if code.row().status < 500 => 2,
-            _ => 3,
+            code if code.row().status < 500 => 3,
+            _ => 4,
         }
     }
 
@@ -60,7 +62,7 @@ impl Failure {
             self.0 = Some((index, fault));
             return;
         };
-        if Self::weight(fault.code) > Self::weight(kept.code) {
+        if Self::weight(&fault) > Self::weight(&kept) {
             std::mem::swap(&mut fault, &mut kept);
             std::mem::swap(&mut index, &mut first);
         }
@@ -196,10 +198,34 @@ fn hide(other: &dyn Scheme, believed: &dyn Scheme, head: &mut RequestHead) {
         other.hide(head);
         return;
     }
-    let mut without = head.clone();
-    other.hide(&mut without);
-    if believed.is_shown(&without) {
-        *head = without;
+    let before = head.clone();
+    other.hide(head);
+    if believed.is_shown(head) {
+        return;
+    }
+    // The one place that held what was believed is as it was.
+    let target = std::mem::replace(&mut head.target, before.target.clone());
+    if believed.is_shown(head) {
+        return;
+    }
+    head.target = target;
+    for name in before.headers.names() {
+        let without = head.headers.clone();
+        give_back(name, &before, head);
+        if believed.is_shown(head) {
+            give_back(&DPOP, &before, head);
+            return;
+        }
+        head.headers = without;
+    }
+    *head = before;
+}
+
+/// Makes a header what it was before.
+fn give_back(name: &HeaderName, before: &RequestHead, head: &mut RequestHead) {
+    head.headers.remove(name);
+    for value in before.headers.all(name) {
+        head.headers.append(name.clone(), value.clone());
     }
 }
 
@@ -235,5 +261,9 @@ impl Policy for Any {
 
     fn foresee(&self, asked: &Asked<'_>) -> Option<Foreseen> {
         self.0.foresee(asked)
+    }
+
+    fn facts(&self) -> Facts {
+        self.0.facts()
     }
 }

@@ -22,7 +22,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use traffic::directory::{CredentialKind, Directory};
 use traffic::head::RequestHead;
-use traffic::policy::Phases;
+use traffic::policy::{Facts, Phases};
 use traffic::{Exchange, Fault, FaultCode, Policy, Stage};
 
 /// The row of the table.
@@ -206,6 +206,12 @@ impl Scheme for ApiKey {
 
     fn keeps(&self) -> bool {
         self.keep
+    }
+
+    fn facts(&self) -> Facts {
+        let usual = [AUTHORIZATION, COOKIE];
+        let own = (!usual.contains(&self.header)).then(|| self.header.clone());
+        Facts { credentials: own.into_iter().collect(), ..Facts::default() }
     }
 
     fn hide(&self, head: &mut RequestHead) {

@@ -5,6 +5,7 @@
 
 use crate::field;
 use crate::kind::{BuildCtx, Group, Kind};
+use crate::{plain, verified};
 use base::secret::Text;
 use base::{Node, Report, Secret, decode};
 use base64::Engine as _;
@@ -17,8 +18,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use source::Source;
 use std::sync::Arc;
+use std::time::SystemTime;
 use traffic::exchange::Slot;
-use traffic::policy::Phases;
+use traffic::policy::{Facts, Phases};
 use traffic::{Exchange, Fault, FaultCode, Flow, Outcome, Policy, Response, Stage};
 
 mod endpoint;
@@ -34,7 +36,7 @@ pub const KIND: Kind = Kind {
     about: "Proves to the backend who the gateway is: by a user name and a password, a bearer token or a key, or by a token \
             of OAuth 2.0 that it obtains and renews, for itself or in exchange for the caller's. Without one requests are \
             refused with 503.",
-    example: "backend_auth: { token_exchange: { token_url: \"https://idp.example.com/token\", audience: orders } }",
+    example: "backend_auth: { bearer: '${env:TOKEN}' }",
     resets: "changing what a token is asked for with: another one is obtained",
     schema: <Settings as JsonSchema>::json_schema,
     build,
@@ -53,7 +55,8 @@ pub struct Settings {
     pub api_key: Option<KeySettings>,
     /// A token for the gateway itself (RFC 6749, 4.4), renewed in the background before it ends.
     pub client_credentials: Option<ClientSettings>,
-    /// A token in exchange for the bearer token of the caller (RFC 8693). The identity policy must `keep` that one.
+    /// A token in exchange for the bearer token of the caller (RFC 8693), which `jwt` or `introspection` must have believed and
+    /// must `keep`. It is used no longer than the caller's own.
     pub token_exchange: Option<ClientSettings>,
 }
 
@@ -127,12 +130,42 @@ enum Proof {
 }
 
 /// The caller's token, between two hooks.
-struct Subject(Secret);
+struct Subject {
+    token: Secret,
+    /// Whose it is, and which.
+    key: [u8; 32],
+    /// When it ends.
+    until: Option<SystemTime>,
+}
+
+impl Subject {
+    /// That of a request, if an identity policy has believed it. What nobody has looked at is somebody else's, perhaps.
+    fn of(exchange: &Exchange) -> Option<Self> {
+        let token = bearer(exchange)?;
+        let hash = verified::hash(token.reveal());
+        if exchange.token != Some(hash) {
+            return None;
+        }
+        let name = exchange.consumer.as_ref().map_or("", |consumer| &consumer.name);
+        let key = verified::digest_of(&[&hash[..], name.as_bytes()].concat());
+        Some(Self { token, key, until: exchange.valid_until })
+    }
+}
 
 struct ProveToBackend(Proof);
 
 fn build(node: &Node, ctx: &BuildCtx<'_>, report: &mut Report) -> Option<Arc<dyn Policy>> {
     let settings = decode::<Settings>(node, ctx.path, report)?;
+    let asked = [
+        (&settings.client_credentials, "/client_credentials/token_url"),
+        (&settings.token_exchange, "/token_exchange/token_url"),
+    ];
+    for (client, below) in asked {
+        if let Some(client) = client {
+            let what = "secrets and tokens go there by plain HTTP, for all to read";
+            plain::warn((&client.token_url, what), (node, below), ctx, report);
+        }
+    }
     match proof(&settings, ctx) {
         Ok(proof) => Some(Arc::new(ProveToBackend(proof))),
         Err((below, message)) => {
@@ -225,13 +258,15 @@ impl Policy for ProveToBackend {
             Proof::Fixed(name, _) => name,
             Proof::Own(_) => &AUTHORIZATION,
             Proof::Exchanged(_) => {
-                if let Some(subject) = bearer(exchange) {
-                    exchange.notes.put(slot, Subject(subject));
+                if let Some(subject) = Subject::of(exchange) {
+                    exchange.notes.put(slot, subject);
                 }
                 &AUTHORIZATION
             }
         };
-        exchange.request.headers.remove(name);
+        // Backends that read headers as variables take `-` and `_` for the same.
+        let is_other = |other: &HeaderName| !field::is_same(other, name);
+        exchange.request.headers.retain(|other, _| is_other(other));
         Outcome::Now(Ok(Flow::Continue))
     }
 
@@ -243,9 +278,10 @@ impl Policy for ProveToBackend {
             }
             Proof::Own(source) => source.now(),
             Proof::Exchanged(exchanged) => match exchange.notes.peek::<Subject>(slot) {
-                Some(Subject(subject)) => exchanged.now(subject),
+                Some(subject) => exchanged.now(&subject.key),
                 None => {
-                    let why = "there is no token to exchange; the identity policy must keep it";
+                    let why = "there is no token to exchange that an identity policy believed: `jwt` and \
+                               `introspection` leave it with `keep: true`";
                     return Outcome::Now(Err(unavailable(why)));
                 }
             },
@@ -260,12 +296,15 @@ impl Policy for ProveToBackend {
                     source.obtain(Some(exchange.worker)).await.map_err(unavailable)?
                 }
                 Proof::Exchanged(exchanged) => {
-                    let subject = exchange.notes.peek::<Subject>(slot);
-                    let subject = subject.map(|Subject(subject)| subject.clone());
-                    let token = match subject {
-                        Some(subject) => exchanged.obtain(exchange.worker, &subject).await,
+                    // What waits must not hold on to the exchange.
+                    let subject = exchange.notes.take::<Subject>(slot);
+                    let token = match &subject {
+                        Some(subject) => exchanged.obtain(exchange.worker, subject).await,
                         None => Err(Arc::from("there is no token to exchange")),
                     };
+                    if let Some(subject) = subject {
+                        exchange.notes.put(slot, subject);
+                    }
                     token.map_err(|why| unavailable(&*why))?
                 }
                 Proof::Fixed(..) => return Ok(()),
@@ -273,6 +312,15 @@ impl Policy for ProveToBackend {
             exchange.request.headers.insert(AUTHORIZATION, token);
             Ok(())
         }))
+    }
+
+    fn facts(&self) -> Facts {
+        let writes = match &self.0 {
+            Proof::Fixed(name, _) => name.clone(),
+            _ => AUTHORIZATION,
+        };
+        let needs_token = matches!(self.0, Proof::Exchanged(_));
+        Facts { needs_token, writes: vec![writes], ..Facts::default() }
     }
 
     /// A token that the backend refuses may have been revoked.
@@ -290,8 +338,8 @@ impl Policy for ProveToBackend {
                 Proof::Fixed(..) => {}
                 Proof::Own(source) => source.refused(),
                 Proof::Exchanged(exchanged) => {
-                    if let Some(Subject(subject)) = exchange.notes.peek(slot) {
-                        exchanged.refused(subject);
+                    if let Some(subject) = exchange.notes.peek::<Subject>(slot) {
+                        exchanged.refused(&subject.key);
                     }
                 }
             }

@@ -8,6 +8,7 @@
 use crate::expression::Expression;
 use crate::identity::Scheme;
 use crate::kind::{BuildCtx, Group, Kind};
+use crate::plain;
 use crate::written::{Short, Written};
 use base::caps::{
     AUTHORISER_BODY_BYTES_MAX, AUTHORISER_CACHE, AUTHORISER_CACHE_MAX, AUTHORISER_CACHE_S_MAX,
@@ -299,6 +300,15 @@ type Wrongs = Vec<(&'static str, String)>;
 
 fn read(node: &Node, ctx: &BuildCtx<'_>, report: &mut Report) -> Option<Authoriser> {
     let Written(settings) = decode::<Written<Settings>>(node, ctx.path, report)?;
+    let asked = match (&settings.grpc, &settings.http) {
+        (Some(url), _) => Some((url, "/grpc")),
+        (None, Some(Written(http))) => Some((&http.url, "/http/url")),
+        (None, None) => None,
+    };
+    if let Some((url, below)) = asked {
+        let what = "what callers show goes there by plain HTTP, for all to read";
+        plain::warn((url, what), (node, below), ctx, report);
+    }
     let mut wrongs = Wrongs::new();
     let authoriser = authoriser(settings, ctx, &mut wrongs);
     for (below, message) in &wrongs {

@@ -219,7 +219,8 @@ fn text(claim: &Claim) -> String {
     }
 }
 
-fn encoded(text: &str) -> Cow<'_, str> {
+/// A text as the value of a header: everything but printable ASCII is percent-encoded.
+pub(super) fn encoded(text: &str) -> Cow<'_, str> {
     utf8_percent_encode(text, ENCODED).into()
 }
 

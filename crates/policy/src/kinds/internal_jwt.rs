@@ -19,7 +19,7 @@ use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 use traffic::exchange::Slot;
-use traffic::policy::Phases;
+use traffic::policy::{Facts, Phases};
 use traffic::{Exchange, Fault, FaultCode, Flow, Outcome, Policy, Stage};
 
 pub(crate) mod keys;
@@ -205,7 +205,8 @@ impl SignIdentity {
             "sub": consumer.name,
             "iat": now_s,
             "exp": now_s + self.ttl_s,
-            "jti": exchange.id.as_str(),
+            // Each attempt is a use of its own.
+            "jti": format!("{}-{}", exchange.id.as_str(), exchange.attempts.count),
             "consumer": consumer.name,
             "known": consumer.is_known,
             "groups": consumer.groups,
@@ -251,6 +252,10 @@ impl Policy for SignIdentity {
                 exchange.request.headers.insert(self.header.clone(), token);
             }
         }))
+    }
+
+    fn facts(&self) -> Facts {
+        Facts { writes: vec![self.header.clone()], ..Facts::default() }
     }
 
     fn speaks_for(&self) -> Vec<HeaderName> {

@@ -16,7 +16,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use traffic::directory::{CredentialKind, Directory};
 use traffic::head::RequestHead;
-use traffic::policy::Phases;
+use traffic::policy::{Facts, Phases};
 use traffic::{BoxFuture, Exchange, Fault, Policy};
 
 /// What users write.
@@ -125,7 +125,8 @@ impl Introspection {
         if subject.lacks_scope {
             return Err(bearer::insufficient(&self.terms.rules.scopes_text));
         }
-        Ok(Identity { nonce, ..identity })
+        let token = self.keep.then(|| verified::hash(shown.0));
+        Ok(Identity { nonce, token, ..identity })
     }
 
     /// Asks about a token. What asks must not hold on to the exchange while it waits.
@@ -190,5 +191,15 @@ impl Scheme for Introspection {
 
     fn hide(&self, head: &mut RequestHead) {
         self.places.hide(head);
+    }
+
+    fn facts(&self) -> Facts {
+        Facts {
+            vouchers: self.terms.subjects.vouchers(),
+            needs_host: self.sender.needs_host(),
+            credentials: self.places.headers(),
+            keeps_token: self.keep && self.places.is_usual(),
+            ..Facts::default()
+        }
     }
 }

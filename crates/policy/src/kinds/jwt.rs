@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use traffic::directory::{CredentialKind, Directory};
 use traffic::head::RequestHead;
-use traffic::policy::Phases;
+use traffic::policy::{Facts, Phases};
 use traffic::{BoxFuture, Exchange, Fault, Policy};
 
 /// What users write.
@@ -204,7 +204,8 @@ impl Jwt {
         if subject.lacks_scope {
             return Err(bearer::insufficient(&self.rules.scopes_text));
         }
-        Ok(Identity { nonce, ..identity })
+        let token = self.keep.then(|| verified::hash(shown.0));
+        Ok(Identity { nonce, token, ..identity })
     }
 
     /// Judges what a request shows, beside the request path as far as that takes long.
@@ -302,5 +303,15 @@ impl Scheme for Jwt {
 
     fn hide(&self, head: &mut RequestHead) {
         self.places.hide(head);
+    }
+
+    fn facts(&self) -> Facts {
+        Facts {
+            vouchers: self.subjects.vouchers(),
+            needs_host: self.sender.needs_host(),
+            credentials: self.places.headers(),
+            keeps_token: self.keep && self.places.is_usual(),
+            ..Facts::default()
+        }
     }
 }

@@ -83,7 +83,7 @@ fn ask(scheme: &str, token: &str, proofs: &[&str]) -> Exchange {
     for proof in proofs {
         text.push_str(&format!("\ndpop: {proof}"));
     }
-    fixture::exchange(&text)
+    fixture::routed("/{*rest}", &text)
 }
 
 /// The code, the challenges and the cause of a refusal.

@@ -106,3 +106,85 @@ apis: {{ test: {{ upstream: one, public: a test, policies: {policies} }} }}
     let good = "[{ rate_limit: { limit: 1/s, id: a } }, { rate_limit: { limit: 10/min, id: b } }]";
     assert_eq!(problems(&config(good)), "");
 }
+
+/// Two routes of one API, with these policies, and the report of that.
+fn report(hosts: &str, policies: &str) -> String {
+    problems(&format!(
+        "version: 1
+listeners: {{ public: {{ bind: '127.0.0.1:8080' }} }}
+upstreams: {{ one: {{ targets: ['{BACKEND}'] }} }}
+apis: {{ test: {{ {hosts}upstream: one, policies: [{policies}], routes: [{{ path: /a }}, {{ path: /b }}] }} }}
+"
+    ))
+}
+
+#[tokio::test(start_paused = true)]
+async fn proofs_need_an_address_to_be_about() {
+    let jwt = "jwt: { issuer: 'https://idp.test', audience: a, sender: SENDER }";
+    for (hosts, sender, is_fine) in [
+        ("", "dpop", false),
+        ("", "any", false),
+        ("", "{ nonce: true }", false),
+        ("", "certificate", true),
+        ("", "{ required: dpop, origin: 'https://api.test' }", true),
+        ("hosts: [api.test], ", "dpop", true),
+    ] {
+        let told = report(hosts, &format!("{{ {} }}", jwt.replace("SENDER", sender)));
+        assert_eq!(told.matches("has no hosts").count(), usize::from(!is_fine), "{told}");
+    }
+    let any = format!("{{ any: [api_key, {{ {} }}] }}", jwt.replace("SENDER", "dpop"));
+    assert!(report("", &any).contains("has no hosts"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_issuers_do_not_call_different_people_by_one_name() {
+    let jwt = |issuer: &str, more: &str| {
+        format!(
+            "{{ jwt: {{ issuer: '{issuer}', audience: a, consumer: {{ claim: name{more} }} }} }}"
+        )
+    };
+    let (a, b) = ("https://idp.test/realms/a", "https://idp.test/realms/b");
+    for (first, second, is_fine) in [
+        (jwt(a, ""), jwt(b, ""), false),
+        (jwt(a, ", prefix: x"), jwt(b, ", prefix: x"), true),
+        (jwt(a, ", prefix: x"), jwt(b, ""), true),
+        (jwt(a, ", prefix: idp.test"), jwt(b, ""), false),
+        (jwt(a, ""), jwt(a, ""), true),
+        (jwt(a, ", unknown: refuse"), jwt(b, ""), true),
+    ] {
+        let told = report("", &format!("{{ any: [{first}, {second}] }}"));
+        assert_eq!(
+            told.matches("would have the same names").count(),
+            usize::from(!is_fine),
+            "{told}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn policies_that_undo_each_other_are_told() {
+    let exchange = "{ backend_auth: { token_exchange: { token_url: 'http://127.0.0.1/token' } } }";
+    let jwt = "{ jwt: { issuer: 'https://idp.test', audience: a, keep: true } }";
+    assert!(report("", &format!("api_key, {exchange}")).contains("nothing to exchange"));
+    assert!(!report("", &format!("{jwt}, {exchange}")).contains("nothing to exchange"));
+    let any = format!("{{ any: [api_key, {jwt}] }}, {exchange}");
+    assert!(!report("", &any).contains("nothing to exchange"));
+    let signs = "{ internal_jwt: { issuer: yett, audience: aHEADER } }";
+    let both = format!("{jwt}, {exchange}, {signs}");
+    assert!(report("", &both.replace("HEADER", "")).contains("both write"));
+    let other = both.replace("HEADER", ", header: x-token");
+    assert!(!report("", &other).contains("both write"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn secrets_that_would_go_by_plain_http_are_told() {
+    let warns = "for all to read";
+    for (policy, is_told) in [
+        ("{ ext_authz: 'http://authz.test/check' }", true),
+        ("{ ext_authz: 'grpc://authz.test:9191' }", true),
+        ("{ ext_authz: 'https://authz.test/check' }", false),
+        ("{ ext_authz: 'grpc://127.0.0.1:9191' }", false),
+    ] {
+        assert_eq!(report("", &format!("api_key, {policy}")).contains(warns), is_told, "{policy}");
+    }
+}

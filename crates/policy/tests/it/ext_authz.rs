@@ -1,4 +1,4 @@
-use crate::it::kit::Case;
+use crate::it::kit::{Case, gateway};
 use testkit::Backend;
 
 /// Where an authoriser is that says no.
@@ -76,3 +76,37 @@ pub(crate) const CASES: &[Case] = &[
         saw: "",
     },
 ];
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_remembered_holds_for_the_same_request_only() {
+    let (gateway, _) = gateway(
+        "/*",
+        "[{ ext_authz: { http: 'http://10.0.0.3/check', headers: [x-tenant, cookie], cache: { key: 'request.headers[\"x-tenant\"]' } } }]",
+    );
+    let asked = || gateway.seen().iter().filter(|seen| seen.contains("x-forwarded-uri")).count();
+    for (headers, expected) in [
+        ("x-tenant: acme\n", 1),
+        ("x-tenant: acme\n", 1),
+        ("x-tenant: acme\nx-tenant: mine\n", 2),
+        ("x-tenant: acme\nx-tenant: mine\n", 3),
+        ("x-tenant: acme\n", 3),
+        ("x-tenant: acme\ncookie: a=b\n", 4),
+        ("x-tenant: acme\ncookie: a=b\n", 4),
+        ("x-tenant: acme\n", 4),
+    ] {
+        gateway.ask(&format!("GET /a HTTP/1.1\n{headers}")).await;
+        assert_eq!(asked(), expected, "{headers}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_but_the_authoriser_says_who_calls() {
+    let (gateway, key) = gateway(
+        "/*",
+        "[api_key, { ext_authz: { http: 'http://10.0.0.3/check', consumer: { header: x-user, groups: x-groups } } }]",
+    );
+    let request =
+        format!("GET /a HTTP/1.1\nx-api-key: {}\nx-user: admin\nx_groups: admin\n", key.reveal());
+    gateway.ask(&request).await;
+    assert!(gateway.seen().iter().all(|seen| !seen.contains("admin")), "{:?}", gateway.seen());
+}

@@ -124,7 +124,7 @@ async fn the_secret_may_be_shown_in_the_form() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_said_of_a_token_is_checked() {
-    let more = ", issuer: 'https://idp', audience: orders, scopes: [a], required: [sub], token_type: DPoP, cache: { ttl: 0s, negative: 0s }";
+    let more = ", issuer: 'https://idp', audience: orders, scopes: [a], required: [sub], token_type: N_A, cache: { ttl: 0s, negative: 0s }";
     let (fine, bad) = ("200", "401 credentials_invalid");
     for (changes, expected) in [
         (json!({}), fine),
@@ -135,9 +135,10 @@ async fn what_is_said_of_a_token_is_checked() {
         (json!({ "aud": ["x", "orders"] }), fine),
         (json!({ "aud": "x" }), bad),
         (json!({ "aud": null }), bad),
-        (json!({ "token_type": "dpop" }), fine),
+        (json!({ "token_type": "n_a" }), fine),
         (json!({ "token_type": "Bearer" }), bad),
         (json!({ "token_type": null }), bad),
+        (json!({ "token_type": "DPoP" }), bad),
         (json!({ "scope": "b" }), "403 insufficient_scope"),
         (json!({ "scope": null }), "403 insufficient_scope"),
         (json!({ "sub": null }), bad),
@@ -149,7 +150,7 @@ async fn what_is_said_of_a_token_is_checked() {
         (json!({ "cnf": { "unknown": "x" } }), bad),
     ] {
         let gateway = gateway(more, Backend::refusing());
-        let mut said = alice(Some(&gateway), &json!({ "token_type": "DPoP" }));
+        let mut said = alice(Some(&gateway), &json!({ "token_type": "N_A" }));
         for (name, value) in changes.as_object().into_iter().flatten() {
             said[name] = value.clone();
         }
@@ -158,6 +159,12 @@ async fn what_is_said_of_a_token_is_checked() {
         assert_eq!(ask(&gateway, "opaque").await, expected, "{changes}");
         assert_eq!(questions(&gateway).len(), 2, "nothing is remembered");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_must_be_proven_and_is_bound_to_nothing_is_bad() {
+    let gateway = gateway("", says(&alice(None, &json!({ "token_type": "DPoP" }))));
+    assert_eq!(ask(&gateway, "opaque").await, "401 credentials_invalid");
 }
 
 #[tokio::test(start_paused = true)]

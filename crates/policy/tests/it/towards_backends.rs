@@ -5,7 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 use std::time::Duration;
 use testkit::gateway::BACKEND;
-use testkit::{Authority, Backend, Surroundings, TestGateway};
+use testkit::{Act, Authority, Backend, Surroundings, TestGateway};
 
 pub(crate) const IDENTITY_HEADERS: &[Case] = &[
     Case {
@@ -55,24 +55,24 @@ pub(crate) fn issuer() -> Backend {
 pub(crate) const BACKEND_AUTH: &[Case] = &[
     Case {
         path: "/*",
-        policies: "[backend_auth: { token_exchange: { token_url: 'http://10.0.0.5/token', audience: orders, client_id: me } }]",
-        request: "GET /a HTTP/1.1\nauthorization: Bearer caller's\n",
+        policies: "[{ jwt: { issuer: i, audience: a, keep: true, secret: '${env:SECRET}${env:SECRET}${env:SECRET}${env:SECRET}' } }, { backend_auth: { token_exchange: { token_url: 'http://10.0.0.5/token', audience: orders, client_id: me } } }]",
+        request: "GET /a HTTP/1.1\nauthorization: Bearer eyJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJpIiwiYXVkIjoiYSIsInN1YiI6ImFsaWNlIiwiZXhwIjo0MTAyNDQ0ODAwfQ.EGEL4nrTq9j9XCip6CqroV-zY04ZeWMt9eHj2VaBtwU\n",
         told: "200",
-        saw: "POST /token\naccept: application/json\ncontent-type: application/x-www-form-urlencoded\nhost: 10.0.0.5\n\ngrant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Atoken-exchange&subject_token_type=urn%3Aietf%3Aparams%3Aoauth%3Atoken-type%3Aaccess_token&requested_token_type=urn%3Aietf%3Aparams%3Aoauth%3Atoken-type%3Aaccess_token&audience=orders&client_id=me&subject_token=caller%27s\n---\nGET /a\nauthorization: Bearer abc",
+        saw: "POST /token\naccept: application/json\ncontent-type: application/x-www-form-urlencoded\nhost: 10.0.0.5\n\ngrant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Atoken-exchange&subject_token_type=urn%3Aietf%3Aparams%3Aoauth%3Atoken-type%3Aaccess_token&requested_token_type=urn%3Aietf%3Aparams%3Aoauth%3Atoken-type%3Aaccess_token&audience=orders&client_id=me&subject_token=eyJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJpIiwiYXVkIjoiYSIsInN1YiI6ImFsaWNlIiwiZXhwIjo0MTAyNDQ0ODAwfQ.EGEL4nrTq9j9XCip6CqroV-zY04ZeWMt9eHj2VaBtwU\n---\nGET /a\nauthorization: Bearer abc\nx-yett-consumer: i/alice",
     },
     Case {
         path: "/*",
-        policies: "[backend_auth: { token_exchange: { token_url: 'http://10.0.0.5/token' } }]",
-        request: "GET /a HTTP/1.1\n",
+        policies: "[{ jwt: { from: { cookie: t }, issuer: i, audience: a, keep: true, secret: '${env:SECRET}${env:SECRET}${env:SECRET}${env:SECRET}' } }, { backend_auth: { token_exchange: { token_url: 'http://10.0.0.5/token' } } }]",
+        request: "GET /a HTTP/1.1\ncookie: t=eyJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJpIiwiYXVkIjoiYSIsInN1YiI6ImFsaWNlIiwiZXhwIjo0MTAyNDQ0ODAwfQ.EGEL4nrTq9j9XCip6CqroV-zY04ZeWMt9eHj2VaBtwU\nauthorization: Basic eDp5\n",
         told: "503 backend_credentials_unavailable",
         saw: "",
     },
     Case {
         path: "/*",
-        policies: "[backend_auth: { token_exchange: { token_url: 'http://10.0.0.4/token' } }]",
-        request: "GET /a HTTP/1.1\nauthorization: Bearer x\n",
+        policies: "[{ jwt: { issuer: i, audience: a, keep: true, secret: '${env:SECRET}${env:SECRET}${env:SECRET}${env:SECRET}' } }, { backend_auth: { token_exchange: { token_url: 'http://10.0.0.4/token' } } }]",
+        request: "GET /a HTTP/1.1\nauthorization: Bearer eyJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJpIiwiYXVkIjoiYSIsInN1YiI6ImFsaWNlIiwiZXhwIjo0MTAyNDQ0ODAwfQ.EGEL4nrTq9j9XCip6CqroV-zY04ZeWMt9eHj2VaBtwU\n",
         told: "503 backend_credentials_unavailable",
-        saw: "POST /token\naccept: application/json\ncontent-type: application/x-www-form-urlencoded\nhost: 10.0.0.4\n\ngrant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Atoken-exchange&subject_token_type=urn%3Aietf%3Aparams%3Aoauth%3Atoken-type%3Aaccess_token&requested_token_type=urn%3Aietf%3Aparams%3Aoauth%3Atoken-type%3Aaccess_token&subject_token=x",
+        saw: "POST /token\naccept: application/json\ncontent-type: application/x-www-form-urlencoded\nhost: 10.0.0.4\n\ngrant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Atoken-exchange&subject_token_type=urn%3Aietf%3Aparams%3Aoauth%3Atoken-type%3Aaccess_token&requested_token_type=urn%3Aietf%3Aparams%3Aoauth%3Atoken-type%3Aaccess_token&subject_token=eyJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJpIiwiYXVkIjoiYSIsInN1YiI6ImFsaWNlIiwiZXhwIjo0MTAyNDQ0ODAwfQ.EGEL4nrTq9j9XCip6CqroV-zY04ZeWMt9eHj2VaBtwU",
     },
 ];
 
@@ -204,12 +204,54 @@ apis: {{ test: {{ upstream: one, public: a test, policies: [{{ backend_auth: {{ 
     gateway.put(ISSUER, issuer());
     gateway.put(BACKEND, Backend::answer("HTTP/1.1 401 Unauthorized\ncontent-length: 0\n\n"));
     let asked = || gateway.seen().iter().filter(|seen| seen.starts_with("POST /token")).count();
-    for (passes_s, expected) in [(0, 1), (1, 1), (12, 1), (1, 2), (1, 2)] {
+    for (passes_s, expected) in [(0, 1), (1, 1), (12, 2), (1, 2), (1, 2)] {
         gateway.advance(Duration::from_secs(passes_s));
         let answer = gateway.ask("GET / HTTP/1.1\n").await;
         assert!(answer.contains(" 401 "), "{answer}");
+        // What renews it has its turn.
+        tokio::time::sleep(Duration::from_millis(10)).await;
         assert_eq!(asked(), expected, "after {passes_s} seconds");
     }
+    gateway.put(ISSUER, Backend::answer("HTTP/1.1 500 Oops\ncontent-length: 0\n\n"));
+    for _ in 0..2 {
+        gateway.advance(Duration::from_secs(12));
+        let answer = gateway.ask("GET / HTTP/1.1\n").await;
+        assert!(answer.contains(" 401 "), "it goes on while there is no other: {answer}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(asked(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_endpoint_that_never_ends_its_answer_holds_nobody_for_long() {
+    let gateway = exchanging("200 OK", "{}");
+    gateway.put(
+        ISSUER,
+        Backend::acts([
+            Act::Answer("HTTP/1.1 200 OK\ncontent-length: 99\n\n{".to_owned()),
+            Act::Hang,
+        ]),
+    );
+    let request = "GET / HTTP/1.1\nauthorization: Bearer a\n";
+    let asked = tokio::time::timeout(Duration::from_secs(7), gateway.ask(request)).await;
+    assert!(asked.unwrap().contains("backend_credentials_unavailable"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn credentials_stand_neither_in_trailers_nor_in_another_spelling() {
+    let (gateway, key) = gateway(
+        "/*",
+        "[{ any: [api_key, { jwt: { issuer: i, audience: a, from: { header: x-token }, secret: '${env:SECRET}${env:SECRET}${env:SECRET}${env:SECRET}' } }] }, { backend_auth: { api_key: { header: x-own, value: '${env:SECRET}' } } }]",
+    );
+    gateway.put(BACKEND, Backend::echo());
+    let request = format!(
+        "POST /a HTTP/1.1\r\nhost: api.test\r\nx-api-key: {}\r\nx-token: FORGED\r\nX_Token: FORGED\r\nx-own: FORGED\r\nx_own: FORGED\r\nx_api_key: FORGED\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n2\r\nhi\r\n0\r\nx-token: FORGED\r\nX_OWN: FORGED\r\nx-own: FORGED\r\ndpop: FORGED\r\nx-api-key: FORGED\r\nx-sum: 1\r\n\r\n",
+        key.reveal()
+    );
+    let answer = gateway.ask_raw(request.as_bytes()).await;
+    assert!(answer.contains(" 200 "), "{answer}");
+    let seen = gateway.seen().pop().unwrap();
+    assert!(seen.contains("hi") && !seen.contains("FORGED"), "{seen}");
 }
 
 /// A gateway that exchanges tokens at an endpoint that answers this.
@@ -218,10 +260,13 @@ fn exchanging(status: &str, body: &str) -> TestGateway {
         "version: 1
 listeners: {{ public: {{ bind: '127.0.0.1:8080' }} }}
 upstreams: {{ one: {{ targets: ['{BACKEND}'] }} }}
-apis: {{ test: {{ upstream: one, public: a test, policies: [{{ backend_auth: {{ token_exchange: {{ token_url: 'http://10.0.0.5/token' }} }} }}] }} }}
+apis: {{ test: {{ upstream: one, policies: [{{ introspection: {{ url: 'http://10.0.0.9/ask', client_id: me, client_secret: '${{env:SECRET}}', keep: true }} }}, {{ backend_auth: {{ token_exchange: {{ token_url: 'http://10.0.0.5/token' }} }} }}] }} }}
 "
     );
-    let gateway = TestGateway::new(&config);
+    let gateway = TestGateway::within(&Surroundings::of(&config).env("SECRET", "hush"));
+    let active = r#"{"active":true,"sub":"alice"}"#;
+    let active = format!("HTTP/1.1 200 OK\ncontent-length: {}\n\n{active}", active.len());
+    gateway.put("10.0.0.9:80", Backend::answer(&active));
     let answer = format!("HTTP/1.1 {status}\ncontent-length: {}\n\n{body}", body.len());
     gateway.put(ISSUER, Backend::answer(&answer));
     gateway.put(BACKEND, Backend::answer("HTTP/1.1 200 OK\ncontent-length: 0\n\n"));
@@ -246,6 +291,33 @@ async fn a_token_that_cannot_be_exchanged_is_asked_about_once_and_others_are_not
     let shown = [(0, "a", 1), (1, "a", 1), (1, "b", 2), (1, "c", 3), (1, "d", 4), (1, "e", 5)];
     shows(&gateway, &shown).await;
     shows(&gateway, &[(9_000, "a", 5), (1_000, "a", 6)]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_exchanged_token_goes_on_while_no_other_can_be_had_but_not_beyond_the_callers_own() {
+    let token = r#"{"access_token":"abc","token_type":"Bearer","expires_in":3600}"#;
+    let gateway = exchanging("200 OK", token);
+    let soon = base::clock::unix_ms(gateway.clock.wall()) / 1_000 + 100;
+    let active = format!(r#"{{"active":true,"sub":"alice","exp":{soon}}}"#);
+    let active = format!("HTTP/1.1 200 OK\ncontent-length: {}\n\n{active}", active.len());
+    gateway.put("10.0.0.9:80", Backend::answer(&active));
+    let request = "GET / HTTP/1.1\nauthorization: Bearer a\n";
+    let asked = || gateway.seen().iter().filter(|seen| seen.starts_with("POST /token")).count();
+    assert!(gateway.ask(request).await.contains(" 200 "));
+    gateway.put(BACKEND, Backend::answer("HTTP/1.1 401 Unauthorized\ncontent-length: 0\n\n"));
+    gateway.put(ISSUER, Backend::answer("HTTP/1.1 500 Oops\ncontent-length: 0\n\n"));
+    gateway.advance(Duration::from_secs(20));
+    for _ in 0..3 {
+        assert!(gateway.ask(request).await.contains(" 401 "), "the backend says so");
+    }
+    assert_eq!(asked(), 2, "once more after the backend has refused it");
+    gateway.put(BACKEND, Backend::answer("HTTP/1.1 200 OK\ncontent-length: 0\n\n"));
+    assert!(gateway.ask(request).await.contains(" 200 "));
+    let later = soon + 200;
+    let active = active.replace(&soon.to_string(), &later.to_string());
+    gateway.put("10.0.0.9:80", Backend::answer(&active));
+    gateway.advance(Duration::from_secs(90));
+    assert!(gateway.ask(request).await.contains("backend_credentials_unavailable"));
 }
 
 #[tokio::test(start_paused = true)]

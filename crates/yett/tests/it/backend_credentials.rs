@@ -87,10 +87,11 @@ fn the_callers_token_is_exchanged_once_for_each_caller() {
     let issuer = Python::start(ISSUER, &["3600"]);
     let backend = Backend::echo();
     let policies = format!(
-        "[{{ backend_auth: {{ token_exchange: {{ token_url: \"http://127.0.0.1:{}/token\", audience: orders }} }} }}]",
-        issuer.port()
+        "[{{ introspection: {{ url: \"http://127.0.0.1:{port}/introspect\", client_id: me, client_secret: \"${{env:CLIENT_SECRET}}\", keep: true }} }}, {{ backend_auth: {{ token_exchange: {{ token_url: \"http://127.0.0.1:{port}/token\", audience: orders }} }} }}]",
+        port = issuer.port()
     );
-    let yett = Yett::start(&config(&backend, &policies));
+    let text = config(&backend, &policies).replace("public: a test, ", "");
+    let yett = Launch::new(&text).env("CLIENT_SECRET", SECRET).start();
     let ask = |token: &str| {
         let url = format!("{}/", yett.url("public"));
         curl(&[&url, "-H", &format!("authorization: Bearer {token}")]);

@@ -53,7 +53,7 @@ impl Provider {
 fn config(backend: &Backend, policy: &str, listeners: &str) -> String {
     let target = backend.address;
     format!(
-        "{TOP}{listeners}upstreams: {{ backend: {{ targets: [\"{target}\"] }} }}\napis: {{ all: {{ upstream: backend, policies: [{{ {policy} }}] }} }}\n"
+        "{TOP}{listeners}upstreams: {{ backend: {{ targets: [\"{target}\"] }} }}\napis: {{ all: {{ hosts: [127.0.0.1, localhost], upstream: backend, policies: [{{ {policy} }}] }} }}\n"
     )
 }
 

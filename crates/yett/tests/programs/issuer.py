@@ -1,4 +1,5 @@
-"""A token endpoint (RFC 6749, 3.2; RFC 8693). Each token has a number. It prints what it was asked.
+"""A token endpoint (RFC 6749, 3.2; RFC 8693). Each token has a number. It prints what it was asked. At `/introspect` every
+token is active, and about whom it names (RFC 7662).
 
 Orders by standard input: `down` and `up`.
 """
@@ -23,6 +24,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         global count
         form = self.rfile.read(int(self.headers["content-length"])).decode()
         fields = dict(urllib.parse.parse_qsl(form))
+        if self.path == "/introspect":
+            return self.answer(200, {"active": True, "sub": fields["token"]})
         scheme, _, proof = (self.headers["authorization"] or "").partition(" ")
         login = base64.b64decode(proof).decode() if scheme == "Basic" else ""
         # The name alone: what is printed here is not searched for secrets.
@@ -37,6 +40,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 count += 1
                 whose = fields.get("subject_token", "own")
                 answer = {"access_token": f"t{count}-{whose}", "token_type": "bearer", "expires_in": LIFETIME_S}
+        self.answer(status, answer)
+
+    def answer(self, status, answer):
         body = json.dumps(answer).encode()
         self.send_response(status)
         self.send_header("content-type", "application/json")

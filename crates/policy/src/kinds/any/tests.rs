@@ -3,6 +3,7 @@ use crate::fixture::{self, Built, World, lines};
 use crate::guesses::Guesses;
 use crate::identity::{Identity, Scheme};
 use crate::kinds::{all, any};
+use crate::sender::DPOP_NONCE;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use traffic::directory::{Consumer, Credential, CredentialKind};
@@ -118,11 +119,46 @@ fn several_ways_speak_for_what_each_of_them_tells_backends() {
     } });
     for kind in [any::KIND, all::KIND] {
         let policy = world().build(&kind, &json!(["api_key", authoriser])).unwrap();
-        assert_eq!(policy.speaks_for(), ["x-user"]);
+        let told = policy.speaks_for();
+        assert!(!told.is_empty() && told.iter().all(|name| name == "x-user"), "{told:?}");
     }
     let mut telling = authoriser.clone();
     telling["ext_authz"]["http"]["to_client_on_success"] = json!(["x-more"]);
     fixture::refuses(&any::KIND, &json!(["api_key", telling]), "tells the client nothing");
+}
+
+#[test]
+fn any_leaves_what_was_believed_and_nothing_beside_it() {
+    let list = json!([
+        { "api_key": { "header": "x-one", "keep": true } },
+        { "api_key": { "header": "x-one", "cookie": "session", "query": "key" } },
+    ]);
+    let policy = world().build(&any::KIND, &list).unwrap();
+    let mut exchange =
+        fixture::exchange("GET /a?key=evil&b=1\nx-one: alice\ncookie: session=evil; c=2");
+    assert_eq!(policy.request(&mut exchange), "continue");
+    assert_eq!(lines(&exchange.request.headers), ["cookie: c=2", "x-one: alice"]);
+    assert_eq!(exchange.request.target.as_str(), "/a?b=1");
+}
+
+#[test]
+fn all_remembers_no_answer_about_who_is_not_known_yet() {
+    let list = json!(["api_key", { "ext_authz": {
+        "http": "http://a", "consumer": { "header": "x-user" }, "cache": { "key": "request.path" },
+    } }]);
+    fixture::refuses(&all::KIND, &list, "would be told another");
+    assert!(world().build(&any::KIND, &list).is_ok());
+}
+
+#[test]
+fn any_tells_the_client_to_repeat_a_nonce_before_it_calls_a_token_wrong() {
+    let nonce = Fault::new(Stage::Guard, FaultCode::CredentialsMissing)
+        .header(DPOP_NONCE, "n".parse().unwrap());
+    let mut failure = super::Failure::default();
+    failure.add(0, Fault::new(Stage::Guard, FaultCode::CredentialsInvalid));
+    failure.add(1, nonce);
+    failure.add(0, Fault::new(Stage::Guard, FaultCode::CredentialsInvalid));
+    assert_eq!(failure.0.unwrap().1.code, FaultCode::CredentialsMissing);
 }
 
 #[test]

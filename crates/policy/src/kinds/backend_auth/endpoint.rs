@@ -1,10 +1,11 @@
 //! Asks a token endpoint (RFC 6749, 3.2).
 
 use super::{ClientAuth, ClientSettings};
+use crate::json;
 use crate::kind::BuildCtx;
 use base::caps::{
-    BACKEND_TOKEN_BYTES_MAX, BACKEND_TOKEN_S, BACKEND_TOKEN_S_MAX, BACKEND_TOKEN_TIMEOUT_S,
-    TOKEN_ANSWER_BYTES_MAX,
+    BACKEND_TOKEN_BYTES_MAX, BACKEND_TOKEN_PAUSE_S, BACKEND_TOKEN_S, BACKEND_TOKEN_S_MAX,
+    BACKEND_TOKEN_TIMEOUT_S, TOKEN_ANSWER_BYTES_MAX,
 };
 use base::secret::Text;
 use base::{Clock, Secret};
@@ -16,6 +17,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use telemetry::metrics::BackendTokenMetrics;
 use traffic::{Body, Destination, Headers, Remote, Request, outbound};
@@ -33,6 +35,17 @@ pub(super) struct Token {
     pub(super) lifetime: Duration,
     /// Until when it is used.
     pub(super) until: Instant,
+    /// Whether a backend has refused it, so that another one is to be had. It is used until there is one.
+    pub(super) is_doubted: AtomicBool,
+}
+
+impl Token {
+    /// A backend has refused it: whether another one is to be had. One that is new is not replaced again.
+    pub(super) fn doubt(&self, now: Instant) -> bool {
+        let age = now.saturating_duration_since(self.begun);
+        age >= Duration::from_secs(BACKEND_TOKEN_PAUSE_S)
+            && !self.is_doubted.swap(true, Ordering::Relaxed)
+    }
 }
 
 /// Why there is no token, in words without any secret.
@@ -143,7 +156,11 @@ impl Endpoint {
         worker: Option<usize>,
         more: &[(&str, &str)],
     ) -> Result<Token, Lost> {
-        let asked = self.answer(worker, more).await;
+        // The limits of the way end with the head of the answer.
+        let limit = Duration::from_secs(BACKEND_TOKEN_TIMEOUT_S);
+        let asked = tokio::time::timeout(limit, self.answer(worker, more)).await;
+        let asked = asked
+            .unwrap_or_else(|_| Err(Lost::Failed(format!("no whole answer within {limit:?}"))));
         let counter = if asked.is_ok() { &self.metrics.obtained } else { &self.metrics.failed };
         counter.add(worker.unwrap_or_default(), 1);
         let told = |why| format!("the token endpoint {}: {why}", self.host);
@@ -180,7 +197,7 @@ impl Endpoint {
         let response = self.remote.call(worker, request).await.map_err(in_words)?;
         let status = response.status;
         let body = outbound::read(response.body, TOKEN_ANSWER_BYTES_MAX).await.map_err(in_words)?;
-        let answer: Option<Value> = serde_json::from_slice(&body).ok();
+        let answer = json::object(&body).ok().map(Value::Object);
         if !status.is_success() {
             return Err(refused(status.as_u16(), answer.as_ref()));
         }
@@ -226,7 +243,7 @@ fn token(answer: &Value, begun: Instant) -> Option<Token> {
     let margin = (lifetime / 10).min(Duration::from_secs(10));
     let until = begun.checked_add(lifetime.saturating_sub(margin))?;
     let header = HeaderValue::try_from(format!("Bearer {text}")).ok().map(sensitive)?;
-    Some(Token { header, begun, lifetime, until })
+    Some(Token { header, begun, lifetime, until, is_doubted: AtomicBool::new(false) })
 }
 
 /// The value of a text that must name a secret.

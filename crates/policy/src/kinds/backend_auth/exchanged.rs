@@ -3,18 +3,21 @@
 //! What the endpoint refuses is remembered for a moment, too, each caller's apart, so that nobody is refused for
 //! another's token. An endpoint that fails is left alone for a while, by all together.
 
+use super::Subject;
 use super::endpoint::{Endpoint, Lost, Token};
 use super::source::{PAUSE, PAUSE_MAX};
+use base::Clock;
 use base::backoff::Backoff;
 use base::caps::{
-    BACKEND_TOKEN_PAUSE_S, BACKEND_TOKEN_REFUSED_S, BACKEND_TOKEN_TIMEOUT_S, EXCHANGED_TOKENS_MAX,
-    EXCHANGES_FAILED_MAX,
+    BACKEND_TOKEN_REFUSED_S, BACKEND_TOKEN_TIMEOUT_S, EXCHANGED_TOKENS_MAX, EXCHANGES_FAILED_MAX,
+    EXCHANGES_MAX,
 };
-use base::{Clock, Secret};
 use http::HeaderValue;
 use quick_cache::sync::Cache;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
+use tokio::sync::Semaphore;
 
 /// SHA-256 of a caller's token.
 type Hash = [u8; 32];
@@ -35,12 +38,16 @@ pub(super) struct Memory {
     /// Tokens that could not be exchanged, until when that is not tried again, and why.
     failed: Cache<Hash, Failed>,
     trouble: Mutex<Trouble>,
+    /// Questions that may be under way.
+    places: Semaphore,
 }
 
 #[derive(Clone)]
 struct Failed {
     until: Instant,
     why: Arc<str>,
+    /// Whether the endpoint does not give a token for this one, which is an answer.
+    is_refused: bool,
 }
 
 /// How the endpoint has failed of late.
@@ -59,6 +66,7 @@ impl Memory {
             known: Cache::new(EXCHANGED_TOKENS_MAX),
             failed: Cache::new(EXCHANGES_FAILED_MAX),
             trouble: Mutex::new(Trouble { failures: 0, backoff, last: None }),
+            places: Semaphore::new(EXCHANGES_MAX),
         }
     }
 
@@ -67,9 +75,9 @@ impl Memory {
     }
 
     /// Why asking is in vain now, if it is. Of many who would wait for an endpoint that fails one tries.
-    fn in_vain(&self, hash: &Hash, now: Instant) -> Option<Arc<str>> {
+    fn in_vain(&self, hash: &Hash, now: Instant) -> Option<Failed> {
         if let Some(failed) = self.failed.get(hash).filter(|failed| now < failed.until) {
-            return Some(failed.why);
+            return Some(failed);
         }
         let mut trouble = self.trouble();
         if trouble.failures < FAILURES {
@@ -77,39 +85,37 @@ impl Memory {
         }
         let last = trouble.last.as_mut()?;
         if now < last.until {
-            return Some(Arc::clone(&last.why));
+            return Some(last.clone());
         }
         last.until = now + Duration::from_secs(BACKEND_TOKEN_TIMEOUT_S);
         None
     }
 
-    fn note(
-        &self,
-        hash: Hash,
-        now: Instant,
-        asked: Result<Arc<Token>, Lost>,
-    ) -> Result<Arc<Token>, Arc<str>> {
+    fn note(&self, hash: Hash, now: Instant, asked: Result<Token, Lost>) -> Result<Token, Failed> {
         let mut trouble = self.trouble();
-        let (why, pause) = match asked {
+        let failed = match asked {
             Ok(token) => {
                 trouble.calm();
                 return Ok(token);
             }
             Err(Lost::Refused(why)) => {
                 trouble.calm();
-                (Arc::from(why), Duration::from_secs(BACKEND_TOKEN_REFUSED_S))
+                let until = now + Duration::from_secs(BACKEND_TOKEN_REFUSED_S);
+                Failed { until, why: Arc::from(why), is_refused: true }
             }
             Err(Lost::Failed(why)) => {
                 tracing::warn!(%why, "a token for backends could not be obtained");
-                let (why, pause) = (Arc::from(why), trouble.backoff.after_failure());
+                let pause = trouble.backoff.after_failure();
                 trouble.failures = trouble.failures.saturating_add(1);
-                trouble.last = Some(Failed { until: now + pause, why: Arc::clone(&why) });
-                (why, pause.min(PAUSE))
+                let why = Arc::from(why);
+                let failed = Failed { until: now + pause, why, is_refused: false };
+                trouble.last = Some(failed.clone());
+                Failed { until: now + pause.min(PAUSE), ..failed }
             }
         };
         drop(trouble);
-        self.failed.insert(hash, Failed { until: now + pause, why: Arc::clone(&why) });
-        Err(why)
+        self.failed.insert(hash, failed.clone());
+        Err(failed)
     }
 }
 
@@ -126,9 +132,10 @@ impl Exchanged {
     }
 
     /// The token that a caller's was exchanged for, if it holds.
-    pub(super) fn now(&self, subject: &Secret) -> Option<HeaderValue> {
-        let token = self.memory.known.get(&hash(subject))?;
-        (self.clock.now() < token.until).then(|| token.header.clone())
+    pub(super) fn now(&self, key: &Hash) -> Option<HeaderValue> {
+        let token = self.memory.known.get(key)?;
+        let is_doubted = token.is_doubted.load(Ordering::Relaxed);
+        (self.clock.now() < token.until && !is_doubted).then(|| token.header.clone())
     }
 
     /// Exchanges a caller's token, if that was not done. Many who ask for the same wait for one answer.
@@ -138,22 +145,30 @@ impl Exchanged {
     pub(super) async fn obtain(
         &self,
         worker: usize,
-        subject: &Secret,
+        subject: &Subject,
     ) -> Result<HeaderValue, Arc<str>> {
-        let hash = hash(subject);
-        let Memory { known, .. } = &*self.memory;
+        let known = &self.memory.known;
+        let holds = |token: &Arc<Token>| self.clock.now() < token.until;
+        let before = known.get(&subject.key).filter(holds);
         // What has ended would keep others from asking once for all.
-        known.remove_if(&hash, |token| token.until <= self.clock.now());
-        match known.get_value_or_guard_async(&hash).await {
+        known.remove_if(&subject.key, |token| {
+            token.is_doubted.load(Ordering::Relaxed) || !holds(token)
+        });
+        match known.get_value_or_guard_async(&subject.key).await {
             Ok(token) => Ok(token.header.clone()),
             Err(place) => {
-                // Whoever had the place before may have failed.
-                if let Some(why) = self.memory.in_vain(&hash, self.clock.now()) {
-                    return Err(why);
-                }
-                let more = [("subject_token", subject.reveal())];
-                let asked = self.endpoint.ask(Some(worker), &more).await.map(Arc::new);
-                let token = self.memory.note(hash, self.clock.now(), asked)?;
+                let token = match (self.ask(worker, subject).await, before) {
+                    (Ok(token), _) => Arc::new(self.within(token, subject)),
+                    // A backend has refused it, and nobody can say whether it was right.
+                    (Err(Failed { is_refused: false, .. }), Some(before)) => Arc::new(Token {
+                        header: before.header.clone(),
+                        begun: self.clock.now(),
+                        lifetime: before.lifetime,
+                        until: before.until,
+                        is_doubted: AtomicBool::new(false),
+                    }),
+                    (Err(failed), _) => return Err(failed.why),
+                };
                 // Somebody may have forgotten it meanwhile.
                 place.insert(Arc::clone(&token)).ok();
                 Ok(token.header.clone())
@@ -161,17 +176,36 @@ impl Exchanged {
         }
     }
 
+    async fn ask(&self, worker: usize, subject: &Subject) -> Result<Token, Failed> {
+        // Whoever had the place before may have failed.
+        if let Some(failed) = self.memory.in_vain(&subject.key, self.clock.now()) {
+            return Err(failed);
+        }
+        let asking = async {
+            let _place = self.memory.places.acquire().await;
+            let more = [("subject_token", subject.token.reveal())];
+            self.endpoint.ask(Some(worker), &more).await
+        };
+        let limit = Duration::from_secs(BACKEND_TOKEN_TIMEOUT_S);
+        let asked = tokio::time::timeout(limit, asking).await;
+        let late = || Err(Lost::Failed(format!("no token within {limit:?}")));
+        let asked = asked.unwrap_or_else(|_| late());
+        self.memory.note(subject.key, self.clock.now(), asked)
+    }
+
+    /// A token that ends with the one it was exchanged for.
+    fn within(&self, token: Token, subject: &Subject) -> Token {
+        let left = |until: SystemTime| until.duration_since(self.clock.wall()).unwrap_or_default();
+        let end = subject.until.and_then(|until| self.clock.now().checked_add(left(until)));
+        let until = end.map_or(token.until, |end| end.min(token.until));
+        Token { until, ..token }
+    }
+
     /// The backend has refused what a token was exchanged for: it is exchanged again, unless that was done a moment
     /// ago.
-    pub(super) fn refused(&self, subject: &Secret) {
-        let pause = Duration::from_secs(BACKEND_TOKEN_PAUSE_S);
-        let now = self.clock.now();
-        self.memory
-            .known
-            .remove_if(&hash(subject), |token| now.saturating_duration_since(token.begun) >= pause);
+    pub(super) fn refused(&self, key: &Hash) {
+        if let Some(token) = self.memory.known.get(key) {
+            token.doubt(self.clock.now());
+        }
     }
-}
-
-fn hash(subject: &Secret) -> Hash {
-    crate::verified::hash(subject.reveal())
 }

@@ -3,9 +3,10 @@
 use super::endpoint::{Endpoint, Lost, Token};
 use arc_swap::ArcSwapOption;
 use base::backoff::Backoff;
-use base::caps::BACKEND_TOKEN_PAUSE_S;
+use base::caps::BACKEND_TOKEN_TIMEOUT_S;
 use base::{Clock, random};
 use http::HeaderValue;
+use std::sync::atomic::Ordering;
 use std::sync::{self, Arc, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, Notify};
@@ -64,7 +65,10 @@ impl Source {
     /// # Errors
     /// In words, why there is none.
     pub(super) async fn obtain(&self, worker: Option<usize>) -> Result<HeaderValue, String> {
-        let mut failures = self.asking.lock().await;
+        // Whoever asks is done by then, and the next one asks for all who wait.
+        let limit = Duration::from_secs(2 * BACKEND_TOKEN_TIMEOUT_S);
+        let waiting = tokio::time::timeout(limit, self.asking.lock()).await;
+        let mut failures = waiting.map_err(|_| format!("no token within {limit:?}"))?;
         match self.now() {
             Some(token) => Ok(token),
             None => Ok(self.ask(worker, &mut failures).await?.header.clone()),
@@ -99,15 +103,11 @@ impl Source {
         }
     }
 
-    /// The backend has refused the token: another one is obtained, unless that was done a moment ago.
+    /// The backend has refused the token: another one is obtained, unless that was done a moment ago. Until it is there
+    /// this one goes on: the backend may have had reasons of its own.
     pub(super) fn refused(&self) {
-        let token = self.token.load_full();
-        let is_new = |token: &Arc<Token>| {
-            let age = self.clock.now().saturating_duration_since(token.begun);
-            age < Duration::from_secs(BACKEND_TOKEN_PAUSE_S)
-        };
-        if let Some(token) = token.filter(|token| !is_new(token)) {
-            self.token.compare_and_swap(&token, None);
+        let token = self.token.load();
+        if token.as_ref().is_some_and(|token| token.doubt(self.clock.now())) {
             self.refused.notify_one();
         }
     }
@@ -118,7 +118,9 @@ impl Source {
         // Requests may have obtained one while this waited.
         let held = self.token.load_full().filter(|token| {
             let age = self.clock.now().saturating_duration_since(token.begun);
-            age < token.lifetime / 2 && self.clock.now() < token.until
+            age < token.lifetime / 2
+                && self.clock.now() < token.until
+                && !token.is_doubted.load(Ordering::Relaxed)
         });
         let token = match held {
             Some(token) => Ok(token),

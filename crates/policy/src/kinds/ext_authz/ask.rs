@@ -1,29 +1,51 @@
 //! Asks, remembers, and does what was said.
 
 use super::verdict::{Allowed, Verdict};
-use super::{Authoriser, Way, body};
+use super::{Authoriser, Named, Way, body, callout};
 use crate::identity::{Identity, Scheme};
 use aws_lc_rs::digest::{Context, SHA256};
-use http::HeaderName;
 use http::header::{AUTHORIZATION, COOKIE};
+use http::{HeaderName, HeaderValue};
 use serde_json::json;
 use traffic::exchange::{Claims, Slot};
 use traffic::head::RequestHead;
-use traffic::policy::{Asked, Foreseen};
+use traffic::policy::{Asked, Facts, Foreseen, Voucher};
 use traffic::{BoxFuture, Exchange, Fault, FaultCode, Flow, Outcome, Policy, Response, Stage};
 
 impl Authoriser {
+    /// The headers that it is told, where those are few and named.
+    fn told_by_name(&self) -> &[HeaderName] {
+        match (&self.tells, &self.way) {
+            (Some(names), _) => names,
+            (None, Way::Http(_)) => callout::TOLD,
+            (None, Way::Grpc) => &[],
+        }
+    }
+
     /// What is known already of a request like this.
     fn recall(&self, exchange: &Exchange) -> Recalled {
         let Some(remembered) = &self.remembered else { return Recalled::Never };
         let Ok(key) = remembered.key.eval_key(exchange) else { return Recalled::Never };
         let head = &exchange.request;
-        let consumer = exchange.consumer.as_ref().map_or("", |consumer| &consumer.name);
+        // The key sees one value of a header, and the authoriser all: it may go by another one.
+        let names = head.headers.names();
+        if names.enumerate().any(|(at, name)| head.headers.names().take(at).any(|it| it == name)) {
+            return Recalled::Never;
+        }
+        let caller = known(exchange).map(serde_json::Value::Object).unwrap_or_default().to_string();
         let mut context = Context::new(&SHA256);
-        for part in [consumer, head.method.as_str(), &head.host, head.target.as_str(), &key] {
+        let mut add = |part: &[u8]| {
             // Lengths keep two lists of parts from being one text.
             context.update(&(part.len() as u64).to_be_bytes());
-            context.update(part.as_bytes());
+            context.update(part);
+        };
+        for part in [&*caller, head.method.as_str(), &head.host, head.target.as_str(), &key] {
+            add(part.as_bytes());
+        }
+        for name in self.told_by_name() {
+            let value = head.headers.get(name).map(HeaderValue::as_bytes);
+            add(value.unwrap_or_default());
+            add(if value.is_some() { b"1" } else { b"0" });
         }
         let mut hash = [0; 32];
         hash.copy_from_slice(context.finish().as_ref());
@@ -58,7 +80,10 @@ impl Authoriser {
         if let (Ok(verdict), Some(hash), Some(remembered)) = (&verdict, hash, &self.remembered)
             && let Some(until) = self.clock.now().checked_add(remembered.ttl)
         {
-            remembered.said.insert(hash, (verdict.clone(), until));
+            // A cookie is for one client.
+            if !verdict.sets_cookies() {
+                remembered.said.insert(hash, (verdict.clone(), until));
+            }
         }
         verdict
     }
@@ -107,7 +132,10 @@ impl Authoriser {
     fn settle(&self, head: &mut RequestHead, allowed: &Allowed) -> Result<Identity, Fault> {
         let identity =
             allowed.identity(&self.host, &self.directory).map_err(|why| self.lost(why))?;
-        allowed.apply(head, self.allows_host).map_err(|why| self.lost(why))?;
+        // All of it or nothing: another way to identify the caller may come after.
+        let mut changed = head.clone();
+        allowed.apply(&mut changed, self.allows_host).map_err(|why| self.lost(why))?;
+        *head = changed;
         Ok(identity)
     }
 
@@ -146,6 +174,18 @@ enum Recalled {
     Known(Verdict),
 }
 
+impl Authoriser {
+    fn vouches(&self) -> Facts {
+        let voucher = Voucher {
+            prefix: self.host.clone(),
+            name: format!("the authoriser {}", self.host),
+            is_told: false,
+        };
+        let vouchers = self.named.iter().map(|_| voucher.clone()).collect();
+        Facts { vouchers, remembers: self.remembered.is_some(), ..Facts::default() }
+    }
+}
+
 impl Policy for Authoriser {
     fn on_request<'a>(&'a self, exchange: &'a mut Exchange, slot: Slot) -> Outcome<'a, Flow> {
         Outcome::Later(Box::pin(self.guard(exchange, slot)))
@@ -173,6 +213,10 @@ impl Policy for Authoriser {
 
     fn speaks_for(&self) -> Vec<HeaderName> {
         Scheme::speaks_for(self)
+    }
+
+    fn facts(&self) -> Facts {
+        self.vouches()
     }
 }
 
@@ -210,11 +254,23 @@ impl Scheme for Authoriser {
 
     fn hide(&self, _: &mut RequestHead) {}
 
+    fn facts(&self) -> Facts {
+        self.vouches()
+    }
+
     fn speaks_for(&self) -> Vec<HeaderName> {
-        let Way::Http(callout) = &self.way else { return Vec::new() };
+        let mut names = match &self.way {
+            Way::Http(callout) => callout.to_backend.clone(),
+            Way::Grpc => Vec::new(),
+        };
+        // By these the authoriser says who calls, and a backend that gets them believes them, too.
+        if let Some(Named::Header { name, groups }) = &self.named {
+            names.push(name.clone());
+            names.extend(groups.clone());
+        }
         // Clients show credentials of their own by these.
-        let is_shared = |name: &&HeaderName| **name == AUTHORIZATION || **name == COOKIE;
-        callout.to_backend.iter().filter(|name| !is_shared(name)).cloned().collect()
+        names.retain(|name| *name != AUTHORIZATION && *name != COOKIE);
+        names
     }
 }
 

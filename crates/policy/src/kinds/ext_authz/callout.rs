@@ -4,13 +4,15 @@ use super::body::Beginning;
 use super::grpc::refusal;
 use super::verdict::{Allowed, Change, Denied, How, Verdict};
 use super::{Authoriser, Callout, Named, list};
+use crate::kinds::identity_headers::encoded;
 use base::caps::AUTHORISER_ANSWER_BYTES_MAX;
 use http::header::{AUTHORIZATION, COOKIE};
 use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, Method};
 use traffic::{Body, Exchange, Headers, Request, Response, outbound};
 
-const TOLD: &[HeaderName] = &[AUTHORIZATION, COOKIE];
+/// What it is told unless the settings name something else.
+pub(super) const TOLD: &[HeaderName] = &[AUTHORIZATION, COOKIE];
 
 impl Authoriser {
     /// The request that asks about a request.
@@ -26,8 +28,10 @@ impl Authoriser {
         let head = &exchange.request;
         let base = self.remote.target();
         let target = if callout.append_path {
-            let base = base.path().trim_end_matches('/');
-            PathAndQuery::try_from(format!("{base}{}", head.target))
+            let (path, query) = (base.path().trim_end_matches('/'), base.query());
+            let own = query.into_iter().chain(head.target.query()).collect::<Vec<_>>().join("&");
+            let mark = if own.is_empty() { "" } else { "?" };
+            PathAndQuery::try_from(format!("{path}{}{mark}{own}", head.target.path()))
                 .map_err(|error| format!("the path cannot be appended: {error}"))?
         } else {
             base.clone()
@@ -52,10 +56,8 @@ impl Authoriser {
                 headers.insert(name, value);
             }
         }
-        if let Some(consumer) = &exchange.consumer
-            && let Ok(name) = text(&consumer.name)
-        {
-            headers.insert(named("x-yett-consumer"), name);
+        if let Some(consumer) = &exchange.consumer {
+            headers.insert(named("x-yett-consumer"), text(&encoded(&consumer.name))?);
         }
         if let Some(body) = body {
             headers.insert(

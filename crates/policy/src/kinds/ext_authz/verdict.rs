@@ -5,7 +5,7 @@ use crate::identity::Identity;
 use crate::query;
 use base::caps::{CONSUMER_NAME_BYTES_MAX, HEADERS_MAX, TARGET_BYTES_MAX};
 use bytes::Bytes;
-use http::header::HOST;
+use http::header::{HOST, SET_COOKIE};
 use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, StatusCode};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -16,7 +16,16 @@ use traffic::head::RequestHead;
 use traffic::{Fault, FaultCode, Headers, Response, Stage, canonical};
 
 /// Headers that the gateway writes itself when it forwards, besides those of [`field::is_own`].
-const WRITTEN: &[&str] = &["forwarded", "traceparent", "via", "x-request-id"];
+const WRITTEN: &[&str] = &[
+    "client-cert",
+    "client-cert-chain",
+    "expect",
+    "forwarded",
+    "proxy-authorization",
+    "traceparent",
+    "via",
+    "x-request-id",
+];
 
 /// What an authoriser says of a request.
 #[derive(Clone, Debug)]
@@ -25,6 +34,17 @@ pub(super) enum Verdict {
     Allowed(Box<Allowed>),
     /// It may not, and the client is told this.
     Denied(Denied),
+}
+
+impl Verdict {
+    /// Whether the client is told a cookie with it.
+    pub(super) fn sets_cookies(&self) -> bool {
+        let told = match self {
+            Self::Allowed(allowed) => &allowed.reply,
+            Self::Denied(denied) => &denied.headers,
+        };
+        told.iter().any(|change| change.name == SET_COOKIE)
+    }
 }
 
 /// What becomes of a request that may pass.
@@ -195,6 +215,7 @@ impl Allowed {
         };
         let is_name = !name.is_empty()
             && name.len() <= CONSUMER_NAME_BYTES_MAX
+            && name.trim() == name
             && !name.chars().any(char::is_control);
         if !is_name {
             return Err("the consumer that it names has no proper name".to_owned());

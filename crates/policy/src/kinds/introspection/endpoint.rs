@@ -157,7 +157,7 @@ impl Endpoint {
         if let Some(remote) = &*found.load() {
             return Ok(Arc::clone(remote));
         }
-        let mut fetcher = Fetcher::new(Source::Discovery(issuer.clone()));
+        let mut fetcher = Fetcher::new(Source::Discovery(issuer.clone()), self.ca_pem.clone());
         let url = discover((issuer, "introspection_endpoint"), &mut fetcher, way).await?;
         let remote = way.open(self.destination(&url)?)?;
         found.store(Some(Arc::new(Arc::clone(&remote))));

@@ -108,7 +108,8 @@ impl Memory {
         asking: impl Future<Output = Result<Found, Lost>>,
     ) -> Result<Found, Lost> {
         let boarded = Boarded::of(self, hash);
-        let found = boarded.flight.get_or_init(|| async {
+        let Some(flight) = &boarded.flight else { return Err(Lost::from("nobody asks")) };
+        let found = flight.get_or_init(|| async {
             if !self.may_ask() {
                 return Err(Lost::from("the endpoint did not answer a moment ago"));
             }
@@ -181,7 +182,8 @@ impl fmt::Debug for Memory {
 struct Boarded<'a> {
     memory: &'a Memory,
     hash: TokenHash,
-    flight: Arc<Flight>,
+    /// Given up with the lock held, so that the last one knows that it is the last.
+    flight: Option<Arc<Flight>>,
 }
 
 impl<'a> Boarded<'a> {
@@ -192,15 +194,16 @@ impl<'a> Boarded<'a> {
             flights.insert(hash, Arc::downgrade(&flight));
             flight
         });
-        Self { memory, hash, flight }
+        Self { memory, hash, flight: Some(flight) }
     }
 }
 
 impl Drop for Boarded<'_> {
     fn drop(&mut self) {
         let mut flights = self.memory.flights(&self.hash);
-        // Nobody boards while the lock is held.
-        if Arc::strong_count(&self.flight) == 1 {
+        // Nobody boards or leaves while the lock is held.
+        let is_last = self.flight.take().is_some_and(|flight| Arc::strong_count(&flight) == 1);
+        if is_last {
             flights.remove(&self.hash);
         }
     }

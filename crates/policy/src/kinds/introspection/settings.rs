@@ -10,6 +10,7 @@ use crate::kinds::cors::OneOrMany;
 use crate::kinds::jwt::claims::{Rules, date};
 use crate::kinds::jwt::settings::{ConsumerSettings, subjects};
 use crate::kinds::jwt::subject::{Subject, Subjects};
+use crate::plain;
 use crate::sender::{self, Sender};
 use crate::verified;
 use crate::written::Written;
@@ -20,7 +21,6 @@ use base::{Node, Report, Secret, Text, decode};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::{Duration, SystemTime};
@@ -143,6 +143,11 @@ impl Terms {
         {
             return Err("the token is of another kind (`token_type`)");
         }
+        let is_proven = text("token_type").is_some_and(|told| told.eq_ignore_ascii_case("dpop"));
+        let key = claims.get("cnf").and_then(|told| told.get("jkt"));
+        if is_proven && key.is_none() {
+            return Err("the token must be shown with a proof, and is bound to no key (`cnf`)");
+        }
         if !self.rules.audience.is_empty() && !self.rules.is_for_us(&claims) {
             return Err("the token is for somebody else (`aud`)");
         }
@@ -211,19 +216,12 @@ fn asked(
             return None;
         }
     };
-    let uri = match endpoint::destination(address, TIMEOUT, None) {
-        Ok(destination) => destination.url,
-        Err(why) => {
-            ctx.error(report, node, below, why);
-            return None;
-        }
-    };
-    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
-    let is_here = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
-    if uri.scheme_str() == Some("http") && !is_here {
-        let message = "tokens and the secret go there by plain HTTP, for all to read";
-        ctx.warning(report, node, below, message).help("use `https:`");
+    if let Err(why) = endpoint::destination(address, TIMEOUT, None) {
+        ctx.error(report, node, below, why);
+        return None;
     }
+    let what = "tokens and the secret go there by plain HTTP, for all to read";
+    plain::warn((address, what), (node, below), ctx, report);
     Some(address.clone())
 }
 

@@ -5,10 +5,11 @@ use super::long::Long;
 use super::subject::Subjects;
 use super::{Jwt, Keys};
 use crate::bearer::{self, From, Places};
-use crate::issuer::{Issuer, Source};
+use crate::issuer::{Issuer, Source, plain as without_query};
 use crate::jose::{Algorithm, Key, KeySet};
 use crate::kind::BuildCtx;
 use crate::kinds::cors::OneOrMany;
+use crate::plain;
 use crate::sender::{self, Sender};
 use crate::verified::{self, Verified};
 use crate::written::{Short, Written};
@@ -18,7 +19,6 @@ use base::{Node, Report, Text, decode};
 use http::Uri;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use traffic::outbound::Destination;
@@ -37,6 +37,8 @@ pub struct Settings {
     /// such as `${file:keys.json}`. Keys of an address are fetched again before they age out, and when a
     /// token names a new one. Of a token that names none (`kid`) the first eight keys of its algorithm are tried.
     pub jwks: Option<Text>,
+    /// Certificates (PEM) that the issuer's is verified with, such as `${file:ca.pem}`, in place of the usual ones.
+    pub ca: Option<Text>,
     /// The secret that the tokens are signed with (HMAC), in place of public keys, such as
     /// `${env:TOKEN_SECRET}`; at least 32 bytes. Everybody who has it can sign.
     pub secret: Option<Text>,
@@ -75,7 +77,7 @@ pub struct ConsumerSettings {
     /// The claim that says who it is; dots lead into objects.
     pub claim: String,
     /// What stands before the slash in the names of those whom the directory does not know: the issuer's host when
-    /// left out.
+    /// left out. Two issuers with one prefix would call different people by one name, so that must be said of both.
     pub prefix: Option<String>,
     /// Whether the claim is the name of one of the `consumers` here. The issuer can then speak for all of them.
     pub by_name: bool,
@@ -261,6 +263,7 @@ pub(in crate::kinds) fn subjects(
         return None;
     }
     let host = issuer.parse::<Uri>().ok().and_then(|uri| uri.host().map(str::to_owned));
+    let is_told = prefix.is_some();
     let prefix = prefix.clone().or(host).unwrap_or_else(|| issuer.to_owned());
     if prefix.is_empty() || prefix.chars().any(char::is_control) {
         ctx.error(
@@ -275,6 +278,7 @@ pub(in crate::kinds) fn subjects(
         issuer: issuer.to_owned(),
         claim: claim.clone(),
         prefix,
+        is_told,
         is_name: *by_name,
         accepts_unknown: *unknown == Unknown::Accept,
         groups: groups.map(str::to_owned),
@@ -298,7 +302,8 @@ fn keys(
         (None, Some(secret)) => secret_key(secret, rules, node, ctx, report),
         (None, None) => {
             let source = Source::Discovery(settings.issuer.clone());
-            fetched(&source, (&settings.issuer, "/issuer"), node, ctx, report)
+            let at = (&*settings.issuer, "/issuer", settings);
+            fetched(&source, at, node, ctx, report)
         }
         (Some(jwks), None) => {
             let text = match jwks.resolve(ctx.secrets) {
@@ -310,7 +315,14 @@ fn keys(
             };
             let text = text.reveal().trim();
             if text.starts_with("http:") || text.starts_with("https:") {
-                return fetched(&Source::Url(text.to_owned()), (text, "/jwks"), node, ctx, report);
+                // What a reference stands for may be a secret; who is asked is told all the same.
+                let name = if jwks.has_reference() {
+                    origin(text)
+                } else {
+                    without_query(text).to_owned()
+                };
+                let source = Source::Url { url: text.to_owned(), name };
+                return fetched(&source, (text, "/jwks", settings), node, ctx, report);
             }
             fixed(text, rules, node, ctx, report)
         }
@@ -386,31 +398,50 @@ fn fixed(
 
 fn fetched(
     source: &Source,
-    (url, below): (&str, &str),
+    (url, below, settings): (&str, &str, &Settings),
     node: &Node,
     ctx: &BuildCtx<'_>,
     report: &mut Report,
 ) -> Option<(Keys, String)> {
     let destination = Destination::parse(url);
-    let uri = match &destination {
-        Ok(destination) => destination.url.clone(),
+    if let Err(why) = &destination {
+        let is_hidden = settings.jwks.as_ref().is_some_and(Text::has_reference);
+        let hidden = "what it stands for is neither an address nor keys";
+        let why = if is_hidden { hidden } else { why };
+        let problem = ctx.error(report, node, below, why);
+        if below == "/issuer" {
+            problem.help("an issuer whose name is no URL needs `jwks` or `secret`");
+        }
+        return None;
+    }
+    let what = "keys that come by plain HTTP are those of whoever is on the way";
+    plain::warn((url, what), (node, below), ctx, report);
+    let ca = settings.ca.as_ref().map(|ca| ca.resolve(ctx.secrets)).transpose();
+    let ca_pem = match ca {
+        Ok(ca) => ca.map(|pem| pem.reveal().as_bytes().to_vec()),
         Err(why) => {
-            let problem = ctx.error(report, node, below, why.clone());
-            if below == "/issuer" {
-                problem.help("an issuer whose name is no URL needs `jwks` or `secret`");
-            }
+            ctx.error(report, node, "/ca", why);
             return None;
         }
     };
-    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
-    let is_here = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
-    if uri.scheme_str() == Some("http") && !is_here {
-        let message = "keys that come by plain HTTP are those of whoever is on the way";
-        ctx.warning(report, node, below, message).help("use `https:`");
-    }
-    if let Err(why) = destination.and_then(|destination| ctx.outbound.open(destination)) {
-        ctx.error(report, node, below, why);
+    let opened = destination.and_then(|mut destination| {
+        destination.ca_pem.clone_from(&ca_pem);
+        ctx.outbound.open(destination)
+    });
+    if let Err(why) = opened {
+        ctx.error(report, node, if ca_pem.is_some() { "/ca" } else { below }, why);
         return None;
     }
-    Some((Keys::Fetched(Issuer::of(source, ctx)), String::new()))
+    // A reference may stand for another address by and by.
+    let fingerprint = format!("{:?}", verified::hash(url));
+    Some((Keys::Fetched(Issuer::of(source, ca_pem, ctx)), fingerprint))
+}
+
+/// Scheme, host and port of an address.
+fn origin(url: &str) -> String {
+    let uri = url.parse::<Uri>().ok();
+    let parts = uri.as_ref().and_then(|uri| Some((uri.scheme_str()?, uri.authority()?.as_str())));
+    parts.map_or_else(String::new, |(scheme, authority)| {
+        format!("{scheme}://{}", authority.rsplit('@').next().unwrap_or_default())
+    })
 }

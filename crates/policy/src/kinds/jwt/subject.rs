@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 use traffic::directory::{Consumer, CredentialHash, CredentialKind, Directory};
 use traffic::exchange::{Claims, KeptClaims};
+use traffic::policy::Voucher;
 
 /// How tokens become consumers.
 #[derive(Debug)]
@@ -19,6 +20,8 @@ pub(in crate::kinds) struct Subjects {
     pub(in crate::kinds) claim: String,
     /// What stands before the slash in the names of those whom the directory does not know.
     pub(in crate::kinds) prefix: String,
+    /// Whether the config says that.
+    pub(in crate::kinds) is_told: bool,
     /// Whether the claim is the name of a consumer of the directory.
     pub(in crate::kinds) is_name: bool,
     pub(in crate::kinds) accepts_unknown: bool,
@@ -58,6 +61,16 @@ impl Subject {
 }
 
 impl Subjects {
+    /// Whose word is taken for who calls.
+    pub(in crate::kinds) fn vouchers(&self) -> Vec<Voucher> {
+        let voucher = Voucher {
+            prefix: self.prefix.clone(),
+            name: self.issuer.clone(),
+            is_told: self.is_told,
+        };
+        if self.accepts_unknown { vec![voucher] } else { Vec::new() }
+    }
+
     /// Who a verified token is about.
     pub(in crate::kinds) fn of(
         &self,
@@ -68,11 +81,16 @@ impl Subjects {
     ) -> Result<Subject, Why> {
         let id = match find(claims, &self.claim) {
             Some(Value::String(text)) => text.clone(),
-            Some(Value::Number(number)) => number.to_string(),
+            // A subject is a text (RFC 7519, 4.1.2); other claims may number people.
+            Some(Value::Number(number)) if self.claim != "sub" && !number.is_f64() => {
+                number.to_string()
+            }
             _ => return Err("the token does not say who it is about"),
         };
         let is_name = !id.is_empty()
             && id.len() <= CONSUMER_NAME_BYTES_MAX
+            // White space at the ends is lost on the way to the backend, which would take one for another.
+            && id.trim() == id
             && !id.chars().any(char::is_control);
         if !is_name {
             return Err("what the token says of whom it is about is empty, too long or no name");

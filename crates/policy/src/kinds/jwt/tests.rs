@@ -129,7 +129,7 @@ fn what_a_token_says_is_checked() {
         (json!({ "azp": "web", "sub": "a\u{7}b" }), bad),
         (json!({ "azp": "web", "sub": "a".repeat(300) }), bad),
         (json!({ "azp": "web", "sub": ["alice"] }), bad),
-        (json!({ "azp": "web", "sub": 7 }), fine),
+        (json!({ "azp": "web", "sub": 7 }), bad),
         (json!({ "azp": "web", "cnf": { "jkt": "x" } }), bad),
     ] {
         check(&scene, &changes, expected);
@@ -467,4 +467,21 @@ fn whoever_shows_many_forged_tokens_causes_no_more_long_checks() {
     assert_eq!(policy.request(&mut with(&forged)), "too_many_failures");
     assert_eq!(policy.request(&mut with(&fresh)), "too_many_failures");
     assert_eq!(policy.request(&mut with(&good)), "continue", "it is remembered");
+}
+
+#[test]
+fn a_name_that_a_backend_would_read_as_another_is_none() {
+    let scene = Scene::new(&json!({ "consumer": { "claim": "name" } }));
+    for (name, expected) in [
+        (json!("alice"), "continue"),
+        (json!("alice smith"), "continue"),
+        (json!(7), "continue"),
+        (json!(7.5), "credentials_invalid"),
+        (json!("alice "), "credentials_invalid"),
+        (json!("\u{a0}alice"), "credentials_invalid"),
+        (json!(""), "credentials_invalid"),
+    ] {
+        check(&scene, &json!({ "name": name }), expected);
+    }
+    check(&Scene::new(&json!({})), &json!({ "sub": 5 }), "credentials_invalid");
 }
