@@ -392,6 +392,8 @@ pub const AUTHORISER_ANSWER_BYTES_MAX: usize = 64 << 10;
 pub const AUTHORISER_BODY_BYTES_MAX: usize = 1 << 20;
 /// Seconds in which a client must have sent as much of its body as an authoriser is told.
 pub const AUTHORISER_BODY_TIMEOUT_S: u64 = 30;
+/// Bytes that each answer of an authoriser may take where it is remembered; one that takes more has the places of several.
+pub const AUTHORISER_CACHED_BYTES: u64 = 1 << 10;
 /// Answers of an authoriser that one policy remembers, unless said otherwise,
 pub const AUTHORISER_CACHE: usize = 10_000;
 /// and at most,

@@ -144,6 +144,27 @@ impl Identity {
         })
     }
 
+    /// What policies before have found out of a request.
+    pub(crate) fn earlier(exchange: &Exchange) -> Self {
+        Self {
+            consumer: exchange.consumer.clone(),
+            credential: exchange.credential.clone(),
+            others: exchange.other_credentials.clone(),
+            claims: exchange.claims.clone(),
+            until: exchange.valid_until,
+            token: exchange.token,
+            nonce: None,
+        }
+    }
+
+    /// Makes it the identity of a request, whatever that was.
+    pub(crate) fn replace(self, exchange: &mut Exchange) {
+        let Self { consumer, credential, others, claims, until, token, nonce: _ } = self;
+        exchange.other_credentials = others;
+        (exchange.consumer, exchange.credential, exchange.claims) = (consumer, credential, claims);
+        (exchange.valid_until, exchange.token) = (until, token);
+    }
+
     /// Makes it the identity of a request, beside what policies before found out.
     pub(crate) fn settle(
         mut self,
@@ -163,10 +184,7 @@ impl Identity {
             token: exchange.token.take(),
             nonce: None,
         };
-        let Self { consumer, credential, others, claims, until, token, .. } = earlier.and(self)?;
-        exchange.other_credentials = others;
-        (exchange.consumer, exchange.credential, exchange.claims) = (consumer, credential, claims);
-        (exchange.valid_until, exchange.token) = (until, token);
+        earlier.and(self)?.replace(exchange);
         exchange.plan = plans.of(exchange.consumer.as_deref(), exchange.credential.as_deref());
         Ok(())
     }
@@ -202,8 +220,8 @@ impl<S: Scheme + 'static> Identify<S> {
     ) -> Result<Flow, Fault> {
         let identity = judged.map_err(|fault| self.guesses.noted(exchange, fault))?;
         identity.settle(exchange, slot, &self.plans)?;
-        if !self.scheme.keeps() {
-            self.scheme.hide(&mut exchange.request);
+        if !exchange.hides_late() {
+            self.hide(exchange, slot);
         }
         Ok(Flow::Continue)
     }
@@ -241,10 +259,24 @@ impl<S: Scheme + 'static> Policy for Identify<S> {
     fn facts(&self) -> Facts {
         self.scheme.facts()
     }
+
+    fn hides(&self) -> bool {
+        true
+    }
+
+    fn hide(&self, exchange: &mut Exchange, _: Slot) {
+        if !self.scheme.keeps() {
+            self.scheme.hide(&mut exchange.request);
+        }
+    }
+
+    fn strip(&self, head: &mut RequestHead) {
+        self.scheme.hide(head);
+    }
 }
 
 /// A nonce that the client gets with the answer, between two hooks.
-struct Nonce(HeaderValue);
+pub(crate) struct Nonce(HeaderValue);
 
 /// Gives the client the nonce that its identity brought along, if it did (RFC 9449, 8.2).
 pub(crate) fn give_nonce(exchange: &mut Exchange, reply: &mut Response, slot: Slot) {

@@ -23,6 +23,9 @@ pub async fn run(exchange: &mut Exchange) -> Result<Flow, Fault> {
         if let Flow::Answer(_) = flow {
             return Ok(flow);
         }
+        for entry in route.chain.hiding_after(entry) {
+            entry.policy.hide(exchange, entry.slot);
+        }
     }
     if exchange.is_preflight {
         let fault = Fault::new(Stage::Guard, FaultCode::CorsRefused);

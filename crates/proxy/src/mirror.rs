@@ -63,6 +63,10 @@ fn copied(worker: &Worker, exchange: &Exchange, mirror: &Mirror) -> Box<Exchange
         let own = exchange.reserved.as_ref().map(|reserved| &*reserved.credentials);
         let own = own.unwrap_or_default();
         head.headers.retain(|name, _| !CREDENTIALS.contains(name) && !admit::is_one_of(name, own));
+        // Wherever else a policy of the route looks for them, such as the query.
+        for entry in exchange.matched.iter().flat_map(|matched| matched.route.chain.entries()) {
+            entry.policy.strip(&mut head);
+        }
     }
     let connection = &exchange.connection;
     let mut copy = admit::arrive(worker, connection, head, Body::empty(), Interim::default(), None);

@@ -31,6 +31,8 @@ pub struct Chain {
     forward: Box<[usize]>,
     reply: Box<[usize]>,
     record: Box<[usize]>,
+    /// Those that take credentials out of the request, if there are several.
+    hiding: Box<[usize]>,
 }
 
 impl Chain {
@@ -46,11 +48,17 @@ impl Chain {
         };
         let mut reply = with(|phases| phases.reply);
         reply.reverse();
+        let hides = entries.iter().enumerate().filter(|(_, entry)| entry.policy.hides());
+        let mut hiding: Vec<_> = hides.map(|(position, _)| position).collect();
+        if hiding.len() < 2 {
+            hiding.clear();
+        }
         Self {
             request: with(|phases| phases.request).into(),
             forward: with(|phases| phases.forward).into(),
             reply: reply.into(),
             record: with(|phases| phases.record).into(),
+            hiding: hiding.into(),
             entries: entries.into(),
         }
     }
@@ -64,6 +72,19 @@ impl Chain {
     /// Those with a request hook, in chain order.
     pub fn request(&self) -> impl Iterator<Item = &Entry> {
         self.request.iter().map(|&position| &self.entries[position])
+    }
+
+    /// Whether several take credentials out of the request. None does before all have seen them.
+    #[must_use]
+    pub fn hides_late(&self) -> bool {
+        !self.hiding.is_empty()
+    }
+
+    /// Those that take credentials out of the request once this one has let it pass: all, after the last of them.
+    pub fn hiding_after(&self, entry: &Entry) -> impl Iterator<Item = &Entry> {
+        let is_last = self.hiding.last().is_some_and(|&position| Slot(position) == entry.slot);
+        let hiding = if is_last { &*self.hiding } else { &[] };
+        hiding.iter().map(|&position| &self.entries[position])
     }
 
     /// Those with a hook before each attempt, in chain order.

@@ -148,6 +148,12 @@ impl Exchange {
         self.plan.as_ref().map_or(Priority::Normal, |plan| plan.priority)
     }
 
+    /// Whether credentials are taken out of it only after all policies of its route that look at them.
+    #[must_use]
+    pub fn hides_late(&self) -> bool {
+        self.matched.as_ref().is_some_and(|matched| matched.route.chain.hides_late())
+    }
+
     /// The client's address: what the connection's peer says, if it is trusted, and the peer's own otherwise.
     #[must_use]
     pub fn client(&self) -> IpAddr {

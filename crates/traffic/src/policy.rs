@@ -3,6 +3,7 @@
 use crate::directory::CredentialKind;
 use crate::exchange::{Exchange, Slot};
 use crate::fault::Fault;
+use crate::head::RequestHead;
 use crate::upstream::Destination;
 use crate::{BoxFuture, Response};
 use http::HeaderName;
@@ -142,8 +143,6 @@ pub struct Facts {
     pub keeps_token: bool,
     /// The headers by which clients show it who they are, besides `authorization` and `cookie`.
     pub credentials: Vec<HeaderName>,
-    /// Whether it remembers what holds for one caller, by whoever was identified before it.
-    pub remembers: bool,
     /// The headers that it alone writes for the backend.
     pub writes: Vec<HeaderName>,
 }
@@ -167,7 +166,6 @@ impl Facts {
         self.needs_token |= other.needs_token;
         self.keeps_token |= other.keeps_token;
         self.credentials.extend(other.credentials);
-        self.remembers |= other.remembers;
         self.writes.extend(other.writes);
     }
 }
@@ -236,6 +234,22 @@ pub trait Policy: Any + Send + Sync {
     fn foresee(&self, asked: &Asked<'_>) -> Option<Foreseen> {
         let _ = asked;
         None
+    }
+
+    /// Whether it takes what showed it who calls out of the request.
+    fn hides(&self) -> bool {
+        false
+    }
+
+    /// Does that, where it did not do so by itself: of several such policies none does before all have seen the request
+    /// as it came (see [`crate::chain::Chain::hides_late`]), so that they may look at the same place.
+    fn hide(&self, exchange: &mut Exchange, slot: Slot) {
+        let _ = (exchange, slot);
+    }
+
+    /// Takes every credential that it looks for out of a copy of the request, wherever it may be, believed or not.
+    fn strip(&self, head: &mut RequestHead) {
+        let _ = head;
     }
 
     /// Runs in `record`, after the last byte.

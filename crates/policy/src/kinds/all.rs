@@ -7,6 +7,7 @@ use base::{Node, Report};
 use http::HeaderName;
 use std::sync::Arc;
 use traffic::exchange::Slot;
+use traffic::head::RequestHead;
 use traffic::policy::{Asked, Facts, Foreseen, Phases};
 use traffic::{Exchange, Fault, Flow, Outcome, Policy, Response};
 
@@ -26,40 +27,43 @@ pub const KIND: Kind = Kind {
 };
 
 fn build(node: &Node, ctx: &BuildCtx<'_>, report: &mut Report) -> Option<Arc<dyn Policy>> {
-    let all = Combined::build(node, ctx, report)?;
-    if all.facts().remembers {
-        let message = "what is remembered of one caller would be told another here: who calls is known when all have agreed";
-        ctx.error(report, node, "", message).help(
-            "leave `cache` of `ext_authz` out, or make it a policy of its own after this one",
-        );
-        return None;
-    }
-    Some(Arc::new(All(all)))
+    Combined::build(node, ctx, report).map(|all| Arc::new(All(all)) as _)
 }
 
 struct All(Combined);
 
 /// How far it has come. A way that was tried is not tried again: it may believe what it is shown only once.
-#[derive(Default)]
 struct Progress {
     tried: usize,
+    /// Who it is by the policies before, and by these so far.
+    earlier: Identity,
     whole: Identity,
 }
 
 impl Progress {
-    fn add(&mut self, judged: Result<Identity, Fault>) -> Result<(), Fault> {
+    fn new(exchange: &Exchange) -> Self {
+        Self { tried: 0, earlier: Identity::earlier(exchange), whole: Identity::default() }
+    }
+
+    /// The next ways are told who it is so far: an authoriser may go by that.
+    fn add(
+        &mut self,
+        exchange: &mut Exchange,
+        judged: Result<Identity, Fault>,
+    ) -> Result<(), Fault> {
         self.tried += 1;
         self.whole = std::mem::take(&mut self.whole).and(judged?)?;
+        self.earlier.clone().and(self.whole.clone())?.replace(exchange);
         Ok(())
     }
 }
 
 impl All {
     /// Tries one after the other, up to one that must wait; nothing if there is one.
-    fn now(&self, exchange: &Exchange, progress: &mut Progress) -> Option<Result<(), Fault>> {
+    fn now(&self, exchange: &mut Exchange, progress: &mut Progress) -> Option<Result<(), Fault>> {
         while let Some(scheme) = self.0.schemes.get(progress.tried) {
             let judged = scheme.now(exchange)?;
-            if let Err(fault) = progress.add(judged) {
+            if let Err(fault) = progress.add(exchange, judged) {
                 return Some(Err(fault));
             }
         }
@@ -73,7 +77,7 @@ impl All {
             }
             let Some(scheme) = self.0.schemes.get(progress.tried) else { return Ok(()) };
             let judged = scheme.later(exchange).await;
-            progress.add(judged)?;
+            progress.add(exchange, judged)?;
         }
     }
 
@@ -81,12 +85,15 @@ impl All {
         &self,
         exchange: &mut Exchange,
         slot: Slot,
-        judged: Result<Identity, Fault>,
+        progress: Progress,
+        judged: Result<(), Fault>,
     ) -> Result<Flow, Fault> {
-        let identity = judged.map_err(|fault| self.0.guesses.noted(exchange, fault))?;
-        identity.settle(exchange, slot, &self.0.plans)?;
-        for scheme in self.0.schemes.iter().filter(|scheme| !scheme.keeps()) {
-            scheme.hide(&mut exchange.request);
+        let Progress { earlier, whole, .. } = progress;
+        earlier.replace(exchange);
+        judged.map_err(|fault| self.0.guesses.noted(exchange, fault))?;
+        whole.settle(exchange, slot, &self.0.plans)?;
+        if !exchange.hides_late() {
+            self.hide(exchange, slot);
         }
         Ok(Flow::Continue)
     }
@@ -94,13 +101,13 @@ impl All {
 
 impl Policy for All {
     fn on_request<'a>(&'a self, exchange: &'a mut Exchange, slot: Slot) -> Outcome<'a, Flow> {
-        let mut progress = Progress::default();
+        let mut progress = Progress::new(exchange);
         if let Some(judged) = self.now(exchange, &mut progress) {
-            return Outcome::Now(self.settle(exchange, slot, judged.map(|()| progress.whole)));
+            return Outcome::Now(self.settle(exchange, slot, progress, judged));
         }
         Outcome::Later(Box::pin(async move {
             let judged = self.later(exchange, &mut progress).await;
-            self.settle(exchange, slot, judged.map(|()| progress.whole))
+            self.settle(exchange, slot, progress, judged)
         }))
     }
 
@@ -124,6 +131,20 @@ impl Policy for All {
 
     fn facts(&self) -> Facts {
         self.0.facts()
+    }
+
+    fn hides(&self) -> bool {
+        true
+    }
+
+    fn strip(&self, head: &mut RequestHead) {
+        self.0.schemes.iter().for_each(|scheme| scheme.hide(head));
+    }
+
+    fn hide(&self, exchange: &mut Exchange, _: Slot) {
+        for scheme in self.0.schemes.iter().filter(|scheme| !scheme.keeps()) {
+            scheme.hide(&mut exchange.request);
+        }
     }
 }
 
@@ -180,8 +201,8 @@ mod tests {
         let guesses = Arc::new(Guesses::new(&State::new(), &Clock::manual()));
         let all = All(Combined { schemes, guesses, plans: Arc::default() });
         let mut exchange = fixture::exchange("GET /");
-        let mut progress = Progress::default();
-        assert!(all.now(&exchange, &mut progress).is_none());
+        let mut progress = Progress::new(&exchange);
+        assert!(all.now(&mut exchange, &mut progress).is_none());
         all.later(&mut exchange, &mut progress).await.unwrap();
     }
 }

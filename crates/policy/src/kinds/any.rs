@@ -5,7 +5,7 @@
 //! were shown; that they are required otherwise. Challenges of all ways are given (RFC 9110, 11.6.1).
 
 use crate::combined::{self, Combined};
-use crate::identity::{Identity, Scheme, give_nonce};
+use crate::identity::{Identity, Nonce, Scheme, give_nonce};
 use crate::kind::{BuildCtx, Group, Kind};
 use crate::sender::{DPOP, DPOP_NONCE};
 use base::{Node, Report};
@@ -164,15 +164,31 @@ impl Any {
         let (index, identity) =
             judged.map_err(|(_, fault)| self.0.guesses.noted(exchange, fault))?;
         identity.settle(exchange, slot, &self.0.plans)?;
-        let believed = self.0.schemes.get(index).ok_or_else(internal)?;
-        for (_, other) in self.0.schemes.iter().enumerate().filter(|(other, _)| *other != index) {
-            hide(&**other, &**believed, &mut exchange.request);
-        }
-        if !believed.keeps() {
-            believed.hide(&mut exchange.request);
+        if exchange.hides_late() {
+            let nonce = exchange.notes.take(slot);
+            exchange.notes.put(slot, Believed { index, nonce });
+        } else {
+            self.hide_all(index, &mut exchange.request);
         }
         Ok(Flow::Continue)
     }
+
+    /// Takes all credentials out, except for the believed one where that is kept.
+    fn hide_all(&self, index: usize, head: &mut RequestHead) {
+        let Some(believed) = self.0.schemes.get(index) else { return };
+        for (_, other) in self.0.schemes.iter().enumerate().filter(|(other, _)| *other != index) {
+            hide(&**other, &**believed, head);
+        }
+        if !believed.keeps() {
+            believed.hide(head);
+        }
+    }
+}
+
+/// Which way was believed, between two hooks.
+struct Believed {
+    index: usize,
+    nonce: Option<Nonce>,
 }
 
 impl Any {
@@ -194,7 +210,8 @@ impl Any {
 
 /// Takes out what nobody has verified, unless it is the very credential that was, at the same place.
 fn hide(other: &dyn Scheme, believed: &dyn Scheme, head: &mut RequestHead) {
-    if !believed.keeps() {
+    // Another policy may have taken it out.
+    if !believed.keeps() || !believed.is_shown(head) {
         other.hide(head);
         return;
     }
@@ -265,5 +282,22 @@ impl Policy for Any {
 
     fn facts(&self) -> Facts {
         self.0.facts()
+    }
+
+    fn hides(&self) -> bool {
+        true
+    }
+
+    fn strip(&self, head: &mut RequestHead) {
+        self.0.schemes.iter().for_each(|scheme| scheme.hide(head));
+    }
+
+    fn hide(&self, exchange: &mut Exchange, slot: Slot) {
+        if let Some(Believed { index, nonce }) = exchange.notes.take(slot) {
+            self.hide_all(index, &mut exchange.request);
+            if let Some(nonce) = nonce {
+                exchange.notes.put(slot, nonce);
+            }
+        }
     }
 }

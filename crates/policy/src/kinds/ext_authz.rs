@@ -12,10 +12,12 @@ use crate::plain;
 use crate::written::{Short, Written};
 use base::caps::{
     AUTHORISER_BODY_BYTES_MAX, AUTHORISER_CACHE, AUTHORISER_CACHE_MAX, AUTHORISER_CACHE_S_MAX,
+    AUTHORISER_CACHED_BYTES,
 };
 use base::units::{Period, Size};
 use base::{Clock, Node, Report, decode};
 use http::{HeaderName, HeaderValue, Method};
+use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -128,13 +130,15 @@ pub struct BodySettings {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CacheSettings {
-    /// An expression (CEL) for what the answer depends on, besides the consumer, the method, the host, and path and
-    /// query, which always count: `request.headers["authorization"]`. Where it has no value the authoriser is asked.
+    /// An expression (CEL) for what the answer depends on, besides what always counts: who was identified before, with
+    /// application, groups and claims; the client's certificate; scheme, method, host, path and query; and the `headers` that the
+    /// authoriser is told, which by gRPC must be listed. It is for what else there is, such as the client's address,
+    /// `client.address`. Where it has no value, or a header of the request is there twice, the authoriser is asked.
     pub key: String,
     /// How long an answer holds, at most one hour.
     #[serde(default = "ttl")]
     pub ttl: Period,
-    /// How many answers are remembered; at most 1000000.
+    /// How many answers are remembered, of 1 KiB each, and fewer of larger ones; at most 1000000.
     #[serde(default = "entries")]
     pub entries: usize,
 }
@@ -246,7 +250,24 @@ enum Named {
 struct Remembered {
     key: Expression,
     ttl: Duration,
-    said: Arc<Cache<[u8; 32], (Verdict, Instant)>>,
+    said: Arc<Said>,
+}
+
+/// Answers, and until when they hold.
+type Said = Cache<[u8; 32], (Verdict, Instant), ByBytes>;
+
+#[derive(Clone)]
+struct ByBytes;
+
+impl Weighter<[u8; 32], (Verdict, Instant)> for ByBytes {
+    fn weight(&self, _: &[u8; 32], (verdict, _): &(Verdict, Instant)) -> u64 {
+        verdict.bytes().max(AUTHORISER_CACHED_BYTES)
+    }
+}
+
+/// Remembers so many answers, and fewer of large ones.
+fn up_to(entries: usize) -> Said {
+    Cache::with_weighter(entries, entries as u64 * AUTHORISER_CACHED_BYTES, ByBytes)
 }
 
 /// An authoriser, and how it is asked.
@@ -346,6 +367,11 @@ fn authoriser(settings: Settings, ctx: &BuildCtx<'_>, wrongs: &mut Wrongs) -> Op
         if settings.body.is_some() {
             let message =
                 "what depends on bodies cannot be remembered; leave `body` or `cache` out";
+            wrongs.push(("/cache", message.to_owned()));
+        }
+        if settings.grpc.is_some() && settings.headers.is_none() {
+            let message = "the authoriser is told all headers, and nobody knows which of them its answers depend on; \
+                           list those that it goes by as `headers`";
             wrongs.push(("/cache", message.to_owned()));
         }
         remembered(cache, &settings, ctx, wrongs)
@@ -481,7 +507,7 @@ fn remembered(
     let key = key.map_err(|message| wrongs.push(("/cache/key", message))).ok()?;
     // Whatever the answers depend on makes another memory. Text that is written has no secret in it.
     let id = format!("{}/said/{settings:?}", ctx.id);
-    let said = ctx.state.cell(&id, || Cache::new(cache.entries.min(AUTHORISER_CACHE_MAX)));
+    let said = ctx.state.cell(&id, || up_to(cache.entries.min(AUTHORISER_CACHE_MAX)));
     Some(Remembered { key, ttl: cache.ttl.0, said })
 }
 

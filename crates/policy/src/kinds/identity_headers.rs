@@ -221,10 +221,24 @@ fn text(claim: &Claim) -> String {
 
 /// A text as the value of a header: everything but printable ASCII is percent-encoded.
 pub(super) fn encoded(text: &str) -> Cow<'_, str> {
-    utf8_percent_encode(text, ENCODED).into()
+    within(text, ENCODED)
+}
+
+/// The same; spaces at the ends too, since whoever reads a header drops them (RFC 9110, 5.5).
+fn within<'a>(text: &'a str, encoded: &'static AsciiSet) -> Cow<'a, str> {
+    let rest = text.trim_start_matches(' ');
+    let inner = rest.trim_end_matches(' ');
+    let spaces = |count: usize| "%20".repeat(count);
+    match (text.len() - rest.len(), rest.len() - inner.len()) {
+        (0, 0) => utf8_percent_encode(text, encoded).into(),
+        (before, after) => {
+            let inner = utf8_percent_encode(inner, encoded);
+            format!("{}{inner}{}", spaces(before), spaces(after)).into()
+        }
+    }
 }
 
 fn joined<'a>(members: impl Iterator<Item = Cow<'a, str>>) -> String {
-    let members = members.map(|member| utf8_percent_encode(&member, ENCODED_IN_LIST).to_string());
+    let members = members.map(|member| within(&member, ENCODED_IN_LIST).into_owned());
     members.collect::<Vec<_>>().join(",")
 }

@@ -53,9 +53,13 @@ impl Signer {
 
     /// A token for `alice` by the gateway's clock.
     fn token(&self, gateway: &TestGateway) -> String {
+        self.token_for("alice", gateway)
+    }
+
+    fn token_for(&self, subject: &str, gateway: &TestGateway) -> String {
         let now_s = unix_ms(gateway.clock.wall()) / 1_000;
         let claims =
-            json!({ "iss": "http://10.0.0.9", "aud": "a", "sub": "alice", "exp": now_s + 90_000 });
+            json!({ "iss": "http://10.0.0.9", "aud": "a", "sub": subject, "exp": now_s + 90_000 });
         let encode = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
         let header = encode(&json!({ "alg": "EdDSA", "kid": self.name }));
         let signed = format!("{header}.{}", encode(&claims));
@@ -116,6 +120,41 @@ async fn keys_are_fetched_once_for_many_requests() {
     assert_eq!(ask(&gateway, &token).await, "200");
     assert_eq!(asked(&gateway), 1, "keys outlive a reload");
     assert_eq!(gateway.metric("yett_issuer_keys{issuer=\"http://10.0.0.9/keys\"}"), 1.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backend_takes_no_name_for_another() {
+    let signer = Signer::new("1");
+    let gateway = gateway(KEYS, keys(&[&signer]));
+    for (subject, told) in
+        [("alice", "alice"), ("Zo\u{eb} 100%", "Zo%C3%AB 100%25"), ("Zo%C3%AB", "Zo%25C3%25AB")]
+    {
+        assert_eq!(ask(&gateway, &signer.token_for(subject, &gateway)).await, "200");
+        let seen = gateway.seen().pop().unwrap();
+        assert!(seen.contains(&format!("x-yett-consumer: 10.0.0.9/{told}\n")), "{seen}");
+    }
+    for subject in ["alice ", " alice", "alice\u{a0}", "\u{2003}alice", "ali\nce"] {
+        let refused = ask(&gateway, &signer.token_for(subject, &gateway)).await;
+        assert_eq!(refused, "401 credentials_invalid", "{subject:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn several_policies_look_at_one_token_and_the_last_takes_it_out() {
+    const BOTH: &str = "[{ jwt: { issuer: 'http://10.0.0.9', audience: a, jwks: 'http://10.0.0.9/keys' } }, { jwt: { issuer: 'http://10.0.0.9', audience: a, jwks: 'http://10.0.0.9/keys', id: more MORE } }]";
+    let signer = Signer::new("1");
+    let with = |more: &str| gateway(&BOTH.replace(" MORE", more), keys(&[&signer]));
+    let refuses = with(", required: [plan]");
+    assert_eq!(ask(&refuses, &signer.token(&refuses)).await, "401 credentials_invalid");
+    let refuses = with(", scopes: [admin]");
+    assert_eq!(ask(&refuses, &signer.token(&refuses)).await, "403 insufficient_scope");
+    for more in ["", ", keep: true"] {
+        let gateway = with(more);
+        assert_eq!(ask(&gateway, &signer.token(&gateway)).await, "200");
+        let seen = gateway.seen().pop().unwrap();
+        assert!(seen.contains("x-yett-consumer: 10.0.0.9/alice"), "{seen}");
+        assert!(!seen.contains("authorization"), "{seen}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -89,6 +89,24 @@ async fn credentials_stay_only_where_that_is_said() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn credentials_that_are_kept_are_not_copied_wherever_policies_look_for_them() {
+    for kept in [
+        "api_key: { query: key, keep: true }",
+        "any: [{ api_key: { query: key, keep: true } }, jwt]",
+    ] {
+        let jwt = "{ jwt: { issuer: i, audience: a, from: { query: token }, secret: '${env:SECRET}${env:SECRET}${env:SECRET}${env:SECRET}' } }";
+        let policies = format!("[{{ {kept} }}, {{ mirror: two }}]").replace("jwt", jwt);
+        let (gateway, key) = gateway("/*", &policies);
+        let answer = gateway.ask(&format!("GET /a?b=c&key={} HTTP/1.1\n", key.reveal())).await;
+        assert_eq!(told(&answer).lines().next(), Some("200"), "{kept}: {answer}");
+        let copies = copies(&gateway, 1).await;
+        assert!(copies[0].starts_with("GET /a?b=c HTTP/1.1\n"), "{kept}: {}", copies[0]);
+        let real = gateway.seen().into_iter().find(|seen| !seen.contains("x-yett-mirror"));
+        assert!(real.unwrap().contains(key.reveal()), "{kept}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_client_cannot_pass_for_a_copy() {
     let (gateway, _) = gateway("/*", "[]");
     gateway.ask("GET / HTTP/1.1\nx-yett-mirror: 1").await;

@@ -142,15 +142,6 @@ fn any_leaves_what_was_believed_and_nothing_beside_it() {
 }
 
 #[test]
-fn all_remembers_no_answer_about_who_is_not_known_yet() {
-    let list = json!(["api_key", { "ext_authz": {
-        "http": "http://a", "consumer": { "header": "x-user" }, "cache": { "key": "request.path" },
-    } }]);
-    fixture::refuses(&all::KIND, &list, "would be told another");
-    assert!(world().build(&any::KIND, &list).is_ok());
-}
-
-#[test]
 fn any_tells_the_client_to_repeat_a_nonce_before_it_calls_a_token_wrong() {
     let nonce = Fault::new(Stage::Guard, FaultCode::CredentialsMissing)
         .header(DPOP_NONCE, "n".parse().unwrap());

@@ -39,7 +39,10 @@ impl Authoriser {
             context.update(&(part.len() as u64).to_be_bytes());
             context.update(part);
         };
-        for part in [&*caller, head.method.as_str(), &head.host, head.target.as_str(), &key] {
+        let certificate = exchange.client_certificate().map_or("", |shown| &shown.fingerprint);
+        let (scheme, method) = (head.scheme.as_str(), head.method.as_str());
+        for part in [&*caller, certificate, scheme, method, &head.host, head.target.as_str(), &key]
+        {
             add(part.as_bytes());
         }
         for name in self.told_by_name() {
@@ -182,7 +185,7 @@ impl Authoriser {
             is_told: false,
         };
         let vouchers = self.named.iter().map(|_| voucher.clone()).collect();
-        Facts { vouchers, remembers: self.remembered.is_some(), ..Facts::default() }
+        Facts { vouchers, ..Facts::default() }
     }
 }
 

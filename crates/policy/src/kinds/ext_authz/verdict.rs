@@ -262,3 +262,33 @@ impl Denied {
             .fold(fault, |fault, change| fault.header(change.name.clone(), change.value.clone()))
     }
 }
+
+impl Verdict {
+    /// About how many bytes it takes.
+    pub(super) fn bytes(&self) -> u64 {
+        let changes = |changes: &[Change]| -> usize {
+            let one = |change: &Change| {
+                size_of::<Change>() + change.name.as_str().len() + change.value.len()
+            };
+            changes.iter().map(one).sum()
+        };
+        let bytes = match self {
+            Self::Denied(denied) => changes(&denied.headers) + denied.body.len(),
+            Self::Allowed(allowed) => {
+                let texts = allowed.query.iter().flat_map(|(name, value)| [name, value]);
+                let texts = texts.chain(&allowed.query_removed);
+                let said = allowed.consumer.iter();
+                let said = said.flat_map(|(name, groups)| std::iter::once(name).chain(groups));
+                let texts: usize =
+                    texts.chain(said).map(|text| size_of::<String>() + text.len()).sum();
+                let removed: usize = allowed.removed.iter().map(|name| name.as_str().len()).sum();
+                changes(&allowed.headers) + changes(&allowed.reply) + texts + removed
+            }
+        };
+        let claims = match self {
+            Self::Allowed(allowed) => allowed.claims.as_deref().map_or(0, KeptClaims::bytes),
+            Self::Denied(_) => 0,
+        };
+        (size_of::<Self>() + size_of::<Allowed>() + bytes + claims) as u64
+    }
+}

@@ -29,17 +29,17 @@ fn check(settings: &Value, groups: &[&str], claims: &Value, expected: &[&str]) {
 fn backends_are_told_who_calls_in_characters_that_mean_nothing_else() {
     let settings =
         json!({ "consumer": "x-user", "claims": { "x-mail": "email", "x-roles": "/realm/roles" } });
-    let claims = json!({ "email": "a@b\r\nx-admin: 1", "realm": { "roles": ["r,1", 2] } });
+    let claims = json!({ "email": " a@b\r\nx-admin: 1  ", "realm": { "roles": ["r,1", 2] } });
     check(
         &settings,
-        &["sales", "a,b", "50%"],
+        &["sales", "a,b", "50%", " x"],
         &claims,
         &[
-            "x-mail: a@b%0D%0Ax-admin: 1",
+            "x-mail: %20a@b%0D%0Ax-admin: 1%20%20",
             "x-roles: r%2C1,2",
             "x-user: idp/Zo%C3%AB",
             "x-yett-application: app",
-            "x-yett-groups: sales,a%2Cb,50%25",
+            "x-yett-groups: sales,a%2Cb,50%25,%20x",
         ],
     );
 }
