@@ -11,8 +11,12 @@ use std::time::{Duration, Instant};
 mod gcra;
 /// What a request costs.
 mod cost;
+/// What has a limit of its own.
+mod per;
 /// What one limit says, whatever its algorithm.
 mod rule;
+/// What all requests used together.
+mod shared;
 /// What was used, by key.
 mod table;
 /// What clients are told of it.
@@ -24,6 +28,7 @@ mod tests;
 
 pub(crate) use cost::Cost;
 pub(crate) use gcra::Gcra;
+pub(crate) use per::Per;
 pub(crate) use rule::Rule;
 pub(crate) use table::{Key, Table};
 
@@ -51,6 +56,10 @@ pub(crate) struct Verdict {
 }
 
 impl Verdict {
+    /// Of no limit at all.
+    const UNLIMITED: Self =
+        Self { remaining: u64::MAX, reset_after: Duration::ZERO, retry_after: None };
+
     /// Of two limits the one that says more: the one that is used up for longer, else the one of which less is left.
     fn tighter(self, other: Self) -> Self {
         let rank = |it: &Self| (it.retry_after, std::cmp::Reverse(it.remaining), it.reset_after);
@@ -91,13 +100,26 @@ impl Limiter {
         self.table.key(parts)
     }
 
-    /// Judges what costs so much, and counts it if it passes.
-    pub(crate) fn take(&self, key: Key, cost: u64, at: Instant) -> Verdict {
-        self.table.take(key, &self.rules, cost, self.table.nanoseconds(at))
+    /// Whether what all requests share can be counted without a lock.
+    pub(crate) fn is_lockless(&self) -> bool {
+        self.rules.iter().all(Rule::is_one_word)
+    }
+
+    /// Judges what costs so much, and counts it if it passes; without a key, for all requests together.
+    pub(crate) fn take(&self, key: Option<Key>, cost: u64, at: Instant) -> Verdict {
+        let now_ns = self.table.nanoseconds(at);
+        match key {
+            Some(key) => self.table.take(key, &self.rules, cost, now_ns),
+            None => self.table.shared.take(&self.rules, cost, now_ns),
+        }
     }
 
     /// Gives back what passed here and was refused elsewhere.
-    pub(crate) fn give_back(&self, key: Key, cost: u64, at: Instant) {
-        self.table.give_back(key, &self.rules, cost, self.table.nanoseconds(at));
+    pub(crate) fn give_back(&self, key: Option<Key>, cost: u64, at: Instant) {
+        let now_ns = self.table.nanoseconds(at);
+        match key {
+            Some(key) => self.table.give_back(key, &self.rules, cost, now_ns),
+            None => self.table.shared.give_back(&self.rules, cost, now_ns),
+        }
     }
 }

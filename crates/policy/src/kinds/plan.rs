@@ -98,7 +98,7 @@ impl Plan {
         let consumer = exchange.consumer.as_ref().map(|consumer| &*consumer.name);
         let application = exchange.credential.as_ref().and_then(|it| it.application.as_deref());
         let application = application.filter(|_| allowance.each == Each::Application);
-        let key = limiter.key(&(consumer, application));
+        let key = Some(limiter.key(&(consumer, application)));
         let (taken, judged) = told::take(limiter, key, self.cost.of(exchange), exchange);
         exchange.notes.put(slot, taken);
         judged.map(|()| Flow::Continue)

@@ -4,12 +4,10 @@
 //! policy refuses after it is given back. Headers are those of draft-ietf-httpapi-ratelimit-headers: `RateLimit-Policy`
 //! and `RateLimit`, of several limits the one that is used up first.
 
-use crate::by::By;
 use crate::kind::{BuildCtx, Group, Kind};
 use crate::limit::told::{self, Taken, Told};
-use crate::limit::{Algorithm, Cost, Key, Limiter, Rule};
+use crate::limit::{Algorithm, Cost, Limiter, Per, Rule};
 use crate::written::{Short, Written};
-use base::network::owner;
 use base::rates::Limits;
 use base::{Node, Report, decode};
 use schemars::JsonSchema;
@@ -43,8 +41,9 @@ pub const KIND: Kind = Kind {
 pub struct Settings {
     /// How many requests pass, per how long; several limits hold together.
     pub limit: Limits,
-    /// What has a limit of its own: `all` requests together, each `consumer` (a request that nobody was identified for
-    /// counts by its address), each client `address` (of IPv6 the first 64 bits, which one client owns), `header NAME`,
+    /// What has a limit of its own: `all` requests together, each `consumer` or `application` (a request that nobody was
+    /// identified for counts by its address), each `plan`, each `route`, each client `address` (of IPv6 the first 64 bits,
+    /// which one client owns) or network of them (`address/24`, `address/24/48` for IPv4 and IPv6), `header NAME`,
     /// `cookie NAME`, or what an expression gives. Requests that lack what is asked for have one limit together.
     #[serde(default = "all")]
     pub per: String,
@@ -79,12 +78,6 @@ impl Short for Settings {
     }
 }
 
-/// What has a limit of its own.
-enum Per {
-    All,
-    By(By),
-}
-
 struct RateLimit {
     limiter: Limiter,
     per: Per,
@@ -95,7 +88,7 @@ struct RateLimit {
 fn build(node: &Node, ctx: &BuildCtx<'_>, report: &mut Report) -> Option<Arc<dyn Policy>> {
     let Written(settings) = decode::<Written<Settings>>(node, ctx.path, report)?;
     let rules = rules(&settings, node, ctx, report)?;
-    let per = per(&settings.per, ctx.params)
+    let per = Per::parse(&settings.per, ctx.params)
         .map_err(|message| ctx.error(report, node, "/per", message))
         .ok()?;
     let cost = Cost::parse(settings.cost.as_deref(), ctx.params)
@@ -127,38 +120,14 @@ fn rules(
     rules.collect::<Result<_, _>>().map_err(|message| ctx.error(report, node, below, message)).ok()
 }
 
-fn per(text: &str, params: &[Box<str>]) -> Result<Per, String> {
-    match text.trim() {
-        "all" => Ok(Per::All),
-        text => By::parse(text, params).map(Per::By).map_err(|message| {
-            format!("`per {text}`: {message}; `all` is one limit for all requests together")
-        }),
-    }
-}
-
 /// The policy's own id, if it has one: what tells two limits apart in the headers.
 fn own_name(id: &str) -> &str {
     id.rsplit_once("/rate_limit/").map_or("default", |(_, own)| own)
 }
 
-impl RateLimit {
-    fn key(&self, exchange: &Exchange) -> Key {
-        match (&self.per, &exchange.consumer) {
-            (Per::All, _) => self.limiter.key(&"all"),
-            (Per::By(By::Consumer), Some(consumer)) => {
-                self.limiter.key(&("consumer", &*consumer.name))
-            }
-            (Per::By(By::Client), _) | (Per::By(By::Consumer), None) => {
-                self.limiter.key(&("address", owner(exchange.client())))
-            }
-            (Per::By(by), _) => self.limiter.key(&("value", by.text(exchange))),
-        }
-    }
-}
-
 impl Policy for RateLimit {
     fn on_request<'a>(&'a self, exchange: &'a mut Exchange, slot: Slot) -> Outcome<'a, Flow> {
-        let (key, cost) = (self.key(exchange), self.cost.of(exchange));
+        let (key, cost) = (self.per.key(&self.limiter, exchange), self.cost.of(exchange));
         let (taken, judged): (Taken, Result<(), Fault>) =
             told::take(&self.limiter, key, cost, exchange);
         exchange.notes.put(slot, taken);

@@ -73,6 +73,11 @@ impl Rule {
         }
     }
 
+    /// Whether it remembers no more than one word, which can be changed without a lock.
+    pub(crate) const fn is_one_word(&self) -> bool {
+        self.words() == 1
+    }
+
     /// How many words it remembers for each key.
     pub(super) const fn words(&self) -> usize {
         match self.how {

@@ -1,5 +1,6 @@
 use super::Verdict;
 use super::rule::Rule;
+use super::shared::Shared;
 use base::Clock;
 use base::caps::LIMITER_KEYS_MAX;
 use hashbrown::HashTable;
@@ -34,6 +35,8 @@ pub(crate) struct Table {
     /// By what it is judged what is forgotten and what is handed over; those of the config that made it.
     rules: Arc<[Rule]>,
     secret: OnceLock<[u8; SECRET_BYTES]>,
+    /// What all requests share.
+    pub(super) shared: Shared,
     shards: Box<[Mutex<Shard>]>,
 }
 
@@ -54,6 +57,7 @@ impl Table {
             start: clock.now(),
             clock: clock.clone(),
             start_ns: u64::try_from(since.as_nanos()).unwrap_or(0),
+            shared: Shared::new(rules.len()),
             rules,
             secret: OnceLock::new(),
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
@@ -140,9 +144,7 @@ fn judge(words: &mut [u64], rules: &[Rule], cost: u64, now_ns: u64) -> Verdict {
         tightest = Some(tightest.map_or(verdict, |tightest| tightest.tighter(verdict)));
         rest = others;
     }
-    let nothing_limits =
-        Verdict { remaining: u64::MAX, reset_after: std::time::Duration::ZERO, retry_after: None };
-    let verdict = tightest.unwrap_or(nothing_limits);
+    let verdict = tightest.unwrap_or(Verdict::UNLIMITED);
     // What is refused costs nothing; but what a larger limit left behind is cut for good.
     let cost = if verdict.retry_after.is_none() { cost } else { 0 };
     each(words, rules, |rule, own| rule.judge(own, now_ns, cost).1);
@@ -244,11 +246,12 @@ fn secret() -> [u8; SECRET_BYTES] {
     (halves[0] << 64 | halves[1]).to_be_bytes()
 }
 
-/// The secret, the time, then the entries in use, a key and the words of its rules each.
+/// The secret, the time, what all share, then the entries in use, a key and the words of its rules each.
 impl Portable for Table {
     fn export(&self) -> Vec<u8> {
         let mut bytes = self.secret.get_or_init(secret).to_vec();
         bytes.extend(self.nanoseconds(self.clock.now()).to_be_bytes());
+        bytes.extend(self.shared.words().flat_map(u64::to_be_bytes));
         let stride = KEY_WORDS + words(&self.rules);
         for shard in &self.shards {
             let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
@@ -265,11 +268,15 @@ impl Portable for Table {
         let stride = KEY_WORDS + words(&self.rules);
         let (numbers, []) = rest.as_chunks() else { return };
         // Once a key was hashed here, those from elsewhere mean nothing.
+        let Some((shared, numbers)) = numbers.split_at_checked(self.rules.len()) else { return };
         if numbers.len() % stride != 0 || self.secret.set(*secret).is_err() {
             return;
         }
         let from_ns = u64::from_be_bytes(*from);
         let to_ns = self.nanoseconds(self.clock.now());
+        let shared = shared.iter().map(|bytes| u64::from_be_bytes(*bytes));
+        let moved = self.rules.iter().zip(shared);
+        self.shared.import(moved.map(|(rule, word)| rule.moved(&[word], from_ns, to_ns)[0]));
         let mut numbers: Vec<u64> =
             numbers.iter().map(|bytes| u64::from_be_bytes(*bytes)).collect();
         for entry in numbers.chunks_exact_mut(stride) {

@@ -17,7 +17,7 @@ fn rules(limits: &str, algorithm: Algorithm) -> Vec<Rule> {
 fn a_request_counts_for_all_limits_or_for_none() {
     let clock = Clock::manual();
     let limiter = Limiter::new("a", rules("2/s, 5/h", Algorithm::Gcra), &State::new(), &clock);
-    let key = limiter.key(&"alice");
+    let key = Some(limiter.key(&"alice"));
     let passing = || {
         let passes = |_: &u32| limiter.take(key, 1, clock.now()).retry_after.is_none();
         (0..9).filter(passes).count()
@@ -42,7 +42,7 @@ fn what_costs_more_uses_more_and_what_is_given_back_can_be_used_again() {
     for algorithm in [Algorithm::Gcra, Algorithm::SlidingWindow] {
         let clock = Clock::manual();
         let limiter = Limiter::new("a", rules("10/h", algorithm), &State::new(), &clock);
-        let key = limiter.key(&"alice");
+        let key = Some(limiter.key(&"alice"));
         let take = |cost| {
             let verdict = limiter.take(key, cost, clock.now());
             (verdict.retry_after.is_none(), verdict.remaining)
@@ -57,6 +57,30 @@ fn what_costs_more_uses_more_and_what_is_given_back_can_be_used_again() {
         assert_eq!(take(10), (true, 0), "no more comes back than there was");
         assert_eq!(take(11), (false, 0));
     }
+}
+
+#[test]
+fn what_all_share_is_counted_exactly_by_all_workers_at_once() {
+    let clock = Clock::manual();
+    let rules = rules("100/h and 5000/d", Algorithm::Gcra);
+    let limiter = Limiter::new("a", rules, &State::new(), &clock);
+    let passed = std::sync::atomic::AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..5_000 {
+                    let passes = limiter.take(None, 1, clock.now()).retry_after.is_none();
+                    passed.fetch_add(u64::from(passes), std::sync::atomic::Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    assert_eq!(passed.into_inner(), 100);
+    limiter.give_back(None, 2, clock.now());
+    let left = || limiter.take(None, 0, clock.now()).remaining;
+    assert_eq!(left(), 2);
+    clock.advance(Duration::from_secs(3_600));
+    assert_eq!(left(), 100, "what the first refused did not count for the second");
 }
 
 #[test]
@@ -126,6 +150,7 @@ proptest! {
             }
             let left = (cost_ns * u128::from(burst) - bucket.level_ns) / cost_ns;
             let verdict = table.take(key, &rules, cost, now_ns);
+            prop_assert_eq!(verdict, table.shared.take(&rules, cost, now_ns));
             prop_assert_eq!(verdict.retry_after.is_none(), fits);
             prop_assert_eq!(u128::from(verdict.remaining), left);
             prop_assert_eq!(verdict.reset_after.as_nanos(), bucket.level_ns);

@@ -18,7 +18,8 @@ pub(crate) struct Told {
 
 /// What is remembered of one request until it is answered.
 pub(crate) struct Taken {
-    pub(crate) key: Key,
+    /// None where all requests have one limit.
+    pub(crate) key: Option<Key>,
     pub(crate) cost: u64,
     pub(crate) verdict: Verdict,
     pub(crate) at: Instant,
@@ -56,7 +57,7 @@ impl Told {
 /// Judges a request; what it is told, and the refusal if it does not pass.
 pub(crate) fn take(
     limiter: &Limiter,
-    key: Key,
+    key: Option<Key>,
     cost: u64,
     exchange: &Exchange,
 ) -> (Taken, Result<(), Fault>) {

@@ -1,0 +1,126 @@
+use super::{Key, Limiter};
+use crate::by::By;
+use base::network::owner;
+use std::net::IpAddr;
+use traffic::Exchange;
+
+/// What has a limit of its own.
+#[derive(Debug)]
+pub(crate) enum Per {
+    /// All requests together.
+    All,
+    /// Each consumer; a request that nobody was identified for counts by its address.
+    Consumer,
+    /// Each application of a consumer; credentials of none count together, and nobody's by address.
+    Application,
+    /// Each plan, with all consumers that have it.
+    Plan,
+    /// Each route.
+    Route,
+    /// Each network of addresses, so many bits of IPv4 and of IPv6.
+    Address(u8, u8),
+    /// Whatever else requests are told apart by.
+    By(By),
+}
+
+/// Bits of an IPv6 address that one client owns.
+const OWN_BITS: u8 = 64;
+
+impl Per {
+    /// Reads it, for a route whose path captures `params`.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(crate) fn parse(text: &str, params: &[Box<str>]) -> Result<Self, String> {
+        let text = text.trim();
+        if let Some(bits) = text.strip_prefix("address/") {
+            return bits_of(bits).ok_or_else(|| {
+                format!("`{text}` is no prefix of addresses: `address/24`, or `address/24/48` for IPv4 and IPv6")
+            });
+        }
+        Ok(match text {
+            "all" => Self::All,
+            "consumer" => Self::Consumer,
+            "application" => Self::Application,
+            "plan" => Self::Plan,
+            "route" => Self::Route,
+            "address" | "client" => Self::Address(32, OWN_BITS),
+            text => By::parse(text, params).map(Self::By).map_err(|message| {
+                format!("`per {text}`: {message}; also `all`, `application`, `plan`, `route`, `address/24`")
+            })?,
+        })
+    }
+
+    /// The key of a request; none where all have one limit that needs none.
+    pub(crate) fn key(&self, limiter: &Limiter, exchange: &Exchange) -> Option<Key> {
+        let by_address =
+            |bits: (u8, u8)| limiter.key(&("address", network(exchange.client(), bits)));
+        let consumer = exchange.consumer.as_ref().map(|consumer| &*consumer.name);
+        Some(match (self, consumer) {
+            (Self::All, _) if limiter.is_lockless() => return None,
+            (Self::All, _) => limiter.key(&"all"),
+            (Self::Consumer, Some(consumer)) => limiter.key(&("consumer", consumer)),
+            (Self::Application, Some(consumer)) => {
+                let credential = exchange.credential.as_ref();
+                let application = credential.and_then(|it| it.application.as_deref());
+                limiter.key(&("application", consumer, application))
+            }
+            (Self::Consumer | Self::Application, None) => by_address((32, OWN_BITS)),
+            (Self::Plan, _) => {
+                limiter.key(&("plan", exchange.plan.as_ref().map(|plan| &*plan.name)))
+            }
+            (Self::Route, _) => {
+                limiter.key(&("route", exchange.matched.as_ref().map(|matched| &*matched.route.id)))
+            }
+            (Self::Address(v4, v6), _) => by_address((*v4, *v6)),
+            (Self::By(by), _) => limiter.key(&("value", by.text(exchange))),
+        })
+    }
+}
+
+fn bits_of(text: &str) -> Option<Per> {
+    let (v4, v6) = text.split_once('/').unwrap_or((text, "64"));
+    let bits = |text: &str, max| text.parse().ok().filter(|bits| (1..=max).contains(bits));
+    Some(Per::Address(bits(v4, 32)?, bits(v6, OWN_BITS)?))
+}
+
+/// The network of an address, as a number; those of both families never meet.
+fn network(address: IpAddr, (v4, v6): (u8, u8)) -> u64 {
+    let (bits, unused) = match address.to_canonical() {
+        IpAddr::V4(_) => (32, 32 - v4),
+        IpAddr::V6(_) => (OWN_BITS, OWN_BITS - v6),
+    };
+    let whole = owner(address);
+    if unused >= bits { 0 } else { whole >> unused << unused }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Per, network};
+
+    #[test]
+    fn prefixes_of_addresses_keep_their_bits() {
+        let of = |address: &str, bits| network(address.parse().unwrap(), bits);
+        assert_eq!(of("192.0.2.7", (24, 64)), of("192.0.2.200", (24, 64)));
+        assert_ne!(of("192.0.2.7", (24, 64)), of("192.0.3.7", (24, 64)));
+        assert_ne!(of("192.0.2.7", (32, 64)), of("192.0.2.8", (32, 64)));
+        assert_eq!(of("2001:db8:1:2::1", (32, 48)), of("2001:db8:1:ffff::9", (32, 48)));
+        assert_ne!(of("2001:db8:1:2::1", (32, 64)), of("2001:db8:1:3::1", (32, 64)));
+        assert_eq!(of("::ffff:192.0.2.7", (24, 64)), of("192.0.2.9", (24, 64)));
+    }
+
+    #[test]
+    fn wrong_words_are_refused() {
+        for (text, part) in [
+            ("address/0", "is no prefix"),
+            ("address/33", "is no prefix"),
+            ("address/24/65", "is no prefix"),
+            ("address/", "is no prefix"),
+            ("planet", "also `all`"),
+        ] {
+            let message = Per::parse(text, &[]).unwrap_err();
+            assert!(message.contains(part), "{text}: {message}");
+        }
+        assert!(matches!(Per::parse("address/24/48", &[]), Ok(Per::Address(24, 48))));
+    }
+}

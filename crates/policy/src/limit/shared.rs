@@ -1,0 +1,62 @@
+use super::Verdict;
+use super::rule::Rule;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What all requests used together of limits that remember one word each: every worker changes it, so nobody takes a lock.
+pub(super) struct Shared(Box<[AtomicU64]>);
+
+impl Shared {
+    pub(super) fn new(rules: usize) -> Self {
+        Self((0..rules).map(|_| AtomicU64::new(0)).collect())
+    }
+
+    /// Judges what costs so much by one rule after the other; what one refuses, those before it get back.
+    pub(super) fn take(&self, rules: &[Rule], cost: u64, now_ns: u64) -> Verdict {
+        let mut tightest: Option<Verdict> = None;
+        let mut is_refused = false;
+        for (index, (rule, word)) in rules.iter().zip(&self.0).enumerate() {
+            let verdict = match is_refused {
+                true => rule.judge(&[word.load(Ordering::Relaxed)], now_ns, cost).0,
+                false => change(word, |word| rule.judge(&[word], now_ns, cost)),
+            };
+            if verdict.retry_after.is_some() && !is_refused {
+                is_refused = true;
+                self.give_back(rules.get(..index).unwrap_or_default(), cost, now_ns);
+            }
+            tightest = Some(tightest.map_or(verdict, |tightest| tightest.tighter(verdict)));
+        }
+        tightest.unwrap_or(Verdict::UNLIMITED)
+    }
+
+    pub(super) fn give_back(&self, rules: &[Rule], cost: u64, now_ns: u64) {
+        for (rule, word) in rules.iter().zip(&self.0) {
+            change(word, |word| ((), rule.give_back(&[word], now_ns, cost)));
+        }
+    }
+
+    pub(super) fn words(&self) -> impl Iterator<Item = u64> {
+        self.0.iter().map(|word| word.load(Ordering::Relaxed))
+    }
+
+    /// Goes on from what another process used, unless more was used here.
+    pub(super) fn import(&self, words: impl Iterator<Item = u64>) {
+        for (own, word) in self.0.iter().zip(words) {
+            own.fetch_max(word, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Changes a word as often as it takes until nobody has changed it in between; each word stands for itself, so no order
+/// among them is asked for.
+fn change<T>(word: &AtomicU64, change: impl Fn(u64) -> (T, [u64; 2])) -> T {
+    let mut before = word.load(Ordering::Relaxed);
+    loop {
+        let (told, [after, _]) = change(before);
+        let swapped =
+            word.compare_exchange_weak(before, after, Ordering::Relaxed, Ordering::Relaxed);
+        match swapped {
+            Ok(_) => return told,
+            Err(other) => before = other,
+        }
+    }
+}
