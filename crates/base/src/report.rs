@@ -183,6 +183,21 @@ impl Report {
         &self.problems
     }
 
+    /// Has the texts that somebody wrote taken out of the messages about what `is_private`: a secret may stand where
+    /// something else is expected.
+    pub fn mask(&mut self, is_private: impl Fn(&Problem) -> bool) {
+        for problem in self.problems.iter_mut().filter(|problem| is_private(problem)) {
+            problem.message = match problem.code {
+                "unknown_field" => "a field that is not known here".to_owned(),
+                "unknown_value" => "a word that is not known here".to_owned(),
+                _ => match problem.message.split_once(", found the text `") {
+                    Some((expected, _)) => format!("{expected}, found a text"),
+                    None => continue,
+                },
+            };
+        }
+    }
+
     /// How many problems were found beyond those kept.
     #[must_use]
     pub fn dropped(&self) -> usize {

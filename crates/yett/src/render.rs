@@ -92,10 +92,21 @@ fn line<'a>(problem: &Problem, sources: &'a [(Arc<str>, Arc<str>)]) -> Option<&'
     let (_, text) = sources.iter().find(|(name, _)| *name == problem.place.file)?;
     let index = usize::try_from(problem.place.line).ok()?.checked_sub(1)?;
     let line = text.lines().nth(index)?;
-    // Where keys belong, someone may have written one in plain; and a long line helps nobody.
-    let is_private = problem.path.starts_with("/consumers");
+    // A long line helps nobody.
     let column = usize::try_from(problem.place.column).unwrap_or(usize::MAX);
+    let is_private = problem.path.starts_with("/consumers") || is_private(text, index, line);
     (!is_private && column <= 160 && !line.trim().is_empty()).then_some(line)
+}
+
+/// Whether somebody may have written a secret in plain in a line: where credentials belong, and beside any word for one.
+fn is_private(text: &str, index: usize, line: &str) -> bool {
+    const WORDS: [&str; 8] =
+        ["password", "secret", "token", "bearer", "basic", "hmac", "yett_", "private"];
+    let is_section = |line: &&str| line.starts_with(|c: char| c.is_alphanumeric() || c == '"');
+    let section = text.lines().take(index + 1).filter(is_section).last();
+    let is_of_consumers = section.is_some_and(|section| section.contains("consumers"));
+    let line = line.to_ascii_lowercase();
+    is_of_consumers || WORDS.iter().any(|word| line.contains(word))
 }
 
 /// Prints a report for programs.

@@ -172,3 +172,38 @@ fn bad_changes(yett: &Yett, config: &str, key: &str) -> String {
     assert_eq!(yett.reload(config)["adopted"], true);
     told
 }
+
+#[test]
+fn what_is_told_of_a_config_repeats_no_secret_that_stands_in_it_in_plain() {
+    for credentials in [
+        format!("keys: [{{ {CANARY}-key: {{ name: x }} }}]"),
+        format!("keys: [\"{CANARY}-key\"]"),
+        format!("hmac: [{CANARY}-secret]"),
+        format!("hmac: [{{ id: \"\", secret: {CANARY}-secret-of-enough-bytes-to-be-used }}]"),
+        format!("basic: [\"desk:{CANARY}-password\"]"),
+        format!("basic: [{{ username: desk, password: \"{CANARY}-password\" }}]"),
+        format!("basic: [{{ username: desk, passwrod: {CANARY}-password, password: {CANARY} }}]"),
+    ] {
+        let text = format!(
+            "{TOP}{PUBLIC}upstreams: {{ one: {{ targets: [\"127.0.0.1:1\"] }} }}
+apis: {{ one: {{ upstream: one, policies: [api_key] }} }}
+consumers:
+  alice:
+    {credentials}
+"
+        );
+        let folder = Launch::new(&text).folder;
+        for arguments in [&["check"][..], &["check", "--format", "json"], &["run"]] {
+            let ended = run(folder.path(), arguments);
+            assert_ne!(ended.code, Some(0), "{credentials}: {ended:?}");
+            assert!(
+                ended.err.contains("yett.yaml") || ended.out.contains("yett.yaml"),
+                "{ended:?}"
+            );
+            check(
+                &format!("{arguments:?} of {credentials}"),
+                &format!("{}{}", ended.out, ended.err),
+            );
+        }
+    }
+}
