@@ -188,7 +188,11 @@ impl Report {
     pub fn mask(&mut self, is_private: impl Fn(&Problem) -> bool) {
         for problem in self.problems.iter_mut().filter(|problem| is_private(problem)) {
             problem.message = match problem.code {
-                "unknown_field" => "a field that is not known here".to_owned(),
+                "unknown_field" => {
+                    // Its name is the last part of where it is.
+                    problem.path.truncate(problem.path.rfind('/').unwrap_or(0));
+                    "a field that is not known here".to_owned()
+                }
                 "unknown_value" => "a word that is not known here".to_owned(),
                 _ => match problem.message.split_once(", found the text `") {
                     Some((expected, _)) => format!("{expected}, found a text"),

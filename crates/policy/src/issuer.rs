@@ -161,7 +161,11 @@ impl Issuer {
     pub(crate) fn has_denied(&self, name: Option<&str>) -> bool {
         let now = self.shared.clock.now();
         let young = Duration::from_secs(KEYS_UNKNOWN_S);
-        let well_at = self.shared.progress.borrow().well_at;
+        let well_at = {
+            let progress = self.shared.progress.borrow();
+            // What it said before it fell silent says nothing of keys it has made since.
+            progress.well_at.filter(|_| !progress.has_failed)
+        };
         well_at.is_some_and(|at| now.saturating_duration_since(at) < young)
             || self.shared.limits().was_unknown(name, now)
     }

@@ -97,8 +97,11 @@ fn is_as_shown(line: &str, shown: &str) -> bool {
 
 /// With issuers and authorisers on this machine, where nobody listens.
 fn deserted(config: &str) -> String {
-    let away = Regex::new(r"https://(idp|login|authz)\.[a-z.]*example(\.com)?").unwrap();
-    away.replace_all(config, "https://127.0.0.1:1").into_owned()
+    let hosts = [("idp", "127.0.0.1"), ("login", "127.0.0.2"), ("authz", "127.0.0.3")];
+    hosts.iter().fold(config.to_owned(), |config, (name, address)| {
+        let away = Regex::new(&format!(r"https://{name}\.[a-z.]*example(\.com)?")).unwrap();
+        away.replace_all(&config, format!("https://{address}:1").as_str()).into_owned()
+    })
 }
 
 impl Reader {
