@@ -111,6 +111,13 @@ pub const ADDRESSES_PER_NAME_MAX: usize = 256;
 
 /// Keys (consumers, addresses) one rate limit remembers; the stalest are forgotten beyond it.
 pub const LIMITER_KEYS_MAX: usize = 1_000_000;
+/// Quotas that hold together, such as one a day and one a month.
+pub const QUOTAS_MAX: usize = 8;
+/// Who has used how much of which quota: so many counts a gateway keeps in memory and in its journal. Beyond it those
+/// are forgotten of which the least was used.
+pub const QUOTA_COUNTS_MAX: usize = 4_000_000;
+/// Seconds by which a clock may be set back over the beginning of a window without leaving it.
+pub const CLOCK_BACK_MAX_S: i64 = 3_600;
 /// How often per minute credentials from one address (of IPv6 the first 64 bits) may be refused.
 pub const FAILURES_PER_ADDRESS: u32 = 30;
 /// How often per minute credentials for one account may be refused.

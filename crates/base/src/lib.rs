@@ -25,6 +25,10 @@ pub mod decode;
 pub mod units;
 /// Several rates that hold together.
 pub mod rates;
+/// Hours, days, weeks and months of a place.
+pub mod calendar;
+/// How much in a window of the calendar.
+pub mod quotas;
 /// Maps whose keys are hashes already.
 pub mod hashed;
 /// Points in time as they are written.
