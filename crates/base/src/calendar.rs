@@ -176,7 +176,7 @@ pub const WEEKDAYS: [&str; 7] =
 pub fn weekday(name: &str) -> Option<u8> {
     let name = name.trim().to_ascii_lowercase();
     let is_it = |day: &&str| **day == name || (name.len() == 3 && day.starts_with(&name));
-    let at = WEEKDAYS.iter().position(|day| is_it(&day))?;
+    let at = WEEKDAYS.iter().position(is_it)?;
     u8::try_from(at).ok()
 }
 

@@ -141,12 +141,13 @@ impl fmt::Display for Quota {
 }
 
 impl Quotas {
-    /// Reads quotas with commas between them.
+    /// Reads quotas with `and` or commas between them. A comma needs quotes inside of YAML's `{ }` and `[ ]`.
     ///
     /// # Errors
     /// A sentence that says what is expected.
     pub fn parse(text: &str) -> Result<Self, String> {
-        text.split(',').map(Quota::parse).collect::<Result<Vec<_>, _>>().and_then(Self::new)
+        let parts = text.split(',').flat_map(|text| text.split(" and "));
+        parts.map(Quota::parse).collect::<Result<Vec<_>, _>>().and_then(Self::new)
     }
 
     fn new(quotas: Vec<Quota>) -> Result<Self, String> {
@@ -249,7 +250,7 @@ impl From<QuotaLong> for Read {
 
 impl<'de> Deserialize<'de> for Quota {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let short = |text: &str| Quota::parse(text).map(|quota| Read(Ok(quota)));
+        let short = |text: &str| Self::parse(text).map(|quota| Read(Ok(quota)));
         let read = short_or_long::<D, QuotaLong, Read>(
             deserializer,
             "a quota such as `50k/month`, or `{ amount, per, time_zone, anchor, cost }`",
@@ -260,7 +261,7 @@ impl<'de> Deserialize<'de> for Quota {
 }
 
 const EXPECTING: &str =
-    "a quota such as `50k/month`, several such as `1000/day, 20k/month`, or a list of them";
+    "a quota such as `50k/month`, several such as `1000/day and 20k/month`, or a list of them";
 
 impl<'de> Deserialize<'de> for Quotas {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -302,7 +303,7 @@ impl JsonSchema for Quotas {
         let long = generator.subschema_for::<QuotaLong>();
         let short = serde_json::json!({ "type": "string", "examples": ["50k/month"] });
         schemars::json_schema!({ "description": EXPECTING, "anyOf": [
-            { "type": "string", "examples": ["1000/day, 20k/month"] },
+            { "type": "string", "examples": ["1000/day and 20k/month"] },
             long,
             { "type": "array", "minItems": 1, "maxItems": QUOTAS_MAX, "items": { "anyOf": [short, long] } },
         ] })
@@ -393,6 +394,7 @@ mod tests {
         let long = json!({ "amount": "50k", "per": "month", "time_zone": "Europe/London", "anchor": 15, "cost": 2 });
         for (written, expected) in [
             (json!("50k/month"), vec!["50000/month: month from 1, UTC"]),
+            (json!("10/h and 5/d"), vec!["10/hour: hour, UTC", "5/day: day from 00:00, UTC"]),
             (
                 json!("1000/day, 20k/month"),
                 vec!["1000/day: day from 00:00, UTC", "20000/month: month from 1, UTC"],

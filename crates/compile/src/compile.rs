@@ -29,6 +29,8 @@ pub struct Compiled {
     pub snapshot: Snapshot,
     /// The credentials the config names, for the Directory.
     pub credentials: Vec<(CredentialHash, Arc<Credential>)>,
+    /// The plans by which consumers use APIs.
+    pub plans: Arc<policy::plan::Plans>,
     /// Where the admin listener goes, unless it is off.
     pub admin: Option<SocketAddr>,
     /// The way out for the program's own requests, as the config says.
@@ -50,6 +52,7 @@ pub fn compile(config: &Config, inputs: Inputs<'_>) -> Compiled {
     let upstreams = upstreams::compile(config, inputs, &mut report);
     let credentials = consumers::compile(config, inputs, &mut report);
     let plans = plans::compile(config, inputs, &mut report);
+    plans::doubts(config, &mut report);
     let (routes, unrouted) = routes::compile(config, &upstreams, &plans, inputs, &mut report);
     facts::check(routes.iter().map(|placed| &placed.rule.route), &mut report);
     let mut listeners = Vec::new();
@@ -105,7 +108,7 @@ pub fn compile(config: &Config, inputs: Inputs<'_>) -> Compiled {
     let reserved = reserved(&routes);
     report.sort();
     let snapshot = Snapshot { revision, listeners, routes, unrouted, upstreams, observe, reserved };
-    Compiled { snapshot, credentials, admin, outbound, access_log, report }
+    Compiled { snapshot, credentials, plans, admin, outbound, access_log, report }
 }
 
 /// The headers that any policy needs for itself: a backend that believes them on one route may be reached by another.

@@ -95,6 +95,9 @@ pub struct Step {
     pub id: String,
     /// Where it was written.
     pub place: Place,
+    /// What it allows.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub about: Vec<String>,
 }
 
 /// A request to explain.
@@ -212,6 +215,7 @@ fn taken(matched: &Matched) -> Taken {
         kind: entry.kind.to_owned(),
         id: entry.id.to_string(),
         place: entry.place.clone(),
+        about: entry.policy.about(),
     };
     let upstream = route.upstream.as_ref();
     let targets = upstream.map(|upstream| upstream.status()).unwrap_or_default();
@@ -308,6 +312,9 @@ impl fmt::Display for Taken {
             let place = Some(&step.place).filter(|place| place.is_known());
             let place = place.map_or_else(|| "by default".to_owned(), ToString::to_string);
             writeln!(f, "{label:<9} {}. {:<12} {}  ({place})", index + 1, step.kind, step.id)?;
+            for line in &step.about {
+                writeln!(f, "{:<12} {line}", "")?;
+            }
         }
         for (name, reason) in &self.exempt {
             writeln!(f, "exempt    {name}: {reason}")?;

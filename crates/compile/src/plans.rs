@@ -22,6 +22,7 @@ pub(crate) fn compile(config: &Config, inputs: Inputs<'_>, report: &mut Report) 
                 Priority::High => plan::Priority::High,
             },
             limits: plan.limit.as_ref().map(|limits| limits.value.0.clone()).unwrap_or_default(),
+            quotas: plan.quota.as_ref().map(|quotas| quotas.value.0.clone()).unwrap_or_default(),
             each: match plan.per {
                 Per::Application => Each::Application,
                 Per::Consumer => Each::Consumer,
@@ -29,14 +30,46 @@ pub(crate) fn compile(config: &Config, inputs: Inputs<'_>, report: &mut Report) 
             is_default: plan.default,
         })
         .collect();
-    let plans = Plans::new(&specs, inputs.state, inputs.clock).unwrap_or_else(|(index, why)| {
+    let plans = Plans::new(&specs, inputs.state, inputs.clock, inputs.metrics);
+    let plans = plans.unwrap_or_else(|(index, field, why)| {
         if let Some((name, plan)) = config.plans.iter().nth(index) {
-            let place = plan.limit.as_ref().map_or(&name.place, |limit| &limit.place);
-            report.error("invalid_value", place, why).at(format!("/plans/{}/limit", name.value));
+            let of_limit = plan.limit.as_ref().map(|limit| &limit.place);
+            let of_quota = plan.quota.as_ref().map(|quota| &quota.place);
+            let place = if field == "quota" { of_quota } else { of_limit };
+            let place = place.unwrap_or(&name.place);
+            report.error("invalid_value", place, why).at(format!("/plans/{}/{field}", name.value));
         }
         Plans::default()
     });
     Arc::new(plans)
+}
+
+/// Warns of quotas that a restart forgets, and of those that are never used up.
+pub(crate) fn doubts(config: &Config, report: &mut Report) {
+    for (_, plan) in config.plans.iter() {
+        if let Some(quotas) = &plan.quota
+            && let Some(doubt) = quotas.value.doubt()
+        {
+            report.warning("doubtful_value", &quotas.place, doubt);
+        }
+    }
+    if config.state_dir.is_some() {
+        return;
+    }
+    let of_plans = config.plans.iter().find_map(|(_, plan)| plan.quota.as_ref());
+    let of_apis = config.apis.iter().flat_map(|(_, api)| {
+        api.policies
+            .iter()
+            .chain(api.routes.iter().flat_map(|route| &route.value.settings.policies))
+    });
+    let mut policies = config.policies.iter().chain(of_apis);
+    let of_policies = policies.find(|policy| policy.kind.value == "quota");
+    let place = of_plans.map(|quotas| &quotas.place);
+    if let Some(place) = place.or_else(|| of_policies.map(|policy| &policy.kind.place)) {
+        report
+            .warning("unkept_quota", place, "a restart forgets what was used of quotas")
+            .help("name a folder for it at the top of the config: `state_dir: /var/lib/yett`");
+    }
 }
 
 /// The policies of the gateway with the one that holds consumers to their plans, if there are any.

@@ -1,6 +1,7 @@
 //! Plans: how much consumers may call, and who goes first.
 
 use base::Placed;
+use base::quotas::Quotas;
 use base::rates::Limits;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -11,6 +12,9 @@ use serde::Deserialize;
 pub struct Plan {
     /// How many requests pass, per how long; several limits hold together. No end of them when left out.
     pub limit: Option<Placed<Limits>>,
+    /// How much may be used in windows of the calendar, such as a month; several quotas hold together. No end of it
+    /// when left out.
+    pub quota: Option<Placed<Quotas>>,
     /// Who has a share of its own in what the plan allows.
     #[serde(default)]
     pub per: Per,

@@ -48,6 +48,8 @@ pub mod rbac;
 pub mod plan;
 /// So many requests per length of time.
 pub mod rate_limit;
+/// So many requests in windows of the calendar.
+pub mod quota;
 /// Decompresses request bodies.
 pub mod decompress;
 /// Bounds request bodies.
@@ -104,6 +106,7 @@ pub const KINDS: &[&Kind] = &[
     &rbac::KIND,
     &plan::KIND,
     &rate_limit::KIND,
+    &quota::KIND,
     &decompress::KIND,
     &body_limit::KIND,
     &timeouts::KIND,

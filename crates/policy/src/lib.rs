@@ -28,6 +28,8 @@ mod combined;
 mod nobody;
 /// How much passes.
 mod limit;
+/// How much in a window of the calendar.
+pub mod quota;
 /// The plans by which consumers use APIs.
 pub mod plan;
 /// Slows down whoever guesses credentials.

@@ -28,7 +28,7 @@ mod tests;
 
 pub(crate) use cost::Cost;
 pub(crate) use gcra::Gcra;
-pub(crate) use per::Per;
+pub(crate) use per::{Per, Who};
 pub(crate) use rule::Rule;
 pub(crate) use table::{Key, Table};
 
@@ -57,11 +57,11 @@ pub(crate) struct Verdict {
 
 impl Verdict {
     /// Of no limit at all.
-    const UNLIMITED: Self =
+    pub(crate) const UNLIMITED: Self =
         Self { remaining: u64::MAX, reset_after: Duration::ZERO, retry_after: None };
 
     /// Of two limits the one that says more: the one that is used up for longer, else the one of which less is left.
-    fn tighter(self, other: Self) -> Self {
+    pub(crate) fn tighter(self, other: Self) -> Self {
         let rank = |it: &Self| (it.retry_after, std::cmp::Reverse(it.remaining), it.reset_after);
         if rank(&other) > rank(&self) { other } else { self }
     }
@@ -112,6 +112,17 @@ impl Limiter {
             Some(key) => self.table.take(key, &self.rules, cost, now_ns),
             None => self.table.shared.take(&self.rules, cost, now_ns),
         }
+    }
+
+    /// What is left of each limit.
+    pub(crate) fn shown(&self, key: Key, at: Instant) -> Vec<(base::rates::Limit, Verdict)> {
+        let verdicts = self.table.peek_each(key, &self.rules, self.table.nanoseconds(at));
+        self.rules.iter().map(|rule| rule.limit).zip(verdicts).collect()
+    }
+
+    /// Forgets what was used.
+    pub(crate) fn reset(&self, key: Key) {
+        self.table.reset(key, &self.rules);
     }
 
     /// Gives back what passed here and was refused elsewhere.

@@ -60,6 +60,7 @@ pub const ORDER: &[(&str, &str)] = &[
         "after access: who may not call uses up nothing of a plan; before everything that costs more than counting",
     ),
     ("rate_limit", "beside `plan`; what one of them refuses, the other gets back"),
+    ("quota", "beside `rate_limit`, which is used up and free again sooner"),
     (
         "decompress",
         "after access and the limit on requests, since it costs more than they do; before all that reads, bounds or \

@@ -1,10 +1,16 @@
 //! The plans of a config, ready to hold consumers to them.
 
-use crate::limit::{Algorithm, Limiter, Rule};
+use crate::limit::told;
+use crate::limit::{Algorithm, Limiter, Rule, Verdict, Who};
+use crate::quota::{Allotment, Written};
 use base::Clock;
+use base::calendar::Span;
+use base::quotas::Quota;
 use base::rates::Limit;
+use serde_json::{Value, json};
 use std::fmt;
 use std::sync::Arc;
+use telemetry::Metrics;
 use traffic::State;
 use traffic::plan::{self, Priority};
 
@@ -27,6 +33,8 @@ pub struct PlanSpec {
     pub priority: Priority,
     /// How many requests it allows; no end of them when empty.
     pub limits: Vec<Limit>,
+    /// How much it allows in windows of the calendar; no end of it when empty.
+    pub quotas: Vec<Quota>,
     /// Who has a share of its own.
     pub each: Each,
     /// Whether it is the plan of all consumers that have no other.
@@ -39,6 +47,34 @@ pub(crate) struct Allowance {
     pub(crate) each: Each,
     /// None if requests are not limited.
     pub(crate) limiter: Option<Limiter>,
+    /// None if there is no quota.
+    pub(crate) allotment: Option<Allotment>,
+}
+
+impl Allowance {
+    /// What it allows, for people who read a config.
+    pub(crate) fn about(&self) -> String {
+        let limits = self.limiter.iter().flat_map(Limiter::rules).map(Rule::about);
+        let quotas = self.allotment.iter().flat_map(Allotment::about);
+        let all: Vec<String> = limits.chain(quotas).collect();
+        let all = if all.is_empty() { "no limit".to_owned() } else { all.join(", ") };
+        let each = if self.each == Each::Consumer { "consumer" } else { "application" };
+        format!("{}: {all}, per {each}", self.name)
+    }
+
+    /// What tells those apart who have a share of their own.
+    pub(crate) fn who<'a>(
+        &self,
+        consumer: Option<&'a str>,
+        application: Option<&'a str>,
+    ) -> Who<'a> {
+        // Who has a plan is a consumer.
+        let consumer = consumer.unwrap_or_default();
+        match self.each {
+            Each::Application => Who::Application(consumer, application),
+            Each::Consumer => Who::Consumer(consumer),
+        }
+    }
 }
 
 /// The plans of a config.
@@ -53,13 +89,18 @@ impl Plans {
     /// Makes them; what was used so far lives on in `state`.
     ///
     /// # Errors
-    /// The position of the first plan with a limit that cannot be counted, and why.
-    pub fn new(specs: &[PlanSpec], state: &State, clock: &Clock) -> Result<Self, (usize, String)> {
+    /// The position of the first plan with something that cannot be counted, the field, and why.
+    pub fn new(
+        specs: &[PlanSpec],
+        state: &State,
+        clock: &Clock,
+        metrics: &Metrics,
+    ) -> Result<Self, (usize, &'static str, String)> {
         let names = specs.iter().map(|spec| (Arc::clone(&spec.name), spec.priority));
         let default = specs.iter().position(|spec| spec.is_default);
         let names = Arc::new(plan::Plans::new(names, default));
         let allowance = |(index, spec): (usize, &PlanSpec)| {
-            allowance(spec, state, clock).map_err(|why| (index, why))
+            allowance(spec, state, clock, metrics).map_err(|(field, why)| (index, field, why))
         };
         let allowances = specs.iter().enumerate().map(allowance).collect::<Result<_, _>>()?;
         Ok(Self { names, allowances })
@@ -69,6 +110,69 @@ impl Plans {
     #[must_use]
     pub fn names(&self) -> Arc<plan::Plans> {
         Arc::clone(&self.names)
+    }
+
+    /// What is left to whoever has this plan, for people who ask: `limits` and `quotas`. None if the config has no such
+    /// plan.
+    #[must_use]
+    pub fn shown(
+        &self,
+        plan: &plan::Plan,
+        consumer: &str,
+        application: Option<&str>,
+        clock: &Clock,
+    ) -> Option<Value> {
+        let allowance = self.allowance(plan)?;
+        let who = allowance.who(Some(consumer), application);
+        let limits = allowance
+            .limiter
+            .as_ref()
+            .map_or_else(Vec::new, |limiter| limiter.shown(limiter.key(&who), clock.now()));
+        let limit = |(limit, verdict): (Limit, Verdict)| {
+            json!({
+                "limit": limit.rate,
+                "burst": limit.burst.unwrap_or(limit.rate.count),
+                "remaining": verdict.remaining,
+                "reset_after_s": told::seconds(verdict.reset_after),
+            })
+        };
+        let quotas = allowance.allotment.as_ref().map_or_else(Vec::new, |allotment| {
+            allotment.used(allotment.holder(&who), clock.wall())
+        });
+        let quota = |(quota, used, span): (&Quota, u64, Span)| {
+            json!({
+                "quota": quota.to_string(),
+                "window": quota.per.to_string(),
+                "used": used,
+                "remaining": quota.amount.saturating_sub(used),
+                "from_s": span.starts_s,
+                "until_s": span.ends_s,
+            })
+        };
+        Some(json!({
+            "plan": &*plan.name,
+            "per": if allowance.each == Each::Consumer { "consumer" } else { "application" },
+            "limits": limits.into_iter().map(limit).collect::<Vec<_>>(),
+            "quotas": quotas.into_iter().map(quota).collect::<Vec<_>>(),
+        }))
+    }
+
+    /// Forgets what was used so far by whoever has this plan, in the windows of now.
+    pub fn reset(
+        &self,
+        plan: &plan::Plan,
+        consumer: &str,
+        application: Option<&str>,
+        clock: &Clock,
+    ) {
+        let Some(allowance) = self.allowance(plan) else { return };
+        let who = allowance.who(Some(consumer), application);
+        if let Some(limiter) = &allowance.limiter {
+            limiter.reset(limiter.key(&who));
+        }
+        if let Some(allotment) = &allowance.allotment {
+            allotment.reset(allotment.holder(&who), clock.wall());
+        }
     }
 
     /// What each plan allows, in the order of the config.
@@ -81,15 +185,29 @@ impl Plans {
     }
 }
 
-fn allowance(spec: &PlanSpec, state: &State, clock: &Clock) -> Result<Allowance, String> {
+/// Whose quotas those of plans are: counts do not depend on the plan, so that who changes it goes on from what was used.
+const SCOPE: &str = "plans";
+
+fn allowance(
+    spec: &PlanSpec,
+    state: &State,
+    clock: &Clock,
+    metrics: &Metrics,
+) -> Result<Allowance, (&'static str, String)> {
     let rules: Vec<Rule> = spec
         .limits
         .iter()
         .map(|limit| Rule::new(*limit, Algorithm::Gcra))
-        .collect::<Result<_, _>>()?;
+        .collect::<Result<_, _>>()
+        .map_err(|why| ("limit", why))?;
     let limiter = (!rules.is_empty())
         .then(|| Limiter::new(&format!("plans/{}/limit", spec.name), rules, state, clock));
-    Ok(Allowance { name: Arc::clone(&spec.name), each: spec.each, limiter })
+    let written = Written { name: &spec.name, quotas: &spec.quotas, params: &[] };
+    let allotment = (!spec.quotas.is_empty())
+        .then(|| Allotment::new(SCOPE, &written, state, metrics))
+        .transpose()
+        .map_err(|why| ("quota", why))?;
+    Ok(Allowance { name: Arc::clone(&spec.name), each: spec.each, limiter, allotment })
 }
 
 impl fmt::Debug for Plans {

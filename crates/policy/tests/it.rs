@@ -33,6 +33,7 @@ mod it {
     mod deny;
     mod allow;
     mod plan;
+    mod quota;
     mod rate_limit;
     mod decompress;
     mod body_limit;

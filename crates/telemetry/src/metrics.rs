@@ -6,9 +6,11 @@
 
 mod exposition;
 mod process;
+mod quota;
 mod series;
 mod trouble;
 
+pub use quota::QuotaMetrics;
 pub use series::{
     ApiMetrics, AuthoriserMetrics, BackendTokenMetrics, IntrospectionMetrics, IssuerMetrics,
     ListenerMetrics, MirrorMetrics, Refusal, RouteMetrics, TargetMetrics, UpstreamMetrics,
@@ -55,6 +57,8 @@ struct State {
     introspections: Table<IntrospectionMetrics>,
     authorisers: Table<AuthoriserMetrics>,
     backend_tokens: Table<BackendTokenMetrics>,
+    quotas: Table<QuotaMetrics>,
+    quota_journal: quota::JournalState,
     reloads_ok: AtomicU64,
     reloads_failed: AtomicU64,
     config: Mutex<ConfigState>,
@@ -94,6 +98,8 @@ impl Metrics {
             introspections: Table::new(caps::METRIC_NAMES_MAX),
             authorisers: Table::new(caps::METRIC_NAMES_MAX),
             backend_tokens: Table::new(caps::METRIC_NAMES_MAX),
+            quotas: Table::new(caps::METRIC_NAMES_MAX),
+            quota_journal: quota::JournalState::default(),
             reloads_ok: AtomicU64::new(0),
             reloads_failed: AtomicU64::new(0),
             config: Mutex::default(),
@@ -190,6 +196,23 @@ impl Metrics {
     pub fn backend_tokens(&self, issuer: &str) -> Arc<BackendTokenMetrics> {
         let make = || BackendTokenMetrics::new(self.shards());
         self.state.backend_tokens.entry([issuer, ""], [OTHER, ""], make)
+    }
+
+    /// The numbers of the quotas of a plan or policy, new or as they were. Beyond [`caps::METRIC_NAMES_MAX`] they are
+    /// shared under `quota="other"`.
+    #[must_use]
+    pub fn quota(&self, name: &str) -> Arc<QuotaMetrics> {
+        self.state.quotas.entry([name, ""], [OTHER, ""], QuotaMetrics::default)
+    }
+
+    /// The journal of quotas was written: its bytes, and the counts there are.
+    pub fn quota_journal_written(&self, bytes: u64, counts: u64) {
+        self.state.quota_journal.written(bytes, counts);
+    }
+
+    /// The journal of quotas could not be written.
+    pub fn quota_journal_failed(&self) {
+        self.state.quota_journal.failed();
     }
 
     /// The numbers of an introspection endpoint, new or as they were. Beyond

@@ -262,6 +262,17 @@ impl Directory {
         self.standing(earlier, wall).is_some()
     }
 
+    /// All credentials of a consumer. It looks at every credential: this is for people who ask, not for requests.
+    #[must_use]
+    pub fn of_consumer(&self, name: &str) -> Vec<Arc<Credential>> {
+        let mut found = Vec::new();
+        for shard in &self.shards {
+            let shard = shard.load();
+            found.extend(shard.values().filter(|it| *it.consumer.name == *name).cloned());
+        }
+        found
+    }
+
     /// How many credentials there are.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -302,6 +313,9 @@ mod tests {
         directory.put([1; 32], &credential("alice"));
         directory.put([2; 32], &credential("bob"));
         assert_eq!(&*directory.find(API_KEY, &[1; 32]).unwrap().consumer.name, "alice");
+        let of =
+            |name| directory.of_consumer(name).iter().map(|it| it.hash[0]).collect::<Vec<u8>>();
+        assert_eq!((of("bob"), of("carol")), (vec![2], vec![]));
         assert!(directory.remove(&[1; 32]));
         assert!(!directory.remove(&[1; 32]));
         assert!(directory.find(API_KEY, &[1; 32]).is_none());

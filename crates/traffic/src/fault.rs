@@ -141,6 +141,7 @@ fault_codes! {
     OriginRefused "origin_refused" 403 Client "The origin is not allowed" "A page of an origin that the `websocket` policy does not list asked for a WebSocket.";
     WebsocketVersion "websocket_version" 426 Client "The version of WebSocket is not supported" "`Sec-WebSocket-Version` is not 13, the only version there is (RFC 6455, 4.4).";
     RateLimited "rate_limited" 429 Client "Too many requests" "A `rate_limit` is used up; `Retry-After` says when to come back.";
+    QuotaExceeded "quota_exceeded" 429 Client "The quota is used up" "A quota of the consumer's plan, or a `quota` policy, is used up until its window ends; `Retry-After` says when that is.";
     PlanUnknown "plan_unknown" 503 Gateway "The service is not available" "The consumer's plan is none of this gateway's config; name it under `plans`, or give the consumer another one.";
     BodyTooLarge "body_too_large" 413 Client "The body is too large" "The request body exceeds the route's `body_limit`.";
     BodyTimeout "body_timeout" 408 Client "The body came too slowly" "The client sent no piece of its body within the idle time-out.";
@@ -189,7 +190,7 @@ impl FaultCode {
     /// Whether it refuses what is too much, so that the request counts for nothing.
     #[must_use]
     pub const fn is_limit(self) -> bool {
-        matches!(self, Self::RateLimited)
+        matches!(self, Self::RateLimited | Self::QuotaExceeded)
     }
 
     /// Status of the answer.

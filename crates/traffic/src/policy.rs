@@ -198,6 +198,11 @@ pub trait Policy: Any + Send + Sync {
         Outcome::Now(Ok(()))
     }
 
+    /// What it allows, a line each, for those who read a config.
+    fn about(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// The upstreams to which it may send requests besides the route's own, for those who read a config.
     fn destinations(&self) -> Vec<Destination> {
         Vec::new()

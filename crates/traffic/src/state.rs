@@ -27,6 +27,15 @@ pub trait Portable: Any + Send + Sync {
     fn handed_over(&self, is_so: bool) {
         let _ = is_so;
     }
+
+    /// What was counted since [`Portable::export`], or since this was asked last, for the process that went on from
+    /// there; nothing where what comes later need not be added up.
+    fn export_rest(&self) -> Vec<u8> {
+        Vec::new()
+    }
+
+    /// Adds what [`Portable::export_rest`] told elsewhere.
+    fn import_rest(&self, _bytes: &[u8]) {}
 }
 
 impl State {
@@ -77,15 +86,43 @@ impl State {
     /// Goes on from what was exported elsewhere, where an id is in use here.
     pub fn import(&self, exported: &[(String, Vec<u8>)]) {
         for (id, bytes) in exported {
-            let cell = self.portables().get(id).and_then(Weak::upgrade);
-            if let Some(cell) = cell {
+            if let Some(cell) = self.find(id) {
                 cell.import(bytes);
             }
         }
     }
 
+    /// What was counted since all was exported, or since this was asked last, by id.
+    #[must_use]
+    pub fn export_rest(&self) -> Vec<(String, Vec<u8>)> {
+        let ids: Vec<String> = self.portables().keys().cloned().collect();
+        let rest = |id: String| Some((self.find(&id)?.export_rest(), id));
+        let told = ids.into_iter().filter_map(rest).filter(|(bytes, _)| !bytes.is_empty());
+        told.map(|(bytes, id)| (id, bytes)).collect()
+    }
+
+    /// Adds what was counted elsewhere after it was exported, where an id is in use here.
+    pub fn import_rest(&self, exported: &[(String, Vec<u8>)]) {
+        for (id, bytes) in exported {
+            if let Some(cell) = self.find(id) {
+                cell.import_rest(bytes);
+            }
+        }
+    }
+
+    fn find(&self, id: &str) -> Option<Arc<dyn Portable>> {
+        self.portables().get(id).and_then(Weak::upgrade)
+    }
+
     fn portables(&self) -> MutexGuard<'_, HashMap<String, Weak<dyn Portable>>> {
         self.portable.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether somebody uses the state of `id`.
+    #[must_use]
+    pub fn is_in_use(&self, id: &str) -> bool {
+        let cells = self.cells.lock().unwrap_or_else(PoisonError::into_inner);
+        cells.get(id).is_some_and(|cell| cell.strong_count() > 0)
     }
 
     /// Forgets the ids that no snapshot uses any more.
@@ -143,6 +180,16 @@ mod tests {
                 self.store(u32::from_be_bytes(bytes), Ordering::Relaxed);
             }
         }
+    }
+
+    #[test]
+    fn state_is_in_use_while_somebody_has_it() {
+        let state = State::new();
+        let cell = state.portable("a", || AtomicU32::new(7));
+        assert!(state.is_in_use("a") && !state.is_in_use("b"));
+        assert!(state.export_rest().is_empty(), "nothing is added up");
+        drop(cell);
+        assert!(!state.is_in_use("a"));
     }
 
     #[test]

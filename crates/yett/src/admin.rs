@@ -1,4 +1,4 @@
-//! The listener for operators: `/metrics`, `/status`, `/livez`, `/readyz`, `/log`. It runs beside the
+//! The listener for operators: `/metrics`, `/status`, `/livez`, `/readyz`, `/log`, `/limits`. It runs beside the
 //! traffic, on threads of its own. It asks for no login, so it answers only to address literals and
 //! `localhost` as host: a web page cannot reach it under a name of its own (DNS rebinding).
 
@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use policy::plan::Plans;
 use proxy::Gateway;
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -22,6 +23,9 @@ use std::time::{Duration, Instant, SystemTime};
 use telemetry::Diagnostics;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore};
+
+/// What is left of plans.
+mod limits;
 
 /// Operators served at a time.
 const CONNECTIONS_MAX: usize = 64;
@@ -42,6 +46,8 @@ pub(crate) struct Board {
     last_upgrade: Mutex<Option<Value>>,
     /// Where the listeners are really bound: a config may leave the port to the system.
     addresses: Mutex<HashMap<Arc<str>, Endpoint>>,
+    /// The plans by which consumers use APIs.
+    plans: Mutex<Arc<Plans>>,
     /// Told once when operators are served by another process.
     is_replaced: Notify,
 }
@@ -62,6 +68,7 @@ impl Board {
             last_reload: Mutex::default(),
             last_upgrade: Mutex::default(),
             addresses: Mutex::default(),
+            plans: Mutex::default(),
             is_replaced: Notify::new(),
         })
     }
@@ -94,6 +101,11 @@ impl Board {
     pub(crate) fn serving<'a>(&self, all: impl Iterator<Item = (&'a Arc<str>, &'a Endpoint)>) {
         let all = all.map(|(name, address)| (Arc::clone(name), address.clone())).collect();
         *self.addresses.lock().unwrap_or_else(PoisonError::into_inner) = all;
+    }
+
+    /// Notes the plans that are served by.
+    pub(crate) fn planned(&self, plans: Arc<Plans>) {
+        *self.plans.lock().unwrap_or_else(PoisonError::into_inner) = plans;
     }
 
     fn state(&self) -> &'static str {
@@ -228,9 +240,12 @@ async fn answer(board: &Board, request: Request<Incoming>) -> Answer {
     }
     match (request.method(), request.uri().path()) {
         (&Method::PUT, "/log") => set_level(board, request).await,
+        (&Method::POST, "/limits/reset") => limits::reset(board, &request),
+        (&Method::GET | &Method::HEAD, "/limits") => limits::show(board, request.uri().query()),
+        (_, "/limits/reset") => not_allowed("POST"),
         (&Method::GET | &Method::HEAD, path) => show(board, path),
         (_, "/log") => not_allowed("GET, HEAD, PUT"),
-        (_, "/metrics" | "/status" | "/livez" | "/readyz") => not_allowed("GET, HEAD"),
+        (_, "/metrics" | "/status" | "/livez" | "/readyz" | "/limits") => not_allowed("GET, HEAD"),
         _ => text(StatusCode::NOT_FOUND, "nothing is here\n"),
     }
 }
@@ -249,7 +264,7 @@ fn show(board: &Board, path: &str) -> Answer {
             let status = serde_json::to_string_pretty(&board.status()).unwrap_or_default();
             typed(StatusCode::OK, "application/json", status + "\n")
         }
-        "/" => text(StatusCode::OK, "/metrics\n/status\n/livez\n/readyz\n/log\n"),
+        "/" => text(StatusCode::OK, "/metrics\n/status\n/livez\n/readyz\n/log\n/limits\n"),
         _ => text(StatusCode::NOT_FOUND, "nothing is here\n"),
     }
 }

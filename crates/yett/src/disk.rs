@@ -196,6 +196,11 @@ impl StateDir {
 }
 
 impl StateDir {
+    /// The folder.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The folder, and the hold on it once more for another process.
     ///
     /// # Errors

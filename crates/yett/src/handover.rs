@@ -7,7 +7,8 @@
 //! 1. old to new: what there is ([`Header`]), then one file descriptor after the other;
 //! 2. new to old: prepared, that is: config compiled, sockets taken up;
 //! 3. old to new: the state of limits, as late as possible;
-//! 4. new to old: serving.
+//! 4. new to old: serving;
+//! 5. old to new: what it counts of quotas while it finishes what it has begun.
 
 use base::Endpoint;
 use proxy::door::Door;
@@ -28,7 +29,9 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 use traffic::State;
 
@@ -88,6 +91,63 @@ impl Cancel {
     }
 }
 
+/// The process that serves now, and the way to it.
+#[derive(Debug)]
+pub(crate) struct Successor {
+    pub(crate) process: u32,
+    way: UnixStream,
+}
+
+/// How often the old process tells what it counts.
+const REST_PERIOD: Duration = Duration::from_millis(500);
+
+/// Tells a successor what is counted here, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Rest {
+    end: Option<SyncSender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Successor {
+    /// Begins to tell it what is counted here.
+    pub(crate) fn told(self, state: Arc<State>) -> Option<Rest> {
+        let (end, ended) = sync_channel(1);
+        let tell = move || {
+            let mut way = self.way;
+            loop {
+                let is_last = ended.recv_timeout(REST_PERIOD) != Err(RecvTimeoutError::Timeout);
+                let rest = state.export_rest();
+                let told = if rest.is_empty() { Ok(()) } else { write(&mut way, &packed(&rest)) };
+                if let Err(error) = told {
+                    tracing::warn!(%error, "what is counted here could not be told to the process that took over");
+                    return;
+                }
+                if is_last {
+                    return;
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name("yett-rest".to_owned()).spawn(tell);
+        match thread {
+            Ok(thread) => Some(Rest { end: Some(end), thread: Some(thread) }),
+            Err(error) => {
+                tracing::warn!(%error, "what is counted here is not told to the process that took over");
+                None
+            }
+        }
+    }
+}
+
+impl Drop for Rest {
+    /// Tells what was counted last.
+    fn drop(&mut self) {
+        drop(self.end.take());
+        if let Some(Err(_)) = self.thread.take().map(JoinHandle::join) {
+            tracing::error!("what was counted last was not told");
+        }
+    }
+}
+
 /// Starts `program` and hands everything over. Returns the process that serves now.
 ///
 /// # Errors
@@ -98,7 +158,7 @@ pub(crate) fn pass_on(
     estate: &Estate,
     state: &State,
     cancel: &Cancel,
-) -> Result<u32, String> {
+) -> Result<Successor, String> {
     let (ours, theirs) = UnixStream::pair().map_err(|error| format!("no way to it: {error}"))?;
     let mut child = Command::new(program)
         .args(arguments)
@@ -107,7 +167,7 @@ pub(crate) fn pass_on(
         .spawn()
         .map_err(|error| format!("`{}` cannot be started: {error}", program.display()))?;
     match cancel.watch(&ours).and_then(|()| tell(ours, estate, state)) {
-        Ok(()) => Ok(child.id()),
+        Ok(way) => Ok(Successor { process: child.id(), way }),
         Err(error) => {
             let why = end(&mut child, &error, cancel);
             state.hand_over(false);
@@ -138,7 +198,7 @@ fn end(child: &mut Child, error: &io::Error, cancel: &Cancel) -> String {
     }
 }
 
-fn tell(mut way: UnixStream, estate: &Estate, state: &State) -> io::Result<()> {
+fn tell(mut way: UnixStream, estate: &Estate, state: &State) -> io::Result<UnixStream> {
     way.set_write_timeout(Some(STEP_LIMIT))?;
     way.set_read_timeout(Some(PREPARE_LIMIT))?;
     let listeners: Vec<Value> = estate
@@ -173,7 +233,9 @@ fn tell(mut way: UnixStream, estate: &Estate, state: &State) -> io::Result<()> {
     state.hand_over(true);
     write(&mut way, &packed(&state.export()))?;
     way.set_read_timeout(Some(STEP_LIMIT))?;
-    expect(&mut way, SERVING)
+    expect(&mut way, SERVING)?;
+    way.set_write_timeout(Some(STEP_LIMIT))?;
+    Ok(way)
 }
 
 /// What a process was handed when it was started.
@@ -257,14 +319,27 @@ impl Heir {
         })
     }
 
-    /// This process serves: the old one may leave.
-    pub(crate) fn serving(mut self) {
-        if let Err(error) = write(&mut self.way, SERVING) {
+    /// This process serves: the old one may leave. What it counts until it ends is added to `state`.
+    pub(crate) fn serving(mut self, state: &Arc<State>) {
+        if let Err(error) =
+            write(&mut self.way, SERVING).and_then(|()| self.way.set_read_timeout(None))
+        {
             tracing::warn!(%error, "the process that was replaced could not be told");
             return;
         }
         // What the config no longer has leaves no files behind.
         self.estate.listeners.into_iter().for_each(Legacy::give_up);
+        let (mut way, state) = (self.way, Arc::clone(state));
+        let listen = move || {
+            // It ends when the old process does.
+            while let Ok(message) = read(&mut way) {
+                state.import_rest(&unpacked(&message));
+            }
+        };
+        let begun = std::thread::Builder::new().name("yett-rest".to_owned()).spawn(listen);
+        if let Err(error) = begun {
+            tracing::warn!(%error, "what the process that was replaced still counts is lost");
+        }
     }
 }
 

@@ -10,6 +10,8 @@ mod process;
 mod handover;
 /// How many connections the process may have.
 mod open_files;
+/// What was used of quotas, kept on disk.
+mod journal;
 /// What a service manager is told.
 mod notify;
 /// The listener for operators.

@@ -3,7 +3,8 @@
 
 use crate::admin::{self, Board};
 use crate::disk::StateDir;
-use crate::handover::{self, Cancel, Estate, Heir};
+use crate::handover::{self, Cancel, Estate, Heir, Successor};
+use crate::journal::Journal;
 use crate::notify;
 use crate::open_files;
 use crate::prepare::{self, Still, compile_with};
@@ -108,7 +109,7 @@ impl Signals {
 /// What became of an upgrade.
 enum Handed {
     /// Another process serves.
-    Over,
+    Over(Successor),
     /// None does; this one goes on.
     Nothing,
     /// It was told to stop meanwhile.
@@ -140,6 +141,7 @@ struct Process {
     folders: Vec<PathBuf>,
     files: HashSet<OsString>,
     state_dir: Option<StateDir>,
+    journal: Option<Journal>,
     program: PathBuf,
 }
 
@@ -186,14 +188,13 @@ impl Process {
         let (trigger, signal) = shutdown::channel();
         let board = Board::new(&gateway, diagnostics, signal);
         let admin = bind_admin(compiled.admin, heir.as_mut()).map_err(Stop::Failed)?;
-        if let Some(heir) = &mut heir {
-            still.state.import(&heir.prepared().map_err(Stop::Failed)?);
-        }
+        let journal = go_on(heir.as_mut(), &still, state_dir.as_ref()).map_err(Stop::Failed)?;
         open(&mut workers, bound).map_err(failed("cannot serve a listener"))?;
         board.serving(workers.addresses());
+        board.planned(compiled.plans);
         let admin = serve_admin(admin, &board, &background).map_err(Stop::Failed)?;
         if let Some(heir) = heir {
-            heir.serving();
+            heir.serving(&still.state);
         }
         notify::ready();
         still.metrics.reload(true, &read.revision, still.clock.wall());
@@ -213,6 +214,7 @@ impl Process {
             files: read.disk.file_names(),
             still,
             state_dir,
+            journal,
             program: std::env::current_exe().map_err(failed("cannot find this program"))?,
         })
     }
@@ -226,6 +228,7 @@ impl Process {
             Ok(gateway) => gateway.access_log.close(),
             Err(gateway) => gateway.access_log.clone().close(),
         }
+        drop(self.journal);
         background.shutdown_timeout(Duration::from_secs(1));
         tracing::info!("stopped");
     }
@@ -259,9 +262,9 @@ impl Process {
                 _ = interrupt.recv() => break,
                 _ = upgrade.recv() => {
                     match self.hand_over([&mut terminate, &mut interrupt]).await {
-                        Handed::Over => {
+                        Handed::Over(to) => {
                             let ends = [terminate, interrupt];
-                            return self.retire(ends, hang_up, changes).await;
+                            return self.retire(to, ends, hang_up, changes).await;
                         }
                         Handed::Stop => break,
                         Handed::Nothing => {}
@@ -327,17 +330,21 @@ impl Process {
                 passed.unwrap_or_else(|error| Err(error.to_string()))
             }
         };
-        self.board.upgraded(self.still.clock.wall(), &outcome);
-        match &outcome {
+        let told = outcome.as_ref().map(|to| to.process).map_err(Clone::clone);
+        self.board.upgraded(self.still.clock.wall(), &told);
+        match &told {
             Ok(process) => tracing::info!(process, "another process serves now"),
-            Err(why) => tracing::error!(why, "no upgrade; this process goes on serving"),
+            Err(why) => {
+                tracing::error!(why, "no upgrade; this process goes on serving");
+                self.stay();
+            }
         }
         match outcome {
-            Ok(process) if is_stopped => {
-                handover::terminate(process);
+            Ok(to) if is_stopped => {
+                handover::terminate(to.process);
                 Handed::Stop
             }
-            Ok(_) => Handed::Over,
+            Ok(to) => Handed::Over(to),
             Err(_) if is_stopped => Handed::Stop,
             Err(_) => Handed::Nothing,
         }
@@ -351,14 +358,26 @@ impl Process {
         })
     }
 
+    /// Keeps on counting for itself, though counts were handed over.
+    fn stay(&self) {
+        if let Some(ledger) = policy::quota::ledger_in_use(&self.still.state) {
+            ledger.stay();
+        }
+        if let Some(journal) = &self.journal {
+            journal.renew();
+        }
+    }
+
     /// Ends after another process took over. Credentials that are taken away meanwhile end here as they do there.
     async fn retire(
         &mut self,
+        to: Successor,
         [mut terminate, mut interrupt]: [Signal; 2],
         mut hang_up: Signal,
         mut changes: Receiver<()>,
     ) {
         self.trigger.advance(Phase::Leaving);
+        let rest = to.told(Arc::clone(&self.still.state));
         tracing::info!(limit_s = self.drain.as_secs(), "finishing what is under way");
         let mut retired = pin!(self.workers.retire(self.drain));
         let finished = loop {
@@ -380,6 +399,7 @@ impl Process {
         if !finished {
             tracing::warn!("stopping with connections open");
         }
+        drop(rest);
         #[cfg(feature = "otlp")]
         self.still.exporters.finish(LAST_SPANS).await;
         self.trigger.advance(Phase::Stopping);
@@ -444,7 +464,12 @@ impl Process {
         }
         self.drain = config.drain.timeout.map_or(DRAIN, |limit| limit.0);
         self.still.directory.replace(compiled.credentials);
+        if self.journal.is_none() {
+            // Quotas are new to the config.
+            self.journal = journal(&self.still, self.state_dir.as_ref());
+        }
         self.gateway.swap(compiled.snapshot);
+        self.board.planned(compiled.plans);
         open(&mut self.workers, bound)
             .map_err(|error| format!("cannot serve a listener: {error}"))?;
         for part in &parts {
@@ -496,6 +521,26 @@ fn tell(report: &Report) {
 
 fn failed<E: std::fmt::Display>(what: &'static str) -> impl Fn(E) -> Stop {
     move |error| Stop::Failed(format!("{what}: {error}"))
+}
+
+/// Goes on from what the process that is replaced has counted, or from what was kept.
+fn go_on(
+    heir: Option<&mut Heir>,
+    still: &Still,
+    folder: Option<&StateDir>,
+) -> Result<Option<Journal>, String> {
+    if let Some(heir) = heir {
+        still.state.import(&heir.prepared()?);
+    }
+    Ok(journal(still, folder))
+}
+
+/// The journal of quotas, if there are any and there is a folder for it.
+fn journal(still: &Still, folder: Option<&StateDir>) -> Option<Journal> {
+    let ledger = policy::quota::ledger_in_use(&still.state)?;
+    Journal::open(folder?.path(), &ledger, &still.metrics, &still.clock)
+        .map_err(|error| tracing::warn!(%error, "there is no journal of quotas"))
+        .ok()
 }
 
 fn worker_count(config: &Config) -> usize {
@@ -594,6 +639,6 @@ fn serve_admin(
     let _inside = background.enter();
     let kept = socket.try_clone().map_err(failed)?;
     let bound = admin::serve(socket, Arc::clone(board)).map_err(failed)?;
-    tracing::info!("admin on http://{bound} (/metrics, /status, /livez, /readyz, /log)");
+    tracing::info!("admin on http://{bound} (/metrics, /status, /livez, /readyz, /log, /limits)");
     Ok(Some((bound, kept)))
 }

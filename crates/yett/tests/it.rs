@@ -35,6 +35,7 @@ mod it {
     mod messages;
     mod names;
     mod peers;
+    mod quotas;
     mod relays;
     mod reload;
     mod renewals;

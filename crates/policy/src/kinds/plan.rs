@@ -6,8 +6,9 @@
 use crate::kind::{BuildCtx, Group, Kind};
 use crate::limit::told::{self, Taken, Told};
 use crate::limit::{Cost, Limiter};
-use crate::plan::{Each, Plans};
-use base::{Node, Report, decode};
+use crate::plan::{Allowance, Plans};
+use crate::quota::Charge;
+use base::{Clock, Node, Report, decode};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::sync::Arc;
@@ -21,12 +22,15 @@ pub const KIND: Kind = Kind {
     group: Group::Limit,
     phases: Phases { request: true, forward: false, reply: true, record: false },
     answers: false,
-    about: "Holds consumers to their plan, as `plans` of the config say: how many requests it allows is counted for each \
+    about: "Holds consumers to their plan, as `plans` of the config say: how many requests it allows, in a length of time \
+            and in windows of the calendar, is counted for each \
             application, and what is too much is refused with 429. It is there by itself on every route as soon as there \
             are plans; on a route it says what its \
             requests cost, and `exempt: { plan: reason }` takes it away.",
     example: "plan: { cost: 5 }",
-    resets: "another name of the plan, or another number of limits; a changed limit goes on from what was used so far",
+    resets: "limits: another name of the plan, or another number of limits; a changed limit goes on from what was used so far. \
+             Quotas: other windows (`per`, `time_zone`, `anchor`), or a change of `per` of the plan; another amount or another plan goes on \
+             from what was used in the same windows",
     schema: <Settings as JsonSchema>::json_schema,
     build,
 };
@@ -43,6 +47,7 @@ pub struct Settings {
 struct Plan {
     plans: Arc<Plans>,
     cost: Cost,
+    clock: Clock,
     /// What is told of each plan, in the order of the plans.
     told: Box<[Option<Told>]>,
 }
@@ -50,8 +55,10 @@ struct Plan {
 fn build(node: &Node, ctx: &BuildCtx<'_>, report: &mut Report) -> Option<Arc<dyn Policy>> {
     let settings: Settings = decode(node, ctx.path, report)?;
     let limiters = ctx.plans.allowances().filter_map(|(_, allowance)| allowance.limiter.as_ref());
+    let mut allotments = ctx.plans.allowances().filter_map(|(_, it)| it.allotment.as_ref());
     let cost = Cost::parse(settings.cost.as_deref(), ctx.params)
         .and_then(|cost| cost.check(limiters.flat_map(Limiter::rules)).map(|()| cost))
+        .and_then(|cost| allotments.try_for_each(|it| it.check(&cost)).map(|()| cost))
         .map_err(|message| ctx.error(report, node, "/cost", message))
         .ok()?;
     let plans = Arc::clone(ctx.plans);
@@ -59,12 +66,22 @@ fn build(node: &Node, ctx: &BuildCtx<'_>, report: &mut Report) -> Option<Arc<dyn
         allowance.limiter.as_ref().map(|limiter| Told::new(name, limiter))
     });
     let told = told.collect();
-    Some(Arc::new(Plan { plans, cost, told }))
+    Some(Arc::new(Plan { plans, cost, clock: ctx.clock.clone(), told }))
+}
+
+/// What is remembered of one request until it is answered.
+struct Note {
+    taken: Option<Taken>,
+    charge: Option<Charge>,
 }
 
 impl Policy for Plan {
     fn on_request<'a>(&'a self, exchange: &'a mut Exchange, slot: Slot) -> Outcome<'a, Flow> {
         Outcome::Now(self.judge(exchange, slot))
+    }
+
+    fn about(&self) -> Vec<String> {
+        self.lines()
     }
 
     fn on_reply<'a>(
@@ -75,33 +92,62 @@ impl Policy for Plan {
     ) -> Outcome<'a, ()> {
         let index = exchange.plan.as_ref().and_then(|plan| plan.index);
         let allowance = exchange.plan.as_ref().and_then(|plan| self.plans.allowance(plan));
-        let limiter = allowance.and_then(|allowance| allowance.limiter.as_ref());
-        let told = index.and_then(|index| self.told.get(index)?.as_ref());
-        if let (Some(limiter), Some(told), Some(taken)) =
-            (limiter, told, exchange.notes.peek::<Taken>(slot))
-        {
-            told.tell(taken.verdict, &mut reply.headers);
-            told::settle(limiter, taken, exchange);
+        if let (Some(allowance), Some(note)) = (allowance, exchange.notes.peek::<Note>(slot)) {
+            let told = index.and_then(|index| self.told.get(index)?.as_ref());
+            if let (Some(limiter), Some(told), Some(taken)) =
+                (&allowance.limiter, told, &note.taken)
+            {
+                told.tell(taken.verdict, &mut reply.headers);
+                told::settle(limiter, taken, exchange);
+            }
+            if let (Some(allotment), Some(charge)) = (&allowance.allotment, &note.charge) {
+                allotment.tell(charge, &mut reply.headers);
+                allotment.settle(charge, exchange);
+            }
         }
         Outcome::Now(Ok(()))
     }
 }
 
 impl Plan {
+    fn lines(&self) -> Vec<String> {
+        self.plans.allowances().map(|(_, allowance)| allowance.about()).collect()
+    }
+
     fn judge(&self, exchange: &mut Exchange, slot: Slot) -> Result<Flow, Fault> {
         let Some(plan) = &exchange.plan else { return Ok(Flow::Continue) };
         let Some(allowance) = self.plans.allowance(plan) else {
             let cause = format!("there is no plan `{}`", plan.name);
             return Err(Fault::new(Stage::Guard, FaultCode::PlanUnknown).cause(cause));
         };
-        let Some(limiter) = &allowance.limiter else { return Ok(Flow::Continue) };
+        if allowance.limiter.is_none() && allowance.allotment.is_none() {
+            return Ok(Flow::Continue);
+        }
+        let (note, judged) = self.take(allowance, exchange);
+        exchange.notes.put(slot, note);
+        judged.map(|()| Flow::Continue)
+    }
+
+    /// Counts a request for the limits, then for the quotas; what they refuse, the limits get back with the answer.
+    fn take(&self, allowance: &Allowance, exchange: &Exchange) -> (Note, Result<(), Fault>) {
         let consumer = exchange.consumer.as_ref().map(|consumer| &*consumer.name);
         let application = exchange.credential.as_ref().and_then(|it| it.application.as_deref());
-        let application = application.filter(|_| allowance.each == Each::Application);
-        let key = Some(limiter.key(&(consumer, application)));
-        let (taken, judged) = told::take(limiter, key, self.cost.of(exchange), exchange);
-        exchange.notes.put(slot, taken);
-        judged.map(|()| Flow::Continue)
+        let who = allowance.who(consumer, application);
+        let cost = self.cost.of(exchange);
+        let mut note = Note { taken: None, charge: None };
+        if let Some(limiter) = &allowance.limiter {
+            let (taken, judged) = told::take(limiter, Some(limiter.key(&who)), cost, exchange);
+            note.taken = Some(taken);
+            if judged.is_err() {
+                return (note, judged);
+            }
+        }
+        let Some(allotment) = &allowance.allotment else { return (note, Ok(())) };
+        let charge = allotment.charge(allotment.holder(&who), exchange, cost, self.clock.wall());
+        allotment.warn(&charge, exchange);
+        let judged = charge.judged();
+        note.charge = Some(charge);
+        (note, judged)
     }
 }
 
@@ -113,6 +159,7 @@ mod tests {
     use base::rates::Limits;
     use serde_json::json;
     use std::sync::Arc;
+    use telemetry::Metrics;
     use traffic::Exchange;
     use traffic::directory::{Consumer, Credential, CredentialKind};
     use traffic::plan::Priority;
@@ -123,11 +170,14 @@ mod tests {
             name: name.into(),
             priority: Priority::Normal,
             limits: Limits::parse(limits).map(|limits| limits.0).unwrap_or_default(),
+            quotas: Vec::new(),
             each,
             is_default: name == "free",
         };
         let specs = [spec("free", "2/min"), spec("gold", "3/s, 5/h"), spec("open", "")];
-        world.plans = Arc::new(Plans::new(&specs, &world.state, world.clock()).unwrap());
+        world.plans = Arc::new(
+            Plans::new(&specs, &world.state, world.clock(), &Metrics::new(1, &[])).unwrap(),
+        );
         world
     }
 

@@ -134,6 +134,10 @@ impl Policy for RateLimit {
         Outcome::Now(judged.map(|()| Flow::Continue))
     }
 
+    fn about(&self) -> Vec<String> {
+        self.limiter.rules().iter().map(Rule::about).collect()
+    }
+
     /// An answer that came before this policy's turn has no note, and tells nothing.
     fn on_reply<'a>(
         &'a self,

@@ -1,6 +1,8 @@
 use super::{Key, Limiter};
 use crate::by::By;
 use base::network::owner;
+use std::borrow::Cow;
+use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 use traffic::Exchange;
 
@@ -21,6 +23,25 @@ pub(crate) enum Per {
     Address(u8, u8),
     /// Whatever else requests are told apart by.
     By(By),
+}
+
+/// Whose limit a request counts for.
+#[derive(Debug)]
+pub(crate) enum Who<'a> {
+    /// Everybody's.
+    All,
+    /// A consumer's.
+    Consumer(&'a str),
+    /// That of an application of a consumer; of none, that of the consumer's own credentials.
+    Application(&'a str, Option<&'a str>),
+    /// That of all who have a plan; of none, that of those who have none.
+    Plan(Option<&'a str>),
+    /// A route's.
+    Route(Option<&'a str>),
+    /// A network's.
+    Address(u64),
+    /// That of a value; of none, that of all who lack it.
+    Value(Option<Cow<'a, [u8]>>),
 }
 
 /// Bits of an IPv6 address that one client owns.
@@ -51,30 +72,60 @@ impl Per {
         })
     }
 
-    /// The key of a request; none where all have one limit that needs none.
-    pub(crate) fn key(&self, limiter: &Limiter, exchange: &Exchange) -> Option<Key> {
-        let by_address =
-            |bits: (u8, u8)| limiter.key(&("address", network(exchange.client(), bits)));
+    /// Whose limit a request counts for. One that nobody was identified for counts by its address.
+    pub(crate) fn who<'a>(&self, exchange: &'a Exchange) -> Who<'a> {
         let consumer = exchange.consumer.as_ref().map(|consumer| &*consumer.name);
-        Some(match (self, consumer) {
-            (Self::All, _) if limiter.is_lockless() => return None,
-            (Self::All, _) => limiter.key(&"all"),
-            (Self::Consumer, Some(consumer)) => limiter.key(&("consumer", consumer)),
+        let by_address = |bits| Who::Address(network(exchange.client(), bits));
+        match (self, consumer) {
+            (Self::All, _) => Who::All,
+            (Self::Consumer, Some(consumer)) => Who::Consumer(consumer),
             (Self::Application, Some(consumer)) => {
                 let credential = exchange.credential.as_ref();
                 let application = credential.and_then(|it| it.application.as_deref());
-                limiter.key(&("application", consumer, application))
+                Who::Application(consumer, application)
             }
             (Self::Consumer | Self::Application, None) => by_address((32, OWN_BITS)),
-            (Self::Plan, _) => {
-                limiter.key(&("plan", exchange.plan.as_ref().map(|plan| &*plan.name)))
-            }
+            (Self::Plan, _) => Who::Plan(exchange.plan.as_ref().map(|plan| &*plan.name)),
             (Self::Route, _) => {
-                limiter.key(&("route", exchange.matched.as_ref().map(|matched| &*matched.route.id)))
+                Who::Route(exchange.matched.as_ref().map(|matched| &*matched.route.id))
             }
             (Self::Address(v4, v6), _) => by_address((*v4, *v6)),
-            (Self::By(by), _) => limiter.key(&("value", by.text(exchange))),
-        })
+            (Self::By(by), _) => Who::Value(by.text(exchange)),
+        }
+    }
+
+    /// The key of a request; none where all have one limit that needs none.
+    pub(crate) fn key(&self, limiter: &Limiter, exchange: &Exchange) -> Option<Key> {
+        match self {
+            Self::All if limiter.is_lockless() => None,
+            _ => Some(limiter.key(&self.who(exchange))),
+        }
+    }
+}
+
+/// The same for all versions of the program, since journals keep what comes of it.
+impl Hash for Who<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match self {
+            Self::All => "all".hash(state),
+            Self::Consumer(consumer) => ("consumer", consumer).hash(state),
+            Self::Application(consumer, application) => {
+                let is_one = u8::from(application.is_some());
+                ("application", consumer, is_one, application.unwrap_or_default()).hash(state);
+            }
+            Self::Plan(plan) => {
+                ("plan", u8::from(plan.is_some()), plan.unwrap_or_default()).hash(state);
+            }
+            Self::Route(route) => {
+                ("route", u8::from(route.is_some()), route.unwrap_or_default()).hash(state);
+            }
+            Self::Address(network) => ("address", network).hash(state),
+            Self::Value(value) => {
+                "value".hash(state);
+                state.write_u8(u8::from(value.is_some()));
+                state.write(value.as_deref().unwrap_or_default());
+            }
+        }
     }
 }
 

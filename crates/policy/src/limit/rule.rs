@@ -57,6 +57,14 @@ impl Rule {
         Self { limit, how: How::Gcra(gcra) }
     }
 
+    /// What it says, for people who read a config.
+    pub(crate) fn about(&self) -> String {
+        match self.limit.burst {
+            Some(burst) => format!("{} (burst {burst})", self.limit.rate),
+            None => self.limit.rate.to_string(),
+        }
+    }
+
     /// What must be the same for another limit to go on from what this one remembers.
     pub(super) fn kind(&self) -> String {
         match self.how {

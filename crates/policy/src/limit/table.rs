@@ -105,6 +105,33 @@ impl Table {
         judge(&mut copy, rules, cost, now_ns)
     }
 
+    /// What is left by each rule.
+    pub(crate) fn peek_each(&self, key: Key, rules: &[Rule], now_ns: u64) -> Vec<Verdict> {
+        let mut shard = self.shard(key);
+        let position = shard.find(key, rules);
+        let copy = position.map_or_else(
+            || vec![0; words(rules)],
+            |position| shard.entry(position, rules).to_vec(),
+        );
+        drop(shard);
+        let mut rest = &*copy;
+        let mut verdicts = Vec::new();
+        for rule in rules {
+            let (own, others) = rest.split_at(rule.words().min(rest.len()));
+            verdicts.push(rule.judge(own, now_ns, 0).0);
+            rest = others;
+        }
+        verdicts
+    }
+
+    /// Forgets what was counted.
+    pub(crate) fn reset(&self, key: Key, rules: &[Rule]) {
+        let mut shard = self.shard(key);
+        if let Some(position) = shard.find(key, rules) {
+            shard.entry(position, rules).fill(0);
+        }
+    }
+
     /// Gives back what was counted.
     pub(crate) fn give_back(&self, key: Key, rules: &[Rule], cost: u64, now_ns: u64) {
         let mut shard = self.shard(key);

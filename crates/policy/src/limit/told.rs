@@ -28,9 +28,7 @@ pub(crate) struct Taken {
 impl Told {
     /// Of limits under a name, which is taken for `default` where no header could hold it.
     pub(crate) fn new(name: &str, limiter: &Limiter) -> Self {
-        let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-        let name = Some(name).filter(|name| !name.is_empty() && name.chars().all(is_plain));
-        let name = name.unwrap_or("default");
+        let name = plain(name).unwrap_or("default");
         let one = |rule: &super::Rule| {
             let (quota, window_s) = quota(rule.limit.rate);
             format!("\"{name}\";q={quota};w={window_s}")
@@ -42,15 +40,26 @@ impl Told {
 
     /// Adds the headers to an answer.
     pub(crate) fn tell(&self, verdict: Verdict, headers: &mut Headers) {
-        let reset_s = seconds(verdict.reset_after);
-        // Each answer has one: put together by hand, which takes a third of what formatting takes.
-        let (mut remaining, mut reset) = (itoa::Buffer::new(), itoa::Buffer::new());
-        let (remaining, reset) = (remaining.format(verdict.remaining), reset.format(reset_s));
-        let limit = ["\"", &*self.name, "\";r=", remaining, ";t=", reset].concat();
-        headers.append(RATE_LIMIT_POLICY, self.policy.clone());
-        if let Ok(limit) = HeaderValue::try_from(limit) {
-            headers.append(RATE_LIMIT, limit);
-        }
+        append(&self.policy, &self.name, verdict, headers);
+    }
+}
+
+/// A name that a header can hold.
+pub(crate) fn plain(name: &str) -> Option<&str> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    Some(name).filter(|name| !name.is_empty() && name.chars().all(is_plain))
+}
+
+/// Adds what a policy says, and what is left of it.
+pub(crate) fn append(policy: &HeaderValue, name: &str, verdict: Verdict, headers: &mut Headers) {
+    let reset_s = seconds(verdict.reset_after);
+    // Each answer has one: put together by hand, which takes a third of what formatting takes.
+    let (mut remaining, mut reset) = (itoa::Buffer::new(), itoa::Buffer::new());
+    let (remaining, reset) = (remaining.format(verdict.remaining), reset.format(reset_s));
+    let limit = ["\"", name, "\";r=", remaining, ";t=", reset].concat();
+    headers.append(RATE_LIMIT_POLICY, policy.clone());
+    if let Ok(limit) = HeaderValue::try_from(limit) {
+        headers.append(RATE_LIMIT, limit);
     }
 }
 

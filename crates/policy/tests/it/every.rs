@@ -1,8 +1,8 @@
 use crate::it::kit::{Case, difference};
 use crate::it::{
     access, allow, api_key, basic, body_limit, compress, cors, decompress, deny, errors, ext_authz,
-    grpc_web, headers, hmac, hsts, introspection, jwt, maintenance, mirror, mtls, plan, rate_limit,
-    redirect, respond, rewrite, split, steer, timeouts, towards_backends, websocket,
+    grpc_web, headers, hmac, hsts, introspection, jwt, maintenance, mirror, mtls, plan, quota,
+    rate_limit, redirect, respond, rewrite, split, steer, timeouts, towards_backends, websocket,
 };
 
 const ANY: &[Case] = &[
@@ -72,6 +72,7 @@ const TABLE: &[(&str, &[Case])] = &[
     ("rbac", access::RBAC),
     ("plan", plan::CASES),
     ("rate_limit", rate_limit::CASES),
+    ("quota", quota::CASES),
     ("decompress", decompress::CASES),
     ("body_limit", body_limit::CASES),
     ("timeouts", timeouts::CASES),
@@ -140,6 +141,7 @@ fn every_example_loads() {
         let asks = ["acl", "scopes", "rbac"].contains(&kind.name);
         let config = format!(
             "version: 1
+state_dir: state
 listeners: {{ public: {{ bind: '127.0.0.1:8080'{} }} }}
 upstreams: {}
 apis:

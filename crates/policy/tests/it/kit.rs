@@ -11,6 +11,9 @@ pub(crate) const FOREIGN_KEY: &str = "alice-has-had-this-for-years";
 /// A key of alice's application `planned`, which has the plan `small`.
 pub(crate) const PLANNED_KEY: &str = "planned-for-years";
 
+/// A key of alice's application `counted`, which has the plan `counted`.
+pub(crate) const COUNTED_KEY: &str = "counted-for-years";
+
 /// The hash of alice's password, `password`.
 const PASSWORD: &str =
     "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc";
@@ -50,12 +53,13 @@ listeners: {{ public: {{ bind: '127.0.0.1:8080' }} }}
 upstreams: {{ one: {{ targets: ['{BACKEND}'], retries: 0 }}, two: {{ targets: ['{OTHER}'], retries: 0 }} }}
 apis: {{ test: {{ upstream: one, {public}routes: [{{ path: '{path}', policies: {policies} }}] }} }}
 roles: {{ clerk: {{ test: [read, create] }}, approver: {{ test: {{ permissions: approve, methods: [POST] }} }} }}
-consumers: {{ alice: {{ groups: [admin], roles: [clerk], keys: ['{}', '{}'], applications: {{ desk: {{ basic: [{{ username: alice, password: '{PASSWORD}' }}] }}, planned: {{ plan: small, keys: ['{}'] }} }} }} }}
-plans: {{ small: {{ limit: 2/min }} }}
+consumers: {{ alice: {{ groups: [admin], roles: [clerk], keys: ['{}', '{}'], applications: {{ desk: {{ basic: [{{ username: alice, password: '{PASSWORD}' }}] }}, planned: {{ plan: small, keys: ['{}'] }}, counted: {{ plan: counted, keys: ['{}'] }} }} }} }}
+plans: {{ small: {{ limit: 2/min }}, counted: {{ quota: 1k/month }} }}
 ",
         written(&hash),
         written(&foreign),
         written(&policy::key::hash(PLANNED_KEY.as_bytes())),
+        written(&policy::key::hash(COUNTED_KEY.as_bytes())),
     );
     let surroundings = Surroundings::of(&config).env("SECRET", "a secret");
     let gateway = TestGateway::within(&surroundings);

@@ -27,6 +27,7 @@ impl Collector for Exposition {
         self.introspections(&mut page)?;
         self.authorisers(&mut page)?;
         self.backend_tokens(&mut page)?;
+        self.quotas(&mut page)?;
         self.targets(&mut page)?;
         self.config(&mut page)?;
         process(&mut page)
@@ -293,6 +294,33 @@ impl Exposition {
             }
         }
         Ok(())
+    }
+
+    fn quotas(&self, page: &mut Page<'_>) -> fmt::Result {
+        let quotas = self.0.quotas.list();
+        if !quotas.is_empty() {
+            let about = "Consumers and applications that came to so many percent of a quota, once in each window";
+            let mut family = page.counters("yett_quota_reached", about)?;
+            for ([quota, _], metrics) in &quotas {
+                for (percent, count) in [("80", &metrics.nearly), ("100", &metrics.used_up)] {
+                    let labels = [("quota", &**quota), ("percent", percent)];
+                    counter(&mut family, &labels, count.load(Ordering::Relaxed))?;
+                }
+            }
+        }
+        let journal = &self.0.quota_journal;
+        let Some(is_up) = journal.is_up() else { return Ok(()) };
+        let about = "Whether the journal of quotas is written (1) or cannot be (0)";
+        gauge(&mut page.gauges("yett_quota_journal_up", about)?, &[], i64::from(is_up))?;
+        let about = "Times that the journal of quotas could not be written";
+        let failures = journal.failures.load(Ordering::Relaxed);
+        counter(&mut page.counters("yett_quota_journal_failures", about)?, &[], failures)?;
+        let signed =
+            |number: &AtomicU64| i64::try_from(number.load(Ordering::Relaxed)).unwrap_or(i64::MAX);
+        let about = "Size of the journal of quotas";
+        gauge(&mut page.gauges("yett_quota_journal_bytes", about)?, &[], signed(&journal.bytes))?;
+        let about = "Counts of quotas that are kept";
+        gauge(&mut page.gauges("yett_quota_counts", about)?, &[], signed(&journal.counts))
     }
 
     fn introspections(&self, page: &mut Page<'_>) -> fmt::Result {

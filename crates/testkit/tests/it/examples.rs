@@ -65,6 +65,21 @@ const CASES: &[Case] = &[
     case("quickstart", "DELETE /orders/1\nKEY", &["405", "allow: GET, HEAD"]),
     case("quickstart", "GET /customers/2\nKEY", &["200", "GET /customers/2"]),
     case("quickstart", "GET /", &["200", "a small shop"]),
+    case(
+        "plans",
+        "GET /orders\nx-api-key: bob-tries-it-out-for-nothing",
+        &["200", "ratelimit: \"free\";r=9;t=", "ratelimit: \"free-day\";r=2;t="],
+    ),
+    case(
+        "plans",
+        "GET /orders/export\nx-api-key: bob-tries-it-out-for-nothing",
+        &["429", "quota_exceeded", "ratelimit: \"free-day\";r=2;t="],
+    ),
+    case(
+        "plans",
+        "GET /orders/export\nx-api-key: alice-pays-for-gold-every-month",
+        &["200", "ratelimit-policy: \"gold-month\";q=2000000", "r=1999997"],
+    ),
     case("quickstart", "GET /nothing", &["404", "no_route"]),
     case(
         "static-site",

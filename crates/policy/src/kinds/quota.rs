@@ -1,0 +1,127 @@
+//! So many requests in windows of the calendar: an hour, a day, a week, a month.
+//!
+//! What was used is kept in the gateway's `state_dir`, so that it outlives a restart. What another limit refuses is given
+//! back. Headers are those of `rate_limit`.
+
+use crate::kind::{BuildCtx, Group, Kind};
+use crate::limit::{Cost, Per};
+use crate::quota::{self, Allotment, Charge};
+use crate::written::{Short, Written};
+use base::quotas::Quotas;
+use base::{Clock, Node, Report, decode};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use std::sync::Arc;
+use traffic::exchange::Slot;
+use traffic::policy::Phases;
+use traffic::{Exchange, Flow, Outcome, Policy, Response};
+
+#[cfg(test)]
+mod tests;
+
+/// The row of the table.
+pub const KIND: Kind = Kind {
+    name: "quota",
+    group: Group::Limit,
+    phases: Phases { request: true, forward: false, reply: true, record: false },
+    answers: false,
+    about: "Lets so many requests pass in each hour, day, week or month of the calendar, for each consumer, each client address, \
+            all together, or whatever else requests are told apart by; the rest is refused with 429 until the window ends, and \
+            counts for nothing. What consumers may use by their plan is said in `plans`.",
+    example: "quota: 1000/day per consumer",
+    resets: "another `id` or owner, or other windows (`per`, `time_zone`, `anchor` of a quota); another amount goes on from what was \
+             used so far",
+    schema: <Written<Settings> as JsonSchema>::json_schema,
+    build,
+};
+
+/// Settings of `quota`; short: `1000/day`, `1000/day and 20k/month per consumer`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(inline)]
+pub struct Settings {
+    /// How many requests pass in each window; several quotas hold together.
+    pub quota: Quotas,
+    /// What has a quota of its own: `all` requests together, each `consumer` (a request that nobody was identified for
+    /// counts by its address), each client `address` (of IPv6 the first 64 bits, which one client owns), `header NAME`,
+    /// `cookie NAME`, or what an expression gives. Requests that lack what is asked for have one quota together.
+    #[serde(default = "all")]
+    pub per: String,
+    /// What a request costs: a number, or an expression that gives one. A quota that says something else goes by that.
+    pub cost: Option<String>,
+}
+
+fn all() -> String {
+    "all".to_owned()
+}
+
+impl Short for Settings {
+    const EXPECTING: &'static str =
+        "a quota such as `1000/day per consumer`, or `{ quota, per, cost }`";
+    const SAMPLE: &'static str = "1000/day per consumer";
+
+    fn short(text: &str) -> Result<Self, String> {
+        let (quota, per) = match text.split_once(" per ") {
+            None => (text, "all"),
+            Some((quota, per)) => (quota, per.trim()),
+        };
+        Ok(Self { quota: Quotas::parse(quota)?, per: per.to_owned(), cost: None })
+    }
+}
+
+struct Quota {
+    allotment: Allotment,
+    per: Per,
+    cost: Cost,
+    clock: Clock,
+}
+
+fn build(node: &Node, ctx: &BuildCtx<'_>, report: &mut Report) -> Option<Arc<dyn Policy>> {
+    let Written(settings) = decode::<Written<Settings>>(node, ctx.path, report)?;
+    if let Some(doubt) = settings.quota.doubt() {
+        ctx.warning(report, node, "/quota", doubt);
+    }
+    let per = Per::parse(&settings.per, ctx.params)
+        .map_err(|message| ctx.error(report, node, "/per", message))
+        .ok()?;
+    let name = ctx.id.rsplit_once("/quota/").map_or("", |(_, own)| own);
+    let written = quota::Written { name, quotas: &settings.quota.0, params: ctx.params };
+    let allotment = Allotment::new(ctx.id, &written, ctx.state, ctx.metrics)
+        .map_err(|message| ctx.error(report, node, "/quota", message))
+        .ok()?;
+    let cost = Cost::parse(settings.cost.as_deref(), ctx.params)
+        .and_then(|cost| allotment.check(&cost).map(|()| cost))
+        .map_err(|message| ctx.error(report, node, "/cost", message))
+        .ok()?;
+    Some(Arc::new(Quota { allotment, per, cost, clock: ctx.clock.clone() }))
+}
+
+impl Policy for Quota {
+    fn on_request<'a>(&'a self, exchange: &'a mut Exchange, slot: Slot) -> Outcome<'a, Flow> {
+        let holder = self.allotment.holder(&self.per.who(exchange));
+        let cost = self.cost.of(exchange);
+        let charge = self.allotment.charge(holder, exchange, cost, self.clock.wall());
+        self.allotment.warn(&charge, exchange);
+        let judged = charge.judged();
+        exchange.notes.put(slot, charge);
+        Outcome::Now(judged.map(|()| Flow::Continue))
+    }
+
+    fn about(&self) -> Vec<String> {
+        self.allotment.about().collect()
+    }
+
+    /// An answer that came before this policy's turn has no note, and tells nothing.
+    fn on_reply<'a>(
+        &'a self,
+        exchange: &'a mut Exchange,
+        reply: &'a mut Response,
+        slot: Slot,
+    ) -> Outcome<'a, ()> {
+        if let Some(charge) = exchange.notes.peek::<Charge>(slot) {
+            self.allotment.tell(charge, &mut reply.headers);
+            self.allotment.settle(charge, exchange);
+        }
+        Outcome::Now(Ok(()))
+    }
+}

@@ -1,0 +1,125 @@
+//! What is left of plans, and resetting it: `/limits` of the admin listener.
+
+use super::{Answer, Board, text, typed};
+use http::header::ORIGIN;
+use http::{Request, StatusCode};
+use hyper::body::Incoming;
+use percent_encoding::percent_decode_str;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError};
+use traffic::directory::{Consumer, Credential, CredentialKind};
+use traffic::plan::Plan;
+
+const USAGE: &str = "name a consumer: /limits?consumer=NAME, or one of its applications: /limits?consumer=NAME&application=NAME\n";
+
+/// Whose share is asked for.
+#[derive(Debug, Default)]
+struct Question {
+    consumer: String,
+    /// All of the consumer's when there is none.
+    application: Option<String>,
+}
+
+impl Question {
+    /// Of a query; none where no consumer is named, or something that is unknown.
+    fn of(query: &str) -> Option<Self> {
+        let mut question = Self::default();
+        for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
+            let value =
+                percent_decode_str(&value.replace('+', " ")).decode_utf8().ok()?.into_owned();
+            match name {
+                "consumer" => question.consumer = value,
+                "application" => question.application = Some(value),
+                _ => return None,
+            }
+        }
+        Some(question).filter(|question| !question.consumer.is_empty())
+    }
+}
+
+/// Whoever has a share of its own: an application, or the consumer itself.
+type Shares = BTreeMap<Option<Arc<str>>, Option<Arc<Plan>>>;
+
+impl Board {
+    fn shares(&self, question: &Question) -> Shares {
+        let plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner).names();
+        let mut shares = Shares::new();
+        let mut credentials = self.gateway.directory.of_consumer(&question.consumer);
+        if credentials.is_empty() && question.consumer.contains('/') {
+            // Whoever an issuer of tokens spoke for.
+            let name = Arc::from(&*question.consumer);
+            let consumer = Arc::new(Consumer { name, ..Consumer::default() });
+            credentials.push(Arc::new(Credential::new(CredentialKind::Token, consumer)));
+        }
+        for credential in credentials {
+            let plan = plans.of(Some(&credential.consumer), Some(&credential));
+            shares.insert(credential.application.clone(), plan);
+        }
+        let wanted = question.application.as_deref();
+        shares.retain(|application, _| wanted.is_none() || application.as_deref() == wanted);
+        shares
+    }
+
+    fn shown(&self, question: &Question, shares: &Shares) -> Value {
+        let plans = Arc::clone(&self.plans.lock().unwrap_or_else(PoisonError::into_inner));
+        let clock = &self.gateway.clock;
+        let share = |(application, plan): (&Option<Arc<str>>, &Option<Arc<Plan>>)| {
+            let plan = plan.as_ref();
+            let left = plan.and_then(|plan| {
+                plans.shown(plan, &question.consumer, application.as_deref(), clock)
+            });
+            let mut share = json!({ "application": application, "plan": plan.map(|it| &*it.name) });
+            if let (Some(share), Some(Value::Object(left))) = (share.as_object_mut(), left) {
+                share.extend(left);
+            }
+            share
+        };
+        let shares: Vec<Value> = shares.iter().map(share).collect();
+        json!({ "consumer": question.consumer, "shares": shares })
+    }
+}
+
+/// What is left to a consumer and its applications.
+pub(super) fn show(board: &Board, query: Option<&str>) -> Answer {
+    match find(board, query) {
+        Ok((question, shares)) => told(&board.shown(&question, &shares)),
+        Err(answer) => *answer,
+    }
+}
+
+/// Forgets what a consumer and its applications have used.
+pub(super) fn reset(board: &Board, request: &Request<Incoming>) -> Answer {
+    // A page of somebody else's can have a browser send this, but not without saying where it comes from.
+    if request.headers().contains_key(ORIGIN) {
+        return text(StatusCode::FORBIDDEN, "this is not for web pages\n");
+    }
+    let (question, shares) = match find(board, request.uri().query()) {
+        Ok(found) => found,
+        Err(answer) => return *answer,
+    };
+    let plans = Arc::clone(&board.plans.lock().unwrap_or_else(PoisonError::into_inner));
+    for (application, plan) in &shares {
+        let Some(plan) = plan else { continue };
+        plans.reset(plan, &question.consumer, application.as_deref(), &board.gateway.clock);
+        let (consumer, application) = (&*question.consumer, application.as_deref());
+        tracing::info!(consumer, application, plan = &*plan.name, "limits and quotas were reset");
+    }
+    told(&board.shown(&question, &shares))
+}
+
+fn find(board: &Board, query: Option<&str>) -> Result<(Question, Shares), Box<Answer>> {
+    let question = Question::of(query.unwrap_or_default());
+    let question = question.ok_or_else(|| Box::new(text(StatusCode::BAD_REQUEST, USAGE)))?;
+    let shares = board.shares(&question);
+    if shares.is_empty() {
+        let unknown = "there is no such consumer or application\n";
+        return Err(Box::new(text(StatusCode::NOT_FOUND, unknown)));
+    }
+    Ok((question, shares))
+}
+
+fn told(value: &Value) -> Answer {
+    let body = serde_json::to_string_pretty(value).unwrap_or_default();
+    typed(StatusCode::OK, "application/json", body + "\n")
+}
