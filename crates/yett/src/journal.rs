@@ -427,11 +427,11 @@ mod tests {
         let mut book = book(&gone, &ledger);
         book.keep();
         assert!(book.trouble.is_some());
-        assert!(book.metrics.encode().contains("yett_quota_journal_up 0"));
+        assert!(book.metrics.encode().contains("yett_quota_journal_up{} 0"));
         fs::create_dir(&gone).unwrap();
         book.keep();
         assert!(book.trouble.is_none());
-        assert!(book.metrics.encode().contains("yett_quota_journal_up 1"));
+        assert!(book.metrics.encode().contains("yett_quota_journal_up{} 1"));
         assert_eq!(kept(&gone.join(NAME), 0).1, [5]);
     }
 }
