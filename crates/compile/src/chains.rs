@@ -8,7 +8,7 @@ use base::units::Size;
 use base::{Node, Placed, Report, Value};
 use model::{Map, PolicyConfig};
 use policy::plan::Plans;
-use policy::{BuildCtx, Group, Kind};
+use policy::{BuildCtx, Kind};
 use std::collections::HashSet;
 use std::sync::Arc;
 use traffic::chain::{Chain, Entry};
@@ -200,10 +200,6 @@ pub(crate) fn join(
         }
     }
     kept.sort_by_key(|built| policy::rank(built.kind.name));
-    // Plans hold on every route; the innermost owner that speaks of them says what requests cost.
-    kept.reverse();
-    kept.dedup_by(|outer, inner| outer.kind.name == "plan" && inner.kind.name == "plan");
-    kept.reverse();
     let mut answering = kept.iter().filter(|built| built.kind.answers);
     let answers = answering.next();
     if let (Some(first), Some(second)) = (answers, answering.next()) {
@@ -229,17 +225,11 @@ fn entries(kept: &[&Built], api: &str, route: &str) -> Vec<Entry> {
     let mut entries: Vec<Entry> = Vec::with_capacity(kept.len());
     // Sorted by kind, so that those of one kind stand together.
     for same in kept.chunk_by(|a, b| a.kind.name == b.kind.name) {
-        let is_access = same.iter().any(|built| built.kind.group == Group::Access);
-        let built = |built: &&Built| built.entry.clone();
-        if !is_access {
-            entries.extend(same.iter().map(built));
-            continue;
-        }
         let policies: Vec<_> = same.iter().map(|built| Arc::clone(&built.entry.policy)).collect();
         for (position, one) in same.iter().enumerate() {
             let at = Placement { api, route, same: &policies, position };
             let policy = one.entry.policy.at_route(&at);
-            let mut entry = built(one);
+            let mut entry = one.entry.clone();
             entry.policy = policy.unwrap_or(entry.policy);
             entries.push(entry);
         }

@@ -198,17 +198,15 @@ impl Allotment {
         Charge { holder, asks, now_s, is_taken }
     }
 
-    /// Adds to an answer what is left.
-    pub(crate) fn tell(&self, charge: &Charge, headers: &mut Headers) {
-        let (at, verdict) = tightest(charge);
-        self.told.tell(at, verdict, headers);
-    }
-
-    /// Gives back what was counted if a limit refused the request after all.
-    pub(crate) fn settle(&self, charge: &Charge, exchange: &Exchange) {
+    /// Gives back what was counted if a limit refused the request after all, and adds to the answer what is left.
+    pub(crate) fn answer(&self, charge: &Charge, exchange: &Exchange, headers: &mut Headers) {
+        let (at, mut verdict) = tightest(charge);
         if charge.is_taken && exchange.record.fault.is_some_and(FaultCode::is_limit) {
             self.ledger.give_back(charge.holder, &charge.asks);
+            let cost = charge.asks.get(at).map_or(0, Ask::cost);
+            verdict.remaining = verdict.remaining.saturating_add(cost);
         }
+        self.told.tell(at, verdict, headers);
     }
 
     /// Tells operators which quotas have just come near to being used up, or there: each is told once in a window.

@@ -124,6 +124,20 @@ pub struct Placement<'a> {
     pub position: usize,
 }
 
+impl Placement<'_> {
+    /// Whether it is the innermost of its kind.
+    #[must_use]
+    pub fn is_last(&self) -> bool {
+        self.position + 1 >= self.same.len()
+    }
+}
+
+/// What becomes of a policy on a route where the innermost of its kind speaks for all: nothing is left to do.
+#[derive(Clone, Copy, Debug)]
+pub struct Joined;
+
+impl Policy for Joined {}
+
 impl fmt::Debug for Placement<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} of {} on {}/{}", self.position, self.same.len(), self.api, self.route)

@@ -13,7 +13,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use std::sync::Arc;
 use traffic::exchange::Slot;
-use traffic::policy::Phases;
+use traffic::policy::{Joined, Phases, Placement};
 use traffic::{Exchange, Fault, FaultCode, Flow, Outcome, Policy, Response, Stage};
 
 /// The row of the table.
@@ -80,6 +80,11 @@ impl Policy for Plan {
         Outcome::Now(self.judge(exchange, slot))
     }
 
+    /// Plans hold on every route; the innermost owner that speaks of them says what requests cost.
+    fn at_route(&self, at: &Placement<'_>) -> Option<Arc<dyn Policy>> {
+        (!at.is_last()).then(|| Arc::new(Joined) as _)
+    }
+
     fn about(&self) -> Vec<String> {
         self.lines()
     }
@@ -97,12 +102,10 @@ impl Policy for Plan {
             if let (Some(limiter), Some(told), Some(taken)) =
                 (&allowance.limiter, told, &note.taken)
             {
-                told.tell(taken.verdict, &mut reply.headers);
-                told::settle(limiter, taken, exchange);
+                told::answer(told, limiter, taken, exchange, &mut reply.headers);
             }
             if let (Some(allotment), Some(charge)) = (&allowance.allotment, &note.charge) {
-                allotment.tell(charge, &mut reply.headers);
-                allotment.settle(charge, exchange);
+                allotment.answer(charge, exchange, &mut reply.headers);
             }
         }
         Outcome::Now(Ok(()))

@@ -42,8 +42,9 @@ pub const KIND: Kind = Kind {
 pub struct Settings {
     /// How many requests pass in each window; several quotas hold together.
     pub quota: Quotas,
-    /// What has a quota of its own: `all` requests together, each `consumer` (a request that nobody was identified for
-    /// counts by its address), each client `address` (of IPv6 the first 64 bits, which one client owns), `header NAME`,
+    /// What has a quota of its own: `all` requests together, each `consumer` or `application` (a request that nobody was
+    /// identified for counts by its address), each `plan`, each `route`, each client `address` (of IPv6 the first 64 bits,
+    /// which one client owns) or network of them (`address/24`, `address/24/48` for IPv4 and IPv6), `header NAME`,
     /// `cookie NAME`, or what an expression gives. Requests that lack what is asked for have one quota together.
     #[serde(default = "all")]
     pub per: String,
@@ -52,7 +53,7 @@ pub struct Settings {
 }
 
 fn all() -> String {
-    "all".to_owned()
+    Per::ALL.to_owned()
 }
 
 impl Short for Settings {
@@ -61,11 +62,8 @@ impl Short for Settings {
     const SAMPLE: &'static str = "1000/day per consumer";
 
     fn short(text: &str) -> Result<Self, String> {
-        let (quota, per) = match text.split_once(" per ") {
-            None => (text, "all"),
-            Some((quota, per)) => (quota, per.trim()),
-        };
-        Ok(Self { quota: Quotas::parse(quota)?, per: per.to_owned(), cost: None })
+        let (quota, per) = Per::split(text);
+        Ok(Self { quota: Quotas::parse(quota)?, per, cost: None })
     }
 }
 
@@ -119,8 +117,7 @@ impl Policy for Quota {
         slot: Slot,
     ) -> Outcome<'a, ()> {
         if let Some(charge) = exchange.notes.peek::<Charge>(slot) {
-            self.allotment.tell(charge, &mut reply.headers);
-            self.allotment.settle(charge, exchange);
+            self.allotment.answer(charge, exchange, &mut reply.headers);
         }
         Outcome::Now(Ok(()))
     }

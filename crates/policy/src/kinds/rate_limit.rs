@@ -59,7 +59,7 @@ pub struct Settings {
 }
 
 fn all() -> String {
-    "all".to_owned()
+    Per::ALL.to_owned()
 }
 
 impl Short for Settings {
@@ -68,12 +68,9 @@ impl Short for Settings {
     const SAMPLE: &'static str = "100/min per consumer";
 
     fn short(text: &str) -> Result<Self, String> {
-        let (limit, per) = match text.split_once(" per ") {
-            None => (text, "all"),
-            Some((limit, per)) => (limit, per.trim()),
-        };
+        let (limit, per) = Per::split(text);
         let limit = Limits::parse(limit)?;
-        let (per, algorithm) = (per.to_owned(), Algorithm::default());
+        let algorithm = Algorithm::default();
         Ok(Self { limit, per, burst: None, algorithm, cost: None })
     }
 }
@@ -146,8 +143,7 @@ impl Policy for RateLimit {
         slot: Slot,
     ) -> Outcome<'a, ()> {
         if let Some(taken) = exchange.notes.peek::<Taken>(slot) {
-            self.told.tell(taken.verdict, &mut reply.headers);
-            told::settle(&self.limiter, taken, exchange);
+            told::answer(&self.told, &self.limiter, taken, exchange, &mut reply.headers);
         }
         Outcome::Now(Ok(()))
     }

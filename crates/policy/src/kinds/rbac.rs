@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use traffic::directory::Consumer;
 use traffic::exchange::{Claim, KeptClaims, Slot};
-use traffic::policy::{Asked, Foreseen, Phases, Placement};
+use traffic::policy::{Asked, Foreseen, Joined, Phases, Placement};
 use traffic::{Exchange, Fault, FaultCode, Flow, Outcome, Policy, Stage};
 
 #[cfg(test)]
@@ -178,11 +178,6 @@ struct OnRoute {
     needs: Needs,
 }
 
-/// One that is not the last of its kind on a route: the last decides for all.
-struct Joined;
-
-impl Policy for Joined {}
-
 impl Policy for Rbac {
     /// Runs on no route.
     fn on_request<'a>(&'a self, _: &'a mut Exchange, _: Slot) -> Outcome<'a, Flow> {
@@ -191,7 +186,7 @@ impl Policy for Rbac {
     }
 
     fn at_route(&self, at: &Placement<'_>) -> Option<Arc<dyn Policy>> {
-        if at.position + 1 < at.same.len() {
+        if !at.is_last() {
             return Some(Arc::new(Joined));
         }
         let same = at.same.iter().filter_map(|policy| {

@@ -48,6 +48,15 @@ pub(crate) enum Who<'a> {
 const OWN_BITS: u8 = 64;
 
 impl Per {
+    /// What it is when nothing is said.
+    pub(crate) const ALL: &str = "all";
+
+    /// Divides `100/min per consumer` into what passes and what has a limit of its own.
+    pub(crate) fn split(text: &str) -> (&str, String) {
+        let (passes, per) = text.split_once(" per ").unwrap_or((text, Self::ALL));
+        (passes, per.trim().to_owned())
+    }
+
     /// Reads it, for a route whose path captures `params`.
     ///
     /// # Errors
@@ -60,7 +69,7 @@ impl Per {
             });
         }
         Ok(match text {
-            "all" => Self::All,
+            Self::ALL => Self::All,
             "consumer" => Self::Consumer,
             "application" => Self::Application,
             "plan" => Self::Plan,

@@ -39,7 +39,7 @@ impl Told {
     }
 
     /// Adds the headers to an answer.
-    pub(crate) fn tell(&self, verdict: Verdict, headers: &mut Headers) {
+    fn tell(&self, verdict: Verdict, headers: &mut Headers) {
         append(&self.policy, &self.name, verdict, headers);
     }
 }
@@ -78,12 +78,21 @@ pub(crate) fn take(
     (Taken { key, cost, verdict, at: exchange.arrived }, judged)
 }
 
-/// Gives back what passed here if another limit refused the request.
-pub(crate) fn settle(limiter: &Limiter, taken: &Taken, exchange: &Exchange) {
+/// Gives back what passed here if another limit refused the request, and adds to the answer what is left.
+pub(crate) fn answer(
+    told: &Told,
+    limiter: &Limiter,
+    taken: &Taken,
+    exchange: &Exchange,
+    headers: &mut Headers,
+) {
     let is_refused = exchange.record.fault.is_some_and(FaultCode::is_limit);
-    if is_refused && taken.verdict.retry_after.is_none() {
+    let mut verdict = taken.verdict;
+    if is_refused && verdict.retry_after.is_none() {
         limiter.give_back(taken.key, taken.cost, taken.at);
+        verdict = limiter.take(taken.key, 0, taken.at);
     }
+    told.tell(verdict, headers);
 }
 
 /// Requests and whole seconds, as the headers want them; a shorter window is told as one second.

@@ -66,6 +66,11 @@ impl Ask {
         self.amount.saturating_sub(self.used)
     }
 
+    /// What the request costs.
+    pub(crate) const fn cost(&self) -> u64 {
+        self.cost
+    }
+
     /// Whether this quota had no room for it.
     pub(crate) const fn is_too_much(&self) -> bool {
         self.is_too_much
