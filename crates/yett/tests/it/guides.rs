@@ -1,23 +1,26 @@
 //! Guides: what they show on a terminal is what happens.
 //!
-//! A guide is read from its beginning to its end, in one folder. A config becomes `yett.yaml`, with the backend of the
-//! test as its target and a port of the system's choice. What a block `console` has after `$` is run by a shell, and
+//! A guide is read from its beginning to its end, in one folder. A config becomes `yett.yaml`, with a backend of the
+//! test for each target and ports of the system's choice. What a block `console` has after `$` is run by a shell, and
 //! each line below it must come out of that, in this order; `…` stands for anything. The gateway is started for the
-//! first block after a config. Policies that are shown alone are served, too: whoever shows nothing gets in by none that
-//! identify callers. What a block sets, such as variables, lasts until its end; what it exports, until that
-//! of the guide.
+//! first block after a config, or before the next config. Policies that are shown alone are served, too: whoever shows
+//! nothing gets in by none that identify callers. What a block sets, such as variables, lasts until its end; what it
+//! exports, until that of the guide.
 
 use super::backend::Backend;
 use super::client::get;
+use super::upgrade::{Heir, upgraded};
+use super::wait::PATIENCE;
 use super::yett::{Launch, PUBLIC, TOP, Yett};
-use regex::Regex;
+use regex::{Captures, Regex};
+use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
 /// Those whose blocks are run.
-const GUIDES: &[&str] = &["protect-an-api"];
+const GUIDES: &[&str] = &["load-balancing-and-health", "protect-an-api", "tls", "upgrade"];
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/guides");
 
@@ -25,11 +28,43 @@ const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/guides");
 struct Reader {
     /// Where things are made.
     folder: TempDir,
-    backend: Backend,
+    /// By the address that the guide has for each.
+    backends: BTreeMap<String, Backend>,
     exported: Vec<(String, String)>,
-    /// The last config that was shown, and on which port it is served there.
-    config: Option<(String, String)>,
+    /// The last config that was shown.
+    config: Option<Config>,
     gateway: Option<Yett>,
+    /// Who serves after upgrades.
+    heirs: Vec<Heir>,
+}
+
+/// A config as it is served here.
+struct Config {
+    text: String,
+    /// Port and name of each listener, as shown.
+    ports: Vec<(String, String)>,
+}
+
+/// Ports and names of listeners, as a guide shows them.
+fn ports(config: &str) -> Vec<(String, String)> {
+    let named = Regex::new(r"^  ([a-z_]+):").unwrap();
+    let bind = Regex::new(r#"bind: "?[0-9.]+:([0-9]+)"?"#).unwrap();
+    let (mut ports, mut name) = (Vec::new(), String::new());
+    for line in config.lines() {
+        if let Some(found) = named.captures(line) {
+            found[1].clone_into(&mut name);
+        }
+        if let Some(found) = bind.captures(line) {
+            ports.push((found[1].to_owned(), name.clone()));
+        }
+    }
+    ports
+}
+
+/// What is below a folder, to another one.
+fn copy(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg("-a").arg(from.join(".")).arg(to).status();
+    assert!(copied.unwrap().success(), "cannot copy {}", from.display());
 }
 
 /// A fenced block.
@@ -108,10 +143,11 @@ impl Reader {
     fn new() -> Self {
         Self {
             folder: tempfile::tempdir().unwrap(),
-            backend: Backend::echo(),
+            backends: BTreeMap::new(),
             exported: Vec::new(),
             config: None,
             gateway: None,
+            heirs: Vec::new(),
         }
     }
 
@@ -121,7 +157,10 @@ impl Reader {
         for block in blocks(&page) {
             let place = format!("{name}.md:{}", block.line);
             match block.language.as_str() {
-                "yaml" if block.text.starts_with("version: 1\n") => self.write(&block.text),
+                "yaml" if block.text.starts_with("version: 1\n") => {
+                    self.serve();
+                    self.write(&block.text);
+                }
                 "yaml" => self.knock(&block.text, &place),
                 "console" => {
                     has_run = true;
@@ -130,30 +169,33 @@ impl Reader {
                 _ => {}
             }
         }
+        self.serve();
         assert!(has_run, "{name} shows no terminal");
     }
 
     /// Keeps a config for the next terminal.
     fn write(&mut self, shown: &str) {
-        let bind = Regex::new(r#"bind: "?[0-9.]+:([0-9]+)"?"#).unwrap();
-        let targets = Regex::new(r"targets: \[[^\]]*\]").unwrap();
-        let ports: Vec<&str> =
-            bind.captures_iter(shown).map(|found| found.get(1).unwrap().as_str()).collect();
-        let &[port] = &ports[..] else {
-            // Nobody could tell which port is meant below it.
-            self.config = None;
-            return;
+        let bind = Regex::new(r#"bind: "?[0-9.]+:[0-9]+"?"#).unwrap();
+        let text = bind.replace_all(shown, "bind: \"127.0.0.1:0\"");
+        let text = deserted(&self.backed(&text)).replace("version: 1\n", TOP);
+        self.config = Some(Config { text, ports: ports(shown) });
+        if let Some(gateway) = self.gateway.take() {
+            copy(&gateway.path(""), self.folder.path());
+        }
+    }
+
+    /// With a backend of this machine for each that a config names by a private address or name.
+    fn backed(&mut self, config: &str) -> String {
+        let target = Regex::new(r"\b(?:10(?:\.[0-9]+){3}|127\.0\.0\.1|[a-z0-9-]+\.internal):(?:[1-8][0-9]{3}|9[0-8][0-9]{2}|25)\b").unwrap();
+        let here = |found: &Captures<'_>| {
+            let backend = self.backends.entry(found[0].to_owned()).or_insert_with(Backend::echo);
+            backend.address.to_string()
         };
-        let shown = deserted(shown);
-        let config = bind.replace_all(&shown, "bind: \"127.0.0.1:0\"");
-        let target = format!("targets: [\"{}\"]", self.backend.address);
-        let config = targets.replace_all(&config, target.as_str()).replace("version: 1\n", TOP);
-        self.config = Some((config, port.to_owned()));
-        self.gateway = None;
+        target.replace_all(config, here).into_owned()
     }
 
     /// Serves policies that are shown alone, and comes without a credential.
-    fn knock(&self, policies: &str, place: &str) {
+    fn knock(&mut self, policies: &str, place: &str) {
         let kinds: Vec<&str> =
             policy::KINDS.iter().filter(|kind| kind.identifies()).map(|kind| kind.name).collect();
         let named = Regex::new(&format!(r"(?m)[-{{] ({})\b", kinds.join("|"))).unwrap();
@@ -161,7 +203,7 @@ impl Reader {
         let public = if identifies { "" } else { "    public: a test\n" };
         let config = format!(
             "{TOP}{PUBLIC}upstreams: {{ orders: {{ targets: [\"{}\"] }} }}\napis:\n  test:\n    upstream: orders\n{public}{}",
-            self.backend.address,
+            self.backed("10.0.0.1:8080"),
             deserted(policies)
         );
         let mut launch = Launch::new(&config);
@@ -176,16 +218,13 @@ impl Reader {
 
     /// Starts the gateway with what was made so far beside its config.
     fn serve(&mut self) {
-        let Some((config, _)) = &self.config else { return };
+        let Some(config) = &self.config else { return };
         if self.gateway.is_some() {
             return;
         }
-        let mut launch = Launch::new(config);
-        for file in fs::read_dir(self.folder.path()).unwrap() {
-            let file: PathBuf = file.unwrap().path();
-            let name = file.file_name().unwrap().to_str().unwrap();
-            launch = launch.file(name, fs::read(&file).unwrap());
-        }
+        let mut launch = Launch::new(&config.text);
+        copy(self.folder.path(), launch.folder.path());
+        fs::write(launch.folder.path().join("yett.yaml"), &config.text).unwrap();
         for (name, value) in &self.exported {
             // A test has few, and ends.
             launch = launch.env(name.clone().leak(), value);
@@ -193,20 +232,33 @@ impl Reader {
         self.gateway = Some(launch.start());
     }
 
+    /// What a guide says, with the addresses and the process that are meant here.
+    fn here(&self, text: &str) -> String {
+        let (Some(gateway), Some(config)) = (&self.gateway, &self.config) else {
+            return text.to_owned();
+        };
+        let process = gateway.status()["process"].to_string();
+        let mut text = text.replace("127.0.0.1:9901", &gateway.admin());
+        text = text.replace("$(pidof yett)", &process);
+        for (port, name) in &config.ports {
+            text = text.replace(&format!("127.0.0.1:{port}"), &gateway.address(name));
+        }
+        for (shown, backend) in &self.backends {
+            text = text.replace(shown, &backend.address.to_string());
+        }
+        text
+    }
+
     fn run(&mut self, block: &Block, place: &str) {
         let steps = steps(block);
+        let has = |word: &str| steps.iter().any(|step| step.command.contains(word));
         // What makes files or exports is there before the gateway is.
-        if steps.iter().any(|step| step.command.contains("127.0.0.1")) {
+        if has("127.0.0.1") || has("kill ") {
             self.serve();
         }
-        let address = self.gateway.as_ref().map(|gateway| gateway.address("public"));
-        let here = |text: &str| match (&self.config, &address) {
-            (Some((_, port)), Some(address)) => text.replace(&format!("127.0.0.1:{port}"), address),
-            _ => text.to_owned(),
-        };
         let mut script = String::new();
         for step in &steps {
-            script.push_str(&here(&step.command));
+            script.push_str(&self.here(&step.command));
             script.push_str("\nprintf '\\n\\001%s\\n' $?\n");
         }
         let output = self.shell(&script);
@@ -221,10 +273,15 @@ impl Reader {
             assert_eq!(code, "0", "{place}: `{}` fails:\n{part}", step.command);
             let mut lines = part.lines().map(str::trim_end);
             for shown in &step.shown {
-                let is_there = lines.any(|line| is_as_shown(line, &here(shown)));
+                let is_there = lines.any(|line| is_as_shown(line, &self.here(shown)));
                 assert!(is_there, "{place}: `{}` does not say `{shown}`:\n{part}", step.command);
             }
             rest.clone_into(&mut part);
+        }
+        // Whatever follows is said by who serves then.
+        if steps.last().is_some_and(|step| step.command.starts_with("kill -USR2")) {
+            let gateway = self.gateway.as_ref().unwrap();
+            self.heirs.push(upgraded(gateway, gateway.pid()));
         }
         let export = Regex::new(r"^export ([A-Z_]+)=(\S+)$").unwrap();
         for step in &steps {
@@ -237,9 +294,10 @@ impl Reader {
     fn shell(&self, script: &str) -> Vec<u8> {
         let program = Path::new(env!("CARGO_BIN_EXE_yett")).parent().unwrap();
         let path = format!("{}:/usr/bin:/bin", program.display());
-        let output = Command::new("sh")
-            .args(["-c", &format!("exec 2>&1\n{script}")])
-            .current_dir(self.folder.path())
+        let folder = self.gateway.as_ref().map(|gateway| gateway.path(""));
+        let output = Command::new("timeout")
+            .args([&PATIENCE.as_secs().to_string(), "sh", "-c", &format!("exec 2>&1\n{script}")])
+            .current_dir(folder.as_deref().unwrap_or_else(|| self.folder.path()))
             .env_clear()
             .env("PATH", path)
             .env("HOME", self.folder.path())
@@ -253,9 +311,11 @@ impl Reader {
 
 #[test]
 fn what_guides_show_on_a_terminal_is_what_happens() {
-    for name in GUIDES {
-        Reader::new().follow(name);
-    }
+    std::thread::scope(|scope| {
+        for name in GUIDES {
+            scope.spawn(|| Reader::new().follow(name));
+        }
+    });
 }
 
 #[test]

@@ -19,6 +19,11 @@ impl Drop for Heir {
 /// Orders an upgrade and waits until another process has taken over.
 pub(crate) fn upgrade(yett: &Yett, serves: u32) -> Heir {
     signal(serves, "USR2");
+    upgraded(yett, serves)
+}
+
+/// Waits until another process than the one that serves has taken over.
+pub(crate) fn upgraded(yett: &Yett, serves: u32) -> Heir {
     Heir(until("another process serves", || {
         let process = u32::try_from(yett.status()["process"].as_u64()?).ok()?;
         (process != serves).then_some(process)
