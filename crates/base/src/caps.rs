@@ -435,6 +435,8 @@ pub const BACKEND_TOKEN_REFUSED_S: u64 = 10;
 pub const INTERNAL_TOKEN_S_MAX: u64 = 300;
 /// Keys by which one policy signs tokens, or that it publishes.
 pub const INTERNAL_KEYS_MAX: usize = 8;
+/// Bytes of the file in which signing keys are kept across restarts.
+pub const KEPT_KEYS_BYTES_MAX: usize = 1 << 20;
 /// Bytes of what an introspection endpoint says of a token.
 pub const INTROSPECTION_BYTES_MAX: usize = 64 << 10;
 /// Questions about tokens that are under way at one introspection endpoint; others wait for them.

@@ -44,7 +44,7 @@ pub(crate) fn compile(config: &Config, inputs: Inputs<'_>, report: &mut Report) 
     Arc::new(plans)
 }
 
-/// Warns of quotas that a restart forgets, and of those that are never used up.
+/// Warns of quotas and keys that a restart forgets, and of quotas that are never used up.
 pub(crate) fn doubts(config: &Config, report: &mut Report) {
     for (_, plan) in config.plans.iter() {
         if let Some(quotas) = &plan.quota
@@ -57,19 +57,32 @@ pub(crate) fn doubts(config: &Config, report: &mut Report) {
         return;
     }
     let of_plans = config.plans.iter().find_map(|(_, plan)| plan.quota.as_ref());
-    let of_apis = config.apis.iter().flat_map(|(_, api)| {
-        api.policies
-            .iter()
-            .chain(api.routes.iter().flat_map(|route| &route.value.settings.policies))
-    });
-    let mut policies = config.policies.iter().chain(of_apis);
-    let of_policies = policies.find(|policy| policy.kind.value == "quota");
+    let of_policies = policies(config).find(|policy| policy.kind.value == "quota");
     let place = of_plans.map(|quotas| &quotas.place);
     if let Some(place) = place.or_else(|| of_policies.map(|policy| &policy.kind.place)) {
         report
             .warning("unkept_quota", place, "a restart forgets what was used of quotas")
             .help("name a folder for it at the top of the config: `state_dir: /var/lib/yett`");
     }
+    let makes_keys = |policy: &&PolicyConfig| {
+        policy.kind.value == "internal_jwt" && policy.settings.field("key").is_none()
+    };
+    if let Some(policy) = policies(config).find(makes_keys) {
+        let message = "a restart forgets the keys that the gateway makes for itself: backends refuse its tokens until they have asked for the new ones";
+        report.warning("unkept_keys", &policy.kind.place, message).help(
+            "name a folder for them at the top of the config: `state_dir: /var/lib/yett`, or give a `key`",
+        );
+    }
+}
+
+/// All policies that a config writes, wherever.
+fn policies(config: &Config) -> impl Iterator<Item = &PolicyConfig> {
+    let of_apis = config.apis.iter().flat_map(|(_, api)| {
+        api.policies
+            .iter()
+            .chain(api.routes.iter().flat_map(|route| &route.value.settings.policies))
+    });
+    config.policies.iter().chain(of_apis)
 }
 
 /// The policies of the gateway with the one that holds consumers to their plans, if there are any.

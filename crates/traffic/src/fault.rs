@@ -133,6 +133,8 @@ fault_codes! {
     AuthoriserRefused "authoriser_refused" 403 Client "Access is denied" "An external authoriser refused the request.";
     AuthoriserUnavailable "authoriser_unavailable" 503 Upstream "Access cannot be decided now" "An external authoriser did not answer in time, or gave an answer that means nothing.";
     BackendCredentialsUnavailable "backend_credentials_unavailable" 503 Upstream "The service is not available" "The token that the backend asks of the gateway could not be obtained.";
+    CredentialsNotExchanged "credentials_not_exchanged" 401 Client "The credentials are not valid" "The issuer does not accept the caller's token in exchange for the one that the backend asks for (RFC 8693, 2.2.2).";
+    ExchangeDenied "exchange_denied" 403 Client "Access is denied" "The issuer gives no token for this backend in exchange for the caller's: its target or scope is not allowed (RFC 8693, 2.2.2).";
     ComputeBusy "compute_busy" 503 Gateway "The gateway is busy" "Costly work, such as the check of a password, waits for the machine's processors already; `Retry-After` says when to come back.";
     AccessDenied "access_denied" 403 Client "Access is denied" "An `allow`, `deny` or `acl` policy refused the request.";
     AccessUndecided "access_undecided" 403 Gateway "Access is denied" "An expression of an `allow` or `deny` policy could not be evaluated, which counts as a refusal.";

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 pub struct State {
     cells: Mutex<HashMap<String, Weak<dyn Any + Send + Sync>>>,
     portable: Mutex<HashMap<String, Weak<dyn Portable>>>,
+    lasting: Mutex<HashMap<String, Weak<dyn Lasting>>>,
 }
 
 /// Live state that can go on in another process of the same machine.
@@ -36,6 +37,12 @@ pub trait Portable: Any + Send + Sync {
 
     /// Adds what [`Portable::export_rest`] told elsewhere.
     fn import_rest(&self, _bytes: &[u8]) {}
+}
+
+/// Live state that is kept on disk, too, and goes on after a restart.
+pub trait Lasting: Portable {
+    /// Another number after every change that is to be kept.
+    fn version(&self) -> u64;
 }
 
 impl State {
@@ -64,6 +71,38 @@ impl State {
         let erased: Arc<dyn Portable> = Arc::clone(&cell) as _;
         self.portables().insert(id.to_owned(), Arc::downgrade(&erased));
         cell
+    }
+
+    /// Like [`State::portable`], for state that is to be kept on disk, too. What follows the last `/` of the id are
+    /// settings under which another one goes on with what was kept.
+    pub fn lasting<T: Lasting>(&self, id: &str, make: impl FnOnce() -> T) -> Arc<T> {
+        let cell = self.portable(id, make);
+        let erased: Arc<dyn Lasting> = Arc::clone(&cell) as _;
+        self.lastings().insert(id.to_owned(), Arc::downgrade(&erased));
+        cell
+    }
+
+    /// All lasting state by id, in the order of the ids.
+    #[must_use]
+    pub fn all_lasting(&self) -> Vec<(String, Arc<dyn Lasting>)> {
+        let living = self.lastings();
+        let upgraded =
+            |(id, cell): (&String, &Weak<dyn Lasting>)| Some((id.clone(), cell.upgrade()?));
+        let mut all: Vec<_> = living.iter().filter_map(upgraded).collect();
+        all.sort_by(|(one, _), (other, _)| one.cmp(other));
+        all
+    }
+
+    /// Goes on from what was kept: each with its own, or else with what was kept under other settings.
+    pub fn restore(&self, kept: &[(String, Vec<u8>)]) {
+        let stem = |id: &str| id.rsplit_once('/').map(|(stem, _)| stem.to_owned());
+        for (id, cell) in self.all_lasting() {
+            let own = kept.iter().find(|(other, _)| *other == id);
+            let kept = own.or_else(|| kept.iter().find(|(other, _)| stem(other) == stem(&id)));
+            if let Some((_, bytes)) = kept {
+                cell.import(bytes);
+            }
+        }
     }
 
     /// All portable state, by id.
@@ -114,6 +153,10 @@ impl State {
         self.portables().get(id).and_then(Weak::upgrade)
     }
 
+    fn lastings(&self) -> MutexGuard<'_, HashMap<String, Weak<dyn Lasting>>> {
+        self.lasting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn portables(&self) -> MutexGuard<'_, HashMap<String, Weak<dyn Portable>>> {
         self.portable.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -130,6 +173,7 @@ impl State {
         let mut cells = self.cells.lock().unwrap_or_else(PoisonError::into_inner);
         cells.retain(|_, cell| cell.strong_count() > 0);
         self.portables().retain(|_, cell| cell.strong_count() > 0);
+        self.lastings().retain(|_, cell| cell.strong_count() > 0);
     }
 
     /// How many ids are known.
@@ -153,7 +197,7 @@ impl fmt::Debug for State {
 
 #[cfg(test)]
 mod tests {
-    use super::{Portable, State};
+    use super::{Lasting, Portable, State};
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -180,6 +224,27 @@ mod tests {
                 self.store(u32::from_be_bytes(bytes), Ordering::Relaxed);
             }
         }
+    }
+
+    impl Lasting for AtomicU32 {
+        fn version(&self) -> u64 {
+            self.load(Ordering::Relaxed).into()
+        }
+    }
+
+    #[test]
+    fn lasting_state_goes_on_from_its_own_or_from_that_of_other_settings() {
+        let state = State::new();
+        let own = state.lasting("keys/a/1h", || AtomicU32::new(1));
+        let other = state.lasting("keys/a/2h", || AtomicU32::new(1));
+        let none = state.lasting("keys/b/1h", || AtomicU32::new(1));
+        drop(state.lasting("gone", || AtomicU32::new(1)));
+        let kept = |id: &str, value: u32| (id.to_owned(), value.to_be_bytes().to_vec());
+        state.restore(&[kept("keys/a/3h", 7), kept("keys/a/1h", 8), kept("gone", 9)]);
+        let values = [own, other, none].map(|cell| cell.load(Ordering::Relaxed));
+        assert_eq!(values, [8, 7, 1]);
+        let ids: Vec<String> = state.all_lasting().into_iter().map(|(id, _)| id).collect();
+        assert_eq!(ids, Vec::<String>::new(), "nobody uses it any more");
     }
 
     #[test]

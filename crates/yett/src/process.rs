@@ -5,6 +5,7 @@ use crate::admin::{self, Board};
 use crate::disk::StateDir;
 use crate::handover::{self, Cancel, Estate, Heir, Successor};
 use crate::journal::Journal;
+use crate::kept::{self, Kept};
 use crate::notify;
 use crate::open_files;
 use crate::prepare::{self, Still, compile_with};
@@ -142,6 +143,7 @@ struct Process {
     files: HashSet<OsString>,
     state_dir: Option<StateDir>,
     journal: Option<Journal>,
+    kept: Option<Kept>,
     program: PathBuf,
 }
 
@@ -189,6 +191,8 @@ impl Process {
         let board = Board::new(&gateway, diagnostics, signal);
         let admin = bind_admin(compiled.admin, heir.as_mut()).map_err(Stop::Failed)?;
         let journal = go_on(heir.as_mut(), &still, state_dir.as_ref()).map_err(Stop::Failed)?;
+        let kept =
+            state_dir.as_ref().map(|folder| Kept::begin(folder.path(), &still.state, &background));
         open(&mut workers, bound).map_err(failed("cannot serve a listener"))?;
         board.serving(workers.addresses());
         board.planned(compiled.plans);
@@ -215,6 +219,7 @@ impl Process {
             still,
             state_dir,
             journal,
+            kept,
             program: std::env::current_exe().map_err(failed("cannot find this program"))?,
         })
     }
@@ -377,6 +382,8 @@ impl Process {
         mut changes: Receiver<()>,
     ) {
         self.trigger.advance(Phase::Leaving);
+        // From now on the other process keeps them.
+        self.kept = None;
         let rest = to.told(Arc::clone(&self.still.state));
         tracing::info!(limit_s = self.drain.as_secs(), "finishing what is under way");
         let mut retired = pin!(self.workers.retire(self.drain));
@@ -468,6 +475,9 @@ impl Process {
             // Quotas are new to the config.
             self.journal = journal(&self.still, self.state_dir.as_ref());
         }
+        if let Some(kept) = &self.kept {
+            kept.save();
+        }
         self.gateway.swap(compiled.snapshot);
         self.board.planned(compiled.plans);
         open(&mut self.workers, bound)
@@ -529,6 +539,9 @@ fn go_on(
     still: &Still,
     folder: Option<&StateDir>,
 ) -> Result<Option<Journal>, String> {
+    if let Some(folder) = folder {
+        kept::restore(folder.path(), &still.state);
+    }
     if let Some(heir) = heir {
         still.state.import(&heir.prepared()?);
     }

@@ -16,6 +16,7 @@ mod it {
     mod announced;
     mod authorisers;
     mod backend_credentials;
+    mod backend_tokens;
     mod bad_input;
     mod bad_reload;
     mod client_certificates;
@@ -27,6 +28,7 @@ mod it {
     mod failover;
     mod grpc;
     mod guides;
+    mod internal_keys;
     mod issuers;
     mod oauth;
     mod leaving;

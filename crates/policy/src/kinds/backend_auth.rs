@@ -10,9 +10,9 @@ use base::secret::Text;
 use base::{Node, Report, Secret, decode};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use endpoint::{Endpoint, secret_of, sensitive};
-use exchanged::{Exchanged, Memory};
-use http::header::AUTHORIZATION;
+use endpoint::{About, Endpoint, secret_of, sensitive};
+use exchanged::{Exchanged, Failed, Memory};
+use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, StatusCode};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -244,6 +244,23 @@ fn unavailable(why: impl Into<base::BoxError>) -> Fault {
     Fault::new(Stage::Forward, FaultCode::BackendCredentialsUnavailable).cause(why)
 }
 
+/// What a caller is told whose token was not exchanged: only what the issuer has answered is about the caller.
+fn not_exchanged(failed: &Failed) -> Fault {
+    let why = &*failed.why;
+    match failed.refused {
+        None => unavailable(why),
+        Some(About::Token) => {
+            let challenge =
+                HeaderValue::from_static("Bearer realm=\"yett\", error=\"invalid_token\"");
+            Fault::new(Stage::Forward, FaultCode::CredentialsNotExchanged)
+                .detail("the token is not valid")
+                .header(WWW_AUTHENTICATE, challenge)
+                .cause(why)
+        }
+        Some(About::Target) => Fault::new(Stage::Forward, FaultCode::ExchangeDenied).cause(why),
+    }
+}
+
 /// The one bearer token of a request.
 fn bearer(exchange: &Exchange) -> Option<Secret> {
     let mut values = exchange.request.headers.all(AUTHORIZATION);
@@ -298,14 +315,12 @@ impl Policy for ProveToBackend {
                 Proof::Exchanged(exchanged) => {
                     // What waits must not hold on to the exchange.
                     let subject = exchange.notes.take::<Subject>(slot);
-                    let token = match &subject {
-                        Some(subject) => exchanged.obtain(exchange.worker, subject).await,
-                        None => Err(Arc::from("there is no token to exchange")),
+                    let Some(subject) = subject else {
+                        return Err(unavailable("there is no token to exchange"));
                     };
-                    if let Some(subject) = subject {
-                        exchange.notes.put(slot, subject);
-                    }
-                    token.map_err(|why| unavailable(&*why))?
+                    let token = exchanged.obtain(exchange.worker, &subject).await;
+                    exchange.notes.put(slot, subject);
+                    token.map_err(|failed| not_exchanged(&failed))?
                 }
                 Proof::Fixed(..) => return Ok(()),
             };

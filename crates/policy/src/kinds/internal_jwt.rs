@@ -57,7 +57,7 @@ pub struct Settings {
     #[serde(default)]
     pub claims: Vec<String>,
     /// A private key of P-256 or Ed25519 in PEM, such as `${file:signing.pem}`. Without one the gateway makes its own, each
-    /// node and each start another one; after an upgrade in place it goes on with those it has.
+    /// node another one, and keeps them in `state_dir`; where there is none, each start makes new ones.
     pub key: Option<Text>,
     /// Keys that are published too, so that tokens which they signed are believed: the next one, and the last.
     #[serde(default)]
@@ -168,7 +168,7 @@ fn ring(
         let published = Published::of(ctx);
         let made = Ring::made(is_ed25519, settings.rotate.0, &published, ctx.clock.clone());
         let made = made.map_err(|message| wrongs.push(("", message))).ok()?;
-        return Some(ctx.state.portable(&id, || made));
+        return Some(ctx.state.lasting(&id, || made));
     };
     if settings.publish.len() >= INTERNAL_KEYS_MAX {
         wrongs.push(("/publish", format!("at most {INTERNAL_KEYS_MAX} keys are published")));

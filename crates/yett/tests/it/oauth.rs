@@ -8,7 +8,7 @@ use super::yett::{Launch, PUBLIC, TOP, Yett};
 use serde_json::Value;
 use testkit::Authority;
 
-const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/programs/provider.mjs");
+pub(crate) const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/programs/provider.mjs");
 /// Part of the gateway's secret.
 const SECRET: &str = "a-secret-of-gateway";
 

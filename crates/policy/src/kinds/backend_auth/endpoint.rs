@@ -52,14 +52,29 @@ impl Token {
 #[derive(Debug)]
 pub(super) enum Lost {
     /// The endpoint does not give one for what it was shown (RFC 6749, 5.2; RFC 8693, 2.2.2).
-    Refused(String),
+    Refused(About, String),
     /// It cannot be asked, or does not know the gateway.
     Failed(String),
 }
 
+/// What a refusal is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum About {
+    /// The token that was shown.
+    Token,
+    /// What another one is asked for.
+    Target,
+}
+
 /// The errors of an endpoint that are about what it was shown, and not about who asks.
-const ABOUT_WHAT_IS_SHOWN: [&str; 5] =
-    ["invalid_request", "invalid_grant", "invalid_target", "invalid_scope", "access_denied"];
+const REFUSALS: [(&str, About); 5] = [
+    // RFC 8693, 2.2.2 says the first of a token that is not accepted; many endpoints say the second.
+    ("invalid_request", About::Token),
+    ("invalid_grant", About::Token),
+    ("invalid_target", About::Target),
+    ("invalid_scope", About::Target),
+    ("access_denied", About::Target),
+];
 
 /// A token endpoint, and how the gateway proves there who it is.
 pub(super) struct Endpoint {
@@ -165,7 +180,7 @@ impl Endpoint {
         counter.add(worker.unwrap_or_default(), 1);
         let told = |why| format!("the token endpoint {}: {why}", self.host);
         asked.map_err(|lost| match lost {
-            Lost::Refused(why) => Lost::Refused(told(why)),
+            Lost::Refused(about, why) => Lost::Refused(about, told(why)),
             Lost::Failed(why) => Lost::Failed(told(why)),
         })
     }
@@ -213,12 +228,14 @@ fn refused(status: u16, answer: Option<&Value>) -> Lost {
     let is_plain = |error: &&str| {
         error.len() <= 64 && error.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c))
     };
-    match error.filter(is_plain) {
-        Some(error) if matches!(status, 400 | 403) && ABOUT_WHAT_IS_SHOWN.contains(&error) => {
-            Lost::Refused(format!("it answers {status}, {error}"))
-        }
-        Some(error) => Lost::Failed(format!("it answers {status}, {error}")),
-        None => Lost::Failed(format!("it answers {status}")),
+    let Some(error) = error.filter(is_plain) else {
+        return Lost::Failed(format!("it answers {status}"));
+    };
+    let why = format!("it answers {status}, {error}");
+    let refusal = REFUSALS.iter().find(|(name, _)| matches!(status, 400 | 403) && *name == error);
+    match refusal {
+        Some((_, about)) => Lost::Refused(*about, why),
+        None => Lost::Failed(why),
     }
 }
 

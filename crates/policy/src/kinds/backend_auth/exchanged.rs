@@ -4,7 +4,7 @@
 //! another's token. An endpoint that fails is left alone for a while, by all together.
 
 use super::Subject;
-use super::endpoint::{Endpoint, Lost, Token};
+use super::endpoint::{About, Endpoint, Lost, Token};
 use super::source::{PAUSE, PAUSE_MAX};
 use base::Clock;
 use base::backoff::Backoff;
@@ -42,12 +42,13 @@ pub(super) struct Memory {
     places: Semaphore,
 }
 
+/// Why there is no token in exchange.
 #[derive(Clone)]
-struct Failed {
+pub(super) struct Failed {
     until: Instant,
-    why: Arc<str>,
-    /// Whether the endpoint does not give a token for this one, which is an answer.
-    is_refused: bool,
+    pub(super) why: Arc<str>,
+    /// What the endpoint refuses, if that is its answer and not an outage.
+    pub(super) refused: Option<About>,
 }
 
 /// How the endpoint has failed of late.
@@ -98,17 +99,17 @@ impl Memory {
                 trouble.calm();
                 return Ok(token);
             }
-            Err(Lost::Refused(why)) => {
+            Err(Lost::Refused(about, why)) => {
                 trouble.calm();
                 let until = now + Duration::from_secs(BACKEND_TOKEN_REFUSED_S);
-                Failed { until, why: Arc::from(why), is_refused: true }
+                Failed { until, why: Arc::from(why), refused: Some(about) }
             }
             Err(Lost::Failed(why)) => {
                 tracing::warn!(%why, "a token for backends could not be obtained");
                 let pause = trouble.backoff.after_failure();
                 trouble.failures = trouble.failures.saturating_add(1);
                 let why = Arc::from(why);
-                let failed = Failed { until: now + pause, why, is_refused: false };
+                let failed = Failed { until: now + pause, why, refused: None };
                 trouble.last = Some(failed.clone());
                 Failed { until: now + pause.min(PAUSE), ..failed }
             }
@@ -141,12 +142,12 @@ impl Exchanged {
     /// Exchanges a caller's token, if that was not done. Many who ask for the same wait for one answer.
     ///
     /// # Errors
-    /// In words, why there is none.
+    /// Why there is none.
     pub(super) async fn obtain(
         &self,
         worker: usize,
         subject: &Subject,
-    ) -> Result<HeaderValue, Arc<str>> {
+    ) -> Result<HeaderValue, Failed> {
         let known = &self.memory.known;
         let holds = |token: &Arc<Token>| self.clock.now() < token.until;
         let before = known.get(&subject.key).filter(holds);
@@ -160,14 +161,14 @@ impl Exchanged {
                 let token = match (self.ask(worker, subject).await, before) {
                     (Ok(token), _) => Arc::new(self.within(token, subject)),
                     // A backend has refused it, and nobody can say whether it was right.
-                    (Err(Failed { is_refused: false, .. }), Some(before)) => Arc::new(Token {
+                    (Err(Failed { refused: None, .. }), Some(before)) => Arc::new(Token {
                         header: before.header.clone(),
                         begun: self.clock.now(),
                         lifetime: before.lifetime,
                         until: before.until,
                         is_doubted: AtomicBool::new(false),
                     }),
-                    (Err(failed), _) => return Err(failed.why),
+                    (Err(failed), _) => return Err(failed),
                 };
                 // Somebody may have forgotten it meanwhile.
                 place.insert(Arc::clone(&token)).ok();

@@ -93,7 +93,7 @@ impl Source {
                 failures.backoff.reset();
                 Ok(token)
             }
-            Err(Lost::Refused(why) | Lost::Failed(why)) => {
+            Err(Lost::Refused(_, why) | Lost::Failed(why)) => {
                 tracing::warn!(%why, "a token for backends could not be obtained");
                 let pause = failures.backoff.after_failure();
                 failures.last =

@@ -8,14 +8,18 @@ use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _,
 };
 use base::Clock;
+use base::caps::INTERNAL_KEYS_MAX;
+use base::clock::unix_ms;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
-use traffic::state::Portable;
+use traffic::state::{Lasting, Portable};
+use zeroize::Zeroize as _;
 
 /// A key that signs.
 pub(crate) struct Key {
@@ -164,6 +168,8 @@ pub(crate) struct Ring {
     /// Keys that are made here change this often.
     period: Option<Duration>,
     is_ed25519: bool,
+    /// How often the keys have changed.
+    version: AtomicU64,
     clock: Clock,
 }
 
@@ -186,7 +192,8 @@ impl Ring {
             ends: None,
         };
         let now = ArcSwap::from_pointee(turn);
-        Self { now, turning: Mutex::default(), period: None, is_ed25519: false, clock }
+        let (turning, version) = (Mutex::default(), AtomicU64::new(0));
+        Self { now, turning, period: None, is_ed25519: false, version, clock }
     }
 
     /// Keys that are made here; at first those of other made ones, if there are any, since verifiers know them.
@@ -215,7 +222,8 @@ impl Ring {
             },
         };
         let now = ArcSwap::from_pointee(turn);
-        Ok(Self { now, turning: Mutex::default(), period: Some(period), is_ed25519, clock })
+        let (turning, version) = (Mutex::default(), AtomicU64::new(0));
+        Ok(Self { now, turning, period: Some(period), is_ed25519, version, clock })
     }
 
     /// The key that signs now.
@@ -248,16 +256,24 @@ impl Ring {
             others: vec![Arc::new(next), Arc::clone(&turn.signs)],
             ends: self.clock.now().checked_add(period),
         }));
+        self.version.fetch_add(1, Ordering::Release);
     }
 }
 
-/// What one process tells the next of made keys.
+/// What one process tells the next of made keys, directly or by way of a file.
 #[derive(Serialize, Deserialize)]
 struct Written {
     signs: String,
     others: Vec<String>,
-    /// Milliseconds until the next one signs.
-    left_ms: u64,
+    /// When the next one signs, in milliseconds since 1970.
+    ends_ms: u64,
+}
+
+impl Drop for Written {
+    fn drop(&mut self) {
+        self.signs.zeroize();
+        self.others.zeroize();
+    }
 }
 
 /// Verifiers know the keys that have signed till now, and no new ones.
@@ -268,8 +284,8 @@ impl Portable for Ring {
         let left = ends.saturating_duration_since(self.clock.now());
         let written = turn.signs.written().and_then(|signs| {
             let others = turn.others.iter().map(|key| key.written()).collect::<Option<_>>()?;
-            let left_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
-            serde_json::to_vec(&Written { signs, others, left_ms }).ok()
+            let ends_ms = unix_ms(self.clock.wall() + left);
+            serde_json::to_vec(&Written { signs, others, ends_ms }).ok()
         });
         written.unwrap_or_default()
     }
@@ -279,11 +295,23 @@ impl Portable for Ring {
         let Ok(written) = serde_json::from_slice::<Written>(bytes) else { return };
         let read = |text: &String| Key::from_written(text, self.is_ed25519).map(Arc::new);
         let others: Option<Vec<_>> = written.others.iter().map(read).collect();
+        let others = others.filter(|others| (1..=INTERNAL_KEYS_MAX).contains(&others.len()));
         if let (Some(signs), Some(others)) = (read(&written.signs), others) {
-            let left = Duration::from_millis(written.left_ms).min(period);
+            // A clock that was set back must not keep a key for long.
+            let left_ms = written.ends_ms.saturating_sub(unix_ms(self.clock.wall()));
+            let left = Duration::from_millis(left_ms).min(period);
             let ends = self.clock.now().checked_add(left);
             self.now.store(Arc::new(Turn { signs, others, ends }));
+            self.version.fetch_add(1, Ordering::Release);
         }
+    }
+}
+
+/// So that what was signed before a restart is believed after it.
+impl Lasting for Ring {
+    fn version(&self) -> u64 {
+        self.turn();
+        self.version.load(Ordering::Acquire)
     }
 }
 
@@ -337,7 +365,7 @@ mod tests {
     use base::Clock;
     use std::sync::Arc;
     use std::time::Duration;
-    use traffic::state::Portable as _;
+    use traffic::state::{Lasting as _, Portable as _};
 
     const DAY: Duration = Duration::from_secs(86_400);
     const HOUR: Duration = Duration::from_secs(3_600);
@@ -365,6 +393,26 @@ mod tests {
             assert_eq!(there.public(), here.public());
             clock.advance(HOUR);
             assert_eq!(there.signer().id, here.signer().id, "the next one, at the same time");
+        }
+    }
+
+    #[test]
+    fn keys_that_were_kept_while_nobody_served_go_on_where_verifiers_expect_it() {
+        let (clock, nobody) = (Clock::manual(), Published::default());
+        let before = made(&nobody, DAY, &clock);
+        let (kept, known) = (before.export(), before.public());
+        for (away, signs) in [(HOUR, 0), (DAY + HOUR, 1), (DAY * 9, 1)] {
+            let (later, elsewhere) = (Clock::manual(), Published::default());
+            later.advance(away);
+            let after = made(&elsewhere, DAY, &later);
+            let made_here = after.signer().id.clone();
+            let version = after.version();
+            after.import(&kept);
+            assert_ne!(after.version(), version, "it is to be kept again");
+            assert_eq!(after.signer().public, known[signs], "{away:?}");
+            assert_ne!(after.signer().id, made_here);
+            let published = after.public();
+            assert!(published.contains(&known[0]) && published.contains(&known[1]), "{away:?}");
         }
     }
 
