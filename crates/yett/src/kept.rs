@@ -141,8 +141,11 @@ impl Book {
     }
 }
 
+/// State by id.
+type Entries = Vec<(String, Vec<u8>)>;
+
 /// What a file holds, if it is there.
-fn read(path: &Path) -> Result<Option<Vec<(String, Vec<u8>)>>, String> {
+fn read(path: &Path) -> Result<Option<Entries>, String> {
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -164,7 +167,7 @@ fn read(path: &Path) -> Result<Option<Vec<(String, Vec<u8>)>>, String> {
         let bytes = value.as_str().and_then(|text| STANDARD.decode(text).ok());
         Ok((id, bytes.ok_or_else(not_ours)?))
     });
-    decoded.collect::<Result<Vec<_>, String>>().map(Some)
+    decoded.collect::<Result<Entries, String>>().map(Some)
 }
 
 /// Writes a file so that it is there as a whole or as it was before, whatever happens.

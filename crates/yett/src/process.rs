@@ -124,6 +124,12 @@ fn begin(settings: &Settings) -> Result<Diagnostics, String> {
     Ok(diagnostics)
 }
 
+/// What outlives the process, in the folder that it holds.
+struct Books {
+    journal: Option<Journal>,
+    kept: Option<Kept>,
+}
+
 /// A running gateway.
 struct Process {
     settings: Settings,
@@ -142,8 +148,7 @@ struct Process {
     folders: Vec<PathBuf>,
     files: HashSet<OsString>,
     state_dir: Option<StateDir>,
-    journal: Option<Journal>,
-    kept: Option<Kept>,
+    books: Books,
     program: PathBuf,
 }
 
@@ -190,9 +195,7 @@ impl Process {
         let (trigger, signal) = shutdown::channel();
         let board = Board::new(&gateway, diagnostics, signal);
         let admin = bind_admin(compiled.admin, heir.as_mut()).map_err(Stop::Failed)?;
-        let journal = go_on(heir.as_mut(), &still, state_dir.as_ref()).map_err(Stop::Failed)?;
-        let kept =
-            state_dir.as_ref().map(|folder| Kept::begin(folder.path(), &still.state, &background));
+        let books = go_on(heir.as_mut(), &still, state_dir.as_ref(), &background)?;
         open(&mut workers, bound).map_err(failed("cannot serve a listener"))?;
         board.serving(workers.addresses());
         board.planned(compiled.plans);
@@ -218,8 +221,7 @@ impl Process {
             files: read.disk.file_names(),
             still,
             state_dir,
-            journal,
-            kept,
+            books,
             program: std::env::current_exe().map_err(failed("cannot find this program"))?,
         })
     }
@@ -233,7 +235,7 @@ impl Process {
             Ok(gateway) => gateway.access_log.close(),
             Err(gateway) => gateway.access_log.clone().close(),
         }
-        drop(self.journal);
+        drop(self.books);
         background.shutdown_timeout(Duration::from_secs(1));
         tracing::info!("stopped");
     }
@@ -368,7 +370,7 @@ impl Process {
         if let Some(ledger) = policy::quota::ledger_in_use(&self.still.state) {
             ledger.stay();
         }
-        if let Some(journal) = &self.journal {
+        if let Some(journal) = &self.books.journal {
             journal.renew();
         }
     }
@@ -383,7 +385,7 @@ impl Process {
     ) {
         self.trigger.advance(Phase::Leaving);
         // From now on the other process keeps them.
-        self.kept = None;
+        self.books.kept = None;
         let rest = to.told(Arc::clone(&self.still.state));
         tracing::info!(limit_s = self.drain.as_secs(), "finishing what is under way");
         let mut retired = pin!(self.workers.retire(self.drain));
@@ -471,11 +473,11 @@ impl Process {
         }
         self.drain = config.drain.timeout.map_or(DRAIN, |limit| limit.0);
         self.still.directory.replace(compiled.credentials);
-        if self.journal.is_none() {
+        if self.books.journal.is_none() {
             // Quotas are new to the config.
-            self.journal = journal(&self.still, self.state_dir.as_ref());
+            self.books.journal = journal(&self.still, self.state_dir.as_ref());
         }
-        if let Some(kept) = &self.kept {
+        if let Some(kept) = &self.books.kept {
             kept.save();
         }
         self.gateway.swap(compiled.snapshot);
@@ -538,14 +540,16 @@ fn go_on(
     heir: Option<&mut Heir>,
     still: &Still,
     folder: Option<&StateDir>,
-) -> Result<Option<Journal>, String> {
+    background: &Runtime,
+) -> Result<Books, Stop> {
     if let Some(folder) = folder {
         kept::restore(folder.path(), &still.state);
     }
     if let Some(heir) = heir {
-        still.state.import(&heir.prepared()?);
+        still.state.import(&heir.prepared().map_err(Stop::Failed)?);
     }
-    Ok(journal(still, folder))
+    let kept = folder.map(|folder| Kept::begin(folder.path(), &still.state, background));
+    Ok(Books { journal: journal(still, folder), kept })
 }
 
 /// The journal of quotas, if there are any and there is a folder for it.
