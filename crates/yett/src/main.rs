@@ -12,6 +12,7 @@ mod handover;
 mod open_files;
 /// What was used of quotas, kept on disk.
 mod journal;
+/// Keys that the gateway made, kept on disk.
 mod kept;
 /// What a service manager is told.
 mod notify;
