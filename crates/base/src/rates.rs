@@ -49,11 +49,15 @@ struct LimitLong {
     /// How much may come at once after a pause; as much as `rate` counts, when left out.
     #[schemars(range(min = 1))]
     burst: Option<u32>,
+    /// Whether requests must keep even distances, so that `10/s` lets one pass every 100 ms and never two at once: a
+    /// burst of one.
+    #[serde(default)]
+    smooth: bool,
 }
 
 impl From<LimitLong> for Limit {
-    fn from(LimitLong { rate, burst }: LimitLong) -> Self {
-        Self { rate, burst }
+    fn from(LimitLong { rate, burst, smooth }: LimitLong) -> Self {
+        Self { rate, burst: burst.or(smooth.then_some(1)) }
     }
 }
 
@@ -146,6 +150,7 @@ mod tests {
             (serde_json::json!("10/s and 1000/h"), vec!["10/s", "1000/h"]),
             (serde_json::json!({ "rate": "5/s", "burst": 20 }), vec!["5/s burst 20"]),
             (serde_json::json!(["1/s", { "rate": "5/min" }]), vec!["1/s", "5/min"]),
+            (serde_json::json!({ "rate": "5/s", "smooth": true }), vec!["5/s burst 1"]),
         ] {
             assert_eq!(read(&written).unwrap(), expected, "{written}");
         }

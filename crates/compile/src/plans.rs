@@ -4,7 +4,7 @@ use crate::inputs::Inputs;
 use base::{Node, Placed, Report, Value};
 use model::plan::{Per, Priority};
 use model::{Config, PolicyConfig};
-use policy::plan::{Each, PlanSpec, Plans};
+use policy::plan::{Each, Excess, PlanSpec, Plans};
 use std::sync::Arc;
 use traffic::plan;
 
@@ -26,6 +26,11 @@ pub(crate) fn compile(config: &Config, inputs: Inputs<'_>, report: &mut Report) 
             each: match plan.per {
                 Per::Application => Each::Application,
                 Per::Consumer => Each::Consumer,
+            },
+            excess: Excess {
+                dry_run: plan.dry_run,
+                count_refused: plan.count_refused,
+                headers: plan.headers,
             },
             is_default: plan.default,
         })

@@ -21,6 +21,14 @@ pub struct Plan {
     /// Who goes first when there is not enough for all.
     #[serde(default)]
     pub priority: Priority,
+    /// Whether nothing is refused: what would be is counted (`yett_limit_would_refuse_total`) and logged.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// Whether what is refused counts, too. Otherwise refused requests count for nothing.
+    #[serde(default)]
+    pub count_refused: bool,
+    /// Whether answers have the headers `RateLimit-Policy` and `RateLimit`. They have, but in a dry run.
+    pub headers: Option<bool>,
     /// Whether it is the plan of all consumers that have no other; one plan at most is.
     #[serde(default)]
     pub default: bool,

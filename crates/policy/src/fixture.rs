@@ -129,6 +129,7 @@ pub(crate) struct World {
     pub(crate) access: Arc<Access>,
     pub(crate) upstreams: BTreeMap<String, Option<Arc<dyn Upstream>>>,
     clock: OneClock,
+    metrics: OneMetrics,
 }
 
 struct OneClock(Clock);
@@ -136,6 +137,14 @@ struct OneClock(Clock);
 impl Default for OneClock {
     fn default() -> Self {
         Self(Clock::manual())
+    }
+}
+
+struct OneMetrics(Arc<Metrics>);
+
+impl Default for OneMetrics {
+    fn default() -> Self {
+        Self(Metrics::new(1, &[]))
     }
 }
 
@@ -220,6 +229,13 @@ impl World {
         &self.clock.0
     }
 
+    /// The value of a counter, by name and labels as they are exposed.
+    pub(crate) fn metric(&self, series: &str) -> u64 {
+        let page = self.metrics.0.encode();
+        let line = page.lines().find_map(|line| line.strip_prefix(series));
+        line.unwrap_or_else(|| panic!("no {series} in {page}")).trim().parse().unwrap()
+    }
+
     /// Builds a policy; on failure the problems as text.
     pub(crate) fn build(&self, kind: &Kind, settings: &serde_json::Value) -> Result<Built, String> {
         let (policy, report) = self.try_build(kind, settings);
@@ -252,7 +268,7 @@ impl World {
             clock: self.clock(),
             access: &self.access,
             plans: &self.plans,
-            metrics: &Metrics::new(1, &[]),
+            metrics: &self.metrics.0,
             params: &self.params,
             outbound: &nobody,
             background: &here,

@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 mod gcra;
 /// What a request costs.
 mod cost;
+/// What becomes of what is too much.
+mod excess;
 /// What has a limit of its own.
 mod per;
 /// What one limit says, whatever its algorithm.
@@ -27,6 +29,8 @@ mod window;
 mod tests;
 
 pub(crate) use cost::Cost;
+pub use excess::Excess;
+pub(crate) use excess::Refusal;
 pub(crate) use gcra::Gcra;
 pub(crate) use per::{Per, Who};
 pub(crate) use rule::Rule;
@@ -103,6 +107,11 @@ impl Limiter {
     /// Whether what all requests share can be counted without a lock.
     pub(crate) fn is_lockless(&self) -> bool {
         self.rules.iter().all(Rule::is_one_word)
+    }
+
+    /// Whether what is refused counts, too.
+    pub(crate) fn counts_refused(&self) -> bool {
+        self.rules.iter().any(Rule::counts_refused)
     }
 
     /// Judges what costs so much, and counts it if it passes; without a key, for all requests together.

@@ -1,7 +1,8 @@
 //! The plans of a config, ready to hold consumers to them.
 
+pub use crate::limit::Excess;
 use crate::limit::told;
-use crate::limit::{Algorithm, Limiter, Rule, Verdict, Who};
+use crate::limit::{Algorithm, Limiter, Refusal, Rule, Verdict, Who};
 use crate::quota::{Allotment, Written};
 use base::Clock;
 use base::calendar::Span;
@@ -37,6 +38,8 @@ pub struct PlanSpec {
     pub quotas: Vec<Quota>,
     /// Who has a share of its own.
     pub each: Each,
+    /// What becomes of what is too much.
+    pub excess: Excess,
     /// Whether it is the plan of all consumers that have no other.
     pub is_default: bool,
 }
@@ -49,6 +52,8 @@ pub(crate) struct Allowance {
     pub(crate) limiter: Option<Limiter>,
     /// None if there is no quota.
     pub(crate) allotment: Option<Allotment>,
+    pub(crate) excess: Excess,
+    pub(crate) refusal: Refusal,
 }
 
 impl Allowance {
@@ -59,7 +64,8 @@ impl Allowance {
         let all: Vec<String> = limits.chain(quotas).collect();
         let all = if all.is_empty() { "no limit".to_owned() } else { all.join(", ") };
         let each = if self.each == Each::Consumer { "consumer" } else { "application" };
-        format!("{}: {all}, per {each}", self.name)
+        let how: String = self.excess.about().map(|line| format!("; {line}")).collect();
+        format!("{}: {all}, per {each}{how}", self.name)
     }
 
     /// What tells those apart who have a share of their own.
@@ -194,20 +200,24 @@ fn allowance(
     clock: &Clock,
     metrics: &Metrics,
 ) -> Result<Allowance, (&'static str, String)> {
+    let counting = |rule: Rule| rule.counting_refused(spec.excess.count_refused);
     let rules: Vec<Rule> = spec
         .limits
         .iter()
-        .map(|limit| Rule::new(*limit, Algorithm::Gcra))
+        .map(|limit| Rule::new(*limit, Algorithm::Gcra).map(counting))
         .collect::<Result<_, _>>()
         .map_err(|why| ("limit", why))?;
     let limiter = (!rules.is_empty())
         .then(|| Limiter::new(&format!("plans/{}/limit", spec.name), rules, state, clock));
-    let written = Written { name: &spec.name, quotas: &spec.quotas, params: &[] };
+    let excess = spec.excess;
+    let written = Written { name: &spec.name, quotas: &spec.quotas, params: &[], excess };
     let allotment = (!spec.quotas.is_empty())
         .then(|| Allotment::new(SCOPE, &written, state, metrics))
         .transpose()
         .map_err(|why| ("quota", why))?;
-    Ok(Allowance { name: Arc::clone(&spec.name), each: spec.each, limiter, allotment })
+    let refusal = Refusal::new(excess, &spec.name, metrics);
+    let name = Arc::clone(&spec.name);
+    Ok(Allowance { name, each: spec.each, limiter, allotment, excess, refusal })
 }
 
 impl fmt::Debug for Plans {

@@ -30,7 +30,7 @@ pub use ledger::{Ledger, Record};
 
 use crate::by;
 use crate::limit::told::{self, seconds};
-use crate::limit::{Cost, Verdict};
+use crate::limit::{Cost, Excess, Verdict};
 
 /// The id of the one ledger of a gateway.
 const LEDGER: &str = "quotas";
@@ -118,6 +118,7 @@ pub(crate) struct Written<'a> {
     pub(crate) quotas: &'a [Quota],
     /// Names captured by the route's path, for expressions.
     pub(crate) params: &'a [Box<str>],
+    pub(crate) excess: Excess,
 }
 
 /// Quotas that hold together for everybody who has a share of its own.
@@ -129,6 +130,7 @@ pub(crate) struct Allotment {
     ledger: Arc<Ledger>,
     metrics: Arc<QuotaMetrics>,
     told: Told,
+    excess: Excess,
 }
 
 /// What is remembered of one request until it is answered.
@@ -151,7 +153,7 @@ impl Allotment {
         state: &State,
         metrics: &Metrics,
     ) -> Result<Self, String> {
-        let Written { name, quotas, params } = written;
+        let Written { name, quotas, params, excess } = written;
         let meters = quotas.iter().map(|quota| Meter::new(quota, params));
         Ok(Self {
             scope: scope.into(),
@@ -159,6 +161,7 @@ impl Allotment {
             ledger: ledger(state),
             metrics: metrics.quota(if name.is_empty() { scope } else { name }),
             told: Told::new(name, quotas),
+            excess: *excess,
         })
     }
 
@@ -194,19 +197,22 @@ impl Allotment {
             meter.ask(cost, now_s)
         };
         let mut asks: SmallVec<[Ask; 2]> = self.meters.iter().map(ask).collect();
-        let is_taken = self.ledger.take(holder, &mut asks, now_s);
+        let is_taken = self.ledger.take(holder, &mut asks, now_s, self.excess.count_refused);
         Charge { holder, asks, now_s, is_taken }
     }
 
     /// Gives back what was counted if a limit refused the request after all, and adds to the answer what is left.
     pub(crate) fn answer(&self, charge: &Charge, exchange: &Exchange, headers: &mut Headers) {
         let (at, mut verdict) = tightest(charge);
-        if charge.is_taken && exchange.record.fault.is_some_and(FaultCode::is_limit) {
+        let is_refused = exchange.record.fault.is_some_and(FaultCode::is_limit);
+        if charge.is_taken && is_refused && !self.excess.count_refused {
             self.ledger.give_back(charge.holder, &charge.asks);
             let cost = charge.asks.get(at).map_or(0, Ask::cost);
             verdict.remaining = verdict.remaining.saturating_add(cost);
         }
-        self.told.tell(at, verdict, headers);
+        if self.excess.tells() {
+            self.told.tell(at, verdict, headers);
+        }
     }
 
     /// Tells operators which quotas have just come near to being used up, or there: each is told once in a window.

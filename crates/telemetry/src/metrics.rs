@@ -6,10 +6,12 @@
 
 mod exposition;
 mod process;
+mod limit;
 mod quota;
 mod series;
 mod trouble;
 
+pub use limit::LimitMetrics;
 pub use quota::QuotaMetrics;
 pub use series::{
     ApiMetrics, AuthoriserMetrics, BackendTokenMetrics, IntrospectionMetrics, IssuerMetrics,
@@ -57,6 +59,7 @@ struct State {
     introspections: Table<IntrospectionMetrics>,
     authorisers: Table<AuthoriserMetrics>,
     backend_tokens: Table<BackendTokenMetrics>,
+    limits: Table<LimitMetrics>,
     quotas: Table<QuotaMetrics>,
     quota_journal: quota::JournalState,
     reloads_ok: AtomicU64,
@@ -98,6 +101,7 @@ impl Metrics {
             introspections: Table::new(caps::METRIC_NAMES_MAX),
             authorisers: Table::new(caps::METRIC_NAMES_MAX),
             backend_tokens: Table::new(caps::METRIC_NAMES_MAX),
+            limits: Table::new(caps::METRIC_NAMES_MAX),
             quotas: Table::new(caps::METRIC_NAMES_MAX),
             quota_journal: quota::JournalState::default(),
             reloads_ok: AtomicU64::new(0),
@@ -196,6 +200,13 @@ impl Metrics {
     pub fn backend_tokens(&self, issuer: &str) -> Arc<BackendTokenMetrics> {
         let make = || BackendTokenMetrics::new(self.shards());
         self.state.backend_tokens.entry([issuer, ""], [OTHER, ""], make)
+    }
+
+    /// The numbers of the limits and quotas of a plan or policy, new or as they were. Beyond [`caps::METRIC_NAMES_MAX`]
+    /// they are shared under `limit="other"`.
+    #[must_use]
+    pub fn limit(&self, name: &str) -> Arc<LimitMetrics> {
+        self.state.limits.entry([name, ""], [OTHER, ""], LimitMetrics::default)
     }
 
     /// The numbers of the quotas of a plan or policy, new or as they were. Beyond [`caps::METRIC_NAMES_MAX`] they are

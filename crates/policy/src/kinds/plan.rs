@@ -63,7 +63,8 @@ fn build(node: &Node, ctx: &BuildCtx<'_>, report: &mut Report) -> Option<Arc<dyn
         .ok()?;
     let plans = Arc::clone(ctx.plans);
     let told = plans.allowances().map(|(name, allowance)| {
-        allowance.limiter.as_ref().map(|limiter| Told::new(name, limiter))
+        let told = |limiter| Told::new(name, limiter).only_if(allowance.excess.tells());
+        allowance.limiter.as_ref().map(told)
     });
     let told = told.collect();
     Some(Arc::new(Plan { plans, cost, clock: ctx.clock.clone(), told }))
@@ -141,6 +142,7 @@ impl Plan {
         if let Some(limiter) = &allowance.limiter {
             let (taken, judged) = told::take(limiter, Some(limiter.key(&who)), cost, exchange);
             note.taken = Some(taken);
+            let judged = allowance.refusal.decide(judged, exchange);
             if judged.is_err() {
                 return (note, judged);
             }
@@ -148,7 +150,7 @@ impl Plan {
         let Some(allotment) = &allowance.allotment else { return (note, Ok(())) };
         let charge = allotment.charge(allotment.holder(&who), exchange, cost, self.clock.wall());
         allotment.warn(&charge, exchange);
-        let judged = charge.judged();
+        let judged = allowance.refusal.decide(charge.judged(), exchange);
         note.charge = Some(charge);
         (note, judged)
     }
@@ -158,7 +160,7 @@ impl Plan {
 mod tests {
     use super::KIND;
     use crate::fixture::{self, World, lines};
-    use crate::plan::{Each, PlanSpec, Plans};
+    use crate::plan::{Each, Excess, PlanSpec, Plans};
     use base::rates::Limits;
     use serde_json::json;
     use std::sync::Arc;
@@ -174,6 +176,7 @@ mod tests {
             priority: Priority::Normal,
             limits: Limits::parse(limits).map(|limits| limits.0).unwrap_or_default(),
             quotas: Vec::new(),
+            excess: Excess::default(),
             each,
             is_default: name == "free",
         };
@@ -240,6 +243,43 @@ mod tests {
         let together = world(Each::Consumer);
         assert_eq!(passing(&together, Some("free"), Some("web")), 2);
         assert_eq!(passing(&together, Some("free"), Some("phone")), 0);
+    }
+
+    #[test]
+    fn a_plan_can_be_tried_dry_and_can_count_what_it_refuses() {
+        let mut world = World::default();
+        let mut spec = PlanSpec {
+            name: "trial".into(),
+            priority: Priority::Normal,
+            limits: Limits::parse("2/min").unwrap().0,
+            quotas: base::quotas::Quotas::parse("4/day").unwrap().0,
+            excess: Excess { dry_run: true, ..Excess::default() },
+            each: Each::Application,
+            is_default: true,
+        };
+        let metrics = Metrics::new(1, &[]);
+        let plans = |spec: &PlanSpec, world: &World| {
+            let specs = std::slice::from_ref(spec);
+            Arc::new(Plans::new(specs, &world.state, world.clock(), &metrics).unwrap())
+        };
+        world.plans = plans(&spec, &world);
+        assert_eq!(passing(&world, None, None), 9);
+        let page = metrics.encode();
+        // The limit would have refused seven of nine, and the quota five of those nine that all the same got there.
+        assert!(page.contains("yett_limit_would_refuse_total{limit=\"trial\"} 12\n"), "{page}");
+        assert!(world.plans.allowances().next().unwrap().1.about().contains("; dry run: "));
+        let policy = world.build(&KIND, &json!({})).unwrap();
+        let mut exchange = calling(&world, None, None);
+        assert_eq!(policy.request(&mut exchange), "continue");
+        assert!(policy.reply(&mut exchange, &[]).headers.is_empty());
+        spec.excess = Excess { count_refused: true, ..Excess::default() };
+        world.plans = plans(&spec, &world);
+        world.clock().advance(std::time::Duration::from_secs(86_400));
+        assert_eq!(passing(&world, None, None), 2);
+        world.clock().advance(std::time::Duration::from_secs(29));
+        assert_eq!(passing(&world, None, None), 0);
+        world.clock().advance(std::time::Duration::from_secs(29));
+        assert_eq!(passing(&world, None, None), 0, "without refused ones one would pass");
     }
 
     #[test]

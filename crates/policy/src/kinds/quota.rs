@@ -4,7 +4,7 @@
 //! back. Headers are those of `rate_limit`.
 
 use crate::kind::{BuildCtx, Group, Kind};
-use crate::limit::{Cost, Per};
+use crate::limit::{Cost, Excess, Per, Refusal};
 use crate::quota::{self, Allotment, Charge};
 use crate::written::{Short, Written};
 use base::quotas::Quotas;
@@ -50,6 +50,14 @@ pub struct Settings {
     pub per: String,
     /// What a request costs: a number, or an expression that gives one. A quota that says something else goes by that.
     pub cost: Option<String>,
+    /// Whether nothing is refused: what would be is counted (`yett_limit_would_refuse_total`) and logged.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// Whether what is refused counts, too. Otherwise refused requests count for nothing.
+    #[serde(default)]
+    pub count_refused: bool,
+    /// Whether answers have the headers `RateLimit-Policy` and `RateLimit`. They have, but in a dry run.
+    pub headers: Option<bool>,
 }
 
 fn all() -> String {
@@ -63,7 +71,9 @@ impl Short for Settings {
 
     fn short(text: &str) -> Result<Self, String> {
         let (quota, per) = Per::split(text);
-        Ok(Self { quota: Quotas::parse(quota)?, per, cost: None })
+        let (dry_run, count_refused) = (false, false);
+        let quota = Quotas::parse(quota)?;
+        Ok(Self { quota, per, cost: None, dry_run, count_refused, headers: None })
     }
 }
 
@@ -72,6 +82,8 @@ struct Quota {
     per: Per,
     cost: Cost,
     clock: Clock,
+    excess: Excess,
+    refusal: Refusal,
 }
 
 fn build(node: &Node, ctx: &BuildCtx<'_>, report: &mut Report) -> Option<Arc<dyn Policy>> {
@@ -83,7 +95,9 @@ fn build(node: &Node, ctx: &BuildCtx<'_>, report: &mut Report) -> Option<Arc<dyn
         .map_err(|message| ctx.error(report, node, "/per", message))
         .ok()?;
     let name = ctx.id.rsplit_once("/quota/").map_or("", |(_, own)| own);
-    let written = quota::Written { name, quotas: &settings.quota.0, params: ctx.params };
+    let Settings { dry_run, count_refused, headers, .. } = settings;
+    let excess = Excess { dry_run, count_refused, headers };
+    let written = quota::Written { name, quotas: &settings.quota.0, params: ctx.params, excess };
     let allotment = Allotment::new(ctx.id, &written, ctx.state, ctx.metrics)
         .map_err(|message| ctx.error(report, node, "/quota", message))
         .ok()?;
@@ -91,7 +105,8 @@ fn build(node: &Node, ctx: &BuildCtx<'_>, report: &mut Report) -> Option<Arc<dyn
         .and_then(|cost| allotment.check(&cost).map(|()| cost))
         .map_err(|message| ctx.error(report, node, "/cost", message))
         .ok()?;
-    Some(Arc::new(Quota { allotment, per, cost, clock: ctx.clock.clone() }))
+    let refusal = Refusal::new(excess, if name.is_empty() { ctx.id } else { name }, ctx.metrics);
+    Some(Arc::new(Quota { allotment, per, cost, clock: ctx.clock.clone(), excess, refusal }))
 }
 
 impl Policy for Quota {
@@ -102,11 +117,11 @@ impl Policy for Quota {
         self.allotment.warn(&charge, exchange);
         let judged = charge.judged();
         exchange.notes.put(slot, charge);
-        Outcome::Now(judged.map(|()| Flow::Continue))
+        Outcome::Now(self.refusal.decide(judged, exchange).map(|()| Flow::Continue))
     }
 
     fn about(&self) -> Vec<String> {
-        self.allotment.about().collect()
+        self.allotment.about().chain(self.excess.about()).collect()
     }
 
     /// An answer that came before this policy's turn has no note, and tells nothing.

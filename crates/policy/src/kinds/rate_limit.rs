@@ -6,7 +6,7 @@
 
 use crate::kind::{BuildCtx, Group, Kind};
 use crate::limit::told::{self, Taken, Told};
-use crate::limit::{Algorithm, Cost, Limiter, Per, Rule};
+use crate::limit::{Algorithm, Cost, Excess, Limiter, Per, Refusal, Rule};
 use crate::written::{Short, Written};
 use base::rates::Limits;
 use base::{Node, Report, decode};
@@ -51,11 +51,24 @@ pub struct Settings {
     /// has its own: `{ rate, burst }`.
     #[schemars(range(min = 1))]
     pub burst: Option<u32>,
+    /// Whether requests must keep even distances, so that `10/s` lets one pass every 100 ms and never two at once: what
+    /// others call spike arrest. `burst: 2` forgives those that come a little early.
+    #[serde(default)]
+    pub smooth: bool,
     /// How it counts.
     #[serde(default)]
     pub algorithm: Algorithm,
     /// What a request costs: a number, or an expression that gives one.
     pub cost: Option<String>,
+    /// Whether nothing is refused: what would be is counted (`yett_limit_would_refuse_total`) and logged.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// Whether what is refused counts, too, so that only who slows down gets through again. Otherwise refused requests
+    /// count for nothing.
+    #[serde(default)]
+    pub count_refused: bool,
+    /// Whether answers have the headers `RateLimit-Policy` and `RateLimit`. They have, but in a dry run.
+    pub headers: Option<bool>,
 }
 
 fn all() -> String {
@@ -71,7 +84,18 @@ impl Short for Settings {
         let (limit, per) = Per::split(text);
         let limit = Limits::parse(limit)?;
         let algorithm = Algorithm::default();
-        Ok(Self { limit, per, burst: None, algorithm, cost: None })
+        let (dry_run, count_refused) = (false, false);
+        Ok(Self {
+            limit,
+            per,
+            burst: None,
+            smooth: false,
+            algorithm,
+            cost: None,
+            dry_run,
+            count_refused,
+            headers: None,
+        })
     }
 }
 
@@ -80,6 +104,8 @@ struct RateLimit {
     per: Per,
     cost: Cost,
     told: Told,
+    excess: Excess,
+    refusal: Refusal,
 }
 
 fn build(node: &Node, ctx: &BuildCtx<'_>, report: &mut Report) -> Option<Arc<dyn Policy>> {
@@ -93,8 +119,11 @@ fn build(node: &Node, ctx: &BuildCtx<'_>, report: &mut Report) -> Option<Arc<dyn
         .map_err(|message| ctx.error(report, node, "/cost", message))
         .ok()?;
     let limiter = Limiter::new(ctx.id, rules, ctx.state, ctx.clock);
-    let told = Told::new(own_name(ctx.id), &limiter);
-    Some(Arc::new(RateLimit { limiter, per, cost, told }))
+    let Settings { dry_run, count_refused, headers, .. } = settings;
+    let excess = Excess { dry_run, count_refused, headers };
+    let told = Told::new(own_name(ctx.id).unwrap_or("default"), &limiter).only_if(excess.tells());
+    let refusal = Refusal::new(excess, own_name(ctx.id).unwrap_or(ctx.id), ctx.metrics);
+    Some(Arc::new(RateLimit { limiter, per, cost, told, excess, refusal }))
 }
 
 fn rules(
@@ -104,22 +133,36 @@ fn rules(
     report: &mut Report,
 ) -> Option<Vec<Rule>> {
     let mut limits = settings.limit.0.clone();
-    if let Some(burst) = settings.burst {
+    if settings.smooth && settings.burst.is_some() {
+        let message = "what is smooth has no burst; leave one of both out";
+        ctx.error(report, node, "/smooth", message);
+        return None;
+    }
+    if let Some(burst) = settings.burst.or(settings.smooth.then_some(1)) {
         let [limit] = &mut limits[..] else {
-            let message = "of several limits each has a burst of its own: `{ rate, burst }`";
-            ctx.error(report, node, "/burst", message);
+            let field = if settings.smooth { "smooth" } else { "burst" };
+            let message = format!(
+                "of several limits each has a {field} of its own: `{{ rate, burst }}`, `{{ rate, smooth: true }}`"
+            );
+            ctx.error(report, node, &format!("/{field}"), message);
             return None;
         };
         limit.burst = Some(burst);
     }
-    let rules = limits.into_iter().map(|limit| Rule::new(limit, settings.algorithm));
+    if settings.smooth && settings.cost.is_some() {
+        let message = "what is smooth lets one request pass at a time, so none that costs more would ever pass; leave `cost` out, or allow a `burst`";
+        ctx.error(report, node, "/cost", message);
+        return None;
+    }
+    let counting = |rule: Rule| rule.counting_refused(settings.count_refused);
+    let rules = limits.into_iter().map(|limit| Rule::new(limit, settings.algorithm).map(counting));
     let below = if settings.burst == Some(0) { "/burst" } else { "/limit" };
     rules.collect::<Result<_, _>>().map_err(|message| ctx.error(report, node, below, message)).ok()
 }
 
 /// The policy's own id, if it has one: what tells two limits apart in the headers.
-fn own_name(id: &str) -> &str {
-    id.rsplit_once("/rate_limit/").map_or("default", |(_, own)| own)
+fn own_name(id: &str) -> Option<&str> {
+    id.rsplit_once("/rate_limit/").map(|(_, own)| own)
 }
 
 impl Policy for RateLimit {
@@ -128,11 +171,11 @@ impl Policy for RateLimit {
         let (taken, judged): (Taken, Result<(), Fault>) =
             told::take(&self.limiter, key, cost, exchange);
         exchange.notes.put(slot, taken);
-        Outcome::Now(judged.map(|()| Flow::Continue))
+        Outcome::Now(self.refusal.decide(judged, exchange).map(|()| Flow::Continue))
     }
 
     fn about(&self) -> Vec<String> {
-        self.limiter.rules().iter().map(Rule::about).collect()
+        self.limiter.rules().iter().map(Rule::about).chain(self.excess.about()).collect()
     }
 
     /// An answer that came before this policy's turn has no note, and tells nothing.

@@ -44,6 +44,14 @@ impl Gcra {
         (verdict, now_ns.saturating_add(ahead_ns))
     }
 
+    /// The arrival time after what cost so much, whether there was room for it or not: no more than a burst is ever used
+    /// up, so that whoever pauses for one request's worth of time passes again.
+    pub(super) fn fill(self, arrival_ns: u64, now_ns: u64, cost: u64) -> u64 {
+        let ahead_ns = arrival_ns.saturating_sub(now_ns);
+        let ahead_ns = ahead_ns.saturating_add(self.cost_ns.saturating_mul(cost));
+        now_ns.saturating_add(ahead_ns.min(self.burst_ns))
+    }
+
     /// The arrival time without what cost so much.
     pub(super) fn give_back(self, arrival_ns: u64, cost: u64) -> u64 {
         arrival_ns.saturating_sub(self.cost_ns.saturating_mul(cost))

@@ -12,6 +12,8 @@ pub(crate) struct Rule {
     /// What it says.
     pub(crate) limit: Limit,
     how: How,
+    /// Whether what is refused counts, too.
+    counts_refused: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -49,12 +51,23 @@ impl Rule {
                 limit.rate
             )
         })?;
-        Ok(Self { limit, how })
+        Ok(Self { limit, how, counts_refused: false })
     }
 
     /// A limit that was made before.
     pub(crate) fn of(limit: Limit, gcra: Gcra) -> Self {
-        Self { limit, how: How::Gcra(gcra) }
+        Self { limit, how: How::Gcra(gcra), counts_refused: false }
+    }
+
+    /// The same, which counts what is refused, too, or does not.
+    pub(crate) const fn counting_refused(mut self, is_so: bool) -> Self {
+        self.counts_refused = is_so;
+        self
+    }
+
+    /// Whether what is refused counts, too.
+    pub(crate) const fn counts_refused(&self) -> bool {
+        self.counts_refused
     }
 
     /// What it says, for people who read a config.
@@ -103,6 +116,17 @@ impl Rule {
                 (verdict, [arrival_ns, 0])
             }
             How::Window(window) => window.judge(state, now_ns, cost),
+        }
+    }
+
+    /// What is remembered once something is refused that costs so much.
+    pub(super) fn refuse(&self, words: &[u64], now_ns: u64, cost: u64) -> [u64; 2] {
+        // What a larger limit left behind is cut for good in any case.
+        let cost = if self.counts_refused { cost } else { 0 };
+        let state = read(words);
+        match self.how {
+            How::Gcra(gcra) => [gcra.fill(state[0], now_ns, cost), 0],
+            How::Window(window) => window.fill(state, now_ns, cost),
         }
     }
 

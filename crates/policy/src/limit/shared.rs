@@ -10,18 +10,28 @@ impl Shared {
         Self((0..rules).map(|_| AtomicU64::new(0)).collect())
     }
 
-    /// Judges what costs so much by one rule after the other; what one refuses, those before it get back.
+    /// Judges what costs so much by one rule after the other; what one refuses, those before it get back, unless what is
+    /// refused counts, too.
     pub(super) fn take(&self, rules: &[Rule], cost: u64, now_ns: u64) -> Verdict {
         let mut tightest: Option<Verdict> = None;
         let mut is_refused = false;
         for (index, (rule, word)) in rules.iter().zip(&self.0).enumerate() {
             let verdict = match is_refused {
-                true => rule.judge(&[word.load(Ordering::Relaxed)], now_ns, cost).0,
-                false => change(word, |word| rule.judge(&[word], now_ns, cost)),
+                true if !rule.counts_refused() => {
+                    rule.judge(&[word.load(Ordering::Relaxed)], now_ns, cost).0
+                }
+                _ => change(word, |word| {
+                    let (verdict, after) = rule.judge(&[word], now_ns, cost);
+                    match verdict.retry_after {
+                        Some(_) => (verdict, rule.refuse(&[word], now_ns, cost)),
+                        None => (verdict, after),
+                    }
+                }),
             };
             if verdict.retry_after.is_some() && !is_refused {
                 is_refused = true;
-                self.give_back(rules.get(..index).unwrap_or_default(), cost, now_ns);
+                let before = rules.get(..index).filter(|_| !rule.counts_refused());
+                self.give_back(before.unwrap_or_default(), cost, now_ns);
             }
             tightest = Some(tightest.map_or(verdict, |tightest| tightest.tighter(verdict)));
         }

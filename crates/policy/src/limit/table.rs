@@ -87,7 +87,7 @@ impl Table {
         let mut fresh = vec![0; words(rules)];
         let verdict = judge(&mut fresh, rules, cost, now_ns);
         // A key that used nothing need not be remembered.
-        if verdict.retry_after.is_none() && cost > 0 {
+        if ends_ns(&fresh, rules) > now_ns && cost > 0 {
             shard.insert(key, &fresh, rules, now_ns);
         }
         verdict
@@ -172,9 +172,10 @@ fn judge(words: &mut [u64], rules: &[Rule], cost: u64, now_ns: u64) -> Verdict {
         rest = others;
     }
     let verdict = tightest.unwrap_or(Verdict::UNLIMITED);
-    // What is refused costs nothing; but what a larger limit left behind is cut for good.
-    let cost = if verdict.retry_after.is_none() { cost } else { 0 };
-    each(words, rules, |rule, own| rule.judge(own, now_ns, cost).1);
+    match verdict.retry_after {
+        None => each(words, rules, |rule, own| rule.judge(own, now_ns, cost).1),
+        Some(_) => each(words, rules, |rule, own| rule.refuse(own, now_ns, cost)),
+    }
     verdict
 }
 

@@ -12,8 +12,8 @@ const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy"
 pub(crate) struct Told {
     /// What tells these limits apart from others of the same answer.
     name: Box<str>,
-    /// All limits.
-    policy: HeaderValue,
+    /// All limits; none if clients are told nothing.
+    policy: Option<HeaderValue>,
 }
 
 /// What is remembered of one request until it is answered.
@@ -35,12 +35,20 @@ impl Told {
         };
         let all: Vec<String> = limiter.rules().iter().map(one).collect();
         let policy = HeaderValue::try_from(all.join(", "));
-        Self { name: name.into(), policy: policy.unwrap_or(HeaderValue::from_static("")) }
+        Self { name: name.into(), policy: policy.ok() }
+    }
+
+    /// The same, unless clients are told nothing.
+    pub(crate) fn only_if(mut self, is_so: bool) -> Self {
+        self.policy = self.policy.filter(|_| is_so);
+        self
     }
 
     /// Adds the headers to an answer.
     fn tell(&self, verdict: Verdict, headers: &mut Headers) {
-        append(&self.policy, &self.name, verdict, headers);
+        if let Some(policy) = &self.policy {
+            append(policy, &self.name, verdict, headers);
+        }
     }
 }
 
@@ -88,7 +96,7 @@ pub(crate) fn answer(
 ) {
     let is_refused = exchange.record.fault.is_some_and(FaultCode::is_limit);
     let mut verdict = taken.verdict;
-    if is_refused && verdict.retry_after.is_none() {
+    if is_refused && verdict.retry_after.is_none() && !limiter.counts_refused() {
         limiter.give_back(taken.key, taken.cost, taken.at);
         verdict = limiter.take(taken.key, 0, taken.at);
     }

@@ -79,6 +79,13 @@ impl Window {
         (Verdict { remaining, reset_after, retry_after }, Self::write(number, used))
     }
 
+    /// What is remembered after what cost so much, whether there was room for it or not.
+    pub(super) fn fill(self, state: [u64; 2], now_ns: u64, cost: u64) -> [u64; 2] {
+        let (number, mut used) = self.read(state, now_ns);
+        used.now = used.now.saturating_add(cost);
+        Self::write(number, used)
+    }
+
     /// How long it takes until there is room for `cost`; for what never has any, until nothing is used.
     fn wait(self, used: Used, into_ns: u64, cost: u64) -> Duration {
         let Some(room) = self.count.checked_sub(cost) else {

@@ -190,8 +190,14 @@ impl Ledger {
         Holder([hash.h1, hash.h2])
     }
 
-    /// Counts what is asked, if every quota has room for it; else nothing.
-    pub(crate) fn take(&self, holder: Holder, asks: &mut [Ask], now_s: i64) -> bool {
+    /// Counts what is asked, if every quota has room for it; else nothing, unless what is refused counts, too.
+    pub(crate) fn take(
+        &self,
+        holder: Holder,
+        asks: &mut [Ask],
+        now_s: i64,
+        counts_refused: bool,
+    ) -> bool {
         let is_noted = self.is_noted.load(Ordering::Relaxed);
         let mut shard = self.shard(holder.0[0]);
         for ask in &mut *asks {
@@ -201,11 +207,11 @@ impl Ledger {
         let fits = asks.iter().all(|ask| !ask.is_too_much);
         for ask in asks {
             let key = holder.key(ask.calendar);
-            let cost = if fits { ask.cost } else { 0 };
+            let cost = if fits || counts_refused { ask.cost } else { 0 };
             let is_kept = shard.find(key).is_some()
                 || (cost > 0 && shard.insert(key, u64::try_from(now_s).unwrap_or(0)));
             if is_kept {
-                ask.used += cost;
+                ask.used = ask.used.saturating_add(cost);
                 shard.count(key, ask, now_s, is_noted);
             } else if cost > 0 {
                 self.forgotten.fetch_add(1, Ordering::Relaxed);

@@ -11,7 +11,7 @@ const DAY_S: u64 = 86_400;
 fn take(ledger: &Ledger, who: &str, amount: u64, cost: u64, now_s: u64) -> (bool, Ask) {
     let mut asks = [Ask::new(7, (now_s / DAY_S + 1) * DAY_S, amount, cost)];
     let now_s = i64::try_from(now_s).unwrap();
-    let passes = ledger.take(ledger.holder("test", &who), &mut asks, now_s);
+    let passes = ledger.take(ledger.holder("test", &who), &mut asks, now_s, false);
     (passes, asks[0])
 }
 
@@ -154,7 +154,7 @@ fn consumers_with_two_limits_and_a_quota_take_at_most_200_bytes_each() {
         for consumer in 0..consumers {
             limiter.take(Some(limiter.key(&consumer)), 1, clock.now());
             let holder = ledger.holder("test", &consumer);
-            ledger.take(holder, &mut [Ask::new(7, DAY_S, 10, 1)], 0);
+            ledger.take(holder, &mut [Ask::new(7, DAY_S, 10, 1)], 0, false);
         }
     });
     assert_eq!(ledger.len(), consumers);

@@ -27,6 +27,7 @@ impl Collector for Exposition {
         self.introspections(&mut page)?;
         self.authorisers(&mut page)?;
         self.backend_tokens(&mut page)?;
+        self.limits(&mut page)?;
         self.quotas(&mut page)?;
         self.targets(&mut page)?;
         self.config(&mut page)?;
@@ -292,6 +293,26 @@ impl Exposition {
                 let labels = [("issuer", &**issuer), ("outcome", outcome)];
                 counter(&mut family, &labels, count.sum())?;
             }
+        }
+        Ok(())
+    }
+
+    fn limits(&self, page: &mut Page<'_>) -> fmt::Result {
+        let limits = self.0.limits.list();
+        if limits.is_empty() {
+            return Ok(());
+        }
+        let about = "Requests that a plan, a `rate_limit` or a `quota` has refused";
+        let mut family = page.counters("yett_limit_refused", about)?;
+        for ([limit, _], metrics) in &limits {
+            let count = metrics.refused.load(Ordering::Relaxed);
+            counter(&mut family, &[("limit", &**limit)], count)?;
+        }
+        let about = "Requests that a limit would have refused, but for its `dry_run`";
+        let mut family = page.counters("yett_limit_would_refuse", about)?;
+        for ([limit, _], metrics) in &limits {
+            let count = metrics.would_refuse.load(Ordering::Relaxed);
+            counter(&mut family, &[("limit", &**limit)], count)?;
         }
         Ok(())
     }

@@ -128,3 +128,21 @@ fn quotas_that_cannot_be_are_refused_with_what_could() {
     refuses(&KIND, &dear, "nothing that costs 6");
     refuses(&KIND, &json!({ "quota": "5/day", "burst": 6 }), "burst");
 }
+
+#[test]
+fn a_dry_run_refuses_nothing_and_what_is_refused_counts_where_that_is_said() {
+    let world = World::default();
+    let dry = world.build(&KIND, &json!({ "quota": "3/day", "dry_run": true })).unwrap();
+    assert_eq!(passing(&dry, "alice"), 9);
+    assert_eq!(world.metric("yett_limit_would_refuse_total{limit=\"test/quota\"}"), 6);
+    let mut exchange = calling("alice");
+    assert_eq!(dry.request(&mut exchange), "continue");
+    assert!(dry.reply(&mut exchange, &[]).headers.is_empty());
+    let plain = world.build(&KIND, &json!("5/day")).unwrap();
+    assert_eq!(passing(&plain, "alice"), 2, "a dry run counts what the quota would");
+    let counting = json!({ "quota": "5/day", "count_refused": true });
+    assert_eq!(passing(&world.build(&KIND, &counting).unwrap(), "alice"), 0);
+    let more = world.build(&KIND, &json!("15/day")).unwrap();
+    assert_eq!(passing(&more, "alice"), 1, "nine more were counted");
+    assert_eq!(world.metric("yett_limit_refused_total{limit=\"test/quota\"}"), 7 + 9 + 8);
+}

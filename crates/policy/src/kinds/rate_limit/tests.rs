@@ -132,6 +132,13 @@ fn wrong_settings_are_refused() {
         (json!({ "limit": "10/s", "per": "header" }), "needs a name"),
         (json!({ "limit": "1/s, 5/h", "burst": 2 }), "a burst of its own"),
         (json!({ "limit": "1/s", "cost": "2" }), "would ever pass"),
+        (json!({ "limit": "1/s", "smooth": true, "burst": 2 }), "has no burst"),
+        (json!({ "limit": "1/s", "smooth": true, "cost": "2" }), "one request pass at a time"),
+        (json!({ "limit": "1/s, 5/h", "smooth": true }), "a smooth of its own"),
+        (
+            json!({ "limit": "1/s", "smooth": true, "algorithm": "sliding_window" }),
+            "has no `burst`",
+        ),
         (Value::Null, "expected a rate"),
     ] {
         fixture::refuses(&KIND, &settings, part);
@@ -162,4 +169,96 @@ fn a_limit_goes_on_in_the_process_that_takes_over() {
         world.state.import(&[("test/rate_limit#gcra".to_owned(), bytes.to_vec())]);
         assert_eq!(passing(&policy, &world, Some("bob"), "192.0.2.1", 9), 6);
     }
+}
+
+#[test]
+fn what_is_smooth_keeps_even_distances() {
+    for settings in [
+        json!({ "limit": "10/s", "smooth": true }),
+        json!({ "limit": { "rate": "10/s", "smooth": true } }),
+    ] {
+        let world = World::default();
+        let policy = world.build(&KIND, &settings).unwrap();
+        assert_eq!(passing(&policy, &world, None, "192.0.2.1", 9), 1, "{settings}");
+        world.clock().advance(Duration::from_millis(99));
+        assert_eq!(passing(&policy, &world, None, "192.0.2.1", 9), 0);
+        world.clock().advance(Duration::from_millis(1));
+        assert_eq!(passing(&policy, &world, None, "192.0.2.1", 9), 1);
+        world.clock().advance(Duration::from_secs(60));
+        assert_eq!(passing(&policy, &world, None, "192.0.2.1", 9), 1, "a pause saves nothing up");
+    }
+}
+
+#[test]
+fn a_dry_run_refuses_nothing_and_counts_what_it_would() {
+    for per in ["all", "address"] {
+        let world = World::default();
+        let settings = json!({ "limit": "3/min", "per": per, "dry_run": true });
+        let policy = world.build(&KIND, &settings).unwrap();
+        assert_eq!(passing(&policy, &world, None, "192.0.2.1", 9), 9);
+        assert_eq!(world.metric("yett_limit_would_refuse_total{limit=\"test/rate_limit\"}"), 6);
+        assert_eq!(world.metric("yett_limit_refused_total{limit=\"test/rate_limit\"}"), 0);
+        let mut exchange = arriving(&world, None, "192.0.2.1");
+        assert_eq!(policy.request(&mut exchange), "continue");
+        assert!(policy.reply(&mut exchange, &[]).headers.is_empty(), "clients see nothing of it");
+        // It counted like the limit that it is a trial of.
+        let real = world.build(&KIND, &json!({ "limit": "3/min", "per": per })).unwrap();
+        assert_eq!(passing(&real, &world, None, "192.0.2.1", 9), 0);
+        assert_eq!(world.metric("yett_limit_refused_total{limit=\"test/rate_limit\"}"), 9);
+        world.clock().advance(Duration::from_secs(60));
+        assert_eq!(passing(&real, &world, None, "192.0.2.1", 9), 3);
+    }
+}
+
+#[test]
+fn headers_are_there_or_not_as_is_said() {
+    for (settings, expected) in [
+        (json!({ "limit": "3/min" }), 2),
+        (json!({ "limit": "3/min", "headers": false }), 0),
+        (json!({ "limit": "3/min", "dry_run": true }), 0),
+        (json!({ "limit": "3/min", "dry_run": true, "headers": true }), 2),
+    ] {
+        let world = World::default();
+        let policy = world.build(&KIND, &settings).unwrap();
+        let mut exchange = arriving(&world, None, "192.0.2.1");
+        assert_eq!(policy.request(&mut exchange), "continue");
+        let headers = lines(&policy.reply(&mut exchange, &[]).headers);
+        assert_eq!(headers.len(), expected, "{settings}: {headers:?}");
+    }
+}
+
+#[test]
+fn where_refused_requests_count_only_who_slows_down_gets_through() {
+    let tries_of = |settings: &Value| {
+        let world = World::default();
+        let policy = world.build(&KIND, settings).unwrap();
+        assert_eq!(passing(&policy, &world, None, "192.0.2.1", 9), 6, "{settings}");
+        let mut passed = 0;
+        // Twice as often as allowed.
+        for _ in 0..60 {
+            world.clock().advance(Duration::from_secs(5));
+            passed += passing(&policy, &world, None, "192.0.2.1", 1);
+        }
+        (world, policy, passed)
+    };
+    for per in ["all", "address"] {
+        let limit = json!({ "limit": "6/min", "per": per });
+        assert_eq!(tries_of(&limit).2, 30, "every other one");
+        let counting = json!({ "limit": "6/min", "per": per, "count_refused": true });
+        let (world, policy, passed) = tries_of(&counting);
+        assert_eq!(passed, 0, "{per}");
+        world.clock().advance(Duration::from_secs(10));
+        assert_eq!(passing(&policy, &world, None, "192.0.2.1", 2), 1, "one, not locked out");
+        let mut exchange = arriving(&world, None, "192.0.2.1");
+        world.clock().advance(Duration::from_secs(10));
+        exchange.arrived = world.clock().now();
+        assert_eq!(policy.request(&mut exchange), "continue");
+        exchange.record.fault = Some(traffic::FaultCode::QuotaExceeded);
+        policy.reply(&mut exchange, &[]);
+        assert_eq!(passing(&policy, &world, None, "192.0.2.1", 1), 0, "nothing is given back");
+    }
+    let mut window = json!({ "limit": "6/min", "algorithm": "sliding_window" });
+    assert!(tries_of(&window).2 > 20);
+    window["count_refused"] = json!(true);
+    assert_eq!(tries_of(&window).2, 0);
 }
