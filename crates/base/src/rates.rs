@@ -57,7 +57,7 @@ struct LimitLong {
 
 impl From<LimitLong> for Limit {
     fn from(LimitLong { rate, burst, smooth }: LimitLong) -> Self {
-        Self { rate, burst: burst.or(smooth.then_some(1)) }
+        Self { rate, burst: burst.or_else(|| smooth.then_some(1)) }
     }
 }
 

@@ -107,6 +107,12 @@ impl fmt::Debug for BuildCtx<'_> {
 }
 
 impl BuildCtx<'_> {
+    /// The id as people know it: owner, kind, and the policy's own id.
+    pub(crate) fn shown_id(&self) -> &str {
+        // The length of the owner stands before it.
+        self.id.split_once(':').map_or(self.id, |(_, id)| id)
+    }
+
     /// The upstream `name`, which stands in the setting `below`. An unknown one is told to the report;
     /// what is wrong with one that could not be built was told there already.
     pub(crate) fn upstream(

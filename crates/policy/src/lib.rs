@@ -26,6 +26,8 @@ mod identity;
 mod combined;
 /// Stands in for a credential that is not there.
 mod nobody;
+/// What operators see of the policies that count.
+pub mod counting;
 /// How much passes.
 mod limit;
 /// How much in a window of the calendar.

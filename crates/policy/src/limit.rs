@@ -4,6 +4,7 @@
 //! then uses any; what a later policy refuses is given back. Start reading at [`Rule`], then [`Table`].
 
 use base::Clock;
+use base::rates::Limit;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -71,6 +72,9 @@ impl Verdict {
     }
 }
 
+/// A key, and what is left of each limit.
+type Used = (Key, Vec<(Limit, Verdict)>);
+
 /// Limits that hold together for each key of a table.
 #[derive(Clone)]
 pub(crate) struct Limiter {
@@ -124,14 +128,38 @@ impl Limiter {
     }
 
     /// What is left of each limit.
-    pub(crate) fn shown(&self, key: Key, at: Instant) -> Vec<(base::rates::Limit, Verdict)> {
-        let verdicts = self.table.peek_each(key, &self.rules, self.table.nanoseconds(at));
+    pub(crate) fn shown(&self, key: Option<Key>, at: Instant) -> Vec<(Limit, Verdict)> {
+        let now_ns = self.table.nanoseconds(at);
+        let verdicts = match key {
+            Some(key) => self.table.peek_each(key, &self.rules, now_ns),
+            None => self.table.shared.peek_each(&self.rules, now_ns),
+        };
         self.rules.iter().map(|rule| rule.limit).zip(verdicts).collect()
     }
 
     /// Forgets what was used.
-    pub(crate) fn reset(&self, key: Key) {
-        self.table.reset(key, &self.rules);
+    pub(crate) fn reset(&self, key: Option<Key>) {
+        match key {
+            Some(key) => self.table.reset(key, &self.rules),
+            None => self.table.shared.reset(),
+        }
+    }
+
+    /// Forgets what was used by all.
+    pub(crate) fn reset_all(&self) {
+        self.table.reset_all();
+    }
+
+    /// How many keys are remembered.
+    pub(crate) fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// At most so many keys of which something is used, what is left of each, and where the next ones begin.
+    pub(crate) fn page(&self, from: u64, most: usize, at: Instant) -> (Vec<Used>, Option<u64>) {
+        let (keys, next) = self.table.page(&self.rules, from, most, self.table.nanoseconds(at));
+        let shown = |key: Key| (key, self.shown(Some(key), at));
+        (keys.into_iter().map(shown).collect(), next)
     }
 
     /// Gives back what passed here and was refused elsewhere.

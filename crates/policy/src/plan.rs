@@ -1,11 +1,10 @@
 //! The plans of a config, ready to hold consumers to them.
 
+use crate::counting::{of_limit, of_quota};
 pub use crate::limit::Excess;
-use crate::limit::told;
-use crate::limit::{Algorithm, Limiter, Refusal, Rule, Verdict, Who};
+use crate::limit::{Algorithm, Limiter, Refusal, Rule, Who};
 use crate::quota::{Allotment, Written};
 use base::Clock;
-use base::calendar::Span;
 use base::quotas::Quota;
 use base::rates::Limit;
 use serde_json::{Value, json};
@@ -133,33 +132,15 @@ impl Plans {
         let limits = allowance
             .limiter
             .as_ref()
-            .map_or_else(Vec::new, |limiter| limiter.shown(limiter.key(&who), clock.now()));
-        let limit = |(limit, verdict): (Limit, Verdict)| {
-            json!({
-                "limit": limit.rate,
-                "burst": limit.burst.unwrap_or(limit.rate.count),
-                "remaining": verdict.remaining,
-                "reset_after_s": told::seconds(verdict.reset_after),
-            })
-        };
+            .map_or_else(Vec::new, |limiter| limiter.shown(Some(limiter.key(&who)), clock.now()));
         let quotas = allowance.allotment.as_ref().map_or_else(Vec::new, |allotment| {
             allotment.used(allotment.holder(&who), clock.wall())
         });
-        let quota = |(quota, used, span): (&Quota, u64, Span)| {
-            json!({
-                "quota": quota.to_string(),
-                "window": quota.per.to_string(),
-                "used": used,
-                "remaining": quota.amount.saturating_sub(used),
-                "from_s": span.starts_s,
-                "until_s": span.ends_s,
-            })
-        };
         Some(json!({
             "plan": &*plan.name,
             "per": if allowance.each == Each::Consumer { "consumer" } else { "application" },
-            "limits": limits.into_iter().map(limit).collect::<Vec<_>>(),
-            "quotas": quotas.into_iter().map(quota).collect::<Vec<_>>(),
+            "limits": limits.into_iter().map(of_limit).collect::<Vec<_>>(),
+            "quotas": quotas.into_iter().map(of_quota).collect::<Vec<_>>(),
         }))
     }
 
@@ -174,11 +155,16 @@ impl Plans {
         let Some(allowance) = self.allowance(plan) else { return };
         let who = allowance.who(Some(consumer), application);
         if let Some(limiter) = &allowance.limiter {
-            limiter.reset(limiter.key(&who));
+            limiter.reset(Some(limiter.key(&who)));
         }
         if let Some(allotment) = &allowance.allotment {
             allotment.reset(allotment.holder(&who), clock.wall());
         }
+    }
+
+    /// What each plan allows, for people who read a config.
+    pub fn about(&self) -> impl Iterator<Item = String> {
+        self.allowances.iter().map(Allowance::about)
     }
 
     /// What each plan allows, in the order of the config.

@@ -159,7 +159,7 @@ impl Allotment {
             scope: scope.into(),
             meters: meters.collect::<Result<_, _>>()?,
             ledger: ledger(state),
-            metrics: metrics.quota(if name.is_empty() { scope } else { name }),
+            metrics: metrics.quota(if name.is_empty() { shown(scope) } else { name }),
             told: Told::new(name, quotas),
             excess: *excess,
         })
@@ -326,6 +326,11 @@ impl Told {
         let name = self.names.get(at).map_or("", |name| &**name);
         told::append(&self.policy, name, verdict, headers);
     }
+}
+
+/// A scope as people know it: without the length of the owner before it.
+fn shown(scope: &str) -> &str {
+    scope.split_once(':').map_or(scope, |(_, shown)| shown)
 }
 
 /// Whole seconds since 1970.

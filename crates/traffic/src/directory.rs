@@ -8,6 +8,7 @@ use base::hashed::HashedMap;
 use http::HeaderValue;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -141,6 +142,9 @@ impl Credential {
     }
 }
 
+/// A consumer, and one of its applications, or none: its own credentials.
+pub type ApplicationName = (Arc<str>, Option<Arc<str>>);
+
 /// SHA-256 of a credential.
 pub type CredentialHash = [u8; 32];
 
@@ -273,6 +277,26 @@ impl Directory {
         found
     }
 
+    /// The consumers that have credentials, with their applications, in order: at most so many of those that come after
+    /// one. It looks at every credential, like [`Directory::of_consumer`].
+    #[must_use]
+    pub fn holders(&self, after: Option<&ApplicationName>, most: usize) -> Vec<ApplicationName> {
+        let mut first: BTreeSet<ApplicationName> = BTreeSet::new();
+        for shard in &self.shards {
+            for credential in shard.load().values() {
+                let name = (Arc::clone(&credential.consumer.name), credential.application.clone());
+                if after.is_some_and(|after| name <= *after) {
+                    continue;
+                }
+                first.insert(name);
+                if first.len() > most {
+                    first.pop_last();
+                }
+            }
+        }
+        first.into_iter().collect()
+    }
+
     /// How many credentials there are.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -357,6 +381,23 @@ mod tests {
         assert!(directory.stands(&alice, wall));
         directory.remove(&[1; 32]);
         assert!(!directory.stands(&alice, wall), "it is gone");
+    }
+
+    #[test]
+    fn those_who_have_credentials_are_told_in_order_and_in_pieces() {
+        let directory = Directory::new();
+        for (at, name) in ["dave", "alice", "carol", "bob", "alice"].iter().enumerate() {
+            directory.put([u8::try_from(at).unwrap(); 32], &credential(name));
+        }
+        let names = |after: Option<&str>, most| {
+            let after = after.map(|name| (name.into(), None));
+            let holders = directory.holders(after.as_ref(), most);
+            holders.iter().map(|(name, _)| name.to_string()).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(names(None, 9), "alice bob carol dave");
+        assert_eq!(names(None, 2), "alice bob");
+        assert_eq!(names(Some("bob"), 2), "carol dave");
+        assert_eq!(names(Some("dave"), 2), "");
     }
 
     #[test]

@@ -76,6 +76,11 @@ impl Plans {
         }
     }
 
+    /// The names of all plans.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.by_name.keys().map(|name| &**name)
+    }
+
     /// The plan of whoever calls: that of the application, else that of the consumer, else the default one. A plan
     /// that this config does not have is one without a position, which nobody may use anything by.
     #[must_use]

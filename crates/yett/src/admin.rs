@@ -24,7 +24,7 @@ use telemetry::Diagnostics;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore};
 
-/// What is left of plans.
+/// What is left of plans and limits.
 mod limits;
 
 /// Operators served at a time.

@@ -18,6 +18,8 @@ mod key;
 mod password;
 /// `yett top`.
 mod top;
+/// `yett limits`.
+mod limits;
 /// `yett demo`.
 mod demo;
 
@@ -49,6 +51,8 @@ pub(crate) enum Command {
     WhoCan(who_can::Arguments),
     /// Watch a running gateway: rates, latencies, errors, targets.
     Top(top::Arguments),
+    /// Show what is left of plans and limits of a running gateway, or let it begin anew.
+    Limits(limits::Arguments),
     /// Make API keys.
     #[command(subcommand)]
     Key(key::Command),
@@ -79,6 +83,7 @@ impl Command {
             Self::Explain(arguments) => explain::run(&arguments),
             Self::WhoCan(arguments) => who_can::run(&arguments),
             Self::Top(arguments) => top::run(&arguments),
+            Self::Limits(arguments) => limits::run(&arguments),
             Self::Key(command) => key::run(&command),
             Self::Password(command) => password::run(&command),
             Self::Demo(arguments) => demo::run(&arguments),

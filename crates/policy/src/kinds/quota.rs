@@ -3,14 +3,16 @@
 //! What was used is kept in the gateway's `state_dir`, so that it outlives a restart. What another limit refuses is given
 //! back. Headers are those of `rate_limit`.
 
+use crate::counting::{self, Apart, Counting, Id, Page, Whom};
 use crate::kind::{BuildCtx, Group, Kind};
 use crate::limit::{Cost, Excess, Per, Refusal};
-use crate::quota::{self, Allotment, Charge};
+use crate::quota::{self, Allotment, Charge, Holder};
 use crate::written::{Short, Written};
 use base::quotas::Quotas;
 use base::{Clock, Node, Report, decode};
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::{Value, json};
 use std::sync::Arc;
 use traffic::exchange::Slot;
 use traffic::policy::Phases;
@@ -77,9 +79,12 @@ impl Short for Settings {
     }
 }
 
-struct Quota {
+/// What it does, compiled.
+pub(crate) struct Quota {
     allotment: Allotment,
     per: Per,
+    /// As it was written.
+    per_text: Box<str>,
     cost: Cost,
     clock: Clock,
     excess: Excess,
@@ -105,8 +110,10 @@ fn build(node: &Node, ctx: &BuildCtx<'_>, report: &mut Report) -> Option<Arc<dyn
         .and_then(|cost| allotment.check(&cost).map(|()| cost))
         .map_err(|message| ctx.error(report, node, "/cost", message))
         .ok()?;
-    let refusal = Refusal::new(excess, if name.is_empty() { ctx.id } else { name }, ctx.metrics);
-    Some(Arc::new(Quota { allotment, per, cost, clock: ctx.clock.clone(), excess, refusal }))
+    let refusal =
+        Refusal::new(excess, if name.is_empty() { ctx.shown_id() } else { name }, ctx.metrics);
+    let (per_text, clock) = (settings.per.into_boxed_str(), ctx.clock.clone());
+    Some(Arc::new(Quota { allotment, per, per_text, cost, clock, excess, refusal }))
 }
 
 impl Policy for Quota {
@@ -135,5 +142,53 @@ impl Policy for Quota {
             self.allotment.answer(charge, exchange, &mut reply.headers);
         }
         Outcome::Now(Ok(()))
+    }
+}
+
+impl Quota {
+    fn holder(&self, whom: Whom<'_>) -> Result<Holder, String> {
+        match whom {
+            Whom::Id(id) => Ok(Holder(id)),
+            Whom::Named(key, application) => {
+                Ok(self.allotment.holder(&self.per.named(key, application)?))
+            }
+        }
+    }
+}
+
+impl Counting for Quota {
+    fn per(&self) -> &str {
+        &self.per_text
+    }
+
+    fn apart(&self) -> Apart {
+        self.per.apart()
+    }
+
+    fn id(&self, whom: Whom<'_>) -> Result<Id, String> {
+        self.holder(whom).map(|holder| holder.0)
+    }
+
+    fn left(&self, whom: Whom<'_>, clock: &Clock) -> Result<Value, String> {
+        let left = self.allotment.used(self.holder(whom)?, clock.wall());
+        Ok(json!({ "quotas": left.into_iter().map(counting::of_quota).collect::<Vec<_>>() }))
+    }
+
+    fn reset(&self, whom: Whom<'_>, clock: &Clock) -> Result<(), String> {
+        self.allotment.reset(self.holder(whom)?, clock.wall());
+        Ok(())
+    }
+
+    /// The ledger is that of all quotas, and tells nobody whose a count is.
+    fn reset_all(&self) -> bool {
+        false
+    }
+
+    fn remembered(&self) -> Option<usize> {
+        None
+    }
+
+    fn page(&self, _: u64, _: usize, _: &Clock) -> Option<Page> {
+        None
     }
 }

@@ -4,14 +4,16 @@
 //! policy refuses after it is given back. Headers are those of draft-ietf-httpapi-ratelimit-headers: `RateLimit-Policy`
 //! and `RateLimit`, of several limits the one that is used up first.
 
+use crate::counting::{self, Apart, Counting, Id, Page, Whom};
 use crate::kind::{BuildCtx, Group, Kind};
 use crate::limit::told::{self, Taken, Told};
-use crate::limit::{Algorithm, Cost, Excess, Limiter, Per, Refusal, Rule};
+use crate::limit::{Algorithm, Cost, Excess, Key, Limiter, Per, Refusal, Rule};
 use crate::written::{Short, Written};
 use base::rates::Limits;
-use base::{Node, Report, decode};
+use base::{Clock, Node, Report, decode};
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::{Value, json};
 use std::sync::Arc;
 use traffic::exchange::Slot;
 use traffic::policy::Phases;
@@ -99,9 +101,12 @@ impl Short for Settings {
     }
 }
 
-struct RateLimit {
+/// What it does, compiled.
+pub(crate) struct RateLimit {
     limiter: Limiter,
     per: Per,
+    /// As it was written.
+    per_text: Box<str>,
     cost: Cost,
     told: Told,
     excess: Excess,
@@ -122,8 +127,10 @@ fn build(node: &Node, ctx: &BuildCtx<'_>, report: &mut Report) -> Option<Arc<dyn
     let Settings { dry_run, count_refused, headers, .. } = settings;
     let excess = Excess { dry_run, count_refused, headers };
     let told = Told::new(own_name(ctx.id).unwrap_or("default"), &limiter).only_if(excess.tells());
-    let refusal = Refusal::new(excess, own_name(ctx.id).unwrap_or(ctx.id), ctx.metrics);
-    Some(Arc::new(RateLimit { limiter, per, cost, told, excess, refusal }))
+    let refusal =
+        Refusal::new(excess, own_name(ctx.id).unwrap_or_else(|| ctx.shown_id()), ctx.metrics);
+    let per_text = settings.per.into_boxed_str();
+    Some(Arc::new(RateLimit { limiter, per, per_text, cost, told, excess, refusal }))
 }
 
 fn rules(
@@ -138,7 +145,7 @@ fn rules(
         ctx.error(report, node, "/smooth", message);
         return None;
     }
-    if let Some(burst) = settings.burst.or(settings.smooth.then_some(1)) {
+    if let Some(burst) = settings.burst.or_else(|| settings.smooth.then_some(1)) {
         let [limit] = &mut limits[..] else {
             let field = if settings.smooth { "smooth" } else { "burst" };
             let message = format!(
@@ -189,5 +196,63 @@ impl Policy for RateLimit {
             told::answer(&self.told, &self.limiter, taken, exchange, &mut reply.headers);
         }
         Outcome::Now(Ok(()))
+    }
+}
+
+impl RateLimit {
+    /// The key of a share; none where all have one that needs none.
+    fn key(&self, whom: Whom<'_>) -> Result<Option<Key>, String> {
+        Ok(match whom {
+            Whom::Id(id) => Some(Key(id)),
+            Whom::Named(..) if self.per.is_all() && self.limiter.is_lockless() => None,
+            Whom::Named(key, application) => {
+                Some(self.limiter.key(&self.per.named(key, application)?))
+            }
+        })
+    }
+}
+
+impl Counting for RateLimit {
+    fn per(&self) -> &str {
+        &self.per_text
+    }
+
+    fn apart(&self) -> Apart {
+        self.per.apart()
+    }
+
+    fn id(&self, whom: Whom<'_>) -> Result<Id, String> {
+        self.key(whom).map(|key| key.map_or([0; 2], |key| key.0))
+    }
+
+    fn left(&self, whom: Whom<'_>, clock: &Clock) -> Result<Value, String> {
+        let left = self.limiter.shown(self.key(whom)?, clock.now());
+        Ok(json!({ "limits": left.into_iter().map(counting::of_limit).collect::<Vec<_>>() }))
+    }
+
+    fn reset(&self, whom: Whom<'_>, _: &Clock) -> Result<(), String> {
+        self.limiter.reset(self.key(whom)?);
+        Ok(())
+    }
+
+    fn reset_all(&self) -> bool {
+        self.limiter.reset_all();
+        true
+    }
+
+    fn remembered(&self) -> Option<usize> {
+        Some(if self.apart() == Apart::Nothing { 1 } else { self.limiter.len() })
+    }
+
+    fn page(&self, from: u64, most: usize, clock: &Clock) -> Option<Page> {
+        if self.apart() == Apart::Nothing {
+            return None;
+        }
+        let (shares, next) = self.limiter.page(from, most, clock.now());
+        let shown = |(key, left): (Key, Vec<_>)| {
+            let left: Vec<Value> = left.into_iter().map(counting::of_limit).collect();
+            (key.0, json!({ "limits": left }))
+        };
+        Some(Page { shares: shares.into_iter().map(shown).collect(), next })
     }
 }

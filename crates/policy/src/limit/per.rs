@@ -1,5 +1,6 @@
 use super::{Key, Limiter};
 use crate::by::By;
+use crate::counting::Apart;
 use base::network::owner;
 use std::borrow::Cow;
 use std::hash::{Hash, Hasher};
@@ -100,6 +101,51 @@ impl Per {
             }
             (Self::Address(v4, v6), _) => by_address((*v4, *v6)),
             (Self::By(by), _) => Who::Value(by.text(exchange)),
+        }
+    }
+
+    /// Whose limit an operator means by a name, an address or a value.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(crate) fn named<'a>(
+        &self,
+        key: &'a str,
+        application: Option<&'a str>,
+    ) -> Result<Who<'a>, String> {
+        let some = Some(key).filter(|key| !key.is_empty());
+        let address = key.parse::<IpAddr>();
+        Ok(match self {
+            Self::All => Who::All,
+            Self::Consumer | Self::Application if let Ok(address) = address => {
+                Who::Address(network(address, (32, OWN_BITS)))
+            }
+            Self::Consumer => Who::Consumer(key),
+            Self::Application => Who::Application(key, application),
+            Self::Plan => Who::Plan(some),
+            Self::Route => Who::Route(some),
+            Self::Address(v4, v6) => {
+                let address = address.map_err(|_| format!("`{key}` is not an address"))?;
+                Who::Address(network(address, (*v4, *v6)))
+            }
+            Self::By(_) => Who::Value(some.map(|key| Cow::Borrowed(key.as_bytes()))),
+        })
+    }
+
+    /// Whether all requests have one limit together.
+    pub(crate) const fn is_all(&self) -> bool {
+        matches!(self, Self::All)
+    }
+
+    /// What shares are told apart by.
+    pub(crate) const fn apart(&self) -> Apart {
+        match self {
+            Self::All => Apart::Nothing,
+            Self::Consumer => Apart::Consumers,
+            Self::Application => Apart::Applications,
+            Self::Plan => Apart::Plans,
+            Self::Route => Apart::Routes,
+            Self::Address(..) | Self::By(_) => Apart::Other,
         }
     }
 

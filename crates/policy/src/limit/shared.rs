@@ -44,6 +44,17 @@ impl Shared {
         }
     }
 
+    /// What is left by each rule.
+    pub(super) fn peek_each(&self, rules: &[Rule], now_ns: u64) -> Vec<Verdict> {
+        let each = rules.iter().zip(self.words());
+        each.map(|(rule, word)| rule.judge(&[word], now_ns, 0).0).collect()
+    }
+
+    /// Forgets what was counted.
+    pub(super) fn reset(&self) {
+        self.0.iter().for_each(|word| word.store(0, Ordering::Relaxed));
+    }
+
     pub(super) fn words(&self) -> impl Iterator<Item = u64> {
         self.0.iter().map(|word| word.load(Ordering::Relaxed))
     }

@@ -23,7 +23,7 @@ const KEY_WORDS: usize = 2;
 
 /// What limits are told apart by, hashed with a secret: outsiders cannot find two that meet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Key([u64; KEY_WORDS]);
+pub(crate) struct Key(pub(crate) [u64; KEY_WORDS]);
 
 /// What was used of some limits, by key; shared by all workers.
 pub(crate) struct Table {
@@ -142,17 +142,54 @@ impl Table {
     }
 
     fn shard(&self, key: Key) -> MutexGuard<'_, Shard> {
-        let shard = usize::try_from(key.0[0] % SHARDS as u64).unwrap_or(0);
-        self.shards[shard].lock().unwrap_or_else(PoisonError::into_inner)
+        self.at(usize::try_from(key.0[0] % SHARDS as u64).unwrap_or(0))
+    }
+
+    fn at(&self, shard: usize) -> MutexGuard<'_, Shard> {
+        self.shards[shard % SHARDS].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets all that was counted.
+    pub(crate) fn reset_all(&self) {
+        self.shared.reset();
+        for at in 0..SHARDS {
+            *self.at(at) = Shard::default();
+        }
     }
 
     /// How many keys are remembered.
-    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
-        let keys = |shard: &Mutex<Shard>| {
-            shard.lock().unwrap_or_else(PoisonError::into_inner).positions.len()
-        };
-        self.shards.iter().map(keys).sum()
+        (0..SHARDS).map(|at| self.at(at).positions.len()).sum()
+    }
+
+    /// At most so many keys of which something is used, and where the next ones begin; zero is the first place.
+    pub(crate) fn page(
+        &self,
+        rules: &[Rule],
+        from: u64,
+        most: usize,
+        now_ns: u64,
+    ) -> (Vec<Key>, Option<u64>) {
+        let stride = KEY_WORDS + words(rules);
+        let mut keys = Vec::new();
+        let (first, mut position) =
+            (usize::try_from(from >> 32).unwrap_or(SHARDS), from & u64::from(u32::MAX));
+        for at in first..SHARDS {
+            let mut shard = self.at(at);
+            while let Ok(here) = u32::try_from(position)
+                && let Some(key) = shard.key(here, stride)
+            {
+                if keys.len() == most {
+                    return (keys, Some((at as u64) << 32 | position));
+                }
+                if ends_ns(shard.entry(here, rules), rules) > now_ns {
+                    keys.push(key);
+                }
+                position += 1;
+            }
+            position = 0;
+        }
+        (keys, None)
     }
 }
 

@@ -29,7 +29,7 @@ const TOLD: u64 = TOLD_80 | TOLD_100;
 
 /// Who uses quotas, hashed with a secret: outsiders cannot find two that meet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Holder([u64; 2]);
+pub(crate) struct Holder(pub(crate) [u64; 2]);
 
 /// A holder and a calendar.
 type Key = [u64; 2];

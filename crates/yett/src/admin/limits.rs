@@ -1,4 +1,4 @@
-//! What is left of plans, and resetting it: `/limits` of the admin listener.
+//! What is left of plans and limits, and resetting it: `/limits` of the admin listener.
 
 use super::{Answer, Board, text, typed};
 use http::header::ORIGIN;
@@ -11,7 +11,10 @@ use std::sync::{Arc, PoisonError};
 use traffic::directory::{Consumer, Credential, CredentialKind};
 use traffic::plan::Plan;
 
-const USAGE: &str = "name a consumer: /limits?consumer=NAME, or one of its applications: /limits?consumer=NAME&application=NAME\n";
+/// Those of `rate_limit` and `quota`.
+mod policies;
+
+const USAGE: &str = "name a consumer (/limits?consumer=NAME, or one of its applications: &application=NAME) for what its plan leaves, or a policy (/limits?policy=ID), and whose share of it: &key=NAME, &application=NAME\n";
 
 /// Whose share is asked for.
 #[derive(Debug, Default)]
@@ -19,10 +22,20 @@ struct Question {
     consumer: String,
     /// All of the consumer's when there is none.
     application: Option<String>,
+    /// The id of a policy.
+    policy: Option<String>,
+    /// Of a share of a policy: a name, an address, a value.
+    key: Option<String>,
+    /// Of a share of a policy: what it is remembered by.
+    share: Option<String>,
+    /// Where a page begins.
+    from: Option<String>,
+    /// Whether all shares are meant.
+    all: bool,
 }
 
 impl Question {
-    /// Of a query; none where no consumer is named, or something that is unknown.
+    /// Of a query; none where something is asked for that is not known.
     fn of(query: &str) -> Option<Self> {
         let mut question = Self::default();
         for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
@@ -31,10 +44,15 @@ impl Question {
             match name {
                 "consumer" => question.consumer = value,
                 "application" => question.application = Some(value),
+                "policy" => question.policy = Some(value),
+                "key" => question.key = Some(value),
+                "share" => question.share = Some(value),
+                "from" => question.from = Some(value),
+                "all" => question.all = value == "true",
                 _ => return None,
             }
         }
-        Some(question).filter(|question| !question.consumer.is_empty())
+        Some(question)
     }
 }
 
@@ -80,10 +98,17 @@ impl Board {
     }
 }
 
-/// What is left to a consumer and its applications.
+/// What is left to a consumer and its applications, or of a policy; what there is if nothing is asked for.
 pub(super) fn show(board: &Board, query: Option<&str>) -> Answer {
-    match find(board, query) {
-        Ok((question, shares)) => told(&board.shown(&question, &shares)),
+    let Some(question) = Question::of(query.unwrap_or_default()) else { return wrong(USAGE) };
+    if let Some(policy) = &question.policy {
+        return policies::show(board, policy, &question);
+    }
+    if question.consumer.is_empty() {
+        return told(&board.overview(&question));
+    }
+    match find(board, &question) {
+        Ok(shares) => told(&board.shown(&question, &shares)),
         Err(answer) => *answer,
     }
 }
@@ -94,7 +119,12 @@ pub(super) fn reset(board: &Board, request: &Request<Incoming>) -> Answer {
     if request.headers().contains_key(ORIGIN) {
         return text(StatusCode::FORBIDDEN, "this is not for web pages\n");
     }
-    let (question, shares) = match find(board, request.uri().query()) {
+    let question = Question::of(request.uri().query().unwrap_or_default());
+    let Some(question) = question else { return wrong(USAGE) };
+    if let Some(policy) = &question.policy {
+        return policies::reset(board, policy, &question);
+    }
+    let shares = match find(board, &question) {
         Ok(found) => found,
         Err(answer) => return *answer,
     };
@@ -108,15 +138,20 @@ pub(super) fn reset(board: &Board, request: &Request<Incoming>) -> Answer {
     told(&board.shown(&question, &shares))
 }
 
-fn find(board: &Board, query: Option<&str>) -> Result<(Question, Shares), Box<Answer>> {
-    let question = Question::of(query.unwrap_or_default());
-    let question = question.ok_or_else(|| Box::new(text(StatusCode::BAD_REQUEST, USAGE)))?;
-    let shares = board.shares(&question);
+fn find(board: &Board, question: &Question) -> Result<Shares, Box<Answer>> {
+    if question.consumer.is_empty() {
+        return Err(Box::new(wrong(USAGE)));
+    }
+    let shares = board.shares(question);
     if shares.is_empty() {
         let unknown = "there is no such consumer or application\n";
         return Err(Box::new(text(StatusCode::NOT_FOUND, unknown)));
     }
-    Ok((question, shares))
+    Ok(shares)
+}
+
+fn wrong(why: &str) -> Answer {
+    text(StatusCode::BAD_REQUEST, why)
 }
 
 fn told(value: &Value) -> Answer {

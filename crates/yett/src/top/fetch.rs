@@ -34,16 +34,35 @@ impl Reading {
 /// # Errors
 /// In words, and what to do.
 pub(crate) fn read(admin: &str) -> Result<Reading, String> {
-    let bare = admin.strip_prefix("http://").unwrap_or(admin).trim_end_matches('/');
-    let wrong = |why: String| {
-        format!(
-            "no gateway answers at {bare}: {why}; is it running, and does `admin: {{ bind: … }}` of its config say so? `--admin` names another"
-        )
-    };
+    let bare = bare(admin);
+    let wrong = |why: String| none(bare, &why);
     let at = Clock::System.now();
     let metrics = get(bare, "/metrics").map_err(wrong)?;
     let status = get(bare, "/status").map_err(wrong)?;
     Reading::of(at, &metrics, &status).map_err(wrong)
+}
+
+/// Asks the gateway at this address for something else.
+///
+/// # Errors
+/// In words, and what to do; what the gateway itself says if it refuses.
+pub(crate) fn ask(admin: &str, method: &str, path: &str) -> Result<String, String> {
+    let bare = bare(admin);
+    let (status, body) = exchange(bare, method, path).map_err(|why| none(bare, &why))?;
+    match &*status {
+        "200" => Ok(body),
+        _ => Err(body.trim().to_owned()),
+    }
+}
+
+fn bare(admin: &str) -> &str {
+    admin.strip_prefix("http://").unwrap_or(admin).trim_end_matches('/')
+}
+
+fn none(address: &str, why: &str) -> String {
+    format!(
+        "no gateway answers at {address}: {why}; is it running, and does `admin: {{ bind: … }}` of its config say so? `--admin` names another"
+    )
 }
 
 /// Waits until it is time for another look.
@@ -53,12 +72,21 @@ pub(crate) fn pause(interval: Duration) {
 }
 
 fn get(address: &str, path: &str) -> Result<String, String> {
+    let (status, body) = exchange(address, "GET", path)?;
+    match &*status {
+        "200" => Ok(body),
+        _ => Err(format!("it answers {path} with {status}, as no admin listener does")),
+    }
+}
+
+/// The status and the body of an answer.
+fn exchange(address: &str, method: &str, path: &str) -> Result<(String, String), String> {
     let mut stream = connect(address)?;
     let asked = stream
         .set_read_timeout(Some(TIMEOUT))
         .and_then(|()| stream.set_write_timeout(Some(TIMEOUT)))
         .and_then(|()| {
-            let head = format!("GET {path} HTTP/1.0\r\nhost: {address}\r\n\r\n");
+            let head = format!("{method} {path} HTTP/1.0\r\nhost: {address}\r\n\r\n");
             stream.write_all(head.as_bytes())
         });
     asked.map_err(|error| error.to_string())?;
@@ -68,11 +96,7 @@ fn get(address: &str, path: &str) -> Result<String, String> {
     let (head, body) = answer
         .split_once("\r\n\r\n")
         .ok_or_else(|| "what is there does not speak HTTP".to_owned())?;
-    let status = head.split(' ').nth(1).unwrap_or_default();
-    match status {
-        "200" => Ok(body.to_owned()),
-        _ => Err(format!("it answers {path} with {status}, as no admin listener does")),
-    }
+    Ok((head.split(' ').nth(1).unwrap_or_default().to_owned(), body.to_owned()))
 }
 
 fn connect(address: &str) -> Result<TcpStream, String> {

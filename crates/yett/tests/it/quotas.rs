@@ -3,7 +3,7 @@
 use super::client::{Answer, Load, ask, connect, get, header, raw, read_head, read_to_end};
 use super::upgrade::upgrade;
 use super::wait::{now, until, until_true};
-use super::yett::{Launch, PUBLIC, TOP, Yett};
+use super::yett::{Launch, PUBLIC, TOP, Yett, run};
 use serde_json::Value;
 use std::io::{Read as _, Write as _};
 use std::path::Path;
@@ -177,9 +177,101 @@ consumers: {{ alice: {{ applications: {{ web: {{ keys: ['{}'] }} }} }} }}\n",
     assert!(raw(&admin, from_page.as_bytes()).starts_with("HTTP/1.1 403"));
     assert_eq!(shown(ask(&admin, reset, &admin, "")), (0, 9));
     assert!(call().starts_with("HTTP/1.1 200"));
-    assert_eq!(get(&admin, "/limits").status, 400);
+    assert_eq!(get(&admin, "/limits?what=else").status, 400);
+    assert_eq!(ask(&admin, "POST /limits/reset", &admin, "").status, 400);
     assert_eq!(get(&admin, "/limits?consumer=nobody").status, 404);
     assert_eq!(get(&admin, "/limits/reset?consumer=alice").status, 405);
+}
+
+/// A gateway with four policies that count, which has been called twice by alice and once by bob, for one tenant.
+fn called() -> Yett {
+    let keys = ["alice-in-a-test-of-limits", "bob-in-a-test-of-limits"];
+    let config = format!(
+        "{TOP}{PUBLIC}policies: [api_key]
+apis:
+  all:
+    policies:
+      - rate_limit: 5/h per consumer
+      - rate_limit: {{ limit: 9/h, id: together }}
+      - rate_limit: {{ limit: 7/h, per: header x-tenant, id: tenants }}
+      - quota: 3/day per consumer
+      - respond: {{ body: hi }}
+consumers: {{ alice: {{ keys: ['{}'] }}, bob: {{ keys: ['{}'] }} }}\n",
+        hash(keys[0]),
+        hash(keys[1])
+    );
+    let yett = Yett::start(&config);
+    for key in [keys[0], keys[0], keys[1]] {
+        let request = format!(
+            "GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\nx-tenant: blue\r\nx-api-key: {key}\r\n\r\n"
+        );
+        let answer = raw(&yett.address("public"), request.as_bytes());
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+    yett
+}
+
+#[test]
+fn operators_see_what_policies_count_and_let_it_begin_anew() {
+    let yett = called();
+    let admin = yett.admin();
+    let limits = |arguments: &[&str]| {
+        let ended = run(Path::new("/"), &[&["limits", "--admin", &admin], arguments].concat());
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        ended.out
+    };
+    let has = |told: &str, parts: &[&str]| {
+        for part in parts {
+            assert!(told.contains(part), "{part} is not in {told}");
+        }
+    };
+    has(
+        &limits(&[]),
+        &[
+            "policy  all/quota: 3/day (day from 00:00, UTC), per consumer  (yett.yaml:",
+            "policy  all/rate_limit: 5/h, per consumer, 2 remembered",
+            "policy  all/rate_limit/tenants: 7/h, per header x-tenant, 1 remembered",
+            "policy  all/rate_limit/together: 9/h, per all, 1 remembered",
+        ],
+    );
+    let of_all = ["--policy", "all/rate_limit"];
+    has(&limits(&of_all), &["alice\n  5/h: 3 of 5 left", "bob\n  5/h: 4 of 5 left"]);
+    let told = limits(&["--policy", "all/rate_limit/together"]);
+    has(&told, &["9/h: 6 of 9 left"]);
+    has(
+        &limits(&["--policy", "all/rate_limit/tenants", "--key", "blue"]),
+        &["blue\n  7/h: 4 of 7 left"],
+    );
+    has(
+        &limits(&["--policy", "all/quota"]),
+        &["alice\n  3/day: 2 used, 1 left", "bob\n  3/day: 1 used, 2 left"],
+    );
+    // By its name, by what it is remembered by, and all together.
+    let of_alice = limits(&["--policy", "all/quota", "--key", "alice", "--reset"]);
+    has(&of_alice, &["alice\n  3/day: 0 used, 3 left"]);
+    let page: Value = serde_json::from_str(&limits(&[&of_all[..], &["--json"]].concat())).unwrap();
+    let shares = page["shares"].as_array().unwrap();
+    let share = shares.iter().find(|share| share["key"] == "alice").unwrap()["share"].as_str();
+    let reset = limits(&[&of_all[..], &["--share", share.unwrap(), "--reset"]].concat());
+    has(&reset, &["5/h: 5 of 5 left"]);
+    has(&limits(&[&of_all[..], &["--key", "bob"]].concat()), &["4 of 5 left"]);
+    assert_eq!(limits(&[&of_all[..], &["--all", "--reset"]].concat()), "nothing is used\n");
+    has(&limits(&["--policy", "all/rate_limit/together", "--reset"]), &["9/h: 9 of 9 left"]);
+    yett.log.expect(&["a limit was reset", "policy=\"all/quota\"", "key=\"alice\""]);
+    for (query, status) in [
+        ("policy=none", 404),
+        ("policy=all/rate_limit&share=12", 400),
+        ("policy=all/rate_limit&from=here", 400),
+    ] {
+        assert_eq!(get(&admin, &format!("/limits?{query}")).status, status, "{query}");
+    }
+    for query in ["policy=all/rate_limit", "policy=all/quota&all=true"] {
+        let reset = format!("POST /limits/reset?{query}");
+        assert_eq!(ask(&admin, &reset, &admin, "").status, 400, "{query}");
+    }
+    let ended = run(Path::new("/"), &["limits", "--admin", &admin, "--policy", "none"]);
+    assert_ne!(ended.code, Some(0));
+    has(&ended.err, &["there is no such policy that counts"]);
 }
 
 fn hash(key: &str) -> String {
