@@ -26,6 +26,7 @@ fn the_reference_of_the_command_line_is_fresh() {
         &["explain"],
         &["who-can"],
         &["top"],
+        &["limits"],
         &["key", "create"],
         &["key", "hash"],
         &["password", "hash"],
