@@ -462,3 +462,13 @@ pub const ROLES_MAX: usize = 1_024;
 pub const ACCESS_QUESTIONS_MAX: usize = 200_000;
 /// Roles that the log tells of a caller who was refused.
 pub const ROLES_TOLD_MAX: usize = 16;
+/// Networks and addresses of one list,
+pub const ADDRESS_LIST_ENTRIES_MAX: usize = 1_000_000;
+/// and bytes of its file.
+pub const ADDRESS_LIST_BYTES_MAX: usize = 64 << 20;
+/// Bytes of one of them as a text, with its prefix.
+pub const ADDRESS_TEXT_BYTES_MAX: usize = 64;
+/// Lists of addresses that one policy goes by.
+pub const ADDRESS_LISTS_MAX: usize = 64;
+/// Wrong lines of one file that are told.
+pub const MISTAKES_TOLD_MAX: usize = 10;

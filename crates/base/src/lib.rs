@@ -37,6 +37,8 @@ pub mod moment;
 pub mod certificate_name;
 /// Networks of addresses as words: `10.0.0.0/8`.
 pub mod network;
+/// A great many addresses, in which one is found quickly.
+pub mod ranges;
 /// Addresses and paths at which one can listen and connect.
 pub mod endpoint;
 /// Bytes on their way through a connection.

@@ -1,7 +1,7 @@
 //! The effective chain of a route: gateway → API → route. Inheritance only ever adds; taking away needs
 //! an `exempt` with a reason.
 
-use crate::inputs::{Inputs, SecretsAt};
+use crate::inputs::{FilesAt, Inputs, SecretsAt};
 use crate::upstreams::Upstreams;
 use base::report::did_you_mean;
 use base::units::Size;
@@ -76,6 +76,7 @@ pub(crate) fn build(
             continue;
         }
         let secrets = SecretsAt { outside: inputs.outside, place: config.place() };
+        let files = FilesAt { outside: inputs.outside, place: config.place() };
         let path = format!("{}/policies/{index}/{}", owner.path, kind.name);
         // Names may hold slashes; the owner's length keeps two owners from meeting in one key.
         let key = format!("{}:{id}", owner.id.len());
@@ -86,6 +87,7 @@ pub(crate) fn build(
             state: inputs.state,
             directory: inputs.directory,
             secrets: &secrets,
+            files: &files,
             clock: inputs.clock,
             access,
             plans,

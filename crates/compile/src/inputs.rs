@@ -4,8 +4,9 @@ use base::secret::Reference;
 use base::{Clock, Place, Secret, Secrets};
 use http::HeaderName;
 use policy::access::Access;
+use policy::files::Files;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use telemetry::Metrics;
 use telemetry::trace::TraceSink;
@@ -22,6 +23,17 @@ pub trait Outside {
     /// # Errors
     /// A sentence that says why it cannot be read, without the path.
     fn read(&self, path: &Path) -> Result<Vec<u8>, String>;
+
+    /// The content of a file whose changes alone do not make another config, but no more than a byte beyond so many.
+    ///
+    /// # Errors
+    /// A sentence that says why it cannot be read, without the path.
+    fn read_apart(&self, path: &Path, bytes_max: usize) -> Result<Vec<u8>, String>;
+
+    /// Notes that changes of such a file matter.
+    fn follow(&self, path: &Path) {
+        let _ = path;
+    }
 
     /// The value of an environment variable.
     fn env(&self, name: &str) -> Option<String>;
@@ -111,5 +123,26 @@ impl Secrets for SecretsAt<'_> {
                 Ok(Secret::new(line.strip_suffix('\r').unwrap_or(line).to_owned()))
             }
         }
+    }
+}
+
+/// Finds the files that policies at a place go by.
+pub(crate) struct FilesAt<'a> {
+    pub(crate) outside: &'a dyn Outside,
+    pub(crate) place: &'a Place,
+}
+
+impl Files for FilesAt<'_> {
+    fn locate(&self, written: &str) -> PathBuf {
+        // One file has one name, so that two who go by it share it.
+        let is_step = |part: &Component<'_>| *part != Component::CurDir;
+        let path: PathBuf =
+            resolve_path(written, self.place).components().filter(is_step).collect();
+        self.outside.follow(&path);
+        path
+    }
+
+    fn read(&self, path: &Path, bytes_max: usize) -> Result<Vec<u8>, String> {
+        self.outside.read_apart(path, bytes_max)
     }
 }

@@ -1,6 +1,7 @@
 //! What the tests of all policies need: requests as text, and settings as JSON.
 
 use crate::access::Access;
+use crate::files::Files;
 use crate::kind::{BuildCtx, Kind};
 use crate::plan::Plans;
 use base::secret::Reference;
@@ -10,8 +11,9 @@ use http::{HeaderName, HeaderValue, Method, StatusCode, Version};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use telemetry::metrics::Metrics;
 use traffic::background::{Busy, Job, Task};
@@ -128,8 +130,35 @@ pub(crate) struct World {
     pub(crate) params: Vec<Box<str>>,
     pub(crate) access: Arc<Access>,
     pub(crate) upstreams: BTreeMap<String, Option<Arc<dyn Upstream>>>,
+    pub(crate) files: Folder,
     clock: OneClock,
     metrics: OneMetrics,
+}
+
+/// Files by their names.
+#[derive(Default)]
+pub(crate) struct Folder(Mutex<BTreeMap<PathBuf, Vec<u8>>>);
+
+impl Folder {
+    pub(crate) fn write(&self, name: &str, content: impl Into<Vec<u8>>) {
+        self.0.lock().unwrap().insert(name.into(), content.into());
+    }
+
+    pub(crate) fn remove(&self, name: &str) {
+        self.0.lock().unwrap().remove(Path::new(name));
+    }
+}
+
+impl Files for Folder {
+    fn locate(&self, written: &str) -> PathBuf {
+        written.into()
+    }
+
+    fn read(&self, path: &Path, bytes_max: usize) -> Result<Vec<u8>, String> {
+        let files = self.0.lock().unwrap();
+        let bytes = files.get(path).ok_or("there is no such file")?;
+        Ok(bytes.iter().copied().take(bytes_max + 1).collect())
+    }
 }
 
 struct OneClock(Clock);
@@ -265,6 +294,7 @@ impl World {
             state: &self.state,
             directory: &self.directory,
             secrets: &Fixed,
+            files: &self.files,
             clock: self.clock(),
             access: &self.access,
             plans: &self.plans,

@@ -1,6 +1,7 @@
 //! What the table says of a kind of policy, and what a policy is built with.
 
 use crate::access::Access;
+use crate::files::Files;
 use crate::plan::Plans;
 use base::report::did_you_mean;
 use base::{Clock, Node, Place, Problem, Report, Secrets, Value};
@@ -28,6 +29,8 @@ pub struct BuildCtx<'a> {
     pub directory: &'a Arc<Directory>,
     /// Where the values behind references come from.
     pub secrets: &'a dyn Secrets,
+    /// Where files are that policies go by.
+    pub files: &'a dyn Files,
     /// Where time comes from.
     pub clock: &'a Clock,
     /// What callers may do, and whom the config names.
@@ -162,7 +165,8 @@ impl BuildCtx<'_> {
         report.warning("doubtful_value", &place, message).at(path)
     }
 
-    fn find(&self, settings: &Node, below: &str) -> (Place, String) {
+    /// Where the setting `below` stands, and its JSON pointer.
+    pub(crate) fn find(&self, settings: &Node, below: &str) -> (Place, String) {
         let mut node = settings;
         let mut path = self.path.to_owned();
         for part in below.split('/').skip(1) {

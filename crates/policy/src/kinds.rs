@@ -8,6 +8,8 @@ pub mod cors;
 pub mod compress;
 /// Lets gRPC-Web clients call gRPC backends.
 pub mod grpc_web;
+/// Lets clients pass by their addresses.
+pub mod ip;
 /// Tells that a service is being worked on.
 pub mod maintenance;
 /// Tells browsers to come by HTTPS only.
@@ -87,6 +89,7 @@ pub const KINDS: &[&Kind] = &[
     &hsts::KIND,
     &compress::KIND,
     &grpc_web::KIND,
+    &ip::KIND,
     &maintenance::KIND,
     &websocket::KIND,
     &resource_metadata::KIND,

@@ -72,6 +72,10 @@ pub mod access;
 mod template;
 /// Header names and values as users write them.
 mod field;
+/// Files that policies go by besides the config.
+pub mod files;
+/// Lists of addresses as they are written in settings.
+mod addresses;
 
 #[cfg(test)]
 mod fixture;

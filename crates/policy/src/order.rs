@@ -24,6 +24,11 @@ pub const ORDER: &[(&str, &str)] = &[
          others until they have passed",
     ),
     (
+        "ip",
+        "before identity and all else that costs: who may not come from there is not worth the check of a \
+         credential, nor told that a service is being worked on",
+    ),
+    (
         "maintenance",
         "before identity: what identifies callers may be what is being worked on, and a 401 would hide \
          when to come back; after `cors`, so that pages of other origins can read it",

@@ -5,12 +5,14 @@
 //! them, never by a request.
 
 mod exposition;
+mod file;
 mod process;
 mod limit;
 mod quota;
 mod series;
 mod trouble;
 
+pub use file::FileMetrics;
 pub use limit::LimitMetrics;
 pub use quota::QuotaMetrics;
 pub use series::{
@@ -62,6 +64,7 @@ struct State {
     limits: Table<LimitMetrics>,
     quotas: Table<QuotaMetrics>,
     quota_journal: quota::JournalState,
+    files: Table<FileMetrics>,
     reloads_ok: AtomicU64,
     reloads_failed: AtomicU64,
     config: Mutex<ConfigState>,
@@ -104,6 +107,7 @@ impl Metrics {
             limits: Table::new(caps::METRIC_NAMES_MAX),
             quotas: Table::new(caps::METRIC_NAMES_MAX),
             quota_journal: quota::JournalState::default(),
+            files: Table::new(caps::METRIC_NAMES_MAX),
             reloads_ok: AtomicU64::new(0),
             reloads_failed: AtomicU64::new(0),
             config: Mutex::default(),
@@ -226,6 +230,13 @@ impl Metrics {
         self.state.quota_journal.failed();
     }
 
+    /// The numbers of a file that policies go by, new or as they were. Beyond [`caps::METRIC_NAMES_MAX`] they are shared
+    /// under `file="other"`.
+    #[must_use]
+    pub fn file(&self, path: &str) -> Arc<FileMetrics> {
+        self.state.files.entry([path, ""], [OTHER, ""], FileMetrics::default)
+    }
+
     /// The numbers of an introspection endpoint, new or as they were. Beyond
     /// [`caps::METRIC_NAMES_MAX`] they are shared under `endpoint="other"`.
     #[must_use]
@@ -242,9 +253,10 @@ impl Metrics {
         }
     }
 
-    /// Drops the series of targets of which nobody holds the numbers any more.
+    /// Drops the series of targets and files of which nobody holds the numbers any more.
     pub fn forget(&self) {
         self.state.targets.prune();
+        self.state.files.prune();
     }
 
     /// Counts a message or a connection that broke the rules of HTTP, by reason. Reasons are few, for

@@ -91,6 +91,12 @@ impl Outside for Surroundings {
         self.find(path.to_str().unwrap_or_default())
     }
 
+    fn read_apart(&self, path: &Path, bytes_max: usize) -> Result<Vec<u8>, String> {
+        let mut bytes = self.find(path.to_str().unwrap_or_default())?;
+        bytes.truncate(bytes_max + 1);
+        Ok(bytes)
+    }
+
     fn env(&self, name: &str) -> Option<String> {
         self.env.get(name).cloned()
     }

@@ -138,6 +138,7 @@ fault_codes! {
     ComputeBusy "compute_busy" 503 Gateway "The gateway is busy" "Costly work, such as the check of a password, waits for the machine's processors already; `Retry-After` says when to come back.";
     AccessDenied "access_denied" 403 Client "Access is denied" "An `allow`, `deny` or `acl` policy refused the request.";
     AccessUndecided "access_undecided" 403 Gateway "Access is denied" "An expression of an `allow` or `deny` policy could not be evaluated, which counts as a refusal.";
+    AddressRefused "address_refused" 403 Client "Access is denied" "An `ip` policy does not let the client's address pass; the log tells which address, and by which list.";
     PermissionMissing "permission_missing" 403 Client "Access is denied" "No role of the caller permits the request; the log tells what it needs and which roles the caller has.";
     CorsRefused "cors_refused" 403 Client "The origin is not allowed" "A cross-origin preflight came from an origin, or for a method or header, that the `cors` policy does not list.";
     OriginRefused "origin_refused" 403 Client "The origin is not allowed" "A page of an origin that the `websocket` policy does not list asked for a WebSocket.";

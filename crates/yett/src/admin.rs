@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use policy::files::{Shelf, Standing};
 use policy::plan::Plans;
 use proxy::Gateway;
 use serde_json::{Value, json};
@@ -48,6 +49,8 @@ pub(crate) struct Board {
     addresses: Mutex<HashMap<Arc<str>, Endpoint>>,
     /// The plans by which consumers use APIs.
     plans: Mutex<Arc<Plans>>,
+    /// The files that policies go by.
+    files: Arc<Shelf>,
     /// Told once when operators are served by another process.
     is_replaced: Notify,
 }
@@ -57,6 +60,7 @@ impl Board {
         gateway: &Arc<Gateway>,
         diagnostics: Diagnostics,
         signal: Signal,
+        files: &Arc<Shelf>,
     ) -> Arc<Self> {
         let started = gateway.clock.now();
         let gateway = Arc::clone(gateway);
@@ -69,6 +73,7 @@ impl Board {
             last_upgrade: Mutex::default(),
             addresses: Mutex::default(),
             plans: Mutex::default(),
+            files: Arc::clone(files),
             is_replaced: Notify::new(),
         })
     }
@@ -160,11 +165,22 @@ impl Board {
             "broken_routes": broken,
             "listeners": listeners,
             "upstreams": upstreams,
+            "files": self.files.standings().iter().map(file).collect::<Vec<_>>(),
             "process": std::process::id(),
             "last_upgrade": *self.last_upgrade.lock().unwrap_or_else(PoisonError::into_inner),
             "last_reload": *self.last_reload.lock().unwrap_or_else(PoisonError::into_inner),
         })
     }
+}
+
+fn file(standing: &Standing) -> Value {
+    json!({
+        "file": standing.path.display().to_string(),
+        "is": standing.what,
+        "entries": standing.entries,
+        "read_at_ms": base::clock::unix_ms(standing.read),
+        "problem": standing.problem,
+    })
 }
 
 fn targets(upstream: &dyn traffic::upstream::Upstream) -> Vec<Value> {

@@ -2,7 +2,7 @@
 
 use crate::handover::Heir;
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::Read as _;
@@ -13,13 +13,16 @@ use std::path::{Path, PathBuf};
 pub(crate) struct Disk {
     read: RefCell<BTreeMap<PathBuf, [u8; 32]>>,
     listed: RefCell<Vec<PathBuf>>,
+    /// Files that may change without the config being another.
+    apart: RefCell<BTreeSet<PathBuf>>,
 }
 
 impl Disk {
     /// The folders in which something was read or looked for.
     pub(crate) fn folders(&self) -> Vec<PathBuf> {
-        let files = self.read.borrow();
-        let parents = files.keys().map(|file| file.parent().unwrap_or_else(|| Path::new("")));
+        let (files, apart) = (self.read.borrow(), self.apart.borrow());
+        let all = files.keys().chain(apart.iter());
+        let parents = all.map(|file| file.parent().unwrap_or_else(|| Path::new("")));
         let mut folders: Vec<PathBuf> =
             parents.map(Path::to_owned).chain(self.listed.borrow().iter().cloned()).collect();
         for folder in &mut folders {
@@ -34,8 +37,9 @@ impl Disk {
 
     /// The names of the files that were read.
     pub(crate) fn file_names(&self) -> HashSet<OsString> {
-        let files = self.read.borrow();
-        files.keys().filter_map(|file| file.file_name()).map(OsStr::to_owned).collect()
+        let (files, apart) = (self.read.borrow(), self.apart.borrow());
+        let all = files.keys().chain(apart.iter());
+        all.filter_map(|file| file.file_name()).map(OsStr::to_owned).collect()
     }
 
     /// The files that were read.
@@ -67,7 +71,7 @@ impl Disk {
     }
 
     fn read_whole(&self, path: &Path) -> Result<Vec<u8>, String> {
-        let bytes = read(path);
+        let bytes = read(path, base::caps::CONFIG_FILE_BYTES_MAX);
         let digest = bytes.as_ref().map_or([0; 32], |bytes| digest(bytes));
         self.read.borrow_mut().insert(path.to_owned(), digest);
         bytes
@@ -81,8 +85,8 @@ pub(crate) fn digest(bytes: &[u8]) -> [u8; 32] {
     digest
 }
 
-/// Reads no more than any file of ours may hold, plus one byte by which the reader notices.
-fn read(path: &Path) -> Result<Vec<u8>, String> {
+/// Reads no more than a file may hold, plus one byte by which the reader notices.
+pub(crate) fn read(path: &Path, bytes_max: usize) -> Result<Vec<u8>, String> {
     let told = |error: std::io::Error| match error.kind() {
         std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
         std::io::ErrorKind::PermissionDenied => "permission is denied".to_owned(),
@@ -91,8 +95,7 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
     };
     let file = File::open(path).map_err(told)?;
     let mut bytes = Vec::new();
-    let cap = base::caps::CONFIG_FILE_BYTES_MAX as u64 + 1;
-    file.take(cap).read_to_end(&mut bytes).map_err(told)?;
+    file.take(bytes_max as u64 + 1).read_to_end(&mut bytes).map_err(told)?;
     Ok(bytes)
 }
 
@@ -135,6 +138,14 @@ impl model::load::Files for Disk {
 impl compile::Outside for Disk {
     fn read(&self, path: &Path) -> Result<Vec<u8>, String> {
         self.read_whole(path)
+    }
+
+    fn read_apart(&self, path: &Path, bytes_max: usize) -> Result<Vec<u8>, String> {
+        read(path, bytes_max)
+    }
+
+    fn follow(&self, path: &Path) {
+        self.apart.borrow_mut().insert(path.to_owned());
     }
 
     fn env(&self, name: &str) -> Option<String> {

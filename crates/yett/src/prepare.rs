@@ -5,6 +5,7 @@ use base::{Clock, Place, Report};
 use compile::{Compiled, Inputs};
 use model::Config;
 use model::load::{Loaded, load};
+use policy::files::Shelf;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use telemetry::Metrics;
@@ -106,6 +107,8 @@ fn revision(sources: &Sources) -> Arc<str> {
 /// What outlives snapshots.
 pub(crate) struct Still {
     pub(crate) state: Arc<State>,
+    /// The files that policies go by.
+    pub(crate) files: Arc<Shelf>,
     pub(crate) directory: Arc<Directory>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) clock: Clock,
@@ -122,8 +125,10 @@ impl Default for Still {
 impl Still {
     /// Nothing yet, for this many workers.
     pub(crate) fn new(workers: usize) -> Self {
+        let state = Arc::default();
         Self {
-            state: Arc::default(),
+            files: policy::files::shelf(&state),
+            state,
             directory: Arc::default(),
             metrics: Metrics::new(workers, FAULT_NAMES),
             clock: Clock::System,

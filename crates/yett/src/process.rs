@@ -2,7 +2,7 @@
 //! compile, bind, swap.
 
 use crate::admin::{self, Board};
-use crate::disk::StateDir;
+use crate::disk::{self, StateDir};
 use crate::handover::{self, Cancel, Estate, Heir, Successor};
 use crate::journal::Journal;
 use crate::kept::{self, Kept};
@@ -146,7 +146,7 @@ struct Process {
     fingerprint: [u8; 32],
     paths: Vec<PathBuf>,
     folders: Vec<PathBuf>,
-    files: HashSet<OsString>,
+    file_names: HashSet<OsString>,
     state_dir: Option<StateDir>,
     books: Books,
     program: PathBuf,
@@ -193,7 +193,7 @@ impl Process {
         let bound = bind(&workers, &parts, &config, heir.as_mut()).map_err(Stop::Failed)?;
         let signals = Signals::listen(&background).map_err(failed("cannot listen to signals"))?;
         let (trigger, signal) = shutdown::channel();
-        let board = Board::new(&gateway, diagnostics, signal);
+        let board = Board::new(&gateway, diagnostics, signal, &still.files);
         let admin = bind_admin(compiled.admin, heir.as_mut()).map_err(Stop::Failed)?;
         let books = go_on(heir.as_mut(), &still, state_dir.as_ref(), &background)?;
         open(&mut workers, bound).map_err(failed("cannot serve a listener"))?;
@@ -218,7 +218,7 @@ impl Process {
             fingerprint: read.disk.fingerprint(),
             paths: read.disk.paths(),
             folders: read.disk.folders(),
-            files: read.disk.file_names(),
+            file_names: read.disk.file_names(),
             still,
             state_dir,
             books,
@@ -258,7 +258,7 @@ impl Process {
         };
         loop {
             if let Some(watch) = &mut watch
-                && watch.follow(&self.folders, &self.files)
+                && watch.follow(&self.folders, &self.file_names)
             {
                 // What changed before its folder was watched was not noticed.
                 self.reload(false);
@@ -400,6 +400,7 @@ impl Process {
                     changes.try_recv().ok();
                 }
             }
+            self.still.files.refresh(disk::read);
             match prepare::credentials(&self.settings.config) {
                 Some(credentials) => self.still.directory.replace(credentials),
                 None => tracing::warn!("the config has problems; the old credentials stay"),
@@ -416,6 +417,8 @@ impl Process {
 
     /// Reads the config again. A bad one changes nothing; a good one loses no request.
     fn reload(&mut self, is_ordered: bool) {
+        // What policies go by has its own say, whatever is the matter with the config.
+        self.still.files.refresh(disk::read);
         let read = prepare::read(&self.settings.config);
         let is_usable = read.is_usable();
         let prepare::Read { config, mut report, disk, revision, .. } = read;
@@ -431,7 +434,7 @@ impl Process {
         }
         let fingerprint = disk.fingerprint();
         self.folders.extend(disk.folders());
-        self.files.extend(disk.file_names());
+        self.file_names.extend(disk.file_names());
         self.folders.sort();
         self.folders.dedup();
         if !is_ordered && fingerprint == self.fingerprint {
@@ -449,7 +452,7 @@ impl Process {
         match outcome {
             Ok(()) => {
                 self.folders = disk.folders();
-                self.files = disk.file_names();
+                self.file_names = disk.file_names();
                 tracing::info!(revision = %revision, "config reloaded");
             }
             Err(why) => {

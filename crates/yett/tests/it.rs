@@ -32,6 +32,7 @@ mod it {
     mod issuers;
     mod oauth;
     mod leaving;
+    mod lists;
     mod log_files;
     mod matrix;
     mod messages;

@@ -29,6 +29,7 @@ impl Collector for Exposition {
         self.backend_tokens(&mut page)?;
         self.limits(&mut page)?;
         self.quotas(&mut page)?;
+        super::file::files(&mut page, &self.0.files.list())?;
         self.targets(&mut page)?;
         self.config(&mut page)?;
         process(&mut page)

@@ -262,6 +262,12 @@ const CASES: &[Case] = &[
         ],
     ),
     case("zones", "GET /orders/1", &["200", "GET /orders/1"]),
+    case("where-and-when", "GET /orders/1", &["200", "GET /orders/1"]),
+    case(
+        "where-and-when",
+        "GET /stock/7",
+        &["403", "address_refused", "the stock is for our shops", "-192.0.2.7"],
+    ),
     Case {
         example: "client-certificates",
         listener: "secure",

@@ -20,7 +20,8 @@ use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
 /// Those whose blocks are run.
-const GUIDES: &[&str] = &["load-balancing-and-health", "protect-an-api", "tls", "upgrade"];
+const GUIDES: &[&str] =
+    &["load-balancing-and-health", "protect-an-api", "tls", "upgrade", "where-and-when"];
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/guides");
 
