@@ -90,6 +90,13 @@ pub const POOL_IDLE_PER_TARGET: u16 = 64;
 pub const ATTEMPTS_MAX: u32 = 5;
 /// Requests that wait for a place at one upstream.
 pub const QUEUE_MAX: u32 = 100_000;
+/// Lists that the consumers who wait at one upstream are dealt out to, for each priority,
+pub const FAIR_LISTS: usize = 256;
+/// and seconds after which they are dealt out anew.
+pub const FAIR_SEED_S: u64 = 10;
+/// Seconds after which whom an overloaded upstream turned away is told to come back: at least one, and at most so many,
+/// at random, so that they do not all come at once.
+pub const OVERLOAD_RETRY_S_MAX: u64 = 5;
 /// Seconds over which the budget of repetitions looks back,
 pub const RETRY_WINDOW_S: u64 = 10;
 /// and repetitions per second that it allows whatever the traffic.

@@ -7,7 +7,9 @@ use model::trouble::{Breaker, Concurrency, Outliers, RetryOn, ShareIn};
 use std::time::Duration;
 use telemetry::RetryReason;
 use traffic::upstream::{Hedge, Retries};
-use upstream::{BreakerSpec, ConcurrencySpec, OutlierSpec, ShareSpec, TroubleSpec};
+use upstream::{
+    AdaptiveSpec, BreakerSpec, ConcurrencySpec, DelaySpec, OutlierSpec, ShareSpec, TroubleSpec,
+};
 
 /// Answers that say that nobody is behind a target.
 const STATUSES: [u16; 3] = [502, 503, 504];
@@ -20,6 +22,10 @@ const FAILURES: ShareIn =
     ShareIn { share: Share::percent(50), within: Period(Duration::from_secs(10)) };
 const OPEN: Duration = Duration::from_secs(5);
 const WAIT: Duration = Duration::from_secs(1);
+/// Bounds of a limit that is found.
+const ADAPTIVE: AdaptiveSpec = AdaptiveSpec { min: 4, max: 1_000 };
+/// How long a queue must not have been empty (RFC 8289, 4.3).
+const INTERVAL: Duration = Duration::from_millis(100);
 
 /// What one upstream does.
 pub(crate) fn spec(written: &model::Upstream) -> TroubleSpec {
@@ -101,10 +107,21 @@ fn breaker(written: &Breaker) -> BreakerSpec {
 }
 
 fn concurrency(written: &Concurrency) -> ConcurrencySpec {
+    let adaptive = written.adaptive.map(|written| {
+        // Who names one bound only means it, whatever the other one usually is.
+        let max = written.max.unwrap_or_else(|| ADAPTIVE.max.max(written.min.unwrap_or(1)));
+        AdaptiveSpec { min: written.min.unwrap_or(ADAPTIVE.min).min(max), max }
+    });
+    let delay = written.delay.map(|delay| DelaySpec::Fixed {
+        target: delay.target.0,
+        interval: delay.interval.map_or(INTERVAL, |interval| interval.0),
+    });
     ConcurrencySpec {
         max: written.max.unwrap_or(u32::MAX),
         max_per_target: written.max_per_target,
         queue: written.queue,
         wait: written.wait.map_or(WAIT, |wait| wait.0),
+        delay: delay.or_else(|| adaptive.map(|_| DelaySpec::Measured)),
+        adaptive,
     }
 }

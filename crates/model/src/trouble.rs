@@ -387,7 +387,10 @@ pub struct Slow {
     pub share: Share,
 }
 
-/// How many requests an upstream has under way at a time: a number, or with settings. The limits hold for
+/// How many requests may wait where the limit is found, unless said otherwise.
+const ADAPTIVE_QUEUE: u32 = 500;
+
+/// How many requests an upstream has under way at a time: a number, `adaptive`, or with settings. The limits hold for
 /// the whole gateway, whichever worker, route or client a request comes from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Concurrency {
@@ -395,10 +398,14 @@ pub struct Concurrency {
     pub max: Option<u32>,
     /// For each target.
     pub max_per_target: Option<u32>,
+    /// Found from how long answers take.
+    pub adaptive: Option<Adaptive>,
     /// How many requests wait for a place.
     pub queue: u32,
     /// How long one waits.
     pub wait: Option<Period>,
+    /// How long one waits in a queue that does not become empty.
+    pub delay: Option<Delay>,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -408,29 +415,115 @@ struct ConcurrencyLong {
     max: Option<u32>,
     /// Requests under way at each target; unlimited unless said otherwise.
     max_per_target: Option<u32>,
-    /// How many requests wait for a place, first come first served; 0 unless said otherwise.
+    /// Finds how many requests the backends can work on, from how long their answers take, and lets no more than that be
+    /// under way: `true`, or `{ min, max }`; off unless said otherwise.
+    adaptive: Option<Adaptive>,
+    /// How many requests wait for a place: those of a higher priority go first, and consumers of the same one take turns.
+    /// When as many wait as may, one that comes with a higher priority takes the position of one with the lowest. 0
+    /// unless said otherwise, 500 with `adaptive`.
     queue: Option<u32>,
     /// How long one waits at most; 1 s unless said otherwise.
     #[serde(default, deserialize_with = "above_zero")]
     wait: Option<Period>,
+    /// How long one waits at most when somebody has been waiting all the time for a while, such as `10ms`. Unless said
+    /// otherwise it is no shorter than `wait`; with `adaptive` it is as long as answers take without load, and at least
+    /// 5 ms.
+    delay: Option<Delay>,
 }
 
 impl From<ConcurrencyLong> for Concurrency {
     fn from(long: ConcurrencyLong) -> Self {
-        let ConcurrencyLong { max, max_per_target, queue, wait } = long;
-        Self { max, max_per_target, queue: queue.unwrap_or(0), wait }
+        let ConcurrencyLong { max, max_per_target, adaptive, queue, wait, delay } = long;
+        let adaptive = adaptive.filter(|adaptive| adaptive.on);
+        let default = if adaptive.is_some() { ADAPTIVE_QUEUE } else { 0 };
+        Self { max, max_per_target, adaptive, queue: queue.unwrap_or(default), wait, delay }
     }
 }
 
 impl Concurrency {
     fn parse(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{text}` is not a number of requests such as `100`");
+        if text == "adaptive" {
+            let adaptive = Some(Adaptive { on: true, ..Adaptive::default() });
+            return Ok(Self { adaptive, queue: ADAPTIVE_QUEUE, ..Self::default() });
+        }
+        let wrong =
+            || format!("`{text}` is neither `adaptive` nor a number of requests such as `100`");
         Ok(Self { max: Some(text.parse().map_err(|_| wrong())?), ..Self::default() })
     }
 }
 
-short_and_long!(Concurrency, ConcurrencyLong, "a number such as `100`, or `{ max, max_per_target, queue, wait }`", {
-    "type": "integer", "minimum": 1
+short_and_long!(Concurrency, ConcurrencyLong, "`adaptive`, a number such as `100`, or `{ max, max_per_target, adaptive, queue, wait, delay }`", {
+    "anyOf": [{ "type": "integer", "minimum": 1 }, { "const": "adaptive" }]
+});
+
+/// Whether the limit is found, and within which bounds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Adaptive {
+    /// Whether it is found.
+    pub on: bool,
+    /// At least so many.
+    pub min: Option<u32>,
+    /// At most so many.
+    pub max: Option<u32>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct AdaptiveLong {
+    /// The limit never falls below this; 4 unless said otherwise.
+    min: Option<u32>,
+    /// The limit never rises above this; 1000 unless said otherwise.
+    max: Option<u32>,
+}
+
+impl From<AdaptiveLong> for Adaptive {
+    fn from(long: AdaptiveLong) -> Self {
+        Self { on: true, min: long.min, max: long.max }
+    }
+}
+
+impl Adaptive {
+    fn parse(text: &str) -> Result<Self, String> {
+        let on = text.parse().map_err(|_| format!("`{text}` is neither `true` nor `false`"))?;
+        Ok(Self { on, ..Self::default() })
+    }
+}
+
+short_and_long!(Adaptive, AdaptiveLong, "`true`, `false`, or `{ min, max }`", { "type": "boolean" });
+
+/// How long requests wait in a queue that does not become empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Delay {
+    /// So long at most.
+    pub target: Period,
+    /// After how long with somebody in the queue.
+    pub interval: Option<Period>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct DelayLong {
+    /// How long a request waits at most; who has waited for longer gets 503 at once.
+    target: Period,
+    /// For how long somebody must have been waiting all the time; 100 ms unless said otherwise.
+    #[serde(default, deserialize_with = "above_zero")]
+    interval: Option<Period>,
+}
+
+impl From<DelayLong> for Delay {
+    fn from(long: DelayLong) -> Self {
+        Self { target: long.target, interval: long.interval }
+    }
+}
+
+impl Delay {
+    fn parse(text: &str) -> Result<Self, String> {
+        Ok(Self { target: Period::parse(text)?, interval: None })
+    }
+}
+
+short_and_long!(Delay, DelayLong, "a duration such as `10ms`, or `{ target, interval }`", {
+    "type": "string"
 });
 
 /// A period that is given must be one in which something can happen.

@@ -57,7 +57,8 @@ pub struct Upstream {
     /// When the whole upstream is left alone for a while, such as `50% in 10s`; never unless said
     /// otherwise.
     pub breaker: Option<Placed<Breaker>>,
-    /// How many requests are under way at a time, such as `100`; unlimited unless said otherwise.
+    /// How many requests are under way at a time, such as `100`, or `adaptive` to have it found from how long answers
+    /// take; unlimited unless said otherwise.
     pub concurrency: Option<Placed<Concurrency>>,
     /// Keeps each browser at the target that answered it first, by a cookie; off unless said otherwise.
     pub sticky: Option<Placed<Sticky>>,

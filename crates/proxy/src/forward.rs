@@ -108,9 +108,9 @@ pub(crate) fn time_left(worker: &Worker, exchange: &Exchange) -> Option<Duration
 /// Waits until the upstream lets the request in.
 ///
 /// # Errors
-/// `breaker_open` or `upstream_busy`.
+/// `breaker_open`, `upstream_busy` or `upstream_overloaded`.
 pub(crate) async fn enter(upstream: &dyn Upstream, exchange: &mut Exchange) -> Result<(), Fault> {
-    exchange.attempts.pass = match upstream.enter(exchange.worker) {
+    exchange.attempts.pass = match upstream.enter(exchange) {
         Entry::Open => None,
         Entry::Pass(pass) => Some(pass),
         Entry::Queue(turn) => Some(turn.await?),

@@ -7,6 +7,7 @@ mod it {
     /// Which host a request is for.
     mod hosts;
     /// The path that is routed is the path that is forwarded.
+    mod overload;
     mod paths;
     /// Headers on their way, in both directions.
     mod headers;

@@ -26,6 +26,6 @@ pub use access::{AccessFormat, AccessLine, AccessLog, AccessSettings, AccessTarg
 pub use diagnostics::Diagnostics;
 pub use metrics::{
     ApiMetrics, BreakerState, ListenerMetrics, Metrics, Refusal, RetryReason, RouteMetrics,
-    TargetMetrics, TroubleMetrics, UpstreamMetrics,
+    ShedReason, TargetMetrics, TroubleMetrics, UpstreamMetrics,
 };
 pub use shards::{Gauge, Sharded, ShardedCounter};

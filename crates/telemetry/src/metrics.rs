@@ -19,7 +19,7 @@ pub use series::{
     ApiMetrics, AuthoriserMetrics, BackendTokenMetrics, IntrospectionMetrics, IssuerMetrics,
     ListenerMetrics, MirrorMetrics, Refusal, RouteMetrics, TargetMetrics, UpstreamMetrics,
 };
-pub use trouble::{BreakerState, RetryReason, TroubleMetrics};
+pub use trouble::{BreakerState, Load, RetryReason, ShedReason, TroubleMetrics};
 
 use crate::shards::Sharded;
 use base::caps;

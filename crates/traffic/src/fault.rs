@@ -164,6 +164,7 @@ fault_codes! {
     UpstreamInvalid "upstream_invalid" 502 Upstream "The service gave an invalid answer" "The target's answer breaks HTTP's rules.";
     BreakerOpen "breaker_open" 503 Upstream "The service is not available" "The upstream's `breaker` is open: too many requests failed or were slow, so that it is left alone for a while; `Retry-After` says how long.";
     UpstreamBusy "upstream_busy" 503 Upstream "The service is busy" "The upstream has as many requests under way as its `concurrency` allows, and the queue is full or took too long, or all HTTP/2 connections to its targets are full; `Retry-After` says when to come back.";
+    UpstreamOverloaded "upstream_overloaded" 503 Upstream "The service is busy" "The upstream has as many requests under way as it can work on, and the request was not among those that waited with the best right: somebody of a higher priority or a consumer with fewer requests had it, or it had waited for too long. `Retry-After` says when to come back. It was not sent, and counts for no limit.";
     Draining "draining" 503 Gateway "The service is restarting" "The gateway is shutting down and takes no new requests on this connection.";
     TlsExpected "tls_expected" 400 Client "This port speaks HTTPS" "The client spoke plain HTTP on a listener with `tls`.";
     Misdirected "misdirected" 421 Client "Use another connection for this host" "The connection was made without the client certificate that this host asks for, or with one that is not valid here or no longer (RFC 9110, 15.5.20).";
@@ -193,7 +194,7 @@ impl FaultCode {
     /// Whether it refuses what is too much, so that the request counts for nothing.
     #[must_use]
     pub const fn is_limit(self) -> bool {
-        matches!(self, Self::RateLimited | Self::QuotaExceeded)
+        matches!(self, Self::RateLimited | Self::QuotaExceeded | Self::UpstreamOverloaded)
     }
 
     /// Status of the answer.

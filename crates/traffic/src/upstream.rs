@@ -68,7 +68,7 @@ pub trait Upstream: Send + Sync + fmt::Debug {
     }
 
     /// Lets a request in, has it wait for a place, or turns it away.
-    fn enter(&self, _worker: usize) -> Entry {
+    fn enter(&self, _exchange: &Exchange) -> Entry {
         Entry::Open
     }
 
@@ -193,6 +193,10 @@ pub struct AdmissionStatus {
     pub breaker: Option<&'static str>,
     /// Requests under way of how many at most, if that is limited.
     pub concurrency: Option<(u32, u32)>,
+    /// How long answers take without load, if the limit is found from that and it is known.
+    pub unloaded: Option<Duration>,
+    /// Whether the limit is found from how long answers take.
+    pub is_adaptive: bool,
     /// Requests that wait for a place.
     pub queued: u32,
 }

@@ -1,37 +1,38 @@
 //! Whom an upstream lets in: its breaker, its places, and its budget of repetitions. One per config,
 //! over cells that outlive it.
 
-use crate::breaker::{Breaker, Passed, Verdict};
+mod granted;
+mod places;
+
+use crate::breaker::{Breaker, Passed};
 use crate::budget::Budget;
-use crate::gate::{Gate, Place, Turn};
-use crate::spec::{ConcurrencySpec, UpstreamSpec};
+use crate::gate::Turn;
+use crate::spec::UpstreamSpec;
 use crate::world::World;
 use base::Clock;
+use granted::Granting;
+use http::HeaderValue;
 use http::header::RETRY_AFTER;
-use http::{HeaderValue, StatusCode};
+use places::Places;
 use std::error::Error;
-use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
-use telemetry::{BreakerState, RetryReason, UpstreamMetrics};
-use traffic::upstream::{AdmissionStatus, Entry, Pass};
-use traffic::{Blame, Fault, FaultCode, Stage};
-
-/// No attempt was sent whole yet.
-const NOT_SENT: u64 = u64::MAX;
+use telemetry::{BreakerState, RetryReason, ShedReason, UpstreamMetrics};
+use traffic::exchange::Exchange;
+use traffic::upstream::{AdmissionStatus, Entry};
+use traffic::{Fault, FaultCode, Stage};
 
 /// Whom one upstream lets in.
 pub(crate) struct Admission {
     breaker: Option<Arc<Breaker>>,
-    gate: Option<(Arc<Gate>, ConcurrencySpec)>,
+    places: Option<Places>,
     budget: Arc<Budget>,
     retry_budget: base::units::Share,
     metrics: Arc<UpstreamMetrics>,
     time: Time,
 }
 
-/// Milliseconds since an upstream was first known.
+/// Milli- and microseconds since an upstream was first known.
 #[derive(Clone, Debug)]
 pub(crate) struct Time {
     pub(crate) clock: Clock,
@@ -46,8 +47,12 @@ impl Time {
     }
 
     fn now_ms(&self) -> u64 {
+        self.now_us() / 1_000
+    }
+
+    fn now_us(&self) -> u64 {
         let since = self.clock.now().saturating_duration_since(self.born);
-        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+        u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
     }
 }
 
@@ -74,12 +79,13 @@ impl Admission {
         if breaker.is_none() && is_latest {
             metrics.trouble.set_breaker(None);
         }
-        let gate = trouble
-            .concurrency
-            .map(|wanted| (world.state.cell(&format!("upstream/{name}/gate"), Gate::new), wanted));
+        let places = trouble.concurrency.map(|wanted| Places::new(name, wanted, world, metrics));
+        if is_latest {
+            places::show(places.as_ref(), metrics);
+        }
         Self {
             breaker,
-            gate,
+            places,
             budget: world.state.cell(&format!("upstream/{name}/budget"), || {
                 // What is counted may be older than this.
                 Budget::new(time.now_ms(), firsts(metrics))
@@ -92,34 +98,37 @@ impl Admission {
 
     /// Lets a request in, has it wait, or turns it away. `available` counts the targets that take
     /// requests.
-    pub(crate) fn enter(&self, worker: usize, available: impl FnOnce() -> u32) -> Entry {
-        if self.breaker.is_none() && self.gate.is_none() {
+    pub(crate) fn enter(&self, exchange: &Exchange, available: impl FnOnce() -> u32) -> Entry {
+        if self.breaker.is_none() && self.places.is_none() {
             return Entry::Open;
         }
+        let worker = exchange.worker;
         let passed = match self.pass_breaker(worker) {
             Ok(passed) => passed,
             Err(fault) => return Entry::Refused(Box::new(fault)),
         };
-        let Some((gate, spec)) = &self.gate else { return self.granted(worker, None, passed) };
-        match gate.enter(places(spec, available), spec.queue) {
-            Turn::Place(place) => self.granted(worker, Some(place), passed),
+        let granting = self.granting(worker, passed);
+        let Some(places) = &self.places else { return Entry::Pass(granting.pass(None)) };
+        match places.enter(exchange, &self.time, available) {
+            Turn::Place(place) => Entry::Pass(granting.pass(Some(place))),
             Turn::Full => {
-                self.metrics.trouble.busy.add(worker, 1);
-                Entry::Refused(Box::new(busy(spec.wait, "no place is free and the queue is full")))
+                let fault = places.shed(exchange.priority(), ShedReason::Full, worker);
+                Entry::Refused(Box::new(fault))
             }
             Turn::Wait(waiting) => {
-                let (wait, metrics) = (spec.wait, Arc::clone(&self.metrics));
-                let granted = self.granting(worker, passed);
-                let queued = Queued::new(worker, metrics, self.time.clone());
+                let queued = Queued::new(worker, Arc::clone(&self.metrics), self.time.clone());
+                let priority = exchange.priority();
+                let (wait, deadline_us) = places.patience(&waiting);
+                let places = places.clone();
                 Entry::Queue(Box::pin(async move {
                     let place = tokio::time::timeout(wait, waiting.place()).await;
-                    let metrics = Arc::clone(&queued.metrics);
+                    let is_late = queued.time.now_us() > deadline_us;
                     drop(queued);
                     match place {
-                        Ok(place) => granted.finish(Some(place)),
-                        Err(_) => {
-                            metrics.trouble.busy.add(worker, 1);
-                            Err(busy(wait, "no place became free in time"))
+                        Ok(Some(place)) if !is_late => granting.finish(Some(place)),
+                        Ok(None) => Err(places.shed(priority, ShedReason::Displaced, worker)),
+                        Ok(Some(_)) | Err(_) => {
+                            Err(places.shed(priority, ShedReason::Late, worker))
                         }
                     }
                 }))
@@ -138,11 +147,9 @@ impl Admission {
         {
             return None;
         }
-        let Some((gate, spec)) = &self.gate else { return Some(Entry::Open) };
-        match gate.enter(places(spec, available), 0) {
-            Turn::Place(place) => Some(self.granted(worker, Some(place), None)),
-            _ => None,
-        }
+        let Some(places) = &self.places else { return Some(Entry::Open) };
+        let place = places.enter_now(available)?;
+        Some(Entry::Pass(self.granting(worker, None).pass(Some(place))))
     }
 
     fn pass_breaker(&self, worker: usize) -> Result<Option<Passed>, Fault> {
@@ -155,11 +162,13 @@ impl Admission {
     }
 
     fn granting(&self, worker: usize, passed: Option<Passed>) -> Granting {
-        Granting { worker, passed, breaker: self.breaker.clone(), time: self.time.clone() }
-    }
-
-    fn granted(&self, worker: usize, place: Option<Place>, passed: Option<Passed>) -> Entry {
-        Entry::Pass(self.granting(worker, passed).pass(place))
+        Granting {
+            worker,
+            passed,
+            breaker: self.breaker.clone(),
+            meter: self.places.as_ref().and_then(Places::meter),
+            time: self.time.clone(),
+        }
     }
 
     /// Asks for leave to send a request once more.
@@ -194,13 +203,13 @@ impl Admission {
 
     /// How many requests one target may have under way.
     pub(crate) fn max_per_target(&self) -> Option<u32> {
-        self.gate.as_ref()?.1.max_per_target
+        self.places.as_ref()?.spec.max_per_target
     }
 
     /// What somebody is told for whom no target has room.
     pub(crate) fn no_room(&self, worker: usize) -> Fault {
         self.metrics.trouble.busy.add(worker, 1);
-        let wait = self.gate.as_ref().map_or(Duration::ZERO, |(_, spec)| spec.wait);
+        let wait = self.places.as_ref().map_or(Duration::ZERO, |places| places.spec.wait);
         busy(wait, "every target has as many requests under way as it may")
     }
 
@@ -213,8 +222,7 @@ impl Admission {
                 BreakerState::HalfOpen => "half_open",
                 BreakerState::Open => "open",
             }),
-            concurrency: self.gate.as_ref().map(|(gate, spec)| (gate.taken(), spec.max)),
-            queued: self.gate.as_ref().map_or(0, |(gate, _)| gate.waiting()),
+            ..self.places.as_ref().map(Places::status).unwrap_or_default()
         }
     }
 }
@@ -223,15 +231,6 @@ impl Admission {
 fn firsts(metrics: &UpstreamMetrics) -> u64 {
     let again = metrics.retries.sum() + metrics.trouble.hedges.sum();
     metrics.attempts.sum().saturating_sub(again)
-}
-
-/// How many places there are: as many as are allowed, and no more than the targets have.
-fn places(spec: &ConcurrencySpec, available: impl FnOnce() -> u32) -> u32 {
-    match spec.max_per_target {
-        None => spec.max,
-        // Without any target it is for the choice to say so.
-        Some(each) => spec.max.min(each.saturating_mul(available().max(1))),
-    }
 }
 
 /// Tells a request that it finds no room; `wait` is how long others wait for it.
@@ -268,95 +267,5 @@ impl Drop for Queued {
         let waited_us = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
         self.metrics.trouble.queue.add(self.worker, -1);
         self.metrics.trouble.queued_us.add(self.worker, waited_us);
-    }
-}
-
-/// What a request gets that is let in.
-struct Granting {
-    worker: usize,
-    passed: Option<Passed>,
-    breaker: Option<Arc<Breaker>>,
-    time: Time,
-}
-
-impl Granting {
-    fn pass(self, place: Option<Place>) -> Arc<dyn Pass> {
-        let Self { worker, passed, time, .. } = self;
-        Arc::new(Granted {
-            worker,
-            is_judged: passed.is_some(),
-            passed: Mutex::new(passed),
-            time,
-            sent_ms: AtomicU64::new(NOT_SENT),
-            has_failed: AtomicBool::new(false),
-            _place: place,
-        })
-    }
-
-    /// After a wait, in which the breaker may have opened.
-    fn finish(self, place: Option<Place>) -> Result<Arc<dyn Pass>, Fault> {
-        let now_ms = self.time.now_ms();
-        if self.breaker.as_ref().is_some_and(|breaker| breaker.state(now_ms) == BreakerState::Open)
-        {
-            let fault = Fault::new(Stage::Forward, FaultCode::BreakerOpen);
-            return Err(fault.header(RETRY_AFTER, seconds(Duration::ZERO)));
-        }
-        Ok(self.pass(place))
-    }
-}
-
-/// A request that was let in.
-struct Granted {
-    worker: usize,
-    /// Taken by whoever says how the request ended; nobody else wants the lock.
-    passed: Mutex<Option<Passed>>,
-    /// Whether there is anything to say to a breaker.
-    is_judged: bool,
-    time: Time,
-    /// When the last attempt was sent whole.
-    sent_ms: AtomicU64,
-    /// A target failed an attempt, or let the whole time run out.
-    has_failed: AtomicBool,
-    _place: Option<Place>,
-}
-
-impl fmt::Debug for Granted {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Granted").finish_non_exhaustive()
-    }
-}
-
-impl Pass for Granted {
-    fn sent(&self) {
-        if self.is_judged {
-            self.sent_ms.store(self.time.now_ms(), Ordering::Relaxed);
-        }
-    }
-
-    fn failed(&self) {
-        self.has_failed.store(true, Ordering::Relaxed);
-    }
-
-    fn settle(&self, outcome: Result<StatusCode, &Fault>) {
-        let passed = self.passed.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(passed) = passed else { return };
-        let has_failed = || self.has_failed.load(Ordering::Relaxed);
-        let verdict = match outcome {
-            Ok(status) if passed.spec().statuses.contains(&status) => Verdict::Bad,
-            Ok(_) => Verdict::Good,
-            // Neither says anything about the targets.
-            Err(fault) if fault.code == FaultCode::UpstreamBusy => return,
-            Err(fault) if fault.code == FaultCode::TotalTimeout && !has_failed() => return,
-            Err(fault) if fault.code == FaultCode::TotalTimeout => Verdict::Bad,
-            Err(fault) if fault.code.row().blame == Blame::Upstream => Verdict::Bad,
-            Err(_) => return,
-        };
-        let now_ms = self.time.now_ms();
-        let took_ms = match self.sent_ms.load(Ordering::Relaxed) {
-            // Answered before all of it was sent, it did not wait for the target.
-            NOT_SENT => 0,
-            sent_ms => now_ms.saturating_sub(sent_ms),
-        };
-        passed.settle(self.worker, now_ms, (Duration::from_millis(took_ms), verdict));
     }
 }

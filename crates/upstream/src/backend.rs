@@ -348,8 +348,8 @@ impl Upstream for Backend {
         self.hedge
     }
 
-    fn enter(&self, worker: usize) -> Entry {
-        self.admission.enter(worker, || self.available())
+    fn enter(&self, exchange: &Exchange) -> Entry {
+        self.admission.enter(exchange, || self.available())
     }
 
     fn enter_beside(&self, worker: usize) -> Option<Entry> {

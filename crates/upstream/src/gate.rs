@@ -2,7 +2,11 @@
 //! for one. Places are counted in an atomic; the line has a lock, which is touched only by those who
 //! have to wait and by those who give a place back while somebody does.
 
-use std::collections::BTreeMap;
+mod line;
+
+pub(crate) use line::{Arrival, Asker};
+
+use line::{Called, Line, Position};
 use std::fmt;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,13 +21,6 @@ pub(crate) struct Gate {
     counts: AtomicU64,
     cap: AtomicU32,
     line: Mutex<Line>,
-}
-
-/// Those who wait, in the order in which they came. Who is in it has no place yet, who is not has one.
-#[derive(Default)]
-struct Line {
-    next: u64,
-    waiting: BTreeMap<u64, oneshot::Sender<()>>,
 }
 
 /// What somebody gets who asks for a place.
@@ -50,8 +47,14 @@ impl Gate {
         Self { counts: AtomicU64::new(0), cap: AtomicU32::new(1), line: Mutex::default() }
     }
 
-    /// Asks for one of `cap` places, or for a position in a line of `line_max`.
-    pub(crate) fn enter(self: &Arc<Self>, cap: u32, line_max: u32) -> Turn {
+    /// Asks for one of `cap` places, or for a position in a line of `line_max`. In a line that is full one of a lower
+    /// priority is displaced, or of a consumer of whom more wait. `who` is asked only of those who wait.
+    pub(crate) fn enter<'a>(
+        self: &Arc<Self>,
+        cap: u32,
+        line_max: u32,
+        who: impl FnOnce() -> Arrival<'a>,
+    ) -> Turn {
         self.limit(cap);
         if self.take(cap) {
             return Turn::Place(Place(Arc::clone(self)));
@@ -64,20 +67,29 @@ impl Gate {
         if self.take(cap) {
             return Turn::Place(Place(Arc::clone(self)));
         }
-        if line.waiting.len() >= line_max as usize {
-            return Turn::Full;
+        let (who, (sender, called)) = (who(), oneshot::channel());
+        let is_full = line.len() >= line_max as usize;
+        if is_full {
+            let Some(displaced) = line.displace(&who) else { return Turn::Full };
+            // Whoever goes away takes its position out of the line first, under the same lock.
+            displaced.send(Called::Displaced).ok();
         }
-        let before = self.counts.fetch_add(WAITER, Ordering::AcqRel);
-        let (sender, called) = oneshot::channel();
-        let number = line.next;
-        line.next += 1;
-        line.waiting.insert(number, sender);
-        if waiting(before) == 0 {
+        let position = line.push(&who, sender);
+        // Of the two, one has come and one has gone.
+        if !is_full && waiting(self.counts.fetch_add(WAITER, Ordering::AcqRel)) == 0 {
             // Whoever left between the look and the entry saw nobody waiting.
             self.call(&mut line);
         }
+        let line_since_us = line.since_us();
         drop(line);
-        Turn::Wait(Waiting { gate: Arc::clone(self), number, called: Some(called) })
+        let (gate, called) = (Arc::clone(self), Some(called));
+        Turn::Wait(Waiting { gate, position, since_us: who.now_us, line_since_us, called })
+    }
+
+    /// Asks for one of `cap` places, which must be free now.
+    pub(crate) fn enter_now(self: &Arc<Self>, cap: u32) -> Option<Place> {
+        self.limit(cap);
+        self.take(cap).then(|| Place(Arc::clone(self)))
     }
 
     /// Places taken.
@@ -118,17 +130,17 @@ impl Gate {
         self.call(&mut line);
     }
 
-    /// Gives free places to those who have waited longest.
+    /// Gives free places to those whose turn it is.
     fn call(&self, line: &mut Line) {
         let cap = self.cap.load(Ordering::Relaxed);
-        while !line.waiting.is_empty() {
+        while line.len() > 0 {
             let entered = |counts| (taken(counts) < cap).then(|| counts + 1 - WAITER);
             if self.counts.fetch_update(Ordering::AcqRel, Ordering::Acquire, entered).is_err() {
                 return;
             }
-            if let Some((_, waiter)) = line.waiting.pop_first() {
-                // Whoever goes away takes its number out of the line first, under the same lock.
-                waiter.send(()).ok();
+            if let Some(waiter) = line.pop() {
+                // Whoever goes away takes its position out of the line first, under the same lock.
+                waiter.send(Called::Place).ok();
             }
         }
     }
@@ -147,7 +159,7 @@ impl fmt::Debug for Gate {
     }
 }
 
-/// A place; dropping it gives it to whoever has waited longest.
+/// A place; dropping it gives it to whoever is next.
 #[derive(Debug)]
 pub(crate) struct Place(Arc<Gate>);
 
@@ -161,34 +173,37 @@ impl Drop for Place {
 #[derive(Debug)]
 pub(crate) struct Waiting {
     gate: Arc<Gate>,
-    number: u64,
-    called: Option<oneshot::Receiver<()>>,
+    position: Position,
+    /// Since when it is held.
+    pub(crate) since_us: u64,
+    /// Since when there has been a line.
+    pub(crate) line_since_us: u64,
+    called: Option<oneshot::Receiver<Called>>,
 }
 
 impl Waiting {
-    /// Waits for a place.
-    pub(crate) async fn place(mut self) -> Place {
-        if let Some(called) = &mut self.called {
+    /// Waits for a place; none says that somebody with a better right has the position.
+    pub(crate) async fn place(mut self) -> Option<Place> {
+        let said = match &mut self.called {
             // The sender is not dropped but by being used, or when this position is given up.
-            called.await.ok();
-        }
+            Some(called) => called.await.ok(),
+            None => None,
+        };
         self.called = None;
-        Place(Arc::clone(&self.gate))
+        (said == Some(Called::Place)).then(|| Place(Arc::clone(&self.gate)))
     }
 }
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        if self.called.is_none() {
-            return;
-        }
+        let Some(called) = &mut self.called else { return };
         let mut line = self.gate.line();
-        let was_waiting = line.waiting.remove(&self.number).is_some();
+        let was_waiting = line.remove(self.position);
         if was_waiting {
             self.gate.counts.fetch_sub(WAITER, Ordering::AcqRel);
         }
         drop(line);
-        if !was_waiting {
+        if !was_waiting && called.try_recv() == Ok(Called::Place) {
             // It had been called, and nobody came.
             self.gate.release();
         }

@@ -23,6 +23,8 @@ mod admission;
 mod breaker;
 /// So many requests at a time, and a line of those who wait.
 mod gate;
+/// How many requests an upstream can have under way without making them wait.
+mod adaptive;
 /// How many requests may be sent again.
 mod budget;
 /// Puts a target aside to which requests fail.
@@ -71,9 +73,9 @@ pub use background::background;
 pub use outbound::outbound;
 pub use resolve::{Offered, Resolve, Resolved, Server, SystemResolve};
 pub use spec::{
-    Balance, BreakerSpec, ChoiceSpec, ClientCert, ConcurrencySpec, Distance, EgressSpec, HashKey,
-    HashSpec, HealthQuestion, HealthSpec, HostHeader, Locality, NoProxy, OutlierSpec, Protocol,
-    ProxyProtocol, ProxySpec, ShareSpec, StickySpec, TargetHost, TargetSpec, Through, TlsSpec,
-    TroubleSpec, UpstreamSpec,
+    AdaptiveSpec, Balance, BreakerSpec, ChoiceSpec, ClientCert, ConcurrencySpec, DelaySpec,
+    Distance, EgressSpec, HashKey, HashSpec, HealthQuestion, HealthSpec, HostHeader, Locality,
+    NoProxy, OutlierSpec, Protocol, ProxyProtocol, ProxySpec, ShareSpec, StickySpec, TargetHost,
+    TargetSpec, Through, TlsSpec, TroubleSpec, UpstreamSpec,
 };
 pub use world::{Dial, Io, TcpDial, World};

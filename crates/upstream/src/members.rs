@@ -284,8 +284,8 @@ impl Upstream for Members {
         self.shared.spec.trouble.hedge
     }
 
-    fn enter(&self, worker: usize) -> Entry {
-        self.shared.now.load().enter(worker)
+    fn enter(&self, exchange: &Exchange) -> Entry {
+        self.shared.now.load().enter(exchange)
     }
 
     fn enter_beside(&self, worker: usize) -> Option<Entry> {

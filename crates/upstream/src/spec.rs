@@ -150,6 +150,33 @@ pub struct ConcurrencySpec {
     pub queue: u32,
     /// How long one waits.
     pub wait: Duration,
+    /// How long one waits when many do, if that is bounded.
+    pub delay: Option<DelaySpec>,
+    /// How many requests are under way, if that is found from how long answers take; no more than `max` even so.
+    pub adaptive: Option<AdaptiveSpec>,
+}
+
+/// How long requests wait in a queue that does not become empty (RFC 8289, 4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DelaySpec {
+    /// As befits the time that answers take without load.
+    Measured,
+    /// So long.
+    Fixed {
+        /// How long one waits at most,
+        target: Duration,
+        /// once somebody has been waiting for so long.
+        interval: Duration,
+    },
+}
+
+/// Bounds of a limit that is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AdaptiveSpec {
+    /// At least so many; one or more.
+    pub min: u32,
+    /// At most so many; no less than `min`.
+    pub max: u32,
 }
 
 /// One server of a backend, or a name that stands for several.

@@ -9,6 +9,7 @@ mod it {
     mod kit;
     mod names;
     mod outbound;
+    mod overload;
     mod pooling;
     mod streams;
     mod timeouts;

@@ -147,7 +147,13 @@ impl Board {
                     "name": &**upstream.name(),
                     "breaker": admission.breaker,
                     "concurrency": admission.concurrency.map(|(taken, most)| {
-                        json!({ "in_flight": taken, "max": most, "queued": admission.queued })
+                        json!({
+                            "in_flight": taken,
+                            "max": most,
+                            "queued": admission.queued,
+                            "adaptive": admission.is_adaptive,
+                            "unloaded_ms": admission.unloaded.map(|it| it.as_secs_f64() * 1e3),
+                        })
                     }),
                     "targets": targets(&**upstream),
                 })

@@ -134,11 +134,23 @@ fn breaker(breaker: &Breaker) -> Option<Problem> {
 }
 
 fn concurrency(concurrency: &Concurrency) -> Option<Problem> {
-    if concurrency.max.is_none() && concurrency.max_per_target.is_none() {
-        return problem("`concurrency` limits nothing", "write `max`, `max_per_target` or both");
+    let Concurrency { max, max_per_target, adaptive, .. } = *concurrency;
+    if max.is_none() && max_per_target.is_none() && adaptive.is_none() {
+        return problem(
+            "`concurrency` limits nothing",
+            "write `max`, `max_per_target`, `adaptive: true`, or several of them",
+        );
     }
-    if concurrency.max == Some(0) || concurrency.max_per_target == Some(0) {
+    let found = adaptive.unwrap_or_default();
+    if [max, max_per_target, found.min, found.max].contains(&Some(0)) {
         return problem("no request would ever pass", "write 1 or more");
+    }
+    let least = found.min.unwrap_or(1);
+    if [max, found.max].into_iter().flatten().any(|most| most < least) {
+        return problem(
+            &format!("`min: {least}` is more than the most that is allowed"),
+            "write a `min` that is no greater than `max`",
+        );
     }
     if concurrency.queue > QUEUE_MAX {
         return problem(
@@ -152,5 +164,15 @@ fn concurrency(concurrency: &Concurrency) -> Option<Problem> {
             "write how many may, such as `queue: 50`",
         );
     }
-    None
+    match concurrency.delay {
+        Some(_) if concurrency.queue == 0 => problem(
+            "there is no `delay` without a `queue`",
+            "write how many may wait, such as `queue: 50`",
+        ),
+        Some(delay) if delay.target.0.is_zero() => problem(
+            "with a `delay` of zero nobody could wait",
+            "write for instance `delay: 10ms`, or `queue: 0`",
+        ),
+        _ => None,
+    }
 }

@@ -7,7 +7,7 @@ use crate::shards::{Gauge, ShardedCounter};
 use prometheus_client::encoding::NoLabelSet;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 /// Why an attempt was made once more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +66,62 @@ pub enum BreakerState {
     Open = 2,
 }
 
+/// Why a request was turned away that would have had to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ShedReason {
+    /// As many waited as may.
+    Full,
+    /// Somebody with a better right took its position.
+    Displaced,
+    /// It had waited for too long.
+    Late,
+}
+
+impl ShedReason {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Full, Self::Displaced, Self::Late];
+
+    /// The value of the label `reason`.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Displaced => "displaced",
+            Self::Late => "late",
+        }
+    }
+}
+
+/// Priorities that requests are shed by, in the order of `traffic::Priority`.
+const PRIORITIES: [&str; 3] = ["low", "normal", "high"];
+
+/// How many requests an upstream may have under way, and what became of those that were more.
+#[derive(Debug, Default)]
+pub struct Load {
+    /// How many may be under way; zero says that they are not limited.
+    pub limit: AtomicU32,
+    /// Microseconds that answers take without load; zero where nobody measures.
+    pub unloaded_us: AtomicU64,
+    /// Of all workers together: whom it turns away is rarely told, and costs little else.
+    shed: [[AtomicU64; ShedReason::ALL.len()]; PRIORITIES.len()],
+}
+
+impl Load {
+    /// Counts a request of the priority with this position that was turned away for that reason.
+    pub fn shed(&self, priority: usize, reason: ShedReason) {
+        self.shed[priority.min(PRIORITIES.len() - 1)][reason as usize]
+            .fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Requests that were turned away, one number for each priority.
+    #[must_use]
+    pub fn shed_by_priority(&self) -> [u64; PRIORITIES.len()] {
+        std::array::from_fn(|priority| {
+            self.shed[priority].iter().map(|count| count.load(Ordering::Relaxed)).sum()
+        })
+    }
+}
+
 /// Says that an upstream has no breaker.
 const NO_BREAKER: u8 = u8::MAX;
 
@@ -91,6 +147,8 @@ pub struct TroubleMetrics {
     pub queued_us: ShardedCounter,
     /// Requests that wait now.
     pub queue: Gauge,
+    /// How many requests may be under way, and whom that turned away.
+    pub load: Load,
     breaker: AtomicU8,
 }
 
@@ -108,6 +166,7 @@ impl TroubleMetrics {
             queued: counter(),
             queued_us: counter(),
             queue: Gauge::new(shards),
+            load: Load::default(),
             breaker: AtomicU8::new(NO_BREAKER),
         }
     }
@@ -175,6 +234,7 @@ pub(super) fn upstreams(
         let waiting = metrics.trouble.queue.sum().max(0);
         gauge(&mut family, &labels(["upstream"], values), waiting)?;
     }
+    load(page, upstreams)?;
     let mut family = page.gauges(
         "yett_upstream_breaker",
         "Where the breaker stands: 0 closed, 1 half open, 2 open",
@@ -183,6 +243,53 @@ pub(super) fn upstreams(
         let state = metrics.trouble.breaker.load(Ordering::Relaxed);
         if state != NO_BREAKER {
             gauge(&mut family, &labels(["upstream"], values), i64::from(state))?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes how many requests upstreams may have under way, and whom that turned away.
+fn load(page: &mut Page<'_>, upstreams: &[(Labels, Arc<UpstreamMetrics>)]) -> fmt::Result {
+    let loads = || upstreams.iter().map(|(values, metrics)| (values, &metrics.trouble.load));
+    let mut family = page.gauges(
+        "yett_upstream_concurrency_limit",
+        "How many requests may be under way at this moment",
+    )?;
+    for (values, load) in loads() {
+        let limit = load.limit.load(Ordering::Relaxed);
+        if limit > 0 {
+            gauge(&mut family, &labels(["upstream"], values), i64::from(limit))?;
+        }
+    }
+    let mut family = page.gauges(
+        "yett_upstream_unloaded_seconds",
+        "How long answers take without load, where the limit is found from that",
+    )?;
+    for (values, load) in loads() {
+        let unloaded_us = load.unloaded_us.load(Ordering::Relaxed);
+        if unloaded_us > 0 {
+            #[expect(
+                clippy::cast_precision_loss,
+                reason = "a float is what OpenMetrics has for times"
+            )]
+            let unloaded_s = unloaded_us as f64 / 1e6;
+            family.encode_family(&labels(["upstream"], values))?.encode_gauge(&unloaded_s)?;
+        }
+    }
+    let mut family = page.counters(
+        "yett_upstream_shed",
+        "Requests turned away because too many were under way, by priority and reason",
+    )?;
+    for ([upstream, _], load) in loads() {
+        for (priority, counts) in PRIORITIES.into_iter().zip(&load.shed) {
+            for (reason, count) in ShedReason::ALL.into_iter().zip(counts) {
+                let count = count.load(Ordering::Relaxed);
+                let labels =
+                    [("upstream", &**upstream), ("priority", priority), ("reason", reason.label())];
+                if count > 0 {
+                    counter(&mut family, &labels, count)?;
+                }
+            }
         }
     }
     Ok(())
