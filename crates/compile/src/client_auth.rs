@@ -33,8 +33,9 @@ pub(crate) fn compile(
     hasher.write_u8(u8::from(is_required));
     let mut builder =
         WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
+    let mut lists_end_s = Vec::new();
     if let Some(crl) = &written.crl {
-        let lists = revocations(crl, &mut hasher, inputs, report)?;
+        let lists = revocations(crl, &mut hasher, &mut lists_end_s, (inputs, report))?;
         builder = builder.with_crls(lists).enforce_revocation_expiration();
     }
     if !is_required {
@@ -44,7 +45,10 @@ pub(crate) fn compile(
         Ok(verifier) => {
             let id = hasher.finish().max(1);
             let algorithms = provider.signature_verification_algorithms;
-            let auth = ClientAuth { id, is_required, verifier, authorities, algorithms };
+            lists_end_s.sort_unstable();
+            let lists_end_s = lists_end_s.into();
+            let auth =
+                ClientAuth { id, is_required, verifier, authorities, algorithms, lists_end_s };
             Some(Some(Arc::new(auth)))
         }
         Err(error) => {
@@ -82,8 +86,8 @@ fn authorities(
 fn revocations(
     crl: &Placed<String>,
     hasher: &mut DefaultHasher,
-    inputs: Inputs<'_>,
-    report: &mut Report,
+    ends_s: &mut Vec<u64>,
+    (inputs, report): (Inputs<'_>, &mut Report),
 ) -> Option<Vec<CertificateRevocationListDer<'static>>> {
     let pem = read(crl, inputs, report)?;
     let lists: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(&pem).collect();
@@ -103,13 +107,17 @@ fn revocations(
             report.error("bad_revocation_list", &crl.place, message);
             return None;
         };
-        let ended = parsed.next_update().filter(|until| until.timestamp() < now_s);
-        if let Some(until) = ended {
-            let message = format!("a revocation list in `{}` held until {until} only", crl.value);
+        let Some(until) = parsed.next_update() else { continue };
+        ends_s.extend(u64::try_from(until.timestamp()));
+        if until.timestamp() < now_s {
+            // It must keep nobody from taking away other credentials, nor the gateway from starting.
+            let message = format!(
+                "a revocation list in `{}` held until {until} only: every certificate of its authority is refused",
+                crl.value
+            );
             report
-                .error("expired_revocation_list", &crl.place, message)
+                .warning("expired_revocation_list", &crl.place, message)
                 .help("fetch a newer one: by an old one nobody can tell who was revoked since; changed files are read again at once");
-            return None;
         }
     }
     Some(lists)

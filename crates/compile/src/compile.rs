@@ -98,6 +98,7 @@ pub fn compile(config: &Config, inputs: Inputs<'_>) -> Compiled {
         }));
     }
     reach::check_asked(config, &asking, &mut report);
+    reach::check_told(config, &mut report);
     let admin = admin(config, inputs, &mut report);
     let access_log = access_log::compile(config, &mut report);
     let observe = observe::compile(config, &access_log, inputs, &mut report);

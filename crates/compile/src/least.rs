@@ -69,7 +69,9 @@ pub fn least_privilege(
 /// Routes by which any consumer may change something.
 fn open_to_write(routes: &[Guarded], report: &mut Report) {
     for guarded in routes {
-        if guarded.entries().iter().any(|entry| DECIDE.contains(&entry.kind)) {
+        let decides =
+            |entry: &Entry| DECIDE.contains(&entry.kind) || entry.policy.facts().asks_scopes;
+        if guarded.entries().iter().any(decides) {
             continue;
         }
         let is_write = |method: &&Method| policy::access::permission_of(method) != "read";

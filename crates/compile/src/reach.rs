@@ -2,6 +2,7 @@
 //! things of their clients, and an API answers to every host it matches: so one that is meant for hosts which let
 //! nobody in without a certificate may be open by another host of the same listener.
 
+use base::network::Network;
 use base::{Node, Place, Placed, Report, Value};
 use model::{Api, Config, Map, PolicyConfig};
 use traffic::tls::ListenerTls;
@@ -56,7 +57,7 @@ pub(crate) fn check_asked(config: &Config, asking: &[&str], report: &mut Report)
         let gateway = config.policies.iter().filter(|_| !is_exempt(&api.exempt));
         let routes = api.routes.iter().flat_map(|route| &route.value.settings.policies);
         for policy in gateway.chain(&api.policies).chain(routes) {
-            let Some(place) = asks_for_certificate(policy) else { continue };
+            let Some(place) = asks_for(policy, MTLS) else { continue };
             let message = format!(
                 "no listener of `{}` asks clients for certificates, so that nobody is ever identified by one",
                 name.value
@@ -68,22 +69,49 @@ pub(crate) fn check_asked(config: &Config, asking: &[&str], report: &mut Report)
     }
 }
 
-/// The kind of policy that looks at certificates of clients.
-const MTLS: &str = "mtls";
+/// Warns of passwords that are asked for over Unix sockets by which nobody tells who the client is: only accounts
+/// are protected from guessing there.
+pub(crate) fn check_told(config: &Config, report: &mut Report) {
+    let tells = |from: &[Placed<Network>]| from.iter().any(|it| it.value == Network::Unix);
+    let untold = config.listeners.iter().find(|(_, listener)| {
+        let trusted = listener.trusted_proxies.as_ref().unwrap_or(&config.trusted_proxies);
+        let is_unix = listener.bind.value.to_string().starts_with("unix:");
+        is_unix && !tells(&trusted.from) && !tells(&listener.proxy_protocol.from)
+    });
+    let Some((name, listener)) = untold else { return };
+    let of_apis = config.apis.iter().flat_map(|(_, api)| {
+        let routes = api.routes.iter().flat_map(|route| &route.value.settings.policies);
+        api.policies.iter().chain(routes)
+    });
+    if config.policies.iter().chain(of_apis).any(|it| asks_for(it, BASIC).is_some()) {
+        let message = format!(
+            "nobody tells by `{}` which client it is: guesses of passwords are counted for each account there, and for no address",
+            name.value
+        );
+        report.warning("clients_untold", &listener.bind.place, message).help(
+            "where a proxy is in front, have it tell, and believe it: `trusted_proxies: [unix]`",
+        );
+    }
+}
 
-/// Where a policy, or one that it is made of, identifies by certificates.
-fn asks_for_certificate(policy: &PolicyConfig) -> Option<&Place> {
-    if policy.kind.value == MTLS {
+/// The kind of policy that looks at certificates of clients,
+const MTLS: &str = "mtls";
+/// and the one that looks at passwords.
+const BASIC: &str = "basic";
+
+/// Where a policy, or one that it is made of, is of a kind.
+fn asks_for<'a>(policy: &'a PolicyConfig, kind: &str) -> Option<&'a Place> {
+    if policy.kind.value == kind {
         return Some(policy.place());
     }
     let ways = policy.settings.field("of").unwrap_or(&policy.settings);
     let Value::List(ways) = &ways.value else { return None };
-    let is_mtls = |way: &&Node| match &way.value {
-        Value::Text(kind) => kind == MTLS,
-        _ => way.field(MTLS).is_some(),
+    let is_it = |way: &&Node| match &way.value {
+        Value::Text(own) => own == kind,
+        _ => way.field(kind).is_some(),
     };
     let is_combined = ["any", "all"].contains(&policy.kind.value.as_str());
-    let way = ways.iter().find(is_mtls).filter(|_| is_combined)?;
+    let way = ways.iter().find(is_it).filter(|_| is_combined)?;
     Some(if way.place.is_known() { &way.place } else { policy.place() })
 }
 

@@ -73,7 +73,7 @@ impl Guesses {
     /// Asks whether a credential that could be guessed may be looked at: the client's address has not failed too
     /// often.
     pub(crate) fn check(&self, exchange: &Exchange) -> Result<(), Fault> {
-        self.ask(&address_of(exchange), &self.address, exchange)
+        address_of(exchange).map_or(Ok(()), |address| self.ask(&address, &self.address, exchange))
     }
 
     /// The same for an account, which is the identifier beside the secret, known or not.
@@ -105,16 +105,22 @@ impl Guesses {
         exchange: &mut Exchange,
         account: &str,
     ) -> Result<Attempt, Fault> {
-        let (address, account) = (address_of(exchange), self.account_of(exchange, account));
+        let address = address_of(exchange);
+        let line = address.clone().unwrap_or(Whose::Address(0));
+        let account = self.account_of(exchange, account);
         // In this order, one address has but a few places in the line of an account.
         let limits = (LOGINS_PER_ADDRESS, LOGINS_WAITING_PER_ADDRESS);
-        let of_address = self.lines.wait(&address, limits).await.ok_or_else(busy)?;
+        let of_address = self.lines.wait(&line, limits).await.ok_or_else(busy)?;
         let limits = (LOGINS_PER_ACCOUNT, LOGINS_WAITING_PER_ACCOUNT);
         let of_account = self.lines.wait(&account, limits).await.ok_or_else(busy)?;
-        self.ask(&address, &self.address, exchange)?;
+        self.check(exchange)?;
         self.ask(&account, &self.account, exchange)?;
         Ok(Attempt {
-            counted: [(address, self.address), (account, self.account)],
+            counted: address
+                .map(|address| (address, self.address))
+                .into_iter()
+                .chain([(account, self.account)])
+                .collect(),
             table: Arc::clone(&self.table),
             now_ns: self.table.nanoseconds(exchange.arrived),
             _seats: [of_address, of_account],
@@ -150,14 +156,15 @@ impl Guesses {
             return None;
         }
         let now_ns = self.table.nanoseconds(exchange.arrived);
-        self.table.take(self.table.key(&address_of(exchange)), &self.address, 1, now_ns).retry_after
+        let key = self.table.key(&address_of(exchange)?);
+        self.table.take(key, &self.address, 1, now_ns).retry_after
     }
 }
 
 /// An attempt whose turn it is. The others wait for it to be dropped.
 pub(crate) struct Attempt {
     table: Arc<Table>,
-    counted: [(Whose, [Rule; 1]); 2],
+    counted: Vec<(Whose, [Rule; 1])>,
     now_ns: u64,
     _seats: [Seat<Whose>; 2],
 }
@@ -171,8 +178,11 @@ impl Attempt {
     }
 }
 
-fn address_of(exchange: &Exchange) -> Whose {
-    Whose::Address(owner(exchange.client()))
+/// None over a Unix socket whose peer tells of no client: all who come by it would be counted together, and one of them
+/// could lock out the others. Nor do the rights of the peer's process tell them apart, which is a proxy most often.
+/// Accounts are counted there all the same.
+fn address_of(exchange: &Exchange) -> Option<Whose> {
+    exchange.client_ip().map(|address| Whose::Address(owner(address)))
 }
 
 fn busy() -> Fault {

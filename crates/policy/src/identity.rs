@@ -85,6 +85,8 @@ pub(crate) struct Identity {
     pub(crate) others: Vec<Arc<Credential>>,
     /// What is said of the caller.
     pub(crate) claims: Option<Arc<KeptClaims>>,
+    /// Where several say something, what each of them says.
+    pub(crate) claims_apart: Vec<Arc<KeptClaims>>,
     /// When what was shown stops being valid: requests that take longer are broken off then.
     pub(crate) until: Option<SystemTime>,
     /// The SHA-256 of a bearer token that was believed and stays in place.
@@ -125,6 +127,18 @@ impl Identity {
         let (mut counts, mut other) = if is_first { (self, later) } else { (later, self) };
         let mut others = counts.others;
         others.append(&mut other.others);
+        let claims_apart = match (&counts.claims, &other.claims) {
+            (Some(_), Some(_)) => {
+                let apart = |claims: &Said, apart: Vec<_>| {
+                    let one = claims.iter().filter(|_| apart.is_empty()).cloned().collect();
+                    [one, apart].concat()
+                };
+                let first = apart(&counts.claims, counts.claims_apart);
+                [first, apart(&other.claims, other.claims_apart)].concat()
+            }
+            (Some(_), None) => counts.claims_apart,
+            (None, _) => other.claims_apart,
+        };
         // Of several none may be revoked, whichever it is that counts.
         let credential = match (counts.credential.take(), other.credential.take()) {
             (Some(first), Some(second)) => {
@@ -141,6 +155,7 @@ impl Identity {
             nonce: counts.nonce.or(other.nonce),
             consumer: counts.consumer.or(other.consumer),
             claims: union(counts.claims, other.claims),
+            claims_apart,
         })
     }
 
@@ -151,6 +166,7 @@ impl Identity {
             credential: exchange.credential.clone(),
             others: exchange.other_credentials.clone(),
             claims: exchange.claims.clone(),
+            claims_apart: exchange.claims_apart.clone(),
             until: exchange.valid_until,
             token: exchange.token,
             nonce: None,
@@ -159,8 +175,9 @@ impl Identity {
 
     /// Makes it the identity of a request, whatever that was.
     pub(crate) fn replace(self, exchange: &mut Exchange) {
-        let Self { consumer, credential, others, claims, until, token, nonce: _ } = self;
-        exchange.other_credentials = others;
+        let Self { consumer, credential, others, claims, claims_apart, until, token, nonce: _ } =
+            self;
+        (exchange.other_credentials, exchange.claims_apart) = (others, claims_apart);
         (exchange.consumer, exchange.credential, exchange.claims) = (consumer, credential, claims);
         (exchange.valid_until, exchange.token) = (until, token);
     }
@@ -180,6 +197,7 @@ impl Identity {
             credential: exchange.credential.take(),
             others: std::mem::take(&mut exchange.other_credentials),
             claims: exchange.claims.take(),
+            claims_apart: std::mem::take(&mut exchange.claims_apart),
             until: exchange.valid_until.take(),
             token: exchange.token.take(),
             nonce: None,

@@ -1,5 +1,7 @@
 //! Stage three: run the request phase of the chain, in order, until a policy answers or fails.
 
+use crate::gateway::Worker;
+use crate::revoke::{self, Watch};
 use std::sync::Arc;
 use traffic::exchange::Exchange;
 use traffic::upgrade::Upgrade;
@@ -9,17 +11,34 @@ use traffic::{Fault, FaultCode, Flow, Stage};
 ///
 /// # Errors
 /// The first fault of a policy. A preflight that no policy answered is refused here: it asks about
-/// another request and must not reach a backend. So is an extended CONNECT that no policy allowed.
-pub async fn run(exchange: &mut Exchange) -> Result<Flow, Fault> {
+/// another request and must not reach a backend. So is an extended CONNECT that no policy allowed. What was good when
+/// a policy found it may be revoked while another one waits: that ends the exchange, too.
+pub(crate) async fn run(
+    worker: &Arc<Worker>,
+    exchange: &mut Exchange,
+    watch: &mut Option<Watch>,
+) -> Result<Flow, Fault> {
     let Some(matched) = &exchange.matched else {
         return Err(Fault::new(Stage::Guard, FaultCode::Internal).cause("no route was matched"));
     };
     let route = Arc::clone(&matched.route);
     for entry in route.chain.request() {
+        Watch::follow(watch, worker, exchange);
+        let mut has_waited = false;
         let flow = match entry.policy.on_request(exchange, entry.slot).now()? {
             Ok(flow) => flow,
-            Err(later) => later.await?,
+            Err(later) => {
+                has_waited = true;
+                revoke::watched(watch, Stage::Guard, later).await?
+            }
         };
+        if has_waited {
+            // What it has found out may be over, too.
+            Watch::follow(watch, worker, exchange);
+            if watch.as_mut().is_some_and(Watch::is_over) {
+                return Err(revoke::fault(Stage::Guard));
+            }
+        }
         if let Flow::Answer(_) = flow {
             return Ok(flow);
         }

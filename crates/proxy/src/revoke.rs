@@ -9,9 +9,11 @@ use crate::client_certificate;
 use crate::gateway::Worker;
 use base::Clock;
 use std::fmt;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Waker};
-use std::time::SystemTime;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, SystemTime};
 use traffic::directory::Credential;
 use traffic::exchange::Connection;
 use traffic::{Exchange, Fault, FaultCode, Stage};
@@ -90,6 +92,10 @@ pub(crate) struct Watch {
     /// The connection by which a client certificate was shown, and to which host.
     shown_to: Option<Box<(Arc<Connection>, Arc<str>)>>,
     until: Option<SystemTime>,
+    /// [`Exchange::valid_until`], by which this is known to be about the same.
+    valid_until: Option<SystemTime>,
+    /// When the certificate is to be looked at anew: a list of those that are revoked ends.
+    again: Option<SystemTime>,
     /// The gateway's epoch when all was last found good.
     seen: Option<u64>,
     place: Option<(usize, Waker)>,
@@ -110,8 +116,43 @@ impl Watch {
             Box::new((Arc::clone(&exchange.connection), Arc::clone(&exchange.request.host)))
         });
         let others = exchange.other_credentials.clone();
-        let worker = Arc::clone(worker);
-        Some(Self { worker, credential, others, shown_to, until, seen: None, place: None })
+        let mut watch = Self {
+            worker: Arc::clone(worker),
+            credential,
+            others,
+            shown_to,
+            until,
+            valid_until: exchange.valid_until,
+            again: None,
+            seen: None,
+            place: None,
+        };
+        watch.again = watch.list_ends();
+        Some(watch)
+    }
+
+    /// Has it watch what was shown in an exchange so far.
+    pub(crate) fn follow(watch: &mut Option<Self>, worker: &Arc<Worker>, exchange: &Exchange) {
+        let is_same = match watch {
+            Some(watch) => {
+                let credentials = (&watch.credential, &exchange.credential);
+                let is_same = match credentials {
+                    (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+                    (one, other) => one.is_none() && other.is_none(),
+                };
+                is_same
+                    && watch.others.len() == exchange.other_credentials.len()
+                    && watch.valid_until == exchange.valid_until
+            }
+            None => {
+                exchange.credential.is_none()
+                    && exchange.valid_until.is_none()
+                    && exchange.client_certificate().is_none()
+            }
+        };
+        if !is_same {
+            *watch = Self::new(worker, exchange);
+        }
     }
 
     /// Whether something of it is good no more.
@@ -122,7 +163,8 @@ impl Watch {
             return true;
         }
         let epoch = gateway.epoch();
-        if self.seen == Some(epoch) {
+        let is_again = self.again.is_some_and(|again| again <= wall);
+        if self.seen == Some(epoch) && !is_again {
             return false;
         }
         self.seen = Some(epoch);
@@ -131,11 +173,33 @@ impl Watch {
             let Some(now) = gateway.directory.standing(credential, wall) else { return true };
             until = until.into_iter().chain(now.until).min();
         }
-        if until != self.until {
-            self.until = until;
+        if !self.is_certificate_good() {
+            return true;
+        }
+        let again = self.list_ends();
+        if (until, again) != (self.until, self.again) {
+            (self.until, self.again) = (until, again);
             self.move_end();
         }
-        !self.is_certificate_good()
+        false
+    }
+
+    /// When the next list ends of those that say which client certificates are revoked. Such lists are good by the
+    /// system's clock.
+    fn list_ends(&self) -> Option<SystemTime> {
+        let (connection, host) = self.shown_to.as_deref()?;
+        let snapshot = self.worker.gateway.snapshot.load();
+        let tls = snapshot.listener(&connection.listener)?.tls.as_deref()?;
+        let now = Clock::System.wall();
+        let now_s = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        let end_s = tls.demands(host).filter_map(|auth| auth.list_ends_s(now_s)).min()?;
+        let end = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(end_s))?;
+        self.worker.gateway.clock.wall().checked_add(end.duration_since(now).unwrap_or_default())
+    }
+
+    /// When this is to be asked again.
+    fn next(&self) -> Option<SystemTime> {
+        self.until.into_iter().chain(self.again).min()
     }
 
     /// Whether the client certificate is enough for what is demanded of clients now.
@@ -151,7 +215,7 @@ impl Watch {
     /// Its time is over sooner than was said when it began to wait.
     fn move_end(&self) {
         if let Some((place, waker)) = &self.place {
-            let waiting = Waiting { waker: waker.clone(), until: self.until };
+            let waiting = Waiting { waker: waker.clone(), until: self.next() };
             self.worker.watchers.enter(waiting, Some(*place));
         }
     }
@@ -163,7 +227,7 @@ impl Watch {
             Some((place, _)) => Some(*place),
             None => None,
         };
-        let waiting = Waiting { waker: cx.waker().clone(), until: self.until };
+        let waiting = Waiting { waker: cx.waker().clone(), until: self.next() };
         let place = self.worker.watchers.enter(waiting, place);
         self.place = Some((place, cx.waker().clone()));
     }
@@ -194,8 +258,36 @@ impl fmt::Debug for Watch {
 pub(crate) const CAUSE: &str = "the credential was revoked or has expired";
 
 /// The fault of an exchange that is ended before its answer began.
-pub(crate) fn fault() -> Fault {
-    Fault::new(Stage::Forward, FaultCode::CredentialsRevoked).cause(CAUSE)
+pub(crate) fn fault(at: Stage) -> Fault {
+    Fault::new(at, FaultCode::CredentialsRevoked).cause(CAUSE)
+}
+
+/// Waits for as long as what was shown is good.
+pub(crate) async fn watched<T>(
+    watch: &mut Option<Watch>,
+    at: Stage,
+    waiting: impl Future<Output = Result<T, Fault>>,
+) -> Result<T, Fault> {
+    let mut waiting = pin!(waiting);
+    let mut has_waited = false;
+    poll_fn(|cx| {
+        // Whatever has ended the wait, it ended in vain.
+        if has_waited && watch.as_mut().is_some_and(Watch::is_over) {
+            return Poll::Ready(Err(fault(at)));
+        }
+        if let Poll::Ready(ended) = waiting.as_mut().poll(cx) {
+            return Poll::Ready(ended);
+        }
+        has_waited = true;
+        if let Some(watch) = watch {
+            watch.wait(cx);
+            if watch.is_over() {
+                return Poll::Ready(Err(fault(at)));
+            }
+        }
+        Poll::Pending
+    })
+    .await
 }
 
 /// A WebSocket's frame that ends it since a policy forbids more (RFC 6455, 5.5.1 and 7.4.1: 1008).

@@ -6,10 +6,7 @@ use crate::gateway::Worker;
 use crate::record::Underway;
 use crate::revoke::Watch;
 use crate::{admit, forward, grpc, guard, observe, reply, revoke, route, tunnel};
-use std::future::poll_fn;
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 use traffic::exchange::{Connection, Exchange};
 use traffic::{Fault, Flow, Response, Snapshot, Stage};
 
@@ -48,32 +45,15 @@ async fn ask(
     refused: Option<Box<Fault>>,
 ) -> Result<Response, Fault> {
     begin(worker, exchange, refused)?;
-    let (flow, has_waited) = guarded(exchange).await;
-    let flow = flow?;
-    // What was good when a policy found it may have been revoked while others waited.
-    if has_waited && Watch::new(worker, exchange).is_some_and(|mut watch| watch.is_over()) {
-        return Err(revoke::fault());
-    }
+    let mut watch = None;
+    let flow = guard::run(worker, exchange, &mut watch).await?;
     observe::end(worker, exchange, Stage::Guard);
     if let Flow::Answer(response) = flow {
         return Ok(grpc::suit(exchange, *response));
     }
-    let answer = send(worker, exchange).await?;
+    let answer = send(worker, exchange, watch).await?;
     observe::end(worker, exchange, Stage::Forward);
     Ok(answer)
-}
-
-/// Runs the policies; tells whether any of them had to wait.
-async fn guarded(exchange: &mut Exchange) -> (Result<Flow, Fault>, bool) {
-    let mut has_waited = false;
-    let mut guard = pin!(guard::run(exchange));
-    let flow = poll_fn(|cx| {
-        let flow = guard.as_mut().poll(cx);
-        has_waited |= flow.is_pending();
-        flow
-    })
-    .await;
-    (flow, has_waited)
 }
 
 /// The stages that need the whole snapshot. Nothing is waited for, so that none of it is kept.
@@ -92,22 +72,13 @@ fn begin(
 }
 
 /// Forwards, for as long as the credential that was shown is good.
-async fn send(worker: &Arc<Worker>, exchange: &mut Exchange) -> Result<Response, Fault> {
-    let mut watch = Watch::new(worker, exchange);
-    let mut sent = pin!(forward::send(worker, exchange));
-    poll_fn(|cx| {
-        if let Poll::Ready(answer) = sent.as_mut().poll(cx) {
-            return Poll::Ready(answer);
-        }
-        if let Some(watch) = &mut watch {
-            watch.wait(cx);
-            if watch.is_over() {
-                return Poll::Ready(Err(revoke::fault()));
-            }
-        }
-        Poll::Pending
-    })
-    .await
+async fn send(
+    worker: &Arc<Worker>,
+    exchange: &mut Exchange,
+    mut watch: Option<Watch>,
+) -> Result<Response, Fault> {
+    Watch::follow(&mut watch, worker, exchange);
+    revoke::watched(&mut watch, Stage::Forward, forward::send(worker, exchange)).await
 }
 
 /// The stages that end with a route.

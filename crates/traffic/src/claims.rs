@@ -3,6 +3,9 @@
 use serde_json::{Map, Number, Value};
 use std::fmt;
 
+/// The claim that names who says all this (RFC 7519, 4.1.1).
+const ISSUER: &str = "iss";
+
 /// A JSON object as it is taken apart or put together.
 pub type Claims = Map<String, Value>;
 
@@ -51,11 +54,14 @@ impl KeptClaims {
         self.0.iter().map(|(name, claim)| (&**name, claim))
     }
 
-    /// What either of two says; where they differ, this one counts.
+    /// What either of two says; where they differ, this one counts. Unless both name the same issuer (`iss`), none is
+    /// named: what one of them says must not be taken for the other's word.
     #[must_use]
     pub fn over(&self, other: &Self) -> Self {
-        let others = other.0.iter().filter(|(name, _)| self.get(name).is_none());
-        Self::sorted(self.0.iter().chain(others).cloned().collect())
+        let is_kept = |name: &str| name != ISSUER || self.get(ISSUER) == other.get(ISSUER);
+        let own = self.0.iter().filter(|(name, _)| is_kept(name));
+        let others = other.0.iter().filter(|(name, _)| is_kept(name) && self.get(name).is_none());
+        Self::sorted(own.chain(others).cloned().collect())
     }
 
     /// All of it, to be changed or written.
@@ -237,6 +243,16 @@ mod tests {
         let all = json!({ "z": 1, "both": "first", "a": [2] });
         assert_eq!(Value::Object(first.over(&second).json()), all);
         assert_eq!(first.over(&KeptClaims::default()), first);
+    }
+
+    #[test]
+    fn what_several_say_together_is_the_word_of_none_of_them() {
+        let by = |issuer: &str| kept(&json!({ "iss": issuer, issuer: true }));
+        let iss = |claims: KeptClaims| claims.get("iss").map(Claim::json);
+        assert_eq!(iss(by("a").over(&by("a"))), Some(json!("a")));
+        assert_eq!(iss(by("a").over(&by("b"))), None);
+        assert_eq!(iss(by("a").over(&kept(&json!({ "role": "admin" })))), None);
+        assert_eq!(iss(kept(&json!({ "role": "admin" })).over(&by("b"))), None);
     }
 
     #[test]

@@ -77,6 +77,8 @@ pub struct Exchange {
     pub is_failure_counted: bool,
     /// What was said of the caller by whoever vouches for it; set by identity policies.
     pub claims: Option<Arc<KeptClaims>>,
+    /// Where several vouch for the caller, what each of them said; set by identity policies.
+    pub claims_apart: Vec<Arc<KeptClaims>>,
     /// The SHA-256 of the bearer token that an identity policy has believed and left in place.
     pub token: Option<[u8; 32]>,
     /// Where it goes in place of the route's upstream; set by policies.
@@ -126,6 +128,7 @@ impl Exchange {
             credential: None,
             other_credentials: Vec::new(),
             claims: None,
+            claims_apart: Vec::new(),
             plan: None,
             token: None,
             valid_until: None,
@@ -159,6 +162,12 @@ impl Exchange {
     pub fn client(&self) -> IpAddr {
         let told = self.forwarded.as_ref().map(|forwarded| forwarded.client);
         told.unwrap_or_else(|| self.connection.peer.ip()).to_canonical()
+    }
+
+    /// What was said of the caller, by each who vouches for it apart.
+    pub fn said(&self) -> impl Iterator<Item = &KeptClaims> {
+        let one = self.claims.iter().filter(|_| self.claims_apart.is_empty());
+        one.chain(&self.claims_apart).map(|claims| &**claims)
     }
 
     /// The same; none for a client over a Unix socket.

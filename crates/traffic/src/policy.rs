@@ -155,6 +155,8 @@ pub struct Facts {
     pub needs_token: bool,
     /// Whether it is such a policy.
     pub keeps_token: bool,
+    /// Whether it lets in those only who may do something of their own (scopes).
+    pub asks_scopes: bool,
     /// The headers by which clients show it who they are, besides `authorization` and `cookie`.
     pub credentials: Vec<HeaderName>,
     /// The headers that it alone writes for the backend.
@@ -179,6 +181,7 @@ impl Facts {
         self.needs_host |= other.needs_host;
         self.needs_token |= other.needs_token;
         self.keeps_token |= other.keeps_token;
+        self.asks_scopes |= other.asks_scopes;
         self.credentials.extend(other.credentials);
         self.writes.extend(other.writes);
     }

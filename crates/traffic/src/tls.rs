@@ -45,6 +45,17 @@ pub struct ClientAuth {
     pub authorities: Arc<[CertificateDer<'static>]>,
     /// The signatures that it understands.
     pub algorithms: WebPkiSupportedAlgorithms,
+    /// When its lists of revoked certificates end, in seconds since 1970, in this order. What a list that has ended says
+    /// nothing of is refused.
+    pub lists_end_s: Arc<[u64]>,
+}
+
+impl ClientAuth {
+    /// When the next list ends.
+    #[must_use]
+    pub fn list_ends_s(&self, now_s: u64) -> Option<u64> {
+        self.lists_end_s.iter().copied().find(|end_s| *end_s > now_s)
+    }
 }
 
 impl fmt::Debug for ClientAuth {
@@ -238,7 +249,7 @@ impl ShownByClient {
         if self.satisfies.load(Ordering::Relaxed) == auth.id {
             let again_s = self.again_s.load(Ordering::Relaxed);
             if again_s == 0 {
-                self.again_s.store(self.look_again(now_s), Ordering::Relaxed);
+                self.again_s.store(self.look_again(auth, now_s), Ordering::Relaxed);
             }
             if now_s < again_s || (again_s == 0 && now_s < self.until_s()) {
                 return true;
@@ -250,13 +261,14 @@ impl ShownByClient {
         };
         if is_fine {
             self.satisfies.store(auth.id, Ordering::Relaxed);
-            self.again_s.store(self.look_again(now_s), Ordering::Relaxed);
+            self.again_s.store(self.look_again(auth, now_s), Ordering::Relaxed);
         }
         is_fine
     }
 
-    fn look_again(&self, now_s: u64) -> u64 {
-        now_s.saturating_add(CLIENT_VERIFIED_S).min(self.until_s())
+    fn look_again(&self, auth: &ClientAuth, now_s: u64) -> u64 {
+        let list_ends_s = auth.list_ends_s(now_s).unwrap_or(u64::MAX);
+        now_s.saturating_add(CLIENT_VERIFIED_S).min(self.until_s()).min(list_ends_s)
     }
 
     /// When the certificate ends.

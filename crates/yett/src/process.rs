@@ -454,6 +454,8 @@ impl Process {
                 self.folders = disk.folders();
                 self.file_names = disk.file_names();
                 tracing::info!(revision = %revision, "config reloaded");
+                // What is doubtful may be an outage of somebody, as lists of certificates are that have ended.
+                tell(&report);
             }
             Err(why) => {
                 let kept = Arc::clone(&self.gateway.snapshot.load().revision);

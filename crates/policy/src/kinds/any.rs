@@ -281,7 +281,9 @@ impl Policy for Any {
     }
 
     fn facts(&self) -> Facts {
-        self.0.facts()
+        // By the way that asks least.
+        let asks_scopes = self.0.schemes.iter().all(|scheme| scheme.facts().asks_scopes);
+        Facts { asks_scopes, ..self.0.facts() }
     }
 
     fn hides(&self) -> bool {

@@ -311,6 +311,7 @@ impl Scheme for Jwt {
             needs_host: self.sender.needs_host(),
             credentials: self.places.headers(),
             keeps_token: self.keep && self.places.is_usual(),
+            asks_scopes: !self.rules.scopes_text.is_empty(),
             ..Facts::default()
         }
     }

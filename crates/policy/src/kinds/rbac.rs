@@ -307,8 +307,8 @@ impl OnRoute {
         consumer.roles.iter().any(|name| self.is_in(name, &needed))
             || self.mappings.iter().any(|mapping| {
                 mapping.by_groups(consumer).any(|set| set.meets(&needed))
-                    || exchange.claims.as_deref().is_some_and(|claims| {
-                        mapping.claims.iter().any(|rule| self.gives(rule, claims, &needed))
+                    || mapping.claims.iter().any(|rule| {
+                        rule.said(exchange).any(|claims| self.gives(rule, claims, &needed))
                     })
             })
     }
@@ -337,9 +337,8 @@ impl OnRoute {
         consumer.roles.iter().filter_map(|name| roles.id(name)).for_each(|id| held.insert(id));
         for mapping in &self.mappings {
             mapping.by_groups(consumer).for_each(|set| held.union(set));
-            let Some(claims) = exchange.claims.as_deref() else { continue };
             for rule in &mapping.claims {
-                for value in rule.values(claims) {
+                for value in rule.said(exchange).flat_map(|claims| rule.values(claims)) {
                     match &rule.by_value {
                         Some(by_value) => {
                             by_value.get(value).into_iter().for_each(|set| held.union(set))
@@ -406,6 +405,13 @@ impl Mapping {
 const SCOPES: [&str; 2] = ["scope", "scp"];
 
 impl ByClaim {
+    /// What is to be looked at: of an issuer its own words, where several vouch for the caller.
+    fn said<'a>(&self, exchange: &'a Exchange) -> impl Iterator<Item = &'a KeptClaims> {
+        let apart = self.issuer.as_ref().map(|_| exchange.said());
+        let whole = exchange.claims.as_deref().filter(|_| self.issuer.is_none());
+        apart.into_iter().flatten().chain(whole)
+    }
+
     /// What the claim says, unless somebody else says it.
     fn values<'a>(&'a self, claims: &'a KeptClaims) -> impl Iterator<Item = &'a str> {
         let issuer = claims.get("iss").and_then(Claim::as_str);

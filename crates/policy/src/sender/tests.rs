@@ -290,6 +290,7 @@ fn a_token_of_a_certificate_goes_with_its_connection_only() {
             authorities: Arc::new([]),
             algorithms: rustls::crypto::aws_lc_rs::default_provider()
                 .signature_verification_algorithms,
+            lists_end_s: Arc::new([]),
         };
         let shown = ShownByClient::new(&auth, Vec::new(), certificate);
         connection.tls.as_mut().unwrap().client = Some(Arc::new(shown));

@@ -3,9 +3,12 @@
 use crate::render;
 use base::Secret;
 use clap::Subcommand;
-use rustix::termios::{LocalModes, OptionalActions, isatty, tcgetattr, tcsetattr};
+use rustix::termios::{LocalModes, OptionalActions, Termios, isatty, tcgetattr, tcsetattr};
+use std::future::poll_fn;
 use std::io::{self, BufRead as _, Read as _, Write as _};
 use std::process::ExitCode;
+use std::task::Poll;
+use tokio::signal::unix::{SignalKind, signal};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -48,6 +51,8 @@ fn read() -> Result<Secret, String> {
     let is_shown = isatty(&stdin);
     let before = if is_shown { tcgetattr(&stdin).ok() } else { None };
     if let Some(before) = &before {
+        show_again_at_the_end(before.clone())
+            .map_err(|error| format!("cannot listen to signals: {error}"))?;
         let mut silent = before.clone();
         silent.local_modes.remove(LocalModes::ECHO);
         tcsetattr(&stdin, OptionalActions::Now, &silent)
@@ -70,6 +75,44 @@ fn read() -> Result<Secret, String> {
         return Err(format!("a password has at most {} bytes", base::caps::PASSWORD_BYTES_MAX));
     }
     Ok(Secret::new(password.to_owned()))
+}
+
+/// Whatever ends the program while it reads leaves the terminal as it was. To be stopped for a while would not: that is
+/// not done here.
+#[expect(
+    clippy::exit,
+    clippy::disallowed_methods,
+    reason = "whoever waits for a line can be ended in no other way"
+)]
+fn show_again_at_the_end(before: Termios) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let listen = || {
+        let _inside = runtime.enter();
+        let stop = signal(SignalKind::from_raw(rustix::process::Signal::TSTP.as_raw()))?;
+        let [interrupt, terminate, quit, hang_up] = [
+            SignalKind::interrupt(),
+            SignalKind::terminate(),
+            SignalKind::quit(),
+            SignalKind::hangup(),
+        ]
+        .map(|kind| signal(kind).map(|it| (it, kind)));
+        io::Result::Ok((stop, [interrupt?, terminate?, quit?, hang_up?]))
+    };
+    let (stop, mut ends) = listen()?;
+    std::thread::spawn(move || {
+        let ended = runtime.block_on(poll_fn(|cx| {
+            let ended = ends.iter_mut().find_map(|(signal, kind)| {
+                signal.poll_recv(cx).is_ready().then_some(kind.as_raw_value())
+            });
+            ended.map_or(Poll::Pending, Poll::Ready)
+        }));
+        tcsetattr(io::stdin(), OptionalActions::Now, &before).ok();
+        eprint("\n");
+        drop(stop);
+        // As shells tell it.
+        std::process::exit(128 + ended);
+    });
+    Ok(())
 }
 
 fn eprint(text: &str) {

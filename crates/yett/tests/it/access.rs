@@ -2,7 +2,7 @@
 
 use super::backend::Backend;
 use super::client::curl;
-use super::yett::{Launch, PUBLIC, TOP, Yett, run};
+use super::yett::{Launch, PUBLIC, TOP, Yett, command, run};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -193,6 +193,39 @@ consumers:
   mallory: { keys: ["sha256:BOSS"] }
   idle: { roles: [reader] }
 "#;
+
+#[test]
+fn a_token_that_must_allow_it_is_no_leave_for_everybody() {
+    let issuer = |more: &str| {
+        format!(
+            "{{ jwt: {{ issuer: https://idp.test, secret: \"${{env:SECRET}}\", audience: orders{more} }} }}"
+        )
+    };
+    let (open, scoped) = (issuer(""), issuer(", scopes: [write]"));
+    for (policy, is_open) in [
+        (open.clone(), true),
+        (scoped.clone(), false),
+        (
+            format!(
+                "{{ any: [{scoped}, {{ jwt: {{ issuer: https://other.test, secret: \"${{env:SECRET}}\", audience: a, scopes: [a] }} }}] }}"
+            ),
+            false,
+        ),
+        (format!("{{ any: [{scoped}, api_key] }}"), true),
+        (format!("{{ all: [{scoped}, api_key] }}"), false),
+    ] {
+        let config = format!(
+            "{TOP}{PUBLIC}apis: {{ all: {{ policies: [{policy}], routes: [{{ POST /: {{ policies: [{{ respond: {{ body: hi }} }}] }} }}] }} }}\n"
+        );
+        let launch = Launch::new(&config);
+        let mut command = command(launch.folder.path(), &["check", "--report"]);
+        let ended =
+            command.env("SECRET", "a secret of at least thirty-two bytes").output().unwrap();
+        let told = String::from_utf8_lossy(&ended.stderr);
+        assert!(ended.status.success(), "{policy}: {told}");
+        assert_eq!(told.contains("any consumer may write"), is_open, "{policy}: {told}");
+    }
+}
 
 #[test]
 fn check_reports_what_is_more_than_needed() {

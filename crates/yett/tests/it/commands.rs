@@ -1,6 +1,7 @@
 //! Commands that end by themselves.
 
 use super::client::{curl, raw};
+use super::python::Python;
 use super::yett::{Launch, TOP, Yett, command, run};
 use serde_json::Value;
 use std::fs;
@@ -25,6 +26,8 @@ apis:
       - GET /{id}: { policies: [{ headers: { request: { set: { x-a: b } } } }] }
       - POST /
 ";
+
+const TERMINAL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/programs/terminal.py");
 
 fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
@@ -253,6 +256,18 @@ fn a_key_that_was_made_works_and_hashes_as_it_was_told() {
     let wrong = again["key"].as_str().unwrap();
     assert_eq!(curl(&["-H", &format!("x-api-key: {wrong}"), &url]).status, 401);
     assert!(raw(&yett.address("public"), b"GET / HTTP/1.0\r\nhost: a\r\n\r\n").contains(" 401 "));
+}
+
+#[test]
+fn a_terminal_shows_what_is_typed_again_whatever_ends_the_program() {
+    for (ends, code) in
+        [("typed", "0"), ("INT", "130"), ("TERM", "143"), ("HUP", "129"), ("QUIT", "131")]
+    {
+        let mut typing = Python::start(TERMINAL, &[env!("CARGO_BIN_EXE_yett"), ends]);
+        let told = typing.told.expect(&["ended"]);
+        assert_eq!(told, format!("ended {code}, hidden True, shown again True"), "{ends}");
+        typing.order("");
+    }
 }
 
 #[test]

@@ -196,6 +196,69 @@ consumers: {{ alice: {{ applications: {{ desk: {{ certificates: [{alice}] }} }} 
 }
 
 #[test]
+fn streams_of_a_certificate_end_with_the_list_that_tells_who_is_revoked() {
+    let (authority, backend) = (Authority::new(), endless());
+    let site = authority.sign(&["localhost"]);
+    let (clients, day) = (Authority::new(), Duration::from_secs(86_400));
+    let alice = clients.sign_client("alice", 1);
+    let config = format!(
+        "{TOP}listeners:
+  public:
+    bind: \"127.0.0.1:0\"
+    tls: {{ certificates: [{{ cert: site.pem, key: site.key }}], client: {{ mode: required, ca: clients.pem, crl: clients.crl }} }}
+upstreams: {{ backend: {{ targets: [\"{}\"] }} }}
+apis: {{ all: {{ upstream: backend, policies: [mtls: {{ consumer: any }}] }} }}
+",
+        backend.address
+    );
+    let yett = Launch::new(&config)
+        .file("site.pem", &site.cert_pem)
+        .file("site.key", &site.key_pem)
+        .file("alice.pem", format!("{}{}", alice.cert_pem, alice.key_pem))
+        .file("ca.pem", &authority.ca_pem)
+        .file("clients.pem", &clients.ca_pem)
+        .file("clients.crl", clients.revoked(&[2], day))
+        .start();
+    let path = |name: &str| yett.path(name).display().to_string();
+    let port = yett.address("public").rsplit(':').next().unwrap().to_owned();
+    let url = format!("https://localhost:{port}/alice");
+    let (ca, pem) = (path("ca.pem"), path("alice.pem"));
+    let mut curl = curl_command(&["-i", "-N", "--http1.1", "--cacert", &ca, "--cert", &pem, &url]);
+    let mut child = curl.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let told = Lines::of(child.stdout.take().unwrap());
+    told.expect(&["HTTP/1.1 200"]);
+    // A new list that nobody is on says nothing against the stream, until it ends.
+    let soon = clients.revoked(&[2], Duration::from_secs(4));
+    let outcome = yett.reloaded_by(|| yett.write("clients.crl", soon));
+    assert_eq!(outcome["adopted"], true, "{outcome}");
+    assert_ne!(child.wait().unwrap().code(), Some(0), "it is broken off");
+    let line = logged(&yett, "/alice");
+    assert_eq!(line["fault"], "credentials_revoked", "{line}");
+}
+
+#[test]
+fn what_is_revoked_while_a_policy_waits_is_not_forwarded() {
+    let (authoriser, backend) = (endless(), endless());
+    let config = |alice: &str| {
+        let policies = format!(
+            "policies: [api_key: {{ query: key }}, {{ ext_authz: {{ http: \"http://{}/silent\", timeout: 60s }} }}]",
+            authoriser.address
+        );
+        config(&backend.address.to_string(), alice)
+            .replace("policies: [api_key: { query: key }]", &policies)
+    };
+    let yett = Yett::start(&config(ALICE));
+    let mut alice = ask(&yett, "/alice", "alice");
+    authoriser.until_seen(1);
+    yett.reload(config(""));
+    let answer = read_head(&mut alice);
+    assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+    let line = logged(&yett, "/alice");
+    assert_eq!(line["fault"], "credentials_revoked", "{line}");
+    assert!(backend.seen().is_empty());
+}
+
+#[test]
 fn a_process_that_was_replaced_breaks_off_the_streams_of_a_revoked_key_as_well() {
     let backend = endless();
     let target = backend.address.to_string();

@@ -3,7 +3,7 @@
 use super::backend::Backend;
 use super::client::{curl, curl_fails};
 use super::wait;
-use super::yett::{Launch, TOP, Yett};
+use super::yett::{Launch, TOP, Yett, run};
 use std::process::{Command, Stdio};
 use testkit::Authority;
 
@@ -196,13 +196,43 @@ fn clients_show_certificates_where_they_are_asked_to() {
     // Alice is revoked while she is connected: a reload, and her next handshake fails.
     yett.reloaded_by(|| yett.write("clients.crl", clients.revoked(&[1, 2], day)));
     assert_ne!(curl_fails(&words(&with("alice", "two.test"))), 0);
-    // A list that is out of date, or none, changes nothing, and says so.
-    for bad in [clients.revoked(&[], std::time::Duration::ZERO), String::new()] {
-        let outcome = yett.reloaded_by(|| yett.write("clients.crl", &bad));
-        assert_eq!(outcome["adopted"], false, "{outcome}");
-    }
-    assert!(yett.log.text().contains("expired_revocation_list"), "{}", yett.log.text());
+    // Without a list that can be read nothing changes.
+    let outcome = yett.reloaded_by(|| yett.write("clients.crl", ""));
+    assert_eq!(outcome["adopted"], false, "{outcome}");
     assert_ne!(curl_fails(&words(&with("bob", "two.test"))), 0);
+}
+
+#[test]
+fn a_list_that_is_out_of_date_refuses_its_certificates_and_keeps_nothing_else_from_being_loaded() {
+    let (backend, clients) = (Backend::echo(), Authority::new());
+    let old = clients.revoked(&[2], std::time::Duration::ZERO);
+    let yett = mutual(&backend, &old, &clients).start();
+    let told = run(yett.path("").as_path(), &["check", "yett.yaml"]);
+    assert_eq!(told.code, Some(0), "{told:?}");
+    assert!(told.err.contains("every certificate of its authority is refused"), "{told:?}");
+    let ask = |name: &str, host: &str| {
+        let mut arguments = asking(&yett, host);
+        for (option, suffix) in [("--cert", "pem"), ("--key", "key")] {
+            let file = yett.path(&format!("{name}.{suffix}")).display().to_string();
+            arguments.extend([option.to_owned(), file]);
+        }
+        arguments
+    };
+    assert_eq!(curl(&words(&asking(&yett, "one.test"))).status, 200, "it asks for none");
+    for name in ["alice", "bob"] {
+        assert_ne!(curl_fails(&words(&ask(name, "two.test"))), 0, "{name}");
+    }
+    assert_ne!(curl_fails(&words(&asking(&yett, "two.test"))), 0, "without one");
+    let day = std::time::Duration::from_secs(86_400);
+    let outcome = yett.reloaded_by(|| yett.write("clients.crl", clients.revoked(&[2], day)));
+    assert_eq!(outcome["adopted"], true, "{outcome}");
+    assert_eq!(curl(&words(&ask("alice", "two.test"))).status, 200);
+    assert_ne!(curl_fails(&words(&ask("bob", "two.test"))), 0);
+    // A reload that is about something else is done as well.
+    let outcome = yett.reloaded_by(|| yett.write("clients.crl", &old));
+    assert_eq!(outcome["adopted"], true, "{outcome}");
+    yett.log.expect(&["expired_revocation_list", "every certificate of its authority is refused"]);
+    assert_ne!(curl_fails(&words(&ask("alice", "two.test"))), 0);
 }
 
 /// Sends much as soon as it may, and reads only then; prints what went wrong.

@@ -4,7 +4,9 @@ use crate::guesses::Guesses;
 use crate::identity::Scheme as _;
 use crate::nobody::Nobody;
 use crate::password::{self, Costs};
-use base::caps::{FAILURES_PER_ADDRESS, LOGINS_PER_ADDRESS, LOGINS_WAITING_PER_ADDRESS};
+use base::caps::{
+    FAILURES_PER_ACCOUNT, FAILURES_PER_ADDRESS, LOGINS_PER_ADDRESS, LOGINS_WAITING_PER_ADDRESS,
+};
 use base64::Engine as _;
 use http::HeaderValue;
 use quick_cache::sync::Cache;
@@ -41,6 +43,27 @@ fn header(login: &str) -> String {
 
 fn ask(policy: &Built, request: &str) -> String {
     policy.request(&mut fixture::exchange(request))
+}
+
+#[test]
+fn over_a_socket_without_addresses_nobody_is_locked_out_but_by_account() {
+    let world = world();
+    put(&world, "Jasmine", "open sesame");
+    let policy = world.build(&KIND, &Value::Null).unwrap();
+    let over_unix = |login: &str| {
+        let mut exchange = fixture::exchange(&header(login));
+        exchange.connection = Arc::new(Connection::over_unix("socket".into()));
+        policy.request(&mut exchange)
+    };
+    for guess in 0..3 * FAILURES_PER_ADDRESS {
+        let login = format!("user-{guess}:wrong");
+        assert_eq!(over_unix(&login), "credentials_invalid", "{guess}");
+    }
+    assert_eq!(over_unix("Aladdin:open sesame"), "continue");
+    let refused =
+        (0..3 * FAILURES_PER_ACCOUNT).filter(|_| over_unix("Jasmine:wrong") == "too_many_failures");
+    assert!(refused.count() > 0, "an account is protected there, too");
+    assert_eq!(over_unix("Aladdin:open sesame"), "continue");
 }
 
 #[test]

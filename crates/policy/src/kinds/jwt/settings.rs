@@ -184,6 +184,15 @@ fn rules(
         ctx.error(report, node, "/audience", message).help("leave out either `*` or the others");
         return None;
     }
+    if any
+        && settings.scopes.is_empty()
+        && settings.required.is_empty()
+        && settings.token_type.is_none()
+    {
+        let message = "every token of the issuer is good here, also one that was given out for another service";
+        ctx.warning(report, node, "/audience", message)
+            .help("name whom the tokens are for, or what they must have: `scopes`, `required`, `token_type`");
+    }
     let audience = if any { Vec::new() } else { audience };
     let leeway = settings.leeway.map_or(LEEWAY, |leeway| leeway.0);
     if leeway > LEEWAY_MAX {

@@ -1,6 +1,7 @@
 use super::KIND;
 use crate::access::{Access, Grant, Roles};
 use crate::fixture::{self, Built, World};
+use crate::identity::Identity;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use traffic::directory::{Consumer, Credential, CredentialKind};
@@ -115,6 +116,44 @@ fn an_issuer_gives_no_roles_in_place_of_another() {
         (json!({ "roles": ["boss"] }), "no"),
     ] {
         check(&settings, called("DELETE /", &[], &[], &claims), expected);
+    }
+}
+
+#[test]
+fn where_several_issuers_vouch_each_speaks_for_itself() {
+    let settings = [json!({ "claims": [{ "claim": "roles", "issuer": "https://a" }] })];
+    let anybody = [json!({ "claims": [{ "claim": "roles" }] })];
+    let a = json!({ "iss": "https://a", "roles": ["reader"] });
+    let b = json!({ "iss": "https://b", "roles": ["boss"], "more": true });
+    let nobody = json!({ "roles": ["boss"] });
+    // Of two whom the directory does not know the later one counts.
+    for (first, second, by_issuer, by_anybody) in [
+        (&a, &b, "no", "yes"),
+        (&b, &a, "no", "no"),
+        (&a, &nobody, "no", "yes"),
+        (&nobody, &a, "no", "no"),
+        (
+            &json!({ "iss": "https://b" }),
+            &json!({ "iss": "https://a", "roles": ["boss"] }),
+            "yes",
+            "yes",
+        ),
+    ] {
+        let said = |settings: &[Value], expected| {
+            let mut exchange = called("DELETE /", &[], &[], &Value::Null);
+            let identity = |claims: &Value| Identity {
+                claims: claims.as_object().map(|claims| Arc::new(claims.into())),
+                ..Identity::default()
+            };
+            let both = identity(first).and(identity(second)).unwrap();
+            let consumer = exchange.consumer.take();
+            both.replace(&mut exchange);
+            exchange.consumer = consumer;
+            assert_eq!(exchange.said().count(), 2);
+            check(settings, exchange, expected);
+        };
+        said(&settings, by_issuer);
+        said(&anybody, by_anybody);
     }
 }
 
