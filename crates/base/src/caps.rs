@@ -479,3 +479,12 @@ pub const ADDRESS_TEXT_BYTES_MAX: usize = 64;
 pub const ADDRESS_LISTS_MAX: usize = 64;
 /// Wrong lines of one file that are told.
 pub const MISTAKES_TOLD_MAX: usize = 10;
+/// Who has requests under way that a `concurrency` policy counts: so many of each policy; beyond it others are refused.
+pub const CONCURRENCY_KEYS_MAX: usize = 1_000_000;
+/// Addresses of which one listener remembers how often they connected, for each of its rates; of the others those are
+/// forgotten that used the least.
+pub const ARRIVALS_REMEMBERED: usize = 65_536;
+/// Seconds after which clients that were turned away for want of room are asked to come back, at least,
+pub const COME_BACK_S_MIN: u64 = 1;
+/// and at most: it is drawn, so that they do not all come at once.
+pub const COME_BACK_S_MAX: u64 = 3;

@@ -25,6 +25,8 @@ pub mod decode;
 pub mod units;
 /// Several rates that hold together.
 pub mod rates;
+/// So much per length of time, as arithmetic.
+pub mod gcra;
 /// Hours, days, weeks and months of a place.
 pub mod calendar;
 /// How much in a window of the calendar.

@@ -106,6 +106,20 @@ impl<'de> Deserialize<'de> for Limits {
     }
 }
 
+impl JsonSchema for Limit {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Limit".into()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let (rate, long) =
+            (generator.subschema_for::<Rate>(), generator.subschema_for::<LimitLong>());
+        schemars::json_schema!({ "anyOf": [rate, long] })
+    }
+}
+
 impl JsonSchema for Limits {
     fn inline_schema() -> bool {
         true

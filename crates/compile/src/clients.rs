@@ -3,13 +3,16 @@
 use crate::client_auth;
 use crate::inputs::Inputs;
 use base::caps::{CONNECTION_AGE_MAX_S, CONNECTIONS_PER_LISTENER_MAX};
+use base::gcra::Gcra;
 use base::network::{Network, Networks};
+use base::rates::Limit;
 use base::{Placed, Report};
 use model::listener::{ClientMode, ClientTls};
 use model::proxies::{ForwardedBy, TrustedProxies};
 use model::{Config, Listener};
 use rustls::crypto::aws_lc_rs;
 use std::sync::Arc;
+use traffic::arrivals::{Arrivals, Pace};
 use traffic::clients::{Clients, Crowd, PerAddress, ToldBy};
 use traffic::tls::ToldCertificates;
 
@@ -54,6 +57,13 @@ pub(crate) fn compile(
         max: max.value,
         crowd: inputs.state.cell(&format!("listener/{name}/crowd"), Crowd::default),
     });
+    let pace = |rate: &Option<Placed<Limit>>, what: &str| {
+        let limit = rate.as_ref()?.value;
+        let gcra = Gcra::new(limit.rate, limit.burst.unwrap_or(limit.rate.count))?;
+        let id = format!("listener/{name}/{what}");
+        let arrivals = inputs.state.cell(&id, || Arrivals::new(inputs.clock));
+        Some(Pace { gcra, arrivals })
+    };
     let connections_max = listener.connections_max.as_ref().map(|max| max.value as usize);
     let age = listener.connection_age_max.as_ref().map(|age| age.value.0.as_secs());
     Some(Clients {
@@ -67,6 +77,8 @@ pub(crate) fn compile(
         tells_forwarded: listener.forwarded,
         connections_max: connections_max.unwrap_or(CONNECTIONS_PER_LISTENER_MAX),
         per_address,
+        connecting: pace(&listener.connection_rate, "connecting"),
+        shaking_hands: pace(&listener.handshake_rate, "shaking_hands"),
         age_max_s: age.unwrap_or(CONNECTION_AGE_MAX_S),
     })
 }

@@ -3,6 +3,7 @@
 use crate::map::Map;
 use crate::proxies::{ProxyProtocol, TrustedProxies};
 use crate::relay::Relay;
+use base::rates::Limit;
 use base::units::Period;
 use base::{Placed, Text};
 use schemars::JsonSchema;
@@ -44,6 +45,12 @@ pub struct Listener {
     /// Connections open at a time from one IPv4 address or one IPv6 network of 64 bits; unlimited unless said
     /// otherwise. Trusted proxies are not limited.
     pub connections_per_address_max: Option<Placed<u32>>,
+    /// How often one IPv4 address or one IPv6 network of 64 bits may connect, such as `50/s`, or `{ rate, burst }`;
+    /// unlimited unless said otherwise. Beyond it connections are closed before anything of them is read. Trusted proxies
+    /// are not limited.
+    pub connection_rate: Option<Placed<Limit>>,
+    /// How often it may begin a TLS handshake, which costs the gateway more than anything else a stranger can ask for.
+    pub handshake_rate: Option<Placed<Limit>>,
     /// How long a connection may last before it is asked to end, give or take a tenth; 1 h unless said otherwise.
     pub connection_age_max: Option<Placed<Period>>,
     /// Pass the bytes of every connection on to an upstream, unread: the name of the upstream, or with settings. There

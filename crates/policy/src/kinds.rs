@@ -52,6 +52,8 @@ pub mod plan;
 pub mod rate_limit;
 /// So many requests in windows of the calendar.
 pub mod quota;
+/// So many requests at a time.
+pub mod concurrency;
 /// Decompresses request bodies.
 pub mod decompress;
 /// Bounds request bodies.
@@ -110,6 +112,7 @@ pub const KINDS: &[&Kind] = &[
     &plan::KIND,
     &rate_limit::KIND,
     &quota::KIND,
+    &concurrency::KIND,
     &decompress::KIND,
     &body_limit::KIND,
     &timeouts::KIND,

@@ -16,6 +16,8 @@ mod cost;
 mod excess;
 /// What has a limit of its own.
 mod per;
+/// Who has how many requests under way.
+mod permits;
 /// What one limit says, whatever its algorithm.
 mod rule;
 /// What all requests used together.
@@ -34,6 +36,7 @@ pub use excess::Excess;
 pub(crate) use excess::Refusal;
 pub(crate) use gcra::Gcra;
 pub(crate) use per::{Per, Who};
+pub(crate) use permits::Permits;
 pub(crate) use rule::Rule;
 pub(crate) use table::{Key, Table};
 

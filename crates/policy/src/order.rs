@@ -67,6 +67,10 @@ pub const ORDER: &[(&str, &str)] = &[
     ("rate_limit", "beside `plan`; what one of them refuses, the other gets back"),
     ("quota", "beside `rate_limit`, which is used up and free again sooner"),
     (
+        "concurrency",
+        "after the limits that count requests, which get back what it refuses: whoever has used them up takes no place",
+    ),
+    (
         "decompress",
         "after access and the limit on requests, since it costs more than they do; before all that reads, bounds or \
          copies the body",

@@ -35,6 +35,7 @@ mod it {
     mod plan;
     mod quota;
     mod rate_limit;
+    mod concurrency;
     mod decompress;
     mod body_limit;
     mod timeouts;

@@ -12,6 +12,7 @@ use bytes::{Buf as _, BytesMut};
 use rustls::server::Acceptor;
 use std::future::poll_fn;
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,6 +23,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, DuplexStream, ReadBuf
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 use traffic::BoxFuture;
+use traffic::arrivals::Pace;
 use traffic::clients::{Clients, Place};
 use traffic::exchange::{Connection, TlsFacts};
 use traffic::head::Scheme;
@@ -91,7 +93,12 @@ pub async fn serve_client<I: Stream>(
             return Err(error);
         }
     }
-    let Ok(_place) = place(clients, &connection) else {
+    let counted = counted(clients, &connection);
+    if !admits(&clients.connecting, counted) {
+        listener.metrics.refused(Refusal::Often).add(worker.index, 1);
+        return Ok(());
+    }
+    let Ok(_place) = place(clients, counted) else {
         listener.metrics.refused(Refusal::Address).add(worker.index, 1);
         return Ok(());
     };
@@ -134,15 +141,27 @@ async fn announced<I: Stream>(connection: &mut Connection, io: &mut Rewound<I>) 
     Ok(())
 }
 
-/// A place among the connections of the client's address, where those are counted. Trusted proxies have more clients
-/// than one, and whoever has no address cannot be told from others.
-fn place(clients: &Clients, connection: &Connection) -> Result<Option<Place>, ()> {
-    let Some(per_address) = &clients.per_address else { return Ok(None) };
-    let Some(address) = connection.peer_ip() else { return Ok(None) };
-    if clients.trusted.hold(Some(address)) {
+/// The address that a connection counts for. Trusted proxies have more clients than one, and whoever has no address
+/// cannot be told from others.
+fn counted(clients: &Clients, connection: &Connection) -> Option<IpAddr> {
+    let address = connection.peer_ip()?;
+    (!clients.trusted.hold(Some(address))).then_some(address)
+}
+
+/// A place among the connections of an address, where those are counted.
+fn place(clients: &Clients, counted: Option<IpAddr>) -> Result<Option<Place>, ()> {
+    let (Some(per_address), Some(address)) = (&clients.per_address, counted) else {
         return Ok(None);
-    }
+    };
     per_address.crowd.enter(address, per_address.max).map(Some).ok_or(())
+}
+
+/// Whether an address may do once more what it may do so often, where that is counted.
+fn admits(pace: &Option<Pace>, counted: Option<IpAddr>) -> bool {
+    match (pace, counted) {
+        (Some(pace), Some(address)) => pace.admits(address),
+        _ => true,
+    }
 }
 
 /// What serves a connection until it ends.
@@ -210,6 +229,10 @@ async fn begin_tls<I: Stream>(
 ) -> io::Result<Serving> {
     let over = || Ok(boxed(std::future::ready(Ok(()))));
     let Some(tls) = &listener.tls else { return over() };
+    if !admits(&listener.clients.shaking_hands, counted(&listener.clients, &connection)) {
+        listener.metrics.refused(Refusal::Handshakes).add(worker.index, 1);
+        return over();
+    }
     let limit = Duration::from_secs(caps::HANDSHAKE_TIMEOUT_S);
     // Of the large stream that comes of a handshake no future has a copy.
     let shaken = tokio::time::timeout(limit, Box::pin(handshake(tls, stream))).await;

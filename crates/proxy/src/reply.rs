@@ -83,8 +83,9 @@ pub fn to_fault(worker: &Worker, exchange: &mut Exchange, fault: Fault) -> Respo
     exchange.record.fault = Some(fault.code);
     exchange.record.detail.clone_from(&fault.detail);
     exchange.record.cause = causes(&fault);
-    // What the whole process lacks is told once, where it is met.
-    if row.blame == Blame::Gateway && fault.code != FaultCode::NoResources {
+    // What the whole process lacks is told once, where it is met; and what is too much, where that begins and ends.
+    let is_told = fault.code == FaultCode::NoResources || fault.code.is_limit();
+    if row.blame == Blame::Gateway && !is_told {
         tracing::warn!(
             request_id = %exchange.id,
             code = row.name,

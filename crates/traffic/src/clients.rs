@@ -1,5 +1,6 @@
 //! What a listener makes of whoever connects: how many may, and whom it believes about others.
 
+use crate::arrivals::Pace;
 use crate::tls::ToldCertificates;
 use base::caps::{CONNECTION_AGE_MAX_S, CONNECTIONS_PER_LISTENER_MAX, CROWD_SHARDS};
 use base::network::{Networks, owner};
@@ -24,6 +25,10 @@ pub struct Clients {
     pub connections_max: usize,
     /// Connections at a time from one address, if they are counted.
     pub per_address: Option<PerAddress>,
+    /// How often one address may connect, if that is counted.
+    pub connecting: Option<Pace>,
+    /// How often one address may begin TLS, if that is counted.
+    pub shaking_hands: Option<Pace>,
     /// Seconds after which a connection is asked to end, give or take a tenth.
     pub age_max_s: u64,
 }
@@ -38,6 +43,8 @@ impl Default for Clients {
             tells_forwarded: false,
             connections_max: CONNECTIONS_PER_LISTENER_MAX,
             per_address: None,
+            connecting: None,
+            shaking_hands: None,
             age_max_s: CONNECTION_AGE_MAX_S,
         }
     }

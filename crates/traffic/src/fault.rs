@@ -2,7 +2,9 @@
 //! problem details with a request id and never a cause. One table gives status, blame and public text
 //! of every code; `docs/reference/faults.md` is generated from it.
 
-use base::BoxError;
+use base::caps::{COME_BACK_S_MAX, COME_BACK_S_MIN};
+use base::{BoxError, random};
+use http::header::RETRY_AFTER;
 use http::{HeaderName, HeaderValue, StatusCode};
 use std::borrow::Cow;
 use std::fmt;
@@ -145,6 +147,8 @@ fault_codes! {
     WebsocketVersion "websocket_version" 426 Client "The version of WebSocket is not supported" "`Sec-WebSocket-Version` is not 13, the only version there is (RFC 6455, 4.4).";
     RateLimited "rate_limited" 429 Client "Too many requests" "A `rate_limit` is used up; `Retry-After` says when to come back.";
     QuotaExceeded "quota_exceeded" 429 Client "The quota is used up" "A quota of the consumer's plan, or a `quota` policy, is used up until its window ends; `Retry-After` says when that is.";
+    TooManyAtOnce "too_many_at_once" 429 Client "Too many requests at a time" "The caller has as many requests under way as a `concurrency` policy allows; `Retry-After` says when to come back.";
+    RouteBusy "route_busy" 503 Gateway "The service is busy" "As many requests are under way together as a `concurrency` policy allows; `Retry-After` says when to come back.";
     PlanUnknown "plan_unknown" 503 Gateway "The service is not available" "The consumer's plan is none of this gateway's config; name it under `plans`, or give the consumer another one.";
     BodyTooLarge "body_too_large" 413 Client "The body is too large" "The request body exceeds the route's `body_limit`.";
     BodyTimeout "body_timeout" 408 Client "The body came too slowly" "The client sent no piece of its body within the idle time-out.";
@@ -194,7 +198,14 @@ impl FaultCode {
     /// Whether it refuses what is too much, so that the request counts for nothing.
     #[must_use]
     pub const fn is_limit(self) -> bool {
-        matches!(self, Self::RateLimited | Self::QuotaExceeded | Self::UpstreamOverloaded)
+        matches!(
+            self,
+            Self::RateLimited
+                | Self::QuotaExceeded
+                | Self::UpstreamOverloaded
+                | Self::TooManyAtOnce
+                | Self::RouteBusy
+        )
     }
 
     /// Status of the answer.
@@ -247,6 +258,14 @@ impl Fault {
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));
         self
+    }
+
+    /// Asks the client to come back soon, and not all clients at the same time.
+    #[must_use]
+    pub fn come_back(self) -> Self {
+        let spread_s = COME_BACK_S_MAX - COME_BACK_S_MIN + 1;
+        let wait_s = COME_BACK_S_MIN + random::fast_below(spread_s);
+        self.header(RETRY_AFTER, HeaderValue::from(wait_s))
     }
 
     /// Has the client's connection closed after the answer.

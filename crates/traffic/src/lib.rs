@@ -13,6 +13,8 @@ pub mod claims;
 pub mod forwarded;
 /// TLS of a listener.
 pub mod tls;
+/// How often addresses connect.
+pub mod arrivals;
 /// What a listener makes of whoever connects.
 pub mod clients;
 /// The request's head, in canonical form.

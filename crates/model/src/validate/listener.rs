@@ -4,6 +4,7 @@ use super::pointer;
 use crate::listener::ClientMode;
 use crate::proxies::TrustedProxies;
 use crate::{Config, Listener};
+use base::gcra::Gcra;
 use base::network::Network;
 use base::units::Period;
 use base::{Endpoint, Place, Placed, Report, Text};
@@ -256,10 +257,32 @@ fn bounds(listener: &Listener, report: &mut Report) {
             .error("invalid_value", &max.place, "no connection at all is let in")
             .help("write 1 or more, or leave it out");
     }
+    rates(listener, report);
     let too_short = |age: &&Placed<Period>| age.value.0 < CONNECTION_AGE_LEAST;
     if let Some(age) = listener.connection_age_max.as_ref().filter(too_short) {
         report
             .error("invalid_value", &age.place, "connections must be allowed to last 10 s")
             .help("shorter ones would make clients connect again all the time");
+    }
+}
+
+/// How often addresses may connect must be countable, and of use.
+fn rates(listener: &Listener, report: &mut Report) {
+    for rate in listener.connection_rate.iter().chain(&listener.handshake_rate) {
+        let burst = rate.value.burst.unwrap_or(rate.value.rate.count);
+        if burst == 0 || Gcra::new(rate.value.rate, burst).is_none() {
+            report
+                .error(
+                    "invalid_value",
+                    &rate.place,
+                    "nobody could ever connect, or it cannot be counted",
+                )
+                .help("write a rate such as `50/s`, or `{ rate: 50/s, burst: 100 }`");
+        }
+    }
+    if let Some(rate) = listener.handshake_rate.as_ref().filter(|_| listener.tls.is_none()) {
+        report
+            .error("invalid_value", &rate.place, "the listener does not speak TLS")
+            .help("take `handshake_rate` out, or write `connection_rate`");
     }
 }

@@ -158,17 +158,23 @@ pub enum Refusal {
     ProxyHeader,
     /// It asked by TLS for a name that the listener has neither a certificate nor an upstream for, or for none.
     UnknownName,
+    /// The client's address connects more often than it may.
+    Often,
+    /// It begins TLS more often than it may.
+    Handshakes,
 }
 
 impl Refusal {
     /// All of them, in the order of the counters.
-    pub(super) const ALL: [Self; 6] = [
+    pub(super) const ALL: [Self; 8] = [
         Self::Full,
         Self::Draining,
         Self::Denied,
         Self::Address,
         Self::ProxyHeader,
         Self::UnknownName,
+        Self::Often,
+        Self::Handshakes,
     ];
 
     /// The value of the label `reason`.
@@ -180,6 +186,8 @@ impl Refusal {
             Self::Address => "address_full",
             Self::ProxyHeader => "proxy_header",
             Self::UnknownName => "unknown_name",
+            Self::Often => "connection_rate",
+            Self::Handshakes => "handshake_rate",
         }
     }
 }
