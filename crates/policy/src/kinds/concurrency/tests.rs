@@ -69,7 +69,7 @@ fn what_is_no_limit_is_refused() {
         (json!("ten"), "a number such as `10 per consumer`"),
         (json!("0 per consumer"), "refuse every request"),
         (json!({ "max": 0 }), "refuse every request"),
-        (json!({ "max": -1 }), "u32"),
+        (json!({ "max": -1 }), "a whole number from 0"),
         (json!({ "max": 1, "per": "planet" }), "also `all`"),
     ] {
         fixture::refuses(&KIND, &settings, part);
