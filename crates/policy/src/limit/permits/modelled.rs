@@ -1,8 +1,9 @@
 mod atomic {
     pub(super) use loom::sync::atomic::{AtomicU32, Ordering};
 }
-#[path = "count.rs"]
-mod count;
+mod count {
+    include!("count.rs");
+}
 
 use count::Count;
 use loom::sync::Arc;
