@@ -49,6 +49,14 @@ impl Gcra {
         }
     }
 
+    /// The arrival time after what cost so much, whether it passes or not: at most a burst ahead.
+    #[must_use]
+    pub fn fill(self, arrival_ns: u64, now_ns: u64, cost: u64) -> u64 {
+        let ahead_ns = arrival_ns.saturating_sub(now_ns).min(self.burst_ns);
+        let ahead_ns = ahead_ns.saturating_add(self.cost_ns.saturating_mul(cost));
+        now_ns.saturating_add(ahead_ns.min(self.burst_ns))
+    }
+
     /// How much more would pass where the arrival time is so far ahead.
     #[must_use]
     pub const fn remaining(self, ahead_ns: u64) -> u64 {

@@ -34,9 +34,7 @@ impl Gcra {
     /// The arrival time after what cost so much, whether there was room for it or not: no more than a burst is ever used
     /// up, so that whoever pauses for one request's worth of time passes again.
     pub(super) fn fill(self, arrival_ns: u64, now_ns: u64, cost: u64) -> u64 {
-        let ahead_ns = arrival_ns.saturating_sub(now_ns);
-        let ahead_ns = ahead_ns.saturating_add(self.cost_ns.saturating_mul(cost));
-        now_ns.saturating_add(ahead_ns.min(self.burst_ns))
+        self.0.fill(arrival_ns, now_ns, cost)
     }
 
     /// The arrival time without what cost so much.
