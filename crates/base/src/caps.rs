@@ -368,6 +368,9 @@ pub const KEYS_TRIED_MAX: usize = 8;
 pub const SIGNATURE_US_MAX: u32 = 200;
 /// Such longer checks that are under way or wait for a processor, on the whole node; others wait for them.
 pub const LONG_CHECKS_MAX: usize = 16;
+/// Proofs of possession whose signature took long to check, and of which the outcome is remembered until the request goes
+/// on.
+pub const LONG_PROOFS_REMEMBERED: usize = 1_024;
 /// Bytes of the path of a Unix socket: what the system has room for, without the byte that ends it.
 pub const UNIX_PATH_BYTES_MAX: usize = 107;
 /// Seconds between two fetches of an issuer's keys, where it does not say how long they are good for,

@@ -4,7 +4,7 @@
 use crate::jose::{Algorithm, Key, Message, thumbprint};
 use crate::json;
 use aws_lc_rs::digest::{SHA256, digest};
-use base::caps::{DPOP_ID_BYTES_MAX, DPOP_URL_BYTES_MAX};
+use base::caps::{DPOP_ID_BYTES_MAX, DPOP_URL_BYTES_MAX, SIGNATURE_US_MAX};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::Uri;
@@ -101,6 +101,43 @@ impl Origin {
 /// # Errors
 /// The first thing that is wrong with it.
 pub fn check(text: &str, asked: &Asked<'_>) -> Result<Proof, Why> {
+    let proof = check_by(text, asked, |message, jwk| signed(message, jwk).map(Some))?;
+    proof.ok_or("the proof's signature was not checked")
+}
+
+/// The same; none if its signature takes long to check, and it is not `known` whether it is right.
+pub(crate) fn check_at_once(
+    text: &str,
+    asked: &Asked<'_>,
+    known: Option<bool>,
+) -> Result<Option<Proof>, Why> {
+    check_by(text, asked, |message, jwk| match known {
+        Some(known) => Ok(Some(known)),
+        None if cost_us(message, jwk) > SIGNATURE_US_MAX => Ok(None),
+        None => signed(message, jwk).map(Some),
+    })
+}
+
+/// Whether a proof is signed by the key that it brings along, whatever it says.
+pub(crate) fn is_signed(text: &str) -> bool {
+    let signed = |message: &Message<'_>| {
+        let jwk = message.header.get("jwk").and_then(Value::as_object)?;
+        signed(message, jwk).ok()
+    };
+    Message::parse(text).ok().and_then(|message| signed(&message)).unwrap_or(false)
+}
+
+/// How many microseconds it takes to check the signature, about.
+fn cost_us(message: &Message<'_>, jwk: &Map<String, Value>) -> u32 {
+    let digits = jwk.get("n").and_then(Value::as_str).map_or(0, str::len).min(MODULUS_CHARS_MAX);
+    message.algorithm.cost_us(u32::try_from(digits * 6).unwrap_or(u32::MAX))
+}
+
+fn check_by(
+    text: &str,
+    asked: &Asked<'_>,
+    is_signed: impl FnOnce(&Message<'_>, &Map<String, Value>) -> Result<Option<bool>, Why>,
+) -> Result<Option<Proof>, Why> {
     let message = Message::parse(text)?;
     if message.media_type()?.as_deref() != Some("dpop+jwt") {
         return Err("the proof's type (`typ`) is not `dpop+jwt`");
@@ -123,10 +160,11 @@ pub fn check(text: &str, asked: &Asked<'_>) -> Result<Proof, Why> {
     if thumbprint != asked.key {
         return Err("the proof is signed by a key that the token is not bound to");
     }
-    if !signed(&message, jwk)? {
-        return Err("the proof's signature is wrong");
+    match is_signed(&message, jwk)? {
+        Some(true) => Ok(Some(Proof { thumbprint, id: id.to_owned(), nonce, until })),
+        Some(false) => Err("the proof's signature is wrong"),
+        None => Ok(None),
     }
-    Ok(Proof { thumbprint, id: id.to_owned(), nonce, until })
 }
 
 fn signed(message: &Message<'_>, jwk: &Map<String, Value>) -> Result<bool, Why> {

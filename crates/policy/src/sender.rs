@@ -10,21 +10,25 @@ use crate::dpop::{self, ALGORITHMS, Asked, Origin, Proof};
 use crate::kind::BuildCtx;
 use crate::kinds::cors::OneOrMany;
 use crate::replay::{Refused, Replays, Shown};
+use crate::verified::{self, TokenHash};
 use crate::written::{Short, Written};
-use base::caps::{CHALLENGE_URL_BYTES_MAX, DPOP_NONCE_S};
+use base::caps::{CHALLENGE_URL_BYTES_MAX, DPOP_NONCE_S, LONG_CHECKS_MAX, LONG_PROOFS_REMEMBERED};
 use base::units::Period;
 use base::{Clock, Node, Report};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http::header::WWW_AUTHENTICATE;
+use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue};
+use quick_cache::sync::Cache;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+use tokio::sync::Semaphore;
+use traffic::background::compute;
 use traffic::exchange::Claims;
-use traffic::{Exchange, Fault, FaultCode, Stage};
+use traffic::{Background, Exchange, Fault, FaultCode, Stage};
 
 #[cfg(test)]
 mod tests;
@@ -141,7 +145,33 @@ pub(crate) struct Sender {
     origins: Vec<Origin>,
     /// Where clients learn what this asks for (RFC 9728, 5.1), as a parameter of challenges.
     metadata: Option<String>,
+    long: LongProofs,
     clock: Clock,
+}
+
+/// Proofs whose signature takes long to check, such as those of P-521: that is done beside the request path, a few at a
+/// time. Whether a text is signed by the key in it never changes, so the outcome is looked up when the request goes on.
+struct LongProofs {
+    background: Arc<dyn Background>,
+    places: Arc<Semaphore>,
+    outcomes: Arc<Cache<TokenHash, bool>>,
+}
+
+/// The cause of a fault that only means: [`Sender::finish`] first.
+#[derive(Debug)]
+struct Unfinished(Box<str>);
+
+impl fmt::Display for Unfinished {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the signature of a proof waits to be checked")
+    }
+}
+
+impl std::error::Error for Unfinished {}
+
+/// Whether this is no verdict: [`Sender::finish`] is to be waited for, and then all is to be judged once more.
+pub(crate) fn is_unfinished(fault: &Fault) -> bool {
+    fault.cause.as_ref().is_some_and(|cause| cause.is::<Unfinished>())
 }
 
 impl Sender {
@@ -191,6 +221,11 @@ impl Sender {
             leeway,
             origins,
             metadata,
+            long: LongProofs {
+                background: Arc::clone(ctx.background),
+                places: ctx.state.cell("dpop/long", || Semaphore::new(LONG_CHECKS_MAX)),
+                outcomes: ctx.state.cell("dpop/outcomes", || Cache::new(LONG_PROOFS_REMEMBERED)),
+            },
             clock: ctx.clock.clone(),
         })
     }
@@ -274,8 +309,30 @@ impl Sender {
             age_max: self.age_max,
             leeway: self.leeway,
         };
-        let proof = dpop::check(text, &asked).map_err(wrong)?;
-        self.is_new(exchange, &proof)
+        let known = self.long.outcomes.get(&verified::hash(text));
+        match dpop::check_at_once(text, &asked, known).map_err(wrong)? {
+            Some(proof) => self.is_new(exchange, &proof),
+            None => Err(Fault::new(Stage::Guard, FaultCode::ComputeBusy)
+                .header(RETRY_AFTER, HeaderValue::from_static("1"))
+                .cause(Unfinished(text.into()))),
+        }
+    }
+
+    /// Does what a request has to wait for before it can be judged.
+    ///
+    /// # Errors
+    /// `compute_busy`, or the fault itself if it is a verdict.
+    pub(crate) async fn finish(&self, fault: Fault) -> Result<(), Fault> {
+        let text = match fault.cause.as_ref().and_then(|cause| cause.downcast_ref::<Unfinished>()) {
+            Some(Unfinished(text)) => text.clone(),
+            None => return Err(fault),
+        };
+        // Nobody closes it.
+        let Ok(_place) = self.long.places.acquire().await else { return Err(fault) };
+        let hash = verified::hash(&text);
+        let is_signed = compute(&*self.long.background, move || dpop::is_signed(&text)).await?;
+        self.long.outcomes.insert(hash, is_signed);
+        Ok(())
     }
 
     /// Whether the proof has a nonce of ours, and was never shown before.

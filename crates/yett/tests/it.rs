@@ -25,6 +25,7 @@ mod it {
     mod databases;
     mod descriptors;
     mod disk;
+    mod example_programs;
     mod failover;
     mod grpc;
     mod guides;

@@ -124,7 +124,7 @@ impl Algorithm {
     }
 
     /// How many microseconds it takes a server of today to check a signature, about; of RSA with a key of so many bits.
-    pub(super) const fn cost_us(self, bits: u32) -> u32 {
+    pub(crate) const fn cost_us(self, bits: u32) -> u32 {
         match self {
             Self::Hs256 | Self::Hs384 | Self::Hs512 => 2,
             // 20 with 2048 bits, and four times that with twice the bits.

@@ -8,7 +8,7 @@ use crate::guesses::Guesses;
 use crate::identity::{Identify, Identity, Scheme};
 use crate::kind::{BuildCtx, Group, Kind};
 use crate::kinds::jwt::subject::Subject;
-use crate::sender::Sender;
+use crate::sender::{Sender, is_unfinished};
 use crate::verified::{self, TokenHash};
 use base::{Clock, Node, Report};
 use schemars::JsonSchema;
@@ -129,6 +129,20 @@ impl Introspection {
         Ok(Identity { nonce, token, ..identity })
     }
 
+    /// Judges what a request shows, whatever has to be waited for.
+    async fn wait(&self, exchange: &mut Exchange) -> Result<Identity, Fault> {
+        let (token, by, hash) = match self.known(exchange) {
+            Known::Decided(decided) => return decided,
+            Known::Unknown(token, by, hash) => (token.into_owned(), by, hash),
+        };
+        // Every unknown token is work for the issuer: whoever has shown too many bad ones causes no more.
+        self.guesses.check(exchange)?;
+        match self.ask(exchange.worker, &token, hash).await {
+            Ok(found) => self.decide(exchange, (&token, by), &found),
+            Err(why) => Err(bearer::unavailable(why.to_string())),
+        }
+    }
+
     /// Asks about a token. What asks must not hold on to the exchange while it waits.
     async fn ask(&self, worker: usize, token: &str, hash: TokenHash) -> Result<Found, Arc<str>> {
         let asking = async {
@@ -160,6 +174,7 @@ impl Scheme for Introspection {
 
     fn now(&self, exchange: &Exchange) -> Option<Result<Identity, Fault>> {
         match self.known(exchange) {
+            Known::Decided(Err(fault)) if is_unfinished(&fault) => None,
             Known::Decided(decided) => {
                 Some(decided.map_err(|fault| self.sender.dress(fault, exchange)))
             }
@@ -169,18 +184,13 @@ impl Scheme for Introspection {
 
     fn later<'a>(&'a self, exchange: &'a mut Exchange) -> BoxFuture<'a, Result<Identity, Fault>> {
         Box::pin(async move {
-            let (token, by, hash) = match self.known(exchange) {
-                Known::Decided(decided) => {
-                    return decided.map_err(|fault| self.sender.dress(fault, exchange));
-                }
-                Known::Unknown(token, by, hash) => (token.into_owned(), by, hash),
-            };
-            // Every unknown token is work for the issuer: whoever has shown too many bad ones causes no more.
-            self.guesses.check(exchange)?;
-            let judged = match self.ask(exchange.worker, &token, hash).await {
-                Ok(found) => self.decide(exchange, (&token, by), &found),
-                Err(why) => Err(bearer::unavailable(why.to_string())),
-            };
+            let mut judged = self.wait(exchange).await;
+            if let Err(fault) = judged {
+                judged = match self.sender.finish(fault).await {
+                    Ok(()) => self.wait(exchange).await,
+                    Err(fault) => Err(fault),
+                };
+            }
             judged.map_err(|fault| self.sender.dress(fault, exchange))
         })
     }
@@ -199,6 +209,7 @@ impl Scheme for Introspection {
             needs_host: self.sender.needs_host(),
             credentials: self.places.headers(),
             keeps_token: self.keep && self.places.is_usual(),
+            asks_scopes: !self.terms.rules.scopes_text.is_empty(),
             ..Facts::default()
         }
     }

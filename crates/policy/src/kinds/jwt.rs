@@ -10,7 +10,7 @@ use crate::identity::{Identify, Identity, Scheme};
 use crate::issuer::{Known, User};
 use crate::jose::{KeySet, Message, Verdict};
 use crate::kind::{BuildCtx, Group, Kind};
-use crate::sender::Sender;
+use crate::sender::{Sender, is_unfinished};
 use crate::verified::{self, TokenHash, Verified};
 use crate::written::Written;
 use base::caps::{SIGNATURE_US_MAX, VERIFIED_TOKEN_S};
@@ -227,6 +227,23 @@ impl Jwt {
         }
     }
 
+    /// Judges what a request shows, whatever has to be waited for.
+    async fn wait(&self, exchange: &mut Exchange) -> Result<Identity, Fault> {
+        let mut judged = self.judge_long(exchange).await?;
+        if let (Judged::NoKeys, Keys::Fetched(issuer)) = (&judged, &self.keys) {
+            issuer.first().await;
+            judged = self.judge_long(exchange).await?;
+        }
+        if let (Judged::UnknownKey(_), Keys::Fetched(issuer)) = (&judged, &self.keys) {
+            let has_answered = issuer.ask().await;
+            judged = self.judge_long(exchange).await?;
+            if let (Judged::UnknownKey(name), true) = (&judged, has_answered) {
+                issuer.is_unknown(name.as_deref());
+            }
+        }
+        self.last_word(judged)
+    }
+
     /// What is said where keys are lacking and no more waiting is to be done.
     fn last_word(&self, judged: Judged) -> Result<Identity, Fault> {
         if let Judged::Long(_) = judged {
@@ -276,24 +293,23 @@ impl Scheme for Jwt {
                 _ => {}
             }
         }
-        Some(self.last_word(judged).map_err(|fault| self.sender.dress(fault, exchange)))
+        let judged = self.last_word(judged);
+        if judged.as_ref().is_err_and(is_unfinished) {
+            return None;
+        }
+        Some(judged.map_err(|fault| self.sender.dress(fault, exchange)))
     }
 
     fn later<'a>(&'a self, exchange: &'a mut Exchange) -> BoxFuture<'a, Result<Identity, Fault>> {
         Box::pin(async move {
-            let mut judged = self.judge_long(exchange).await?;
-            if let (Judged::NoKeys, Keys::Fetched(issuer)) = (&judged, &self.keys) {
-                issuer.first().await;
-                judged = self.judge_long(exchange).await?;
+            let mut judged = self.wait(exchange).await;
+            if let Err(fault) = judged {
+                judged = match self.sender.finish(fault).await {
+                    Ok(()) => self.wait(exchange).await,
+                    Err(fault) => Err(fault),
+                };
             }
-            if let (Judged::UnknownKey(_), Keys::Fetched(issuer)) = (&judged, &self.keys) {
-                let has_answered = issuer.ask().await;
-                judged = self.judge_long(exchange).await?;
-                if let (Judged::UnknownKey(name), true) = (&judged, has_answered) {
-                    issuer.is_unknown(name.as_deref());
-                }
-            }
-            self.last_word(judged).map_err(|fault| self.sender.dress(fault, exchange))
+            judged.map_err(|fault| self.sender.dress(fault, exchange))
         })
     }
 

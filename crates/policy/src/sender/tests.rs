@@ -65,7 +65,8 @@ impl Scene {
             claims[name] = value.clone();
         }
         let jwk = signer.jwk(&json!({}));
-        signer.sign(&json!({ "typ": "dpop+jwt", "alg": "EdDSA", "jwk": jwk }), &claims)
+        let alg = if jwk["crv"] == "P-521" { "ES512" } else { "EdDSA" };
+        signer.sign(&json!({ "typ": "dpop+jwt", "alg": alg, "jwk": jwk }), &claims)
     }
 
     /// A proof that is right.
@@ -106,6 +107,32 @@ fn a_bound_token_with_a_proof_identifies_and_neither_is_forwarded() {
         assert_eq!(&*exchange.consumer.unwrap().name, "idp.example.com/alice");
         assert!(lines(&exchange.request.headers).is_empty());
     }
+}
+
+#[test]
+fn a_proof_that_takes_long_to_check_is_checked_beside_the_request_path() {
+    let mut scene = Scene::new(&json!({}));
+    scene.holder = Signer::p521();
+    let token = scene.bound();
+    let proof = scene.good(&token);
+    assert!(scene.policy.waits(&mut ask("DPoP", &token, &[&proof])));
+    let asked = || scene.policy.request(&mut ask("DPoP", &token, &[&proof]));
+    assert_eq!(asked(), "continue");
+    assert_eq!(asked(), "credentials_invalid", "it was shown before");
+    let (head, signature) = proof.rsplit_once('.').unwrap();
+    let mut forged = URL_SAFE_NO_PAD.decode(signature).unwrap();
+    forged[7] ^= 1;
+    let forged = format!("{head}.{}", URL_SAFE_NO_PAD.encode(forged));
+    assert!(scene.policy.waits(&mut ask("DPoP", &token, &[&forged])));
+    for _ in 0..2 {
+        let (code, _, cause) = refusal(&scene.policy, ask("DPoP", &token, &[&forged]));
+        assert_eq!(code, "credentials_invalid");
+        assert!(cause.contains("the proof's signature is wrong"), "{cause}");
+    }
+    // Of a key that the token is not bound to nothing is checked.
+    let other = Scene { holder: Signer::p521(), ..scene };
+    let foreign = other.good(&token);
+    assert!(!other.policy.waits(&mut ask("DPoP", &token, &[&foreign])));
 }
 
 #[test]
