@@ -4,8 +4,8 @@
 //! machine has installed.
 
 use crate::report::did_you_mean;
-use jiff::civil::Date;
-use jiff::tz::{TimeZone, TimeZoneDatabase};
+use jiff::civil::{Date, Time};
+use jiff::tz::{AmbiguousOffset, TimeZone, TimeZoneDatabase};
 use jiff::{Timestamp, ToSpan as _, Zoned};
 use schemars::JsonSchema;
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
@@ -89,6 +89,20 @@ impl Zone {
     #[must_use]
     pub fn at(&self, unix_s: i64) -> Option<Zoned> {
         Some(Timestamp::from_second(unix_s).ok()?.to_zoned(self.0.clone()))
+    }
+
+    /// The moment at which clocks there show a time of a day; where they skip it, the moment at which they do; where they show it
+    /// twice, the first time.
+    #[must_use]
+    pub(crate) fn moment(&self, date: Date, time: Time) -> Option<i64> {
+        let shown = self.0.to_ambiguous_timestamp(date.to_datetime(time));
+        let moment = match shown.offset() {
+            AmbiguousOffset::Gap { .. } => {
+                self.0.following(shown.earlier().ok()?).next()?.timestamp()
+            }
+            _ => shown.compatible().ok()?,
+        };
+        Some(moment.as_second())
     }
 
     /// The beginning of an hour of a day there; where clocks skip it, the moment at which they do; where they show it

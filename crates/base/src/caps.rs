@@ -491,3 +491,13 @@ pub const ARRIVALS_REMEMBERED: usize = 65_536;
 pub const COME_BACK_S_MIN: u64 = 1;
 /// and at most: it is drawn, so that they do not all come at once.
 pub const COME_BACK_S_MAX: u64 = 3;
+/// Bytes of a database of places.
+pub const GEO_DATABASE_BYTES_MAX: usize = 512 << 20;
+/// Records of such a database that are looked at to learn what it says.
+pub const GEO_RECORDS_SAMPLED: usize = 10_000;
+/// Countries and networks that one policy names.
+pub const GEO_RULES_MAX: usize = 10_000;
+/// Times and days that one policy names.
+pub const OPENING_TIMES_MAX: usize = 1_000;
+/// Days in which the next opening is looked for.
+pub const OPENING_DAYS_AHEAD: u16 = 400;

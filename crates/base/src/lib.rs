@@ -29,6 +29,8 @@ pub mod rates;
 pub mod gcra;
 /// Hours, days, weeks and months of a place.
 pub mod calendar;
+/// Days of the week and times of the day at which something is open.
+pub mod hours;
 /// How much in a window of the calendar.
 pub mod quotas;
 /// Maps whose keys are hashes already.

@@ -10,6 +10,10 @@ pub mod compress;
 pub mod grpc_web;
 /// Lets clients pass by their addresses.
 pub mod ip;
+/// Lets clients pass by their countries and networks.
+pub mod geo;
+/// Lets requests pass at some times.
+pub mod hours;
 /// Tells that a service is being worked on.
 pub mod maintenance;
 /// Tells browsers to come by HTTPS only.
@@ -92,6 +96,8 @@ pub const KINDS: &[&Kind] = &[
     &compress::KIND,
     &grpc_web::KIND,
     &ip::KIND,
+    &geo::KIND,
+    &hours::KIND,
     &maintenance::KIND,
     &websocket::KIND,
     &resource_metadata::KIND,

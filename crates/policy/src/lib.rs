@@ -74,6 +74,8 @@ mod template;
 mod field;
 /// Files that policies go by besides the config.
 pub mod files;
+/// Places of addresses.
+pub mod geo;
 /// Lists of addresses as they are written in settings.
 mod addresses;
 

@@ -28,6 +28,8 @@ pub const ORDER: &[(&str, &str)] = &[
         "before identity and all else that costs: who may not come from there is not worth the check of a \
          credential, nor told that a service is being worked on",
     ),
+    ("geo", "after `ip`, which costs less; before identity for the same reason"),
+    ("hours", "beside `ip` and `geo`: who may not come at all is not told when to come back"),
     (
         "maintenance",
         "before identity: what identifies callers may be what is being worked on, and a 401 would hide \

@@ -15,6 +15,8 @@ pub mod surroundings;
 pub mod gateway;
 /// Throw-away certificates.
 pub mod certificates;
+/// Databases of places.
+pub mod mmdb;
 
 pub use backend::{Act, Backend};
 pub use certificates::{Authority, Pair};

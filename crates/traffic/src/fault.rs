@@ -141,6 +141,9 @@ fault_codes! {
     AccessDenied "access_denied" 403 Client "Access is denied" "An `allow`, `deny` or `acl` policy refused the request.";
     AccessUndecided "access_undecided" 403 Gateway "Access is denied" "An expression of an `allow` or `deny` policy could not be evaluated, which counts as a refusal.";
     AddressRefused "address_refused" 403 Client "Access is denied" "An `ip` policy does not let the client's address pass; the log tells which address, and by which list.";
+    CountryRefused "country_refused" 403 Client "Access is denied" "A `geo` policy does not let clients pass from where the client's address is; the log tells which country and network.";
+    ClosedNow "closed_now" 503 Gateway "The service is closed" "An `hours` policy is not open now; `Retry-After` says when it opens.";
+    ClosedHours "closed_hours" 403 Client "The service is closed" "An `hours` policy with `status: 403` is not open now.";
     PermissionMissing "permission_missing" 403 Client "Access is denied" "No role of the caller permits the request; the log tells what it needs and which roles the caller has.";
     CorsRefused "cors_refused" 403 Client "The origin is not allowed" "A cross-origin preflight came from an origin, or for a method or header, that the `cors` policy does not list.";
     OriginRefused "origin_refused" 403 Client "The origin is not allowed" "A page of an origin that the `websocket` policy does not list asked for a WebSocket.";

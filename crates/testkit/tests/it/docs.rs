@@ -135,6 +135,10 @@ fn surroundings(config: &str) -> Surroundings {
         let name = found[1].trim_start_matches("./");
         all = all.file(&format!("{name}.txt"), "203.0.113.0/24 # a list\n");
     }
+    let places = Regex::new(r"\b(country|asn)\.mmdb\b").unwrap();
+    for found in places.captures_iter(config) {
+        all = all.file(&found[0], testkit::mmdb::of_this_machine());
+    }
     let reference = Regex::new(r"\$\{(env|file):([^}]+)\}").unwrap();
     for found in reference.captures_iter(config) {
         all = match &found[1] {
