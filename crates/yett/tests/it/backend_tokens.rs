@@ -54,7 +54,7 @@ impl Provider {
         let url = &self.url;
         let client = "client_id: gateway, client_secret: \"${env:SECRET}\"";
         format!(
-            "{{ introspection: {{ issuer: \"{url}\", {client}, audience: \"urn:orders\", consumer: {{ claim: client_id }}, keep: true }} }}, {{ backend_auth: {{ token_exchange: {{ token_url: \"{url}/token\", {client}, resource: \"{resource}\" }} }} }}"
+            "{{ introspection: {{ issuer: \"{url}\", {client}, audience: \"urn:orders\", consumer: {{ claim: client_id }}, cache: {{ ttl: 1h }}, keep: true }} }}, {{ backend_auth: {{ token_exchange: {{ token_url: \"{url}/token\", {client}, resource: \"{resource}\" }} }} }}"
         )
     }
 }
