@@ -97,6 +97,10 @@ pub const FAIR_SEED_S: u64 = 10;
 /// Seconds after which whom an overloaded upstream turned away is told to come back: at least one, and at most so many,
 /// at random, so that they do not all come at once.
 pub const OVERLOAD_RETRY_S_MAX: u64 = 5;
+/// Seconds after which it is looked whether an upstream has turned requests away,
+pub const SHED_LOOK_S: u64 = 1;
+/// and looks without any until that counts as over.
+pub const SHED_QUIET_LOOKS: u32 = 10;
 /// Seconds over which the budget of repetitions looks back,
 pub const RETRY_WINDOW_S: u64 = 10;
 /// and repetitions per second that it allows whatever the traffic.

@@ -3,11 +3,14 @@
 
 mod granted;
 mod places;
+mod watch;
 
 use crate::breaker::{Breaker, Passed};
 use crate::budget::Budget;
+use crate::config::Config;
 use crate::gate::Turn;
 use crate::spec::UpstreamSpec;
+use crate::target::Task;
 use crate::world::World;
 use base::Clock;
 use granted::Granting;
@@ -30,6 +33,7 @@ pub(crate) struct Admission {
     retry_budget: base::units::Share,
     metrics: Arc<UpstreamMetrics>,
     time: Time,
+    _watch: Option<Task>,
 }
 
 /// Milli- and microseconds since an upstream was first known.
@@ -64,7 +68,7 @@ impl Admission {
         world: &World,
         metrics: &Arc<UpstreamMetrics>,
         time: Time,
-        is_latest: bool,
+        (config, is_latest): (&Arc<Config>, bool),
     ) -> Self {
         let (name, trouble) = (&spec.name, &spec.trouble);
         let breaker = trouble.breaker.as_ref().map(|wanted| {
@@ -83,6 +87,7 @@ impl Admission {
         if is_latest {
             places::show(places.as_ref(), metrics);
         }
+        let watch = places.as_ref().map(|places| watch::keep_looking(name, places, config, world));
         Self {
             breaker,
             places,
@@ -93,6 +98,7 @@ impl Admission {
             retry_budget: trouble.retry_budget,
             metrics: Arc::clone(metrics),
             time,
+            _watch: watch,
         }
     }
 

@@ -69,7 +69,7 @@ pub(crate) fn assemble(
     }
     let time = Time::of(&spec.name, world);
     let metrics = world.metrics.upstream(&spec.name);
-    let admission = Admission::new(spec, world, &metrics, time.clone(), is_latest);
+    let admission = Admission::new(spec, world, &metrics, time.clone(), (config, is_latest));
     if is_latest {
         judge(spec, &targets, world, &time);
     }

@@ -100,6 +100,8 @@ const PRIORITIES: [&str; 3] = ["low", "normal", "high"];
 pub struct Load {
     /// How many may be under way; zero says that they are not limited.
     pub limit: AtomicU32,
+    /// How many were a moment ago.
+    pub in_flight: AtomicU32,
     /// Microseconds that answers take without load; zero where nobody measures.
     pub unloaded_us: AtomicU64,
     /// Of all workers together: whom it turns away is rarely told, and costs little else.
@@ -259,6 +261,16 @@ fn load(page: &mut Page<'_>, upstreams: &[(Labels, Arc<UpstreamMetrics>)]) -> fm
         let limit = load.limit.load(Ordering::Relaxed);
         if limit > 0 {
             gauge(&mut family, &labels(["upstream"], values), i64::from(limit))?;
+        }
+    }
+    let mut family = page.gauges(
+        "yett_upstream_concurrency_in_flight",
+        "How many requests were under way up to a second ago, where they are limited",
+    )?;
+    for (values, load) in loads() {
+        if load.limit.load(Ordering::Relaxed) > 0 {
+            let in_flight = load.in_flight.load(Ordering::Relaxed);
+            gauge(&mut family, &labels(["upstream"], values), i64::from(in_flight))?;
         }
     }
     let mut family = page.gauges(

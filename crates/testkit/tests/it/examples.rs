@@ -190,6 +190,11 @@ const CASES: &[Case] = &[
         "GET /orders/1\nauthorization: Bearer alice",
         &["200", "x-yett-consumer: 127.0.0.1/alice", "x-scope: orders:read orders:write"],
     ),
+    case(
+        "overload",
+        "GET /orders/1\nx-api-key: gold-is-what-this-caller-has",
+        &["200", "GET /orders/1", "x-yett-consumer: alice"],
+    ),
     case("canary", "GET /orders/1\nx-canary: 1", &["200", "GET /orders/1"]),
     case("canary", "GET /shop/1", &["200", "GET /orders/1", "set-cookie: side=", "Max-Age=86400"]),
     case("mirror", "GET /orders/1", &["200", "GET /orders/1", "-x-yett-mirror"]),

@@ -5,8 +5,8 @@
 //! the time that answers take without load to the time that they take now, the limit falls as soon as answers take
 //! notably longer, and else grows a little, so that it finds what has become free. What differs here:
 //!
-//! - The time without load is measured, not averaged: from time to time half of the limit is in force until a few
-//!   answers have come that found it so, as BBR does for round trips (Cardwell et al., 2016). A backend that has become
+//! - The time without load is measured, not averaged: from time to time half of the limit (or three quarters, where
+//!   nothing changes) is in force until a few answers have come that found it so, as BBR does for round trips (Cardwell et al., 2016). A backend that has become
 //!   slower for good gets its limit back thereby, and one that is overloaded for hours cannot make its long times
 //!   look normal. While there are few requests, their times are as good, and nobody is held back.
 //! - The limit grows only while somebody found no place. It falls with time neither when nobody comes nor when few do.
@@ -38,6 +38,10 @@ const STARTING_WINDOW_US: u64 = 20_000;
 const ENOUGH: (f64, f64) = (8.0, 32.0);
 /// and that a measurement needs: one for each.
 const MEASURED_ENOUGH: (f64, f64) = (8.0, 50.0);
+/// The part of the limit that is in force for a measurement; and where the last one found what was known. The limit cannot
+/// creep upwards, for either is less than the tolerance makes up for.
+const DEEP: f64 = 0.5;
+const SHALLOW: f64 = 0.75;
 /// The shortest and the longest time from one measurement to the next,
 const MEASURE_US: (u64, u64) = (3_000_000, 30_000_000);
 /// but at least so many times as long as an answer takes, as a measurement takes as long as a few,
@@ -55,8 +59,9 @@ pub(super) struct Control {
     measured_unloaded_us: f64,
     measured_at: f64,
     measured_us: u64,
-    /// Whether it is being measured.
+    /// Whether it is being measured, and which part of the limit is in force then.
     is_measuring: bool,
+    part: f64,
     /// How long until it is next.
     period_us: u64,
     due_us: u64,
@@ -99,6 +104,7 @@ impl Control {
             measured_at: START,
             measured_us: 0,
             is_measuring: false,
+            part: DEEP,
             period_us: MEASURE_US.0,
             due_us: 0,
             is_starting: true,
@@ -107,7 +113,7 @@ impl Control {
 
     /// The limit in force.
     pub(super) fn in_force(&self, spec: AdaptiveSpec) -> u32 {
-        let limit = if self.is_measuring { self.limit / 2.0 } else { self.limit };
+        let limit = if self.is_measuring { self.limit * self.part } else { self.limit };
         whole(limit).clamp(spec.min, spec.max)
     }
 
@@ -115,7 +121,7 @@ impl Control {
     pub(super) fn enough(&self) -> u32 {
         let (wanted, (least, most)) = match self.is_measuring {
             false => (self.limit * 2.0, ENOUGH),
-            true => (self.limit / 2.0, MEASURED_ENOUGH),
+            true => (self.limit * self.part, MEASURED_ENOUGH),
         };
         whole(wanted.clamp(least, most))
     }
@@ -148,6 +154,9 @@ impl Control {
                     self.measured(window.now_us, median_us);
                 } else {
                     self.is_measuring = true;
+                    if ratio < DOUBTFUL {
+                        self.part = DEEP;
+                    }
                     // Until then those are answered that are under way.
                     rest_us = window.median_us;
                 }
@@ -223,6 +232,7 @@ impl Control {
         let is_as_before = (self.unloaded_us * 0.8..=self.unloaded_us * 1.25).contains(&median_us);
         self.period_us =
             if is_as_before { (self.period_us * 2).min(MEASURE_US.1) } else { MEASURE_US.0 };
+        self.part = if is_as_before { SHALLOW } else { DEEP };
         self.unloaded_us = median_us.max(1.0);
         self.measured_unloaded_us = self.unloaded_us;
         self.measured_at = self.limit;

@@ -30,7 +30,7 @@ pub(super) struct Places {
     pub(super) spec: ConcurrencySpec,
     gate: Arc<Gate>,
     adaptive: Option<Arc<Adaptive>>,
-    metrics: Arc<UpstreamMetrics>,
+    pub(super) metrics: Arc<UpstreamMetrics>,
 }
 
 impl Places {
@@ -173,6 +173,7 @@ pub(super) fn show(places: Option<&Places>, metrics: &UpstreamMetrics) {
     // Without a limit in all there may be one for each target.
     let limit = places.map_or(u32::MAX, Places::limit);
     load.limit.store(if limit == u32::MAX { 0 } else { limit }, Ordering::Relaxed);
+    load.in_flight.store(places.map_or(0, |places| places.gate.taken()), Ordering::Relaxed);
     let adaptive = places.and_then(|places| places.adaptive.as_ref());
     load.unloaded_us.store(adaptive.map_or(0, |found| found.unloaded_us()), Ordering::Relaxed);
 }

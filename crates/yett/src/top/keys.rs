@@ -47,7 +47,7 @@ pub(crate) fn press(look: &mut Look, key: Key) -> Then {
             let at = Table::ALL.iter().position(|table| *table == look.table).unwrap_or(0);
             show(look, Table::ALL[(at + 1) % Table::ALL.len()]);
         }
-        Key::Char(digit @ '1'..='4') => {
+        Key::Char(digit @ '1'..='5') => {
             let at = digit.to_digit(10).map_or(0, |digit| digit as usize);
             if let Some(table) = Table::ALL.get(at.wrapping_sub(1)) {
                 show(look, *table);

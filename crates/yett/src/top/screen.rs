@@ -1,6 +1,6 @@
 //! A look as lines of text.
 
-use super::view::{Listener, Table, Target, Traffic, View};
+use super::view::{Listener, Load, Table, Target, Traffic, View};
 use std::cmp::Ordering;
 
 /// Lines above the rows of a table: three of numbers, one of what is shown, one of titles.
@@ -209,6 +209,9 @@ fn titles(table: Table) -> &'static [&'static str] {
         }
         Table::Apis => &["API", "", "REQ/S", "4XX/S", "5XX/S", "ACTIVE", "P50", "P99"],
         Table::Targets => &["UPSTREAM", "TARGET", "REQ/S", "FAIL/S", "ACTIVE", "HEALTH"],
+        Table::Upstreams => {
+            &["UPSTREAM", "BREAKER", "ACTIVE", "LIMIT", "QUEUED", "WAITED", "SHED/S"]
+        }
         Table::Listeners => &["LISTENER", "BIND", "OPEN", "NEW/S", "REFUSED/S", "SPEAKS"],
     }
 }
@@ -218,6 +221,7 @@ fn rows(view: &View, table: Table) -> Vec<Row> {
         Table::Routes => view.routes.iter().map(|(api, route, t)| traffic(api, route, t)).collect(),
         Table::Apis => view.apis.iter().map(|(api, numbers)| traffic(api, "", numbers)).collect(),
         Table::Targets => view.targets.iter().map(target).collect(),
+        Table::Upstreams => view.upstreams.iter().map(upstream).collect(),
         Table::Listeners => view.listeners.iter().map(listener).collect(),
     }
 }
@@ -270,6 +274,26 @@ fn target(target: &Target) -> Row {
             name(&health),
         ],
         is_bad: !target.is_healthy || target.failures > 0.0,
+    }
+}
+
+fn upstream(load: &Load) -> Row {
+    let limit = match load.limit {
+        Some(limit) => count(limit),
+        None => Cell::Number(-1.0, "-".to_owned()),
+    };
+    let breaker = if load.breaker.is_empty() { "-" } else { &load.breaker };
+    Row {
+        cells: vec![
+            name(&load.upstream),
+            name(breaker),
+            count(load.active),
+            limit,
+            count(load.queued),
+            took(load.waited_ms),
+            per_s(load.shed),
+        ],
+        is_bad: load.shed > 0.0 || load.breaker == "open",
     }
 }
 

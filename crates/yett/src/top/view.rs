@@ -16,18 +16,22 @@ pub(crate) enum Table {
     Apis,
     /// Whom requests are sent to.
     Targets,
+    /// How much upstreams can work on, and what is too much.
+    Upstreams,
     /// Where clients come in.
     Listeners,
 }
 
 impl Table {
-    pub(super) const ALL: [Self; 4] = [Self::Routes, Self::Apis, Self::Targets, Self::Listeners];
+    pub(super) const ALL: [Self; 5] =
+        [Self::Routes, Self::Apis, Self::Targets, Self::Upstreams, Self::Listeners];
 
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Routes => "routes",
             Self::Apis => "apis",
             Self::Targets => "targets",
+            Self::Upstreams => "upstreams",
             Self::Listeners => "listeners",
         }
     }
@@ -47,6 +51,7 @@ pub(crate) struct View {
     pub(super) routes: Vec<(String, String, Traffic)>,
     pub(super) apis: Vec<(String, Traffic)>,
     pub(super) targets: Vec<Target>,
+    pub(super) upstreams: Vec<Load>,
     pub(super) listeners: Vec<Listener>,
 }
 
@@ -74,6 +79,21 @@ pub(super) struct Target {
     pub(super) active: f64,
 }
 
+/// How much an upstream has to do.
+#[derive(Clone, Debug)]
+pub(super) struct Load {
+    pub(super) upstream: String,
+    /// `closed`, `half_open` or `open`; empty without a breaker.
+    pub(super) breaker: String,
+    pub(super) active: f64,
+    /// How many requests may be under way, if that is limited.
+    pub(super) limit: Option<f64>,
+    pub(super) queued: f64,
+    /// Milliseconds that those waited on average who had to.
+    pub(super) waited_ms: Option<f64>,
+    pub(super) shed: f64,
+}
+
 /// A listener.
 #[derive(Clone, Debug)]
 pub(super) struct Listener {
@@ -96,14 +116,13 @@ struct Between<'a> {
 
 /// Names a series among all of its page.
 fn identity(series: &Series) -> String {
-    ["api", "route", "status", "le", "listener", "reason", "upstream", "target"].iter().fold(
-        series.name.clone(),
-        |mut name, label| {
-            name.push('\u{1f}');
-            name.push_str(series.label(label));
-            name
-        },
-    )
+    const LABELS: [&str; 9] =
+        ["api", "route", "status", "le", "listener", "reason", "upstream", "target", "priority"];
+    LABELS.iter().fold(series.name.clone(), |mut name, label| {
+        name.push('\u{1f}');
+        name.push_str(series.label(label));
+        name
+    })
 }
 
 impl<'a> Between<'a> {
@@ -153,6 +172,7 @@ impl View {
             routes: routes(&between, &apis),
             apis: apis.into_iter().collect(),
             targets: targets(&between, &now.status),
+            upstreams: upstreams(&between, &now.status),
             listeners: listeners(&between, &now.status),
         }
     }
@@ -189,6 +209,13 @@ impl View {
                 "in_flight": target.active,
             })
         });
+        let upstreams = self.upstreams.iter().map(|load| {
+            json!({
+                "upstream": load.upstream, "breaker": load.breaker, "in_flight": load.active,
+                "limit": load.limit, "queued": load.queued,
+                "waited_ms": load.waited_ms.map(rounded), "shed_per_s": rounded(load.shed),
+            })
+        });
         let listeners = self.listeners.iter().map(|listener| {
             json!({
                 "listener": listener.name, "bind": listener.bind, "tls": listener.is_tls,
@@ -212,6 +239,7 @@ impl View {
                 .collect::<Vec<_>>(),
             "routes": routes.collect::<Vec<_>>(),
             "targets": targets.collect::<Vec<_>>(),
+            "upstreams": upstreams.collect::<Vec<_>>(),
             "listeners": listeners.collect::<Vec<_>>(),
         })
     }
@@ -339,6 +367,31 @@ fn targets(between: &Between<'_>, status: &Value) -> Vec<Target> {
     all
 }
 
+fn upstreams(between: &Between<'_>, status: &Value) -> Vec<Load> {
+    let mine = |name: &'static str, upstream: &str| -> f64 {
+        let mine = between.named(name).filter(|series| series.label("upstream") == upstream);
+        mine.map(|series| between.growth(series)).sum()
+    };
+    let load = |upstream: &Value| {
+        let name = text(&upstream["name"]);
+        let (concurrency, targets) = (&upstream["concurrency"], &upstream["targets"]);
+        let active = || list(targets).filter_map(|target| target["in_flight"].as_f64()).sum();
+        let queued = mine("yett_upstream_queued_total", &name);
+        let waited_s = mine("yett_upstream_queue_wait_seconds_total", &name);
+        let limit = concurrency["max"].as_f64().filter(|max| *max < f64::from(u32::MAX));
+        Load {
+            breaker: text(&upstream["breaker"]),
+            active: concurrency["in_flight"].as_f64().unwrap_or_else(active),
+            limit,
+            queued: concurrency["queued"].as_f64().unwrap_or(0.0),
+            waited_ms: (queued > 0.0).then(|| waited_s * 1e3 / queued),
+            shed: mine("yett_upstream_shed_total", &name) / between.seconds.max(1e-3),
+            upstream: name,
+        }
+    };
+    list(&status["upstreams"]).map(load).collect()
+}
+
 fn listeners(between: &Between<'_>, status: &Value) -> Vec<Listener> {
     let rate = |name, listener: &str| -> f64 {
         let mine = between.named(name).filter(|series| series.label("listener") == listener);
@@ -377,6 +430,9 @@ pub(super) mod tests {
              yett_request_duration_seconds_bucket{{le=\"+Inf\",api=\"shop\"}} {all}\n\
              yett_target_requests_total{{upstream=\"shop\",target=\"10.0.0.1:80\"}} {ok}\n\
              yett_target_failures_total{{upstream=\"shop\",target=\"10.0.0.1:80\"}} {failed}\n\
+             yett_upstream_shed_total{{upstream=\"shop\",priority=\"low\",reason=\"late\"}} {failed}\n\
+             yett_upstream_queued_total{{upstream=\"shop\"}} {all}\n\
+             yett_upstream_queue_wait_seconds_total{{upstream=\"shop\"}} {failed}\n\
              yett_connections_total{{listener=\"public\"}} {ok}\n\
              process_cpu_seconds_total {}\nprocess_resident_memory_bytes 20971520\n",
             all / 100
@@ -386,7 +442,7 @@ pub(super) mod tests {
     const STATUS: &str = r#"{
         "version": "1", "state": "serving", "revision": "0123456789ab", "uptime_s": 93784,
         "listeners": [{ "name": "public", "bind": "0.0.0.0:80", "tls": true, "speaks": "https", "connections": 5 }],
-        "upstreams": [{ "name": "shop", "targets": [
+        "upstreams": [{ "name": "shop", "concurrency": { "in_flight": 7, "max": 8, "queued": 3 }, "targets": [
             { "address": "10.0.0.1:80", "healthy": false, "reason": "connection refused", "in_flight": 2 }
         ] }]
     }"#;
@@ -413,6 +469,13 @@ pub(super) mod tests {
         assert!(view["routes"][0]["p99_ms"].is_null(), "latencies are those of APIs");
         assert_eq!(view["targets"][0]["failures_per_s"], 5.0);
         assert_eq!(view["targets"][0]["healthy"], false);
+        let load = &view["upstreams"][0];
+        assert_eq!((&load["in_flight"], &load["limit"]), (&7.0.into(), &8.0.into()), "{load}");
+        assert_eq!(
+            (&load["shed_per_s"], &load["waited_ms"]),
+            (&5.0.into(), &100.0.into()),
+            "{load}"
+        );
         assert_eq!(view["listeners"][0]["accepted_per_s"], 45.0);
         assert_eq!(view["gateway"]["cpu_percent"], 50.0);
     }

@@ -20,8 +20,14 @@ use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
 /// Those whose blocks are run.
-const GUIDES: &[&str] =
-    &["load-balancing-and-health", "protect-an-api", "tls", "upgrade", "where-and-when"];
+const GUIDES: &[&str] = &[
+    "load-balancing-and-health",
+    "protect-an-api",
+    "surviving-overload",
+    "tls",
+    "upgrade",
+    "where-and-when",
+];
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/guides");
 
