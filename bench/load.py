@@ -10,7 +10,7 @@ import ssl
 import struct
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from servers import BenchError, pinned, program
@@ -80,6 +80,16 @@ def number(pattern, text, default=None):
     if not found and default is None:
         raise BenchError(f"the load generator's report has no `{pattern}`:\n{text[-2000:]}")
     return found[1] if found else default
+
+
+def open_loop(order, capacity, times, patience_s):
+    """What became of requests that came at fixed moments: the phases of `open_loop.py`."""
+    script = Path(__file__).resolve().parent / "open_loop.py"
+    address = order.url.partition("://")[2].partition("/")[0]
+    argv = [sys.executable, str(script), "load", address, str(capacity), str(times), str(order.seconds),
+            str(patience_s)]
+    # Each of its phases takes that long, and some come before to warm up.
+    return json.loads(call(argv, replace(order, seconds=6 * (order.seconds + int(patience_s)) + 10)))
 
 
 def wrk(order):

@@ -78,6 +78,46 @@ class Storm:
 
 
 @dataclass
+class Overload:
+    """What became of requests when far more came than could be answered: the phases of `open_loop.py`."""
+
+    proxy: str
+    phases: dict
+
+    @property
+    def goodput(self):
+        return self.phases["overload"]["goodput"]
+
+    @property
+    def peak(self):
+        return max(phase["goodput"] for phase in self.phases.values())
+
+    @property
+    def p99_ms(self):
+        return self.phases["overload"]["p99_ms"]["gold"]
+
+    @property
+    def unloaded_ms(self):
+        return self.phases["unloaded"]["p99_ms"]["gold"]
+
+    def share(self, phase, who):
+        """Answered requests of those that were sent."""
+        seen = self.phases[phase]
+        answered = seen["answered"][who]
+        return answered / max(1, answered + seen["shed"][who] + seen["failed"][who])
+
+    @property
+    def after(self):
+        """The share that is answered as soon as the load has ended."""
+        return min(self.share("after", who) for who in ("gold", "tin"))
+
+    @property
+    def is_good(self):
+        soon = self.p99_ms is not None and self.unloaded_ms is not None and self.p99_ms <= 2 * self.unloaded_ms
+        return self.goodput >= 0.9 * self.peak and soon and self.after >= 0.99
+
+
+@dataclass
 class Count:
     """One number told by everybody who counted: client, access log, metrics (yett only)."""
 
@@ -127,6 +167,7 @@ class Measured:
     fresh_kib: int
     storms: list = field(default_factory=list)
     tokens: list = field(default_factory=list)
+    overloads: list = field(default_factory=list)
 
 
 def beside(own, base):
@@ -182,6 +223,23 @@ def rows(measured):
                 "failed": 0,
                 "ratio_to_nginx": None,
             })
+        for seen in scenario.overloads:
+            found.append({
+                "scenario": scenario.scenario.name,
+                "proxy": seen.proxy,
+                "cpu_us_per_request": None,
+                "rps": round(seen.goodput),
+                "mb_per_s": None,
+                "p50_us": None,
+                "p99_us": seen.p99_ms and round(seen.p99_ms * 1e3),
+                "rss_kib": None,
+                "bytes_per_idle_connection": None,
+                "goodput_to_peak": round(seen.goodput / max(seen.peak, 1), 3),
+                "p99_to_unloaded": seen.p99_ms and seen.unloaded_ms and round(seen.p99_ms / seen.unloaded_ms, 2),
+                # What is refused is what this is about.
+                "failed": 0,
+                "ratio_to_nginx": None,
+            })
         for storm in scenario.storms:
             found.append({
                 "scenario": scenario.scenario.name,
@@ -210,6 +268,8 @@ IDLE_HEAD = ["scenario", "proxy", "connections", "RSS KiB before", "RSS KiB with
 
 TOKENS_HEAD = ["scenario", "proxy", "tokens", "RSS KiB before", "RSS KiB with them", "bytes/token", "further tokens",
                "RSS KiB with all", "bytes/further token"]
+OVERLOAD_HEAD = ["scenario", "proxy", "answers/s", "at its peak", "ratio", "p99 ms of the highest priority", "without load",
+                 "answered: high", "normal", "low", "right after"]
 STORM_HEAD = ["scenario", "proxy", "changes", "seconds", "requests", "p99 µs", "RSS KiB before", "RSS KiB after",
               "failed"]
 
@@ -262,9 +322,22 @@ def storm_table(measured):
     ]
 
 
+def overload_table(measured):
+    """Cells of the table of overload, its head first."""
+    def ms(number):
+        return "-" if number is None else f"{number:,.1f}"
+    return [OVERLOAD_HEAD] + [
+        [m.scenario.name, seen.proxy, f"{seen.goodput:,.0f}", f"{seen.peak:,.0f}",
+         f"{seen.goodput / max(seen.peak, 1):.0%}", ms(seen.p99_ms), ms(seen.unloaded_ms),
+         *(f"{seen.share('overload', who):.0%}" for who in ("gold", "silver", "tin")), f"{seen.after:.0%}"]
+        for m in measured for seen in m.overloads
+    ]
+
+
 def tables(measured):
     """Those tables that have rows."""
-    all_tables = table(measured), idle_table(measured), tokens_table(measured), storm_table(measured)
+    all_tables = (table(measured), idle_table(measured), tokens_table(measured), storm_table(measured),
+                  overload_table(measured))
     return [lines for lines in all_tables if len(lines) > 1]
 
 
@@ -283,6 +356,10 @@ def budgets(measured):
         found += [f"{m.scenario.name}: {idle.bytes_each:,.0f} bytes per connection; "
                   f"{verdict(idle.bytes_each <= IDLE_BUDGET_BYTES)} the budget of {IDLE_BUDGET_BYTES:,}"
                   for idle in m.idle if idle.proxy == SUBJECT]
+        found += [f"{m.scenario.name}: {seen.goodput / max(seen.peak, 1):.0%} of its peak, p99 of the highest priority "
+                  f"{(seen.p99_ms or 0) / (seen.unloaded_ms or 1):.2f} times that without load, {seen.after:.0%} answered "
+                  f"right after; {verdict(seen.is_good)} what is promised (90%, 2, 99%)"
+                  for seen in m.overloads if seen.proxy == SUBJECT]
     return found
 
 

@@ -5,12 +5,14 @@ import time
 from pathlib import Path
 
 import report
-from load import IdleConnections, Storm
+from load import IdleConnections, Storm, open_loop
 from peers import BASE, PEERS, SUBJECT
 from servers import BenchError, program
 from stage import Stage
 
 OUT = Path(__file__).resolve().parent / "out"
+# How late requests may be sent, and how long a backend that was overrun rests.
+OVERLOAD_LATE_MS, OVERLOAD_REST_S = 20, 15
 # Enough to fill every buffer of an access log once.
 WARM_UP_REQUESTS = 2_000
 
@@ -25,6 +27,8 @@ def run_scenario(scenario, programs, options, cores, folder):
         fresh_kib = stage.proxies[SUBJECT].rss_kib()
         if scenario.is_idle:
             return measure_idle(stage, fresh_kib)
+        if scenario.overload:
+            return measure_overload(stage, options, fresh_kib)
         if scenario.reloads:
             return measure_reloads(stage, fresh_kib)
         if scenario.tokens_more:
@@ -121,6 +125,26 @@ def measure_reloads(stage, fresh_kib):
         print(f"  {name:<7} {found.reloads} changes in {took:.1f} s, {found.failed} of {found.requests:,} failed",
               flush=True)
     return report.Measured(scenario, {}, [], [], fresh_kib, storms)
+
+
+def measure_overload(stage, options, fresh_kib):
+    """Far more requests than the backend can work on, one proxy after the other."""
+    scenario, overloads = stage.scenario, []
+    for name in stage.proxies:
+        # Nobody waits longer than that for an answer.
+        patience_s = max(1, scenario.service_ms / 100)
+        order = stage.order(name, options.seconds)
+        phases = open_loop(order, scenario.capacity, scenario.overload, patience_s)
+        found = report.Overload(name, phases)
+        overloads.append(found)
+        print(f"  {name:<7} {found.goodput:,.0f} answers/s under overload, {found.peak:,.0f} at its peak; p99 of the "
+              f"highest priority {found.p99_ms or 0:,.1f} ms, {found.unloaded_ms or 0:,.1f} without load", flush=True)
+        if phases["overload"]["late_p99_ms"] > OVERLOAD_LATE_MS:
+            print(f"  {name:<7} the load came up to {phases['overload']['late_p99_ms']} ms late: this machine is too slow "
+                  "for it (`--slower`)", flush=True)
+        # What it has left for the backend to do is not the next one's burden.
+        time.sleep(OVERLOAD_REST_S)
+    return report.Measured(scenario, {}, [], [], fresh_kib, overloads=overloads)
 
 
 def measure_idle(stage, fresh_kib):

@@ -7,6 +7,7 @@ import resource
 import shutil
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import report
@@ -30,17 +31,19 @@ def arguments():
     parser.add_argument("--peer", action="append", choices=[name for name in PEERS if name != SUBJECT],
                         help="only this peer besides nginx, which always takes part; may be given several times")
     parser.add_argument("--quick", action="store_true", help="one round of two seconds, as a trial")
+    parser.add_argument("--slower", type=int, default=1,
+                        help="have the backend of `overload` work so many times longer on a request (1)")
     parser.add_argument("--binary", type=Path, help="the yett to measure (target/dist/yett)")
     parser.add_argument("--profile", action="store_true",
                         help="record yett with perf in one more round, which does not count")
     parser.add_argument("--save", action="store_true",
                         help="write bench/results/ also with --scenario, --peer, --quick or --binary")
     options = parser.parse_args()
-    is_part = options.scenario or options.peer or options.quick or options.binary
+    is_part = options.scenario or options.peer or options.quick or options.binary or options.slower > 1
     options.is_saved = options.save or not is_part
     if options.quick:
         options.rounds, options.peer_rounds, options.seconds, options.warm_up = 1, 1, 2, 1
-    if min(options.rounds, options.peer_rounds, options.seconds, options.warm_up) < 1:
+    if min(options.rounds, options.peer_rounds, options.seconds, options.warm_up, options.slower) < 1:
         parser.error("rounds and seconds are at least 1")
     options.peer_rounds = min(options.peer_rounds, options.rounds)
     target = Path(os.environ.get("CARGO_TARGET_DIR", BENCH.parent / "target"))
@@ -75,6 +78,7 @@ def chosen_scenarios(options):
         raise BenchError(f"{', '.join(missing)} is not installed: run `make needs`")
     found, left_out = [], []
     for scenario in SCENARIOS:
+        scenario = replace(scenario, service_ms=scenario.service_ms * options.slower)
         if scenario.name not in options.scenario if options.scenario else scenario.on_demand:
             continue
         why = ", ".join(f"{name} is not installed" for name in scenario.needs if not is_there(name))

@@ -47,6 +47,11 @@ class Scenario:
     is_cold: bool = False
     # Tokens whose memory is measured, beyond the first ones.
     tokens_more: int = 0
+    # How many times more requests than the backend can work on come at last, whatever becomes of them; how many
+    # requests it works on at a time, and for how many milliseconds each.
+    overload: int = 0
+    slots: int = 50
+    service_ms: int = 20
     # Messages over WebSocket in place of requests.
     is_websocket: bool = False
     # gRPC, with HTTP/2 towards the backend as well.
@@ -66,6 +71,11 @@ class Scenario:
     def identifies(self):
         """Whether requests have a consumer."""
         return self.is_guarded or self.token is not None
+
+    @property
+    def capacity(self):
+        """Requests that the backend of an overload can answer in a second."""
+        return self.slots * 1_000 / self.service_ms
 
     @property
     def has_misses(self):
@@ -119,6 +129,8 @@ SCENARIOS = [
              template="routes", routes=1_000),
     Scenario("routes_10000", "10,000 routes, drawn evenly; a tenth of the requests finds none", load.wrk_routes,
              template="routes", routes=10_000),
+    Scenario("overload", "2,500 requests a second can be answered, and five times as many come; API keys, plans of three priorities",
+             template="overload", overload=5, connections=4_000, pool=1_000),
     Scenario("reloads", "1,000 changes of the config under load", template="plain", reloads=1_000),
     Scenario("idle", "plain proxy, memory of 5,000 connections that made one request each", None,
              connections=5_000),

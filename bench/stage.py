@@ -97,7 +97,13 @@ class Stage:
             self.verify(name)
 
     def start_backend(self):
-        """nginx, or for WebSocket a program that sends back what it gets."""
+        """nginx, or for WebSocket a program that sends back what it gets, or one that can be overloaded."""
+        if self.scenario.overload:
+            script = Path(__file__).resolve().parent / "open_loop.py"
+            work = [str(self.scenario.slots), str(self.scenario.service_ms)]
+            argv = [sys.executable, str(script), "backend", self.values["backend"], *work]
+            self.run("backend", argv, self.values["backend"], self.load_core)
+            return
         if self.scenario.is_websocket:
             argv = [sys.executable, str(Path(__file__).resolve().parent / "echo.py"), "server", self.values["backend"]]
             self.run("backend", argv, self.values["backend"], self.load_core)
@@ -249,7 +255,7 @@ class Stage:
 
     def verify(self, name):
         """Refuses to measure a proxy that does less, or other work, than asked."""
-        if self.scenario.is_websocket or self.scenario.routes > 1:
+        if self.scenario.is_websocket or self.scenario.routes > 1 or self.scenario.overload:
             # The load generator looks at each message; of routes, at the share that is found.
             return
         work = self.scenario
