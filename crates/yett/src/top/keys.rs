@@ -162,7 +162,7 @@ mod tests {
     #[test]
     fn tables_and_columns_go_round() {
         let mut look = Look::new(Table::Routes, String::new());
-        for _ in 0..4 {
+        for _ in Table::ALL {
             press(&mut look, Key::Tab);
         }
         assert_eq!((look.table, look.sort), (Table::Routes, 2));
