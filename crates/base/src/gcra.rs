@@ -5,6 +5,9 @@ use crate::units::Rate;
 /// Beyond it, sums of nanoseconds could overflow within the age of a machine.
 pub const SPAN_NS_MAX: u64 = 366 * 86_400 * 1_000_000_000;
 
+/// How much older than that of another the moment may be at which a worker judges.
+pub const LAG_NS_MAX: u64 = 1_000_000_000;
+
 /// A limit. What is remembered is one number: the time at which everything used would have come back (the theoretical
 /// arrival time).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +21,8 @@ pub struct Gcra {
 /// What is decided, and what is remembered after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Judged {
+    /// The arrival time to remember.
+    pub arrival_ns: u64,
     /// How far ahead of now the arrival time is.
     pub ahead_ns: u64,
     /// When it would pass, if it does not.
@@ -37,24 +42,38 @@ impl Gcra {
         Some(Self { cost_ns, burst_ns })
     }
 
-    /// Judges what costs so much. What a larger limit left behind is cut to a burst used up, so that a changed limit
-    /// never locks anybody out.
+    /// The arrival time to go on from, and how far ahead of now that is. What a larger limit left behind is cut to a
+    /// burst used up, so that a changed limit never locks anybody out. Else it never goes back, even where workers come a
+    /// little out of turn and `now_ns` is older than that of another.
+    fn from(self, arrival_ns: u64, now_ns: u64) -> (u64, u64) {
+        let ahead_ns = arrival_ns.saturating_sub(now_ns);
+        if ahead_ns > self.burst_ns.saturating_add(LAG_NS_MAX) {
+            return (now_ns.saturating_add(self.burst_ns), self.burst_ns);
+        }
+        (arrival_ns.max(now_ns), ahead_ns.min(self.burst_ns))
+    }
+
+    /// Judges what costs so much. What is refused uses nothing.
     #[must_use]
     pub fn judge(self, arrival_ns: u64, now_ns: u64, cost: u64) -> Judged {
-        let ahead_ns = arrival_ns.saturating_sub(now_ns).min(self.burst_ns);
-        let next_ns = ahead_ns.saturating_add(self.cost_ns.saturating_mul(cost));
+        let (arrival_ns, ahead_ns) = self.from(arrival_ns, now_ns);
+        let cost_ns = self.cost_ns.saturating_mul(cost);
+        let next_ns = ahead_ns.saturating_add(cost_ns);
         match next_ns.checked_sub(self.burst_ns).filter(|ns| *ns > 0) {
-            Some(wait_ns) => Judged { ahead_ns, wait_ns: Some(wait_ns) },
-            None => Judged { ahead_ns: next_ns, wait_ns: None },
+            Some(wait_ns) => Judged { arrival_ns, ahead_ns, wait_ns: Some(wait_ns) },
+            None => {
+                let arrival_ns = arrival_ns.saturating_add(cost_ns);
+                Judged { arrival_ns, ahead_ns: next_ns, wait_ns: None }
+            }
         }
     }
 
     /// The arrival time after what cost so much, whether it passes or not: at most a burst ahead.
     #[must_use]
     pub fn fill(self, arrival_ns: u64, now_ns: u64, cost: u64) -> u64 {
-        let ahead_ns = arrival_ns.saturating_sub(now_ns).min(self.burst_ns);
-        let ahead_ns = ahead_ns.saturating_add(self.cost_ns.saturating_mul(cost));
-        now_ns.saturating_add(ahead_ns.min(self.burst_ns))
+        let (arrival_ns, ahead_ns) = self.from(arrival_ns, now_ns);
+        let room_ns = self.burst_ns.saturating_sub(ahead_ns);
+        arrival_ns.saturating_add(self.cost_ns.saturating_mul(cost).min(room_ns))
     }
 
     /// How much more would pass where the arrival time is so far ahead.

@@ -70,19 +70,25 @@ impl Guesses {
         Self { table, address, account, lines, familiar }
     }
 
+    /// Forgets all attempts.
+    #[cfg(test)]
+    pub(crate) fn forget(&self) {
+        self.table.reset_all();
+    }
+
     /// Asks whether a credential that could be guessed may be looked at: the client's address has not failed too
     /// often.
     pub(crate) fn check(&self, exchange: &Exchange) -> Result<(), Fault> {
-        address_of(exchange).map_or(Ok(()), |address| self.ask(&address, &self.address, exchange))
+        address_of(exchange).map_or(Ok(()), |address| self.ask(&address, &self.address))
     }
 
     /// The same for an account, which is the identifier beside the secret, known or not.
     pub(crate) fn check_account(&self, exchange: &Exchange, account: &str) -> Result<(), Fault> {
-        self.ask(&self.account_of(exchange, account), &self.account, exchange)
+        self.ask(&self.account_of(exchange, account), &self.account)
     }
 
-    fn ask(&self, whose: &Whose, limit: &[Rule], exchange: &Exchange) -> Result<(), Fault> {
-        let now_ns = self.table.nanoseconds(exchange.arrived);
+    fn ask(&self, whose: &Whose, limit: &[Rule]) -> Result<(), Fault> {
+        let now_ns = self.table.nanoseconds(self.table.now());
         let wait = self.table.peek(self.table.key(whose), limit, 1, now_ns).retry_after;
         wait.map_or(Ok(()), |wait| Err(too_many(wait)))
     }
@@ -114,7 +120,7 @@ impl Guesses {
         let limits = (LOGINS_PER_ACCOUNT, LOGINS_WAITING_PER_ACCOUNT);
         let of_account = self.lines.wait(&account, limits).await.ok_or_else(busy)?;
         self.check(exchange)?;
-        self.ask(&account, &self.account, exchange)?;
+        self.ask(&account, &self.account)?;
         Ok(Attempt {
             counted: address
                 .map(|address| (address, self.address))
@@ -122,7 +128,7 @@ impl Guesses {
                 .chain([(account, self.account)])
                 .collect(),
             table: Arc::clone(&self.table),
-            now_ns: self.table.nanoseconds(exchange.arrived),
+            now_ns: self.table.nanoseconds(self.table.now()),
             _seats: [of_address, of_account],
         })
     }
@@ -155,7 +161,7 @@ impl Guesses {
         if std::mem::replace(&mut exchange.is_failure_counted, true) {
             return None;
         }
-        let now_ns = self.table.nanoseconds(exchange.arrived);
+        let now_ns = self.table.nanoseconds(self.table.now());
         let key = self.table.key(&address_of(exchange)?);
         self.table.take(key, &self.address, 1, now_ns).retry_after
     }

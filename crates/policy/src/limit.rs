@@ -130,6 +130,18 @@ impl Limiter {
         }
     }
 
+    /// The moment at which to judge. It is not that of a request's arrival: before it is judged it may have waited, for
+    /// as long as its client wants, and who comes out of turn would turn back the time of a key.
+    pub(crate) fn now(&self) -> Instant {
+        self.table.now()
+    }
+
+    /// What is left, by the limit that says most.
+    pub(crate) fn left(&self, key: Option<Key>, at: Instant) -> Verdict {
+        let each = self.shown(key, at).into_iter().map(|(_, verdict)| verdict);
+        each.reduce(Verdict::tighter).unwrap_or(Verdict::UNLIMITED)
+    }
+
     /// What is left of each limit.
     pub(crate) fn shown(&self, key: Option<Key>, at: Instant) -> Vec<(Limit, Verdict)> {
         let now_ns = self.table.nanoseconds(at);

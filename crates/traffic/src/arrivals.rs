@@ -86,8 +86,7 @@ impl Arrivals {
         };
         let arrival_ns = if known.is_some() { set[position].arrival_ns } else { 0 };
         let judged = gcra.judge(arrival_ns, now_ns, 1);
-        let arrival_ns = now_ns.saturating_add(judged.ahead_ns);
-        set[position] = Entry { owner, arrival_ns };
+        set[position] = Entry { owner, arrival_ns: judged.arrival_ns };
         judged.wait_ns.is_none()
     }
 }

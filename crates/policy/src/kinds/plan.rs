@@ -140,7 +140,7 @@ impl Plan {
         let cost = self.cost.of(exchange);
         let mut note = Note { taken: None, charge: None };
         if let Some(limiter) = &allowance.limiter {
-            let (taken, judged) = told::take(limiter, Some(limiter.key(&who)), cost, exchange);
+            let (taken, judged) = told::take(limiter, Some(limiter.key(&who)), cost);
             note.taken = Some(taken);
             let judged = allowance.refusal.decide(judged, exchange);
             if judged.is_err() {

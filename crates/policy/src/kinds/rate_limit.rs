@@ -175,8 +175,7 @@ fn own_name(id: &str) -> Option<&str> {
 impl Policy for RateLimit {
     fn on_request<'a>(&'a self, exchange: &'a mut Exchange, slot: Slot) -> Outcome<'a, Flow> {
         let (key, cost) = (self.per.key(&self.limiter, exchange), self.cost.of(exchange));
-        let (taken, judged): (Taken, Result<(), Fault>) =
-            told::take(&self.limiter, key, cost, exchange);
+        let (taken, judged): (Taken, Result<(), Fault>) = told::take(&self.limiter, key, cost);
         exchange.notes.put(slot, taken);
         Outcome::Now(self.refusal.decide(judged, exchange).map(|()| Flow::Continue))
     }

@@ -3,7 +3,7 @@ use base::gcra;
 use base::units::Rate;
 use std::time::Duration;
 
-pub(super) use base::gcra::SPAN_NS_MAX;
+pub(super) use base::gcra::{LAG_NS_MAX, SPAN_NS_MAX};
 
 /// The generic cell rate algorithm. What is remembered is one number: the time at which everything used would have come
 /// back (the theoretical arrival time).
@@ -19,8 +19,7 @@ impl Gcra {
         gcra::Gcra::new(limit, burst).map(Self)
     }
 
-    /// Judges what costs so much: what is decided, and the arrival time after it. What a larger limit left behind is
-    /// cut to a burst used up, so that a changed limit never locks anybody out.
+    /// Judges what costs so much: what is decided, and the arrival time after it.
     pub(super) fn judge(self, arrival_ns: u64, now_ns: u64, cost: u64) -> (Verdict, u64) {
         let judged = self.0.judge(arrival_ns, now_ns, cost);
         let verdict = Verdict {
@@ -28,7 +27,7 @@ impl Gcra {
             reset_after: Duration::from_nanos(judged.ahead_ns),
             retry_after: judged.wait_ns.map(Duration::from_nanos),
         };
-        (verdict, now_ns.saturating_add(judged.ahead_ns))
+        (verdict, judged.arrival_ns)
     }
 
     /// The arrival time after what cost so much, whether there was room for it or not: no more than a burst is ever used

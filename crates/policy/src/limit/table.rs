@@ -64,6 +64,11 @@ impl Table {
         }
     }
 
+    /// The moment of now.
+    pub(crate) fn now(&self) -> Instant {
+        self.clock.now()
+    }
+
     /// A moment as rules count it.
     pub(crate) fn nanoseconds(&self, at: Instant) -> u64 {
         let since = at.saturating_duration_since(self.start).as_nanos();
@@ -78,7 +83,7 @@ impl Table {
         Key([hash.h1, hash.h2])
     }
 
-    /// Judges what costs so much by all rules, and counts it if it passes all.
+    /// Judges what costs so much by all rules, and counts it if it passes all. Whoever asks looks at the time just before.
     pub(crate) fn take(&self, key: Key, rules: &[Rule], cost: u64, now_ns: u64) -> Verdict {
         let mut shard = self.shard(key);
         if let Some(position) = shard.find(key, rules) {

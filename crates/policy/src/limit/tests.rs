@@ -125,6 +125,37 @@ impl Windows {
 
 proptest! {
     #[test]
+    fn who_comes_out_of_turn_frees_nothing(
+        count in 1_u32..30,
+        period_ms in 1_u64..3_000,
+        is_window in prop::bool::ANY,
+        counts_refused in prop::bool::ANY,
+        steps in prop::collection::vec((0_u64..400_000, 0_u64..900_000, 0_u64..3), 1..200),
+    ) {
+        let rate = Rate { count, period: Duration::from_millis(period_ms) };
+        let algorithm = if is_window { Algorithm::SlidingWindow } else { Algorithm::Gcra };
+        let rules = [Rule::new(rate.into(), algorithm).unwrap().counting_refused(counts_refused)];
+        let table = Table::new(&Clock::manual(), Arc::from(&rules[..]));
+        let key = table.key(&"key");
+        let start_ns = 1_700_000_000_000_000_000_u64;
+        let (mut now_ns, mut passed) = (start_ns, 0_u64);
+        for (pause_us, lag_us, cost) in steps {
+            now_ns += pause_us * 1_000;
+            let late_ns = now_ns - lag_us * 1_000;
+            if table.take(key, &rules, cost, late_ns).retry_after.is_none() {
+                passed += cost;
+            }
+            let left = || table.peek(key, &rules, 0, now_ns).remaining;
+            let before = left();
+            table.take(key, &rules, u64::from(count) + 1, late_ns);
+            prop_assert!(left() <= before, "a refusal frees nothing");
+        }
+        // One window more at both ends, and what may be late.
+        let windows = (now_ns - start_ns + 900_000_000) / (period_ms * 1_000_000) + 2;
+        prop_assert!(passed <= u64::from(count) * windows, "{} in {} windows", passed, windows);
+    }
+
+    #[test]
     fn gcra_is_a_leaky_bucket(
         count in 1_u32..50,
         period_ms in 1_u64..5_000,

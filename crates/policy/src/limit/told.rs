@@ -72,18 +72,14 @@ pub(crate) fn append(policy: &HeaderValue, name: &str, verdict: Verdict, headers
 }
 
 /// Judges a request; what it is told, and the refusal if it does not pass.
-pub(crate) fn take(
-    limiter: &Limiter,
-    key: Option<Key>,
-    cost: u64,
-    exchange: &Exchange,
-) -> (Taken, Result<(), Fault>) {
-    let verdict = limiter.take(key, cost, exchange.arrived);
+pub(crate) fn take(limiter: &Limiter, key: Option<Key>, cost: u64) -> (Taken, Result<(), Fault>) {
+    let at = limiter.now();
+    let verdict = limiter.take(key, cost, at);
     let judged = verdict.retry_after.map_or(Ok(()), |wait| {
         let wait_s = HeaderValue::from(seconds(wait).max(1));
         Err(Fault::new(Stage::Guard, FaultCode::RateLimited).header(RETRY_AFTER, wait_s))
     });
-    (Taken { key, cost, verdict, at: exchange.arrived }, judged)
+    (Taken { key, cost, verdict, at }, judged)
 }
 
 /// Gives back what passed here if another limit refused the request, and adds to the answer what is left.
@@ -98,7 +94,7 @@ pub(crate) fn answer(
     let mut verdict = taken.verdict;
     if is_refused && verdict.retry_after.is_none() && !limiter.counts_refused() {
         limiter.give_back(taken.key, taken.cost, taken.at);
-        verdict = limiter.take(taken.key, 0, taken.at);
+        verdict = limiter.left(taken.key, limiter.now());
     }
     told.tell(verdict, headers);
 }

@@ -1,5 +1,5 @@
 use super::Verdict;
-use super::gcra::SPAN_NS_MAX;
+use super::gcra::{LAG_NS_MAX, SPAN_NS_MAX};
 use base::units::Rate;
 use std::time::Duration;
 
@@ -34,16 +34,27 @@ impl Window {
         self.count
     }
 
-    fn read(self, state: [u64; 2], now_ns: u64) -> (u64, Used) {
+    fn is_lag(self, windows: u64) -> bool {
+        (windows - 1).saturating_mul(self.period_ns) <= LAG_NS_MAX
+    }
+
+    fn counts(state: [u64; 2]) -> Used {
+        Used { before: state[1] >> 32, now: state[1] & u64::from(u32::MAX) }
+    }
+
+    /// The number of the window, how far into it now is, and what was used. Windows never go back, even where workers come
+    /// to a key a little out of turn.
+    fn read(self, state: [u64; 2], now_ns: u64) -> (u64, u64, Used) {
         let number = now_ns / self.period_ns;
-        let counts = Used { before: state[1] >> 32, now: state[1] & u64::from(u32::MAX) };
-        let used = match number.checked_sub(state[0]) {
-            Some(0) => counts,
-            Some(1) => Used { before: counts.now, now: 0 },
+        let counts = Self::counts(state);
+        match number.checked_sub(state[0]) {
+            Some(0) => (number, now_ns % self.period_ns, counts),
+            Some(1) => (number, now_ns % self.period_ns, Used { before: counts.now, now: 0 }),
+            // Another worker was there first: this window has just begun.
+            None if self.is_lag(state[0] - number) => (state[0], 0, counts),
             // Also a window that has not begun: the clock went back over it.
-            _ => Used { before: 0, now: 0 },
-        };
-        (number, used)
+            _ => (number, now_ns % self.period_ns, Used { before: 0, now: 0 }),
+        }
     }
 
     fn write(number: u64, used: Used) -> [u64; 2] {
@@ -60,8 +71,7 @@ impl Window {
 
     /// Judges what costs so much: what is decided, and what is remembered after it.
     pub(super) fn judge(self, state: [u64; 2], now_ns: u64, cost: u64) -> (Verdict, [u64; 2]) {
-        let (number, mut used) = self.read(state, now_ns);
-        let into_ns = now_ns % self.period_ns;
+        let (number, into_ns, mut used) = self.read(state, now_ns);
         let room = self.count.saturating_sub(used.now + self.overlap(used.before, into_ns));
         let retry_after = (cost > room).then(|| self.wait(used, into_ns, cost));
         let remaining = if retry_after.is_none() {
@@ -81,7 +91,7 @@ impl Window {
 
     /// What is remembered after what cost so much, whether there was room for it or not.
     pub(super) fn fill(self, state: [u64; 2], now_ns: u64, cost: u64) -> [u64; 2] {
-        let (number, mut used) = self.read(state, now_ns);
+        let (number, _, mut used) = self.read(state, now_ns);
         used.now = used.now.saturating_add(cost);
         Self::write(number, used)
     }
@@ -108,11 +118,15 @@ impl Window {
         self.period_ns - u64::try_from(counts_ns).unwrap_or(0)
     }
 
-    /// What is remembered without what cost so much, if it was counted in this window.
-    pub(super) fn give_back(self, state: [u64; 2], now_ns: u64, cost: u64) -> [u64; 2] {
-        let (number, mut used) = self.read(state, now_ns);
-        used.now = used.now.saturating_sub(cost);
-        Self::write(number, used)
+    /// What is remembered without what cost so much and was counted at `at_ns`, if that still counts.
+    pub(super) fn give_back(self, state: [u64; 2], at_ns: u64, cost: u64) -> [u64; 2] {
+        let mut used = Self::counts(state);
+        match state[0].checked_sub(at_ns / self.period_ns) {
+            Some(0) => used.now = used.now.saturating_sub(cost),
+            Some(1) => used.before = used.before.saturating_sub(cost),
+            _ => {}
+        }
+        Self::write(state[0], used)
     }
 
     /// When nothing is remembered any more.
