@@ -121,7 +121,7 @@ pub const UPSTREAM_HEAD_BYTES_MAX: usize = 64 << 10;
 pub const ADDRESSES_PER_NAME_MAX: usize = 256;
 
 /// Keys (consumers, addresses) one rate limit remembers; the stalest are forgotten beyond it.
-pub const LIMITER_KEYS_MAX: usize = 1_000_000;
+pub const LIMITER_KEYS_MAX: usize = 1 << 20;
 /// Quotas that hold together, such as one a day and one a month.
 pub const QUOTAS_MAX: usize = 8;
 /// Who has used how much of which quota: so many counts a gateway keeps in memory and in its journal. Beyond it those

@@ -2,13 +2,15 @@
 
 use base::{Clock, Place};
 use http::{HeaderValue, Method, Version};
-use std::collections::BTreeMap;
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use traffic::chain::Entry;
 use traffic::directory::{Consumer, Credential, CredentialHash, CredentialKind};
 use traffic::exchange::Connection;
 use traffic::head::{RequestHead, Scheme};
+use traffic::plan::Plans;
 use traffic::policy::{Asked, Foreseen, Knows};
 use traffic::snapshot::Route;
 use traffic::tree::Matched;
@@ -23,6 +25,15 @@ pub(crate) struct Caller {
     credential: Option<Arc<Credential>>,
     /// By what it can prove who it is; nothing if that does not matter.
     shows: Option<Vec<CredentialKind>>,
+}
+
+/// A plan, and why somebody has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ByPlan {
+    /// Its name; none if only a claim gives one.
+    pub name: Option<String>,
+    /// What decides it.
+    pub by: String,
 }
 
 /// Kinds of policies that decide whether an identified caller may pass.
@@ -87,6 +98,28 @@ impl Caller {
             credential: None,
             shows: Some(Vec::new()),
         }
+    }
+
+    /// By which plan it calls, and why; nothing of groups and roles alone.
+    pub(crate) fn plan(&self, plans: &Plans) -> Option<ByPlan> {
+        let consumer = self.consumer.as_deref().filter(|_| self.is_somebody())?;
+        let credential = self.credential.as_deref();
+        let claims: BTreeSet<String> = plans.claims().map(|it| format!("`claims.{it}`")).collect();
+        let by = match credential.and_then(|credential| credential.plan.as_ref()) {
+            Some(_) => "its application has it".to_owned(),
+            None if consumer.plan.is_some() => "it has it".to_owned(),
+            None if !claims.is_empty() => {
+                let claims: Vec<String> = claims.into_iter().collect();
+                format!("unless {} gives another", claims.join(" or "))
+            }
+            None => "the default".to_owned(),
+        };
+        let plan = plans.of(Some(consumer), credential, std::iter::empty());
+        if plan.is_none() && plans.claims().next().is_none() {
+            return None;
+        }
+        let name = plan.map(|plan| plan.name.to_string());
+        Some(ByPlan { name, by })
     }
 
     /// Whether it is more than a group or a role.

@@ -4,14 +4,13 @@ use crate::inputs::Inputs;
 use base::{Node, Placed, Report, Value};
 use model::plan::{Per, Priority};
 use model::{Config, PolicyConfig};
-use policy::plan::{Each, Excess, PlanSpec, Plans};
+use policy::plan::{ClaimSpec, Each, Excess, PlanSpec, Plans};
 use std::sync::Arc;
 use traffic::plan;
 
-/// Compiles all plans. With a broken one there are none: what consumers were sold is then unknown, and requests of
-/// those who have a plan are answered 503.
-pub(crate) fn compile(config: &Config, inputs: Inputs<'_>, report: &mut Report) -> Arc<Plans> {
-    let specs: Vec<PlanSpec> = config
+/// All plans, as they were written.
+pub(crate) fn specs(config: &Config) -> Vec<PlanSpec> {
+    config
         .plans
         .iter()
         .map(|(name, plan)| PlanSpec {
@@ -32,9 +31,20 @@ pub(crate) fn compile(config: &Config, inputs: Inputs<'_>, report: &mut Report) 
                 count_refused: plan.count_refused,
                 headers: plan.headers,
             },
+            claim: plan.claim.as_ref().map(|claim| ClaimSpec {
+                claim: claim.value.name.clone(),
+                values: claim.value.values.clone(),
+                issuer: claim.value.issuer.clone(),
+            }),
             is_default: plan.default,
         })
-        .collect();
+        .collect()
+}
+
+/// Compiles all plans. With a broken one there are none: what consumers were sold is then unknown, and requests of
+/// those who have a plan are answered 503.
+pub(crate) fn compile(config: &Config, inputs: Inputs<'_>, report: &mut Report) -> Arc<Plans> {
+    let specs = specs(config);
     let plans = Plans::new(&specs, inputs.state, inputs.clock, inputs.metrics);
     let plans = plans.unwrap_or_else(|(index, field, why)| {
         if let Some((name, plan)) = config.plans.iter().nth(index) {

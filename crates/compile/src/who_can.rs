@@ -1,5 +1,6 @@
 //! Who may call: for one request everybody whom a config names, with the rule that decides.
 
+pub use crate::callers::ByPlan;
 use crate::callers::{Caller, DECIDE, Decision, Request, callers};
 use crate::explain::{Found, Outcome, Question, listeners, look_up};
 use base::Place;
@@ -8,6 +9,7 @@ use serde::Serialize;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use traffic::directory::{Credential, CredentialHash};
+use traffic::plan::Plans;
 use traffic::policy::Foreseen;
 use traffic::snapshot::{ListenerPart, Snapshot};
 
@@ -41,6 +43,8 @@ pub struct Line {
     pub groups: Vec<String>,
     /// Its roles.
     pub roles: Vec<String>,
+    /// By which plan it calls; none where no plan is held to.
+    pub plan: Option<ByPlan>,
     /// Whether it may.
     pub may: May,
     /// Why.
@@ -87,7 +91,9 @@ pub fn who_can(
 ) -> Result<Vec<WhoCan>, String> {
     let (host, parts) = listeners(snapshot, question)?;
     let callers = everybody(config, credentials);
-    Ok(parts.into_iter().map(|part| on_listener(part, &host, question, &callers)).collect())
+    let plans = policy::plan::names(&crate::plans::specs(config));
+    let asked = Asking { question, callers: &callers, plans: &plans };
+    Ok(parts.into_iter().map(|part| asked.on_listener(part, &host)).collect())
 }
 
 /// Consumers, then what only groups and roles are known of, then whom the config does not know.
@@ -102,46 +108,61 @@ fn everybody(config: &Config, credentials: &[(CredentialHash, Arc<Credential>)])
     all
 }
 
-fn on_listener(part: &ListenerPart, host: &str, question: &Question, callers: &[Caller]) -> WhoCan {
-    let mut answer = WhoCan {
-        listener: part.name.to_string(),
-        host: host.to_owned(),
-        path: question.url.path().to_owned(),
-        route: None,
-        place: None,
-        public: None,
-        otherwise: None,
-        callers: Vec::new(),
-    };
-    let found = look_up(part, host, question);
-    answer.path = found.path;
-    let (head, matched) = match found.found {
-        Found::Route(head, matched) => (*head, matched),
-        Found::Other(outcome) => {
-            answer.otherwise = Some(outcome);
-            return answer;
-        }
-    };
-    let route = Arc::clone(&matched.route);
-    answer.route = Some(route.id.to_string());
-    answer.place = Some(route.place.clone());
-    answer.public = route.public.as_ref().map(ToString::to_string);
-    if let Some(broken) = &route.broken {
-        answer.otherwise = Some(Outcome::Broken(broken.to_string()));
-        return answer;
-    }
-    let request = Request { head, matched: Some(matched), route: &route };
-    let line = |caller: &Caller| line(caller, request.decide(caller));
-    // What would come of a group or a role alone tells something only where somebody asks.
-    let asks = route.chain.entries().iter().any(|entry| DECIDE.contains(&entry.kind));
-    answer.callers = match &route.public {
-        Some(_) => vec![line(&Caller::anybody())],
-        None => callers.iter().filter(|it| asks || it.is_somebody()).map(line).collect(),
-    };
-    answer
+/// What is asked, of whom.
+struct Asking<'a> {
+    question: &'a Question,
+    callers: &'a [Caller],
+    plans: &'a Plans,
 }
 
-fn line(caller: &Caller, decision: Decision) -> Line {
+impl Asking<'_> {
+    fn on_listener(&self, part: &ListenerPart, host: &str) -> WhoCan {
+        let Asking { question, callers, plans } = *self;
+        let mut answer = WhoCan {
+            listener: part.name.to_string(),
+            host: host.to_owned(),
+            path: question.url.path().to_owned(),
+            route: None,
+            place: None,
+            public: None,
+            otherwise: None,
+            callers: Vec::new(),
+        };
+        let found = look_up(part, host, question);
+        answer.path = found.path;
+        let (head, matched) = match found.found {
+            Found::Route(head, matched) => (*head, matched),
+            Found::Other(outcome) => {
+                answer.otherwise = Some(outcome);
+                return answer;
+            }
+        };
+        let route = Arc::clone(&matched.route);
+        answer.route = Some(route.id.to_string());
+        answer.place = Some(route.place.clone());
+        answer.public = route.public.as_ref().map(ToString::to_string);
+        if let Some(broken) = &route.broken {
+            answer.otherwise = Some(Outcome::Broken(broken.to_string()));
+            return answer;
+        }
+        let request = Request { head, matched: Some(matched), route: &route };
+        // A route may be exempt from plans.
+        let is_held = route.chain.entries().iter().any(|entry| entry.kind == "plan");
+        let line = |caller: &Caller| {
+            let plan = caller.plan(plans).filter(|_| is_held);
+            line(caller, plan, request.decide(caller))
+        };
+        // What would come of a group or a role alone tells something only where somebody asks.
+        let asks = route.chain.entries().iter().any(|entry| DECIDE.contains(&entry.kind));
+        answer.callers = match &route.public {
+            Some(_) => vec![line(&Caller::anybody())],
+            None => callers.iter().filter(|it| asks || it.is_somebody()).map(line).collect(),
+        };
+        answer
+    }
+}
+
+fn line(caller: &Caller, plan: Option<ByPlan>, decision: Decision) -> Line {
     let texts = |names: &[Arc<str>]| names.iter().map(ToString::to_string).collect();
     let consumer = caller.consumer.as_deref();
     let (may, why) = match decision.foreseen {
@@ -153,6 +174,7 @@ fn line(caller: &Caller, decision: Decision) -> Line {
         caller: caller.name.clone(),
         groups: consumer.map(|it| texts(&it.groups)).unwrap_or_default(),
         roles: consumer.map(|it| texts(&it.roles)).unwrap_or_default(),
+        plan,
         may,
         why,
         policy: decision.kind.map(str::to_owned),

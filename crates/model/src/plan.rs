@@ -1,10 +1,12 @@
 //! Plans: how much consumers may call, and who goes first.
 
 use base::Placed;
+use base::decode::short_or_long;
 use base::quotas::Quotas;
 use base::rates::Limits;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Deserialize;
+use serde::de::{Deserializer, Error as _};
 
 /// What a consumer is held to.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -18,6 +20,9 @@ pub struct Plan {
     /// Who has a share of its own in what the plan allows.
     #[serde(default)]
     pub per: Per,
+    /// What a token must say of callers who have the plan by that: `tier=gold`. It is for those who have none by name,
+    /// such as users whom only an issuer knows; of several plans that fit, the first counts.
+    pub claim: Option<Placed<Claim>>,
     /// Who goes first when there is not enough for all.
     #[serde(default)]
     pub priority: Priority,
@@ -32,6 +37,70 @@ pub struct Plan {
     /// Whether it is the plan of all consumers that have no other; one plan at most is.
     #[serde(default)]
     pub default: bool,
+}
+
+/// A claim that gives a plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// Its name; dots lead into objects.
+    pub name: String,
+    /// Its values, of which one is enough: the claim is that text, or a list with it.
+    pub values: Vec<String>,
+    /// The issuer that must say it (`iss`); anybody whom an identity policy trusts, when left out.
+    pub issuer: Option<String>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(inline)]
+struct ClaimLong {
+    /// The claim, such as `tier`; dots lead into objects.
+    name: String,
+    /// Its values, of which one is enough: the claim is that text, or a list with it.
+    #[schemars(length(min = 1))]
+    values: Vec<String>,
+    /// The issuer that must say it (`iss`); anybody whom an identity policy trusts, when left out.
+    issuer: Option<String>,
+}
+
+impl From<ClaimLong> for Claim {
+    fn from(ClaimLong { name, values, issuer }: ClaimLong) -> Self {
+        Self { name, values, issuer }
+    }
+}
+
+const EXPECTING: &str = "a claim and its value such as `tier=gold`, or `{ name, values, issuer }`";
+
+impl<'de> Deserialize<'de> for Claim {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let short = |text: &str| {
+            let parts = text.split_once('=').map(|(name, value)| (name.trim(), value.trim()));
+            let parts = parts.filter(|(name, value)| !name.is_empty() && !value.is_empty());
+            let (name, value) = parts.ok_or_else(|| format!("`{text}` is not {EXPECTING}"))?;
+            Ok(Self { name: name.to_owned(), values: vec![value.to_owned()], issuer: None })
+        };
+        let claim: Self = short_or_long::<D, ClaimLong, Self>(deserializer, EXPECTING, short)?;
+        if claim.values.is_empty() {
+            return Err(D::Error::custom("a claim without `values` would give the plan to nobody"));
+        }
+        Ok(claim)
+    }
+}
+
+impl JsonSchema for Claim {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "PlanClaim".into()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let long = generator.subschema_for::<ClaimLong>();
+        schemars::json_schema!({ "description": EXPECTING, "anyOf": [
+            { "type": "string", "examples": ["tier=gold"] },
+            long,
+        ] })
+    }
 }
 
 /// Who has a share of its own.

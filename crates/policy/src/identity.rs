@@ -203,7 +203,8 @@ impl Identity {
             nonce: None,
         };
         earlier.and(self)?.replace(exchange);
-        exchange.plan = plans.of(exchange.consumer.as_deref(), exchange.credential.as_deref());
+        exchange.plan =
+            plans.of(exchange.consumer.as_deref(), exchange.credential.as_deref(), exchange.said());
         Ok(())
     }
 }

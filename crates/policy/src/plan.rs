@@ -24,6 +24,17 @@ pub enum Each {
     Consumer,
 }
 
+/// A claim that gives a plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaimSpec {
+    /// Its name; dots lead into objects.
+    pub claim: String,
+    /// Its values, of which one is enough.
+    pub values: Vec<String>,
+    /// Who must say it; anybody who is trusted, if there is none.
+    pub issuer: Option<String>,
+}
+
 /// What a config says of one plan.
 #[derive(Clone, Debug)]
 pub struct PlanSpec {
@@ -39,6 +50,8 @@ pub struct PlanSpec {
     pub each: Each,
     /// What becomes of what is too much.
     pub excess: Excess,
+    /// What must be said of callers who have it by that.
+    pub claim: Option<ClaimSpec>,
     /// Whether it is the plan of all consumers that have no other.
     pub is_default: bool,
 }
@@ -82,6 +95,23 @@ impl Allowance {
     }
 }
 
+/// By which callers find their plan.
+#[must_use]
+pub fn names(specs: &[PlanSpec]) -> plan::Plans {
+    let names = specs.iter().map(|spec| (Arc::clone(&spec.name), spec.priority));
+    let default = specs.iter().position(|spec| spec.is_default);
+    let claims = specs.iter().enumerate().filter_map(|(plan, spec)| {
+        let spec = spec.claim.as_ref()?;
+        Some(plan::ByClaim {
+            claim: spec.claim.as_str().into(),
+            values: spec.values.iter().map(|value| value.as_str().into()).collect(),
+            issuer: spec.issuer.as_deref().map(Into::into),
+            plan,
+        })
+    });
+    plan::Plans::new(names, default).claimed(claims)
+}
+
 /// The plans of a config.
 #[derive(Default)]
 pub struct Plans {
@@ -101,9 +131,7 @@ impl Plans {
         clock: &Clock,
         metrics: &Metrics,
     ) -> Result<Self, (usize, &'static str, String)> {
-        let names = specs.iter().map(|spec| (Arc::clone(&spec.name), spec.priority));
-        let default = specs.iter().position(|spec| spec.is_default);
-        let names = Arc::new(plan::Plans::new(names, default));
+        let names = Arc::new(names(specs));
         let allowance = |(index, spec): (usize, &PlanSpec)| {
             allowance(spec, state, clock, metrics).map_err(|(field, why)| (index, field, why))
         };

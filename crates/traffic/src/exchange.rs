@@ -165,7 +165,7 @@ impl Exchange {
     }
 
     /// What was said of the caller, by each who vouches for it apart.
-    pub fn said(&self) -> impl Iterator<Item = &KeptClaims> {
+    pub fn said(&self) -> impl Iterator<Item = &KeptClaims> + Clone {
         let one = self.claims.iter().filter(|_| self.claims_apart.is_empty());
         one.chain(&self.claims_apart).map(|claims| &**claims)
     }

@@ -1,5 +1,6 @@
 //! By which plan a consumer uses APIs.
 
+use crate::claims::{Claim, KeptClaims};
 use crate::directory::{Consumer, Credential};
 use std::collections::HashMap;
 use std::fmt;
@@ -49,10 +50,41 @@ pub struct Plan {
     pub index: Option<usize>,
 }
 
+/// What must be said of somebody who has a plan by that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ByClaim {
+    /// The claim; dots lead into objects.
+    pub claim: Box<str>,
+    /// Its values, of which one is enough: a text, or one of a list of texts.
+    pub values: Box<[Box<str>]>,
+    /// Who must say it (`iss`); anybody who is trusted, if there is none.
+    pub issuer: Option<Box<str>>,
+    /// The position of the plan.
+    pub plan: usize,
+}
+
+impl ByClaim {
+    fn is_said(&self, claims: &KeptClaims) -> bool {
+        let text = |name: &str| claims.get(name).and_then(Claim::as_str);
+        if self.issuer.as_deref().is_some_and(|issuer| text("iss") != Some(issuer)) {
+            return false;
+        }
+        let is_wanted = |said: &Claim| {
+            said.as_str().is_some_and(|said| self.values.iter().any(|value| **value == *said))
+        };
+        match claims.find(&self.claim) {
+            Some(Claim::List(items)) => items.iter().any(is_wanted),
+            Some(said) => is_wanted(said),
+            None => false,
+        }
+    }
+}
+
 /// The plans of a config.
 #[derive(Default)]
 pub struct Plans {
     by_name: HashMap<Arc<str>, Arc<Plan>>,
+    by_claim: Box<[(ByClaim, Arc<Plan>)]>,
     default: Option<Arc<Plan>>,
 }
 
@@ -70,10 +102,28 @@ impl Plans {
             .map(Arc::new)
             .collect();
         let default = default.and_then(|index| plans.get(index)).cloned();
-        Self {
-            by_name: plans.into_iter().map(|plan| (Arc::clone(&plan.name), plan)).collect(),
-            default,
-        }
+        let by_name = plans.into_iter().map(|plan| (Arc::clone(&plan.name), plan)).collect();
+        Self { by_name, by_claim: Box::default(), default }
+    }
+
+    /// The same, some of which callers have by what is said of them; of several that fit the first counts.
+    #[must_use]
+    pub fn claimed(mut self, by_claim: impl IntoIterator<Item = ByClaim>) -> Self {
+        let plan = |index| self.by_name.values().find(|plan| plan.index == Some(index)).cloned();
+        let with_plan = |rule: ByClaim| plan(rule.plan).map(|plan| (rule, plan));
+        self.by_claim = by_claim.into_iter().filter_map(with_plan).collect();
+        self
+    }
+
+    /// By which claims callers may have a plan.
+    pub fn claims(&self) -> impl Iterator<Item = &str> {
+        self.by_claim.iter().map(|(rule, _)| &*rule.claim)
+    }
+
+    /// The plan of a consumer that has no other.
+    #[must_use]
+    pub const fn default_plan(&self) -> Option<&Arc<Plan>> {
+        self.default.as_ref()
     }
 
     /// The names of all plans.
@@ -81,18 +131,24 @@ impl Plans {
         self.by_name.keys().map(|name| &**name)
     }
 
-    /// The plan of whoever calls: that of the application, else that of the consumer, else the default one. A plan
-    /// that this config does not have is one without a position, which nobody may use anything by.
+    /// The plan of whoever calls: that of the application, else that of the consumer, else the one that claims give,
+    /// else the default one. A plan that this config does not have is one without a position, which nobody may use
+    /// anything by.
     #[must_use]
-    pub fn of(
+    pub fn of<'a>(
         &self,
         consumer: Option<&Consumer>,
         credential: Option<&Credential>,
+        said: impl Iterator<Item = &'a KeptClaims> + Clone,
     ) -> Option<Arc<Plan>> {
         let of_application = credential.and_then(|credential| credential.plan.as_ref());
         let named = of_application.or_else(|| consumer.and_then(|consumer| consumer.plan.as_ref()));
         let Some(name) = named else {
-            return self.default.as_ref().filter(|_| consumer.is_some()).cloned();
+            // Of several who vouch for the caller each speaks for itself.
+            let is_said = |rule: &ByClaim| said.clone().any(|claims| rule.is_said(claims));
+            let given = self.by_claim.iter().find(|(rule, _)| is_said(rule));
+            let plan = given.map(|(_, plan)| plan).or(self.default.as_ref());
+            return plan.filter(|_| consumer.is_some()).cloned();
         };
         Some(self.by_name.get(name).cloned().unwrap_or_else(|| {
             let (name, priority) = (Arc::clone(name), Priority::Low);
@@ -109,8 +165,10 @@ impl fmt::Debug for Plans {
 
 #[cfg(test)]
 mod tests {
-    use super::{Plans, Priority};
+    use super::{ByClaim, KeptClaims, Plans, Priority};
     use crate::directory::{Consumer, Credential, CredentialKind};
+    use serde_json::json;
+    use std::iter::empty;
     use std::sync::Arc;
 
     fn check(
@@ -126,7 +184,7 @@ mod tests {
             plan: application.map(Into::into),
             ..Credential::new(CredentialKind::ApiKey, Arc::clone(&of_consumer))
         };
-        let plan = plans.of(Some(&of_consumer), Some(&credential));
+        let plan = plans.of(Some(&of_consumer), Some(&credential), empty());
         let found = plan.as_ref().map(|plan| (&*plan.name, plan.index));
         assert_eq!(found, expected);
     }
@@ -137,8 +195,45 @@ mod tests {
         check(Some("gold"), None, Some(("gold", Some(1))));
         check(None, None, Some(("free", Some(0))));
         check(Some("gone"), None, Some(("gone", None)));
-        assert!(Plans::default().of(Some(&Consumer::default()), None).is_none());
+        assert!(Plans::default().of(Some(&Consumer::default()), None, empty()).is_none());
         let default = Plans::new([("free".into(), Priority::Low)], Some(0));
-        assert!(default.of(None, None).is_none(), "nobody has no plan");
+        assert!(default.of(None, None, empty()).is_none(), "nobody has no plan");
+    }
+
+    #[test]
+    fn who_has_no_plan_by_name_has_the_first_that_claims_give() {
+        let rule = |claim: &str, values: &[&str], issuer: Option<&str>, plan| ByClaim {
+            claim: claim.into(),
+            values: values.iter().map(|value| (*value).into()).collect(),
+            issuer: issuer.map(Into::into),
+            plan,
+        };
+        let plans = ["free", "gold", "partner"].map(|name| (name.into(), Priority::Normal));
+        let plans = Plans::new(plans, Some(0)).claimed([
+            rule("tier", &["gold", "platinum"], None, 1),
+            rule("org.tags", &["friend"], Some("https://idp"), 2),
+        ]);
+        let named = |plan: Option<&str>, said: serde_json::Value| {
+            let consumer = Consumer { plan: plan.map(Into::into), ..Consumer::default() };
+            let claims: KeptClaims = said.as_object().unwrap().into();
+            plans.of(Some(&consumer), None, [&claims].into_iter()).unwrap().name.to_string()
+        };
+        let friend = json!({ "tags": ["x", "friend"] });
+        for (plan, said, expected) in [
+            (None, json!({ "tier": "platinum" }), "gold"),
+            (None, json!({ "tier": "Gold" }), "free"),
+            (None, json!({ "tier": ["gold"] }), "gold"),
+            (None, json!({ "tier": { "gold": true } }), "free"),
+            (None, json!({ "org": friend, "iss": "https://idp" }), "partner"),
+            (None, json!({ "org": friend, "iss": "https://evil" }), "free"),
+            (None, json!({ "org": friend }), "free"),
+            (None, json!({ "tier": "gold", "org": friend, "iss": "https://idp" }), "gold"),
+            (Some("free"), json!({ "tier": "gold" }), "free"),
+        ] {
+            assert_eq!(named(plan, said.clone()), expected, "{plan:?} {said}");
+        }
+        let said = json!({ "tier": "gold" });
+        let said: KeptClaims = said.as_object().unwrap().into();
+        assert!(plans.of(None, None, [&said].into_iter()).is_none(), "nobody has no plan");
     }
 }

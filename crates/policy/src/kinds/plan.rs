@@ -160,7 +160,8 @@ impl Plan {
 mod tests {
     use super::KIND;
     use crate::fixture::{self, World, lines};
-    use crate::plan::{Each, Excess, PlanSpec, Plans};
+    use crate::identity::Identity;
+    use crate::plan::{ClaimSpec, Each, Excess, PlanSpec, Plans};
     use base::rates::Limits;
     use serde_json::json;
     use std::sync::Arc;
@@ -178,6 +179,7 @@ mod tests {
             quotas: Vec::new(),
             excess: Excess::default(),
             each,
+            claim: None,
             is_default: name == "free",
         };
         let specs = [spec("free", "2/min"), spec("gold", "3/s, 5/h"), spec("open", "")];
@@ -196,7 +198,8 @@ mod tests {
             application: application.map(Into::into),
             ..Credential::new(CredentialKind::ApiKey, Arc::clone(&consumer))
         };
-        exchange.plan = world.plans.names().of(Some(&consumer), Some(&credential));
+        exchange.plan =
+            world.plans.names().of(Some(&consumer), Some(&credential), std::iter::empty());
         (exchange.consumer, exchange.credential) = (Some(consumer), Some(Arc::new(credential)));
         exchange
     }
@@ -255,6 +258,7 @@ mod tests {
             quotas: base::quotas::Quotas::parse("4/day").unwrap().0,
             excess: Excess { dry_run: true, ..Excess::default() },
             each: Each::Application,
+            claim: None,
             is_default: true,
         };
         let metrics = Metrics::new(1, &[]);
@@ -280,6 +284,48 @@ mod tests {
         assert_eq!(passing(&world, None, None), 0);
         world.clock().advance(std::time::Duration::from_secs(29));
         assert_eq!(passing(&world, None, None), 0, "without refused ones one would pass");
+    }
+
+    #[test]
+    fn users_whom_only_an_issuer_knows_have_the_plan_that_a_claim_gives() {
+        let mut world = World::default();
+        let spec = |name: &str, limits: &str, value: Option<&str>| PlanSpec {
+            name: name.into(),
+            priority: Priority::Normal,
+            limits: Limits::parse(limits).unwrap().0,
+            quotas: Vec::new(),
+            excess: Excess::default(),
+            each: Each::Consumer,
+            claim: value.map(|value| ClaimSpec {
+                claim: "app.tier".to_owned(),
+                values: vec![value.to_owned()],
+                issuer: Some("https://idp.example".to_owned()),
+            }),
+            is_default: value.is_none(),
+        };
+        let specs = [spec("free", "1/h", None), spec("gold", "4/h", Some("gold"))];
+        let metrics = Metrics::new(1, &[]);
+        world.plans = Arc::new(Plans::new(&specs, &world.state, world.clock(), &metrics).unwrap());
+        let policy = world.build(&KIND, &json!({})).unwrap();
+        let passing = |issuer: &str, user: &str, tier: &str| {
+            let said = json!({ "iss": issuer, "app": { "tier": tier } });
+            let claims: traffic::exchange::KeptClaims = said.as_object().unwrap().into();
+            let claims = Some(Arc::new(claims));
+            let consumer = Consumer { name: user.into(), is_known: false, ..Consumer::default() };
+            let consumer = Arc::new(consumer);
+            let one = |_: &u32| {
+                let mut exchange = fixture::exchange("GET /");
+                exchange.arrived = world.clock().now();
+                let (consumer, claims) = (Some(Arc::clone(&consumer)), claims.clone());
+                let identity = Identity { consumer, claims, ..Identity::default() };
+                identity.settle(&mut exchange, fixture::SLOT, &world.plans.names()).unwrap();
+                policy.request(&mut exchange) == "continue"
+            };
+            (0..9).filter(one).count()
+        };
+        assert_eq!(passing("https://idp.example", "idp/ann", "gold"), 4);
+        assert_eq!(passing("https://idp.example", "idp/ben", "silver"), 1);
+        assert_eq!(passing("https://other.example", "other/cid", "gold"), 1, "not theirs to give");
     }
 
     #[test]

@@ -2,12 +2,45 @@ use super::Verdict;
 use super::rule::Rule;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What all requests used together of limits that remember one word each: every worker changes it, so nobody takes a lock.
-pub(super) struct Shared(Box<[AtomicU64]>);
+#[cfg(test)]
+mod tests;
 
-impl Shared {
+/// A number that all workers change. Each stands for itself, so no order among them is asked for.
+pub(super) trait Word {
+    fn new(value: u64) -> Self;
+    fn value(&self) -> u64;
+    fn set(&self, value: u64);
+    /// Sets it to `after` if it is `before`.
+    ///
+    /// # Errors
+    /// What it is instead, or, once in a while for no reason, what it was.
+    fn swap(&self, before: u64, after: u64) -> Result<u64, u64>;
+}
+
+impl Word for AtomicU64 {
+    fn new(value: u64) -> Self {
+        Self::new(value)
+    }
+
+    fn value(&self) -> u64 {
+        self.load(Ordering::Relaxed)
+    }
+
+    fn set(&self, value: u64) {
+        self.store(value, Ordering::Relaxed);
+    }
+
+    fn swap(&self, before: u64, after: u64) -> Result<u64, u64> {
+        self.compare_exchange_weak(before, after, Ordering::Relaxed, Ordering::Relaxed)
+    }
+}
+
+/// What all requests used together of limits that remember one word each: every worker changes it, so nobody takes a lock.
+pub(super) struct Shared<W = AtomicU64>(Box<[W]>);
+
+impl<W: Word> Shared<W> {
     pub(super) fn new(rules: usize) -> Self {
-        Self((0..rules).map(|_| AtomicU64::new(0)).collect())
+        Self((0..rules).map(|_| W::new(0)).collect())
     }
 
     /// Judges what costs so much by one rule after the other; what one refuses, those before it get back, unless what is
@@ -17,9 +50,7 @@ impl Shared {
         let mut is_refused = false;
         for (index, (rule, word)) in rules.iter().zip(&self.0).enumerate() {
             let verdict = match is_refused {
-                true if !rule.counts_refused() => {
-                    rule.judge(&[word.load(Ordering::Relaxed)], now_ns, cost).0
-                }
+                true if !rule.counts_refused() => rule.judge(&[word.value()], now_ns, cost).0,
                 _ => change(word, |word| {
                     let (verdict, after) = rule.judge(&[word], now_ns, cost);
                     match verdict.retry_after {
@@ -52,30 +83,27 @@ impl Shared {
 
     /// Forgets what was counted.
     pub(super) fn reset(&self) {
-        self.0.iter().for_each(|word| word.store(0, Ordering::Relaxed));
+        self.0.iter().for_each(|word| word.set(0));
     }
 
     pub(super) fn words(&self) -> impl Iterator<Item = u64> {
-        self.0.iter().map(|word| word.load(Ordering::Relaxed))
+        self.0.iter().map(Word::value)
     }
 
     /// Goes on from what another process used, unless more was used here.
     pub(super) fn import(&self, words: impl Iterator<Item = u64>) {
         for (own, word) in self.0.iter().zip(words) {
-            own.fetch_max(word, Ordering::Relaxed);
+            change(own, |own| ((), [own.max(word), 0]));
         }
     }
 }
 
-/// Changes a word as often as it takes until nobody has changed it in between; each word stands for itself, so no order
-/// among them is asked for.
-fn change<T>(word: &AtomicU64, change: impl Fn(u64) -> (T, [u64; 2])) -> T {
-    let mut before = word.load(Ordering::Relaxed);
+/// Changes a word as often as it takes until nobody has changed it in between.
+fn change<T>(word: &impl Word, change: impl Fn(u64) -> (T, [u64; 2])) -> T {
+    let mut before = word.value();
     loop {
         let (told, [after, _]) = change(before);
-        let swapped =
-            word.compare_exchange_weak(before, after, Ordering::Relaxed, Ordering::Relaxed);
-        match swapped {
+        match word.swap(before, after) {
             Ok(_) => return told,
             Err(other) => before = other,
         }

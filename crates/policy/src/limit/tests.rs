@@ -160,11 +160,13 @@ proptest! {
         count in 1_u32..50,
         period_ms in 1_u64..5_000,
         burst in 1_u32..20,
+        counts_refused in prop::bool::ANY,
         steps in prop::collection::vec((0_u64..400_000, 0_u64..4), 1..200),
     ) {
         let rate = Rate { count, period: Duration::from_millis(period_ms) };
         let cost_ns = u128::from(period_ms) * 1_000_000 / u128::from(count);
-        let rules = [Rule::of(rate.into(), Gcra::new(rate, burst).unwrap())];
+        let rule = Rule::of(rate.into(), Gcra::new(rate, burst).unwrap());
+        let rules = [rule.counting_refused(counts_refused)];
         let table = Table::new(&Clock::manual(), Arc::from(&rules[..]));
         let key = table.key(&"key");
         let mut bucket = Bucket::default();
@@ -176,16 +178,20 @@ proptest! {
             bucket.at_ns = u128::from(now_ns);
             let level_ns = bucket.level_ns + cost_ns * u128::from(cost);
             let fits = level_ns <= cost_ns * u128::from(burst);
-            if fits {
-                bucket.level_ns = level_ns;
+            let before_ns = bucket.level_ns;
+            if fits || counts_refused {
+                bucket.level_ns = level_ns.min(cost_ns * u128::from(burst));
             }
-            let left = (cost_ns * u128::from(burst) - bucket.level_ns) / cost_ns;
+            // A refusal tells what was left when it was judged.
+            let told_ns = if fits { bucket.level_ns } else { before_ns };
+            let left = (cost_ns * u128::from(burst) - told_ns) / cost_ns;
             let verdict = table.take(key, &rules, cost, now_ns);
             prop_assert_eq!(verdict, table.shared.take(&rules, cost, now_ns));
             prop_assert_eq!(verdict.retry_after.is_none(), fits);
             prop_assert_eq!(u128::from(verdict.remaining), left);
-            prop_assert_eq!(verdict.reset_after.as_nanos(), bucket.level_ns);
-            if let Some(wait) = verdict.retry_after.filter(|_| cost <= u64::from(burst)) {
+            prop_assert_eq!(verdict.reset_after.as_nanos(), told_ns);
+            let is_told = !counts_refused && cost <= u64::from(burst);
+            if let Some(wait) = verdict.retry_after.filter(|_| is_told) {
                 let wait_ns = u64::try_from(wait.as_nanos()).unwrap();
                 prop_assert!(table.peek(key, &rules, cost, now_ns + wait_ns).retry_after.is_none());
                 prop_assert!(table.peek(key, &rules, cost, now_ns + wait_ns - 1).retry_after.is_some());
@@ -197,11 +203,13 @@ proptest! {
     fn a_sliding_window_counts_two_windows_by_their_overlap(
         count in 1_u32..30,
         period_ms in 1_u64..3_000,
+        counts_refused in prop::bool::ANY,
         steps in prop::collection::vec((0_u64..800_000, 0_u64..5), 1..200),
     ) {
         let rate = Rate { count, period: Duration::from_millis(period_ms) };
         let period_ns = period_ms * 1_000_000;
-        let rules = [Rule::new(rate.into(), Algorithm::SlidingWindow).unwrap()];
+        let rule = Rule::new(rate.into(), Algorithm::SlidingWindow).unwrap();
+        let rules = [rule.counting_refused(counts_refused)];
         let table = Table::new(&Clock::manual(), Arc::from(&rules[..]));
         let key = table.key(&"key");
         let mut windows = Windows::default();
@@ -210,14 +218,15 @@ proptest! {
             now_ns += pause_us * 1_000;
             let used = windows.used(now_ns, period_ns);
             let fits = used + cost <= u64::from(count);
-            if fits {
+            let left = u64::from(count).saturating_sub(used + if fits { cost } else { 0 });
+            if fits || counts_refused {
                 *windows.0.entry(now_ns / period_ns).or_default() += cost;
             }
             let verdict = table.take(key, &rules, cost, now_ns);
             prop_assert_eq!(verdict.retry_after.is_none(), fits || cost == 0);
-            let used = windows.used(now_ns, period_ns);
-            prop_assert_eq!(verdict.remaining, u64::from(count).saturating_sub(used));
-            if let Some(wait) = verdict.retry_after.filter(|_| cost <= u64::from(count)) {
+            prop_assert_eq!(verdict.remaining, left);
+            let is_told = !counts_refused && cost <= u64::from(count);
+            if let Some(wait) = verdict.retry_after.filter(|_| is_told) {
                 let wait_ns = u64::try_from(wait.as_nanos()).unwrap();
                 prop_assert!(table.peek(key, &rules, cost, now_ns + wait_ns).retry_after.is_none());
             }
@@ -235,4 +244,52 @@ fn limits_that_cannot_be_counted_are_refused() {
     assert!(rule("1/s", Some(0), Algorithm::Gcra).contains("refuse every request"));
     assert!(rule("1/s", Some(5), Algorithm::SlidingWindow).contains("has no `burst`"));
     assert!(rule("1/9999d", None, Algorithm::SlidingWindow).contains("too fast or too slow"));
+}
+
+/// The processor's time of this thread.
+fn thread_ns() -> i64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    now.tv_sec * 1_000_000_000 + now.tv_nsec
+}
+
+/// For a consumer with two limits.
+const BYTES_MAX: i64 = 150;
+
+/// Nanoseconds that a request takes which is found among so many keys: the least of several rounds, since whatever else
+/// the machine does only adds to them.
+fn look_up_ns(keys: usize) -> i64 {
+    const LOOK_UPS: usize = 20_000;
+    let clock = Clock::manual();
+    let limiter = Limiter::new("a", rules("10/s, 1000/h", Algorithm::Gcra), &State::new(), &clock);
+    let memory = allocation_counter::measure(|| {
+        for key in 0..keys {
+            limiter.take(Some(limiter.key(&key)), 1, clock.now());
+        }
+    });
+    let each = memory.bytes_current / i64::try_from(keys).unwrap();
+    assert!(each <= BYTES_MAX, "{each} bytes for each of {keys}");
+    println!("{each} bytes for each of {keys}");
+    let round = |round: usize| {
+        // Far from each other, so that no cache has what comes next.
+        let wanted: Vec<_> = (0..LOOK_UPS)
+            .map(|at| (round * LOOK_UPS + at).wrapping_mul(7_919) % keys)
+            .map(|key| limiter.key(&key))
+            .collect();
+        let before = thread_ns();
+        for key in wanted {
+            std::hint::black_box(limiter.take(Some(key), 0, clock.now()));
+        }
+        (thread_ns() - before) / i64::try_from(LOOK_UPS).unwrap()
+    };
+    let least = (0..5).map(round).min().unwrap();
+    assert_eq!(limiter.len(), keys, "all are remembered");
+    least
+}
+
+#[test]
+fn a_request_is_found_among_a_million_as_fast_as_among_a_thousand() {
+    let (few, many) = (look_up_ns(1_000), look_up_ns(1_000_000));
+    println!("look-up: {few} ns among a thousand, {many} ns among a million");
+    // Beyond the caches memory is slower; a search would take hundreds of times as long.
+    assert!(many < 20 * few.max(50), "{few} ns among a thousand, {many} ns among a million");
 }

@@ -159,5 +159,6 @@ fn consumers_with_two_limits_and_a_quota_take_at_most_200_bytes_each() {
     });
     assert_eq!(ledger.len(), consumers);
     let each = memory.bytes_current / consumers as i64;
+    println!("{each} bytes for each consumer with two limits and a quota");
     assert!(each <= 200, "{each} bytes");
 }

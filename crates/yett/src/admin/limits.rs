@@ -7,6 +7,7 @@ use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::iter::empty;
 use std::sync::{Arc, PoisonError};
 use traffic::directory::{Consumer, Credential, CredentialKind};
 use traffic::plan::Plan;
@@ -22,6 +23,8 @@ struct Question {
     consumer: String,
     /// All of the consumer's when there is none.
     application: Option<String>,
+    /// The plan of somebody whom only an issuer knows, where that depends on the token.
+    plan: Option<String>,
     /// The id of a policy.
     policy: Option<String>,
     /// Of a share of a policy: a name, an address, a value.
@@ -44,6 +47,7 @@ impl Question {
             match name {
                 "consumer" => question.consumer = value,
                 "application" => question.application = Some(value),
+                "plan" => question.plan = Some(value),
                 "policy" => question.policy = Some(value),
                 "key" => question.key = Some(value),
                 "share" => question.share = Some(value),
@@ -67,11 +71,12 @@ impl Board {
         if credentials.is_empty() && question.consumer.contains('/') {
             // Whoever an issuer of tokens spoke for.
             let name = Arc::from(&*question.consumer);
-            let consumer = Arc::new(Consumer { name, ..Consumer::default() });
+            let plan = question.plan.as_deref().map(Arc::from);
+            let consumer = Arc::new(Consumer { name, plan, ..Consumer::default() });
             credentials.push(Arc::new(Credential::new(CredentialKind::Token, consumer)));
         }
         for credential in credentials {
-            let plan = plans.of(Some(&credential.consumer), Some(&credential));
+            let plan = plans.of(Some(&credential.consumer), Some(&credential), empty());
             shares.insert(credential.application.clone(), plan);
         }
         let wanted = question.application.as_deref();

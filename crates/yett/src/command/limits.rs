@@ -19,6 +19,9 @@ pub(crate) struct Arguments {
     /// Only this application of the consumer.
     #[arg(long)]
     application: Option<String>,
+    /// The plan of a consumer whom only an issuer of tokens knows, where a claim decides which it is.
+    #[arg(long, requires = "consumer")]
+    plan: Option<String>,
     /// What is left of a `rate_limit` or `quota`, by its id such as `orders/rate_limit`.
     #[arg(long, short)]
     policy: Option<String>,
@@ -49,6 +52,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     let named = [
         ("consumer", &arguments.consumer),
         ("application", &arguments.application),
+        ("plan", &arguments.plan),
         ("policy", &arguments.policy),
         ("key", &arguments.key),
         ("share", &arguments.share),
@@ -118,7 +122,7 @@ fn of_share(share: &Value) -> Vec<String> {
     let name = match (share["key"].as_str(), share["application"].as_str()) {
         (Some(key), Some(application)) => format!("{key}/{application}"),
         (Some(key), None) if !key.is_empty() => key.to_owned(),
-        (_, Some(application)) => format!("application {application}"),
+        (_, Some(application)) => application.to_owned(),
         _ => share["share"]
             .as_str()
             .map_or_else(|| "its own credentials".to_owned(), |share| format!("share {share}")),

@@ -101,21 +101,25 @@ fn table(answer: &WhoCan, hidden: usize) -> String {
     lines.join("\n")
 }
 
-const HEADINGS: [&str; 4] = ["may", "caller", "why", "rule"];
+const HEADINGS: [&str; 5] = ["may", "caller", "plan", "why", "rule"];
 
 fn rows(callers: &[Line]) -> Vec<String> {
     if callers.is_empty() {
         return Vec::new();
     }
-    let cells: Vec<[String; 4]> = callers.iter().map(cells).collect();
+    let cells: Vec<[String; 5]> = callers.iter().map(cells).collect();
+    // Nobody needs a column of plans where there are none.
+    let is_planned = callers.iter().any(|line| line.plan.is_some());
+    let is_shown = |column: usize| is_planned || HEADINGS.get(column) != Some(&"plan");
     let width = |column: usize| {
         let of_cells = cells.iter().filter_map(|row| row.get(column));
         let heading = HEADINGS.get(column).map_or(0, |heading| heading.len());
         of_cells.map(|cell| cell.chars().count()).max().unwrap_or(0).max(heading)
     };
-    let widths = [width(0), width(1), width(2), 0];
-    let row = |cells: &[String; 4]| -> String {
-        let padded = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
+    let widths = [width(0), width(1), width(2), width(3), 0];
+    let row = |cells: &[String; 5]| -> String {
+        let columns = cells.iter().zip(widths).enumerate().filter(|(at, _)| is_shown(*at));
+        let padded = columns.map(|(_, (cell, width))| format!("{cell:<width$}"));
         padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
     let mut lines = vec![dim(&row(&HEADINGS.map(str::to_owned)))];
@@ -134,13 +138,18 @@ fn rows(callers: &[Line]) -> Vec<String> {
     lines
 }
 
-fn cells(line: &Line) -> [String; 4] {
+fn cells(line: &Line) -> [String; 5] {
+    let plan = line.plan.as_ref().map(|plan| match &plan.name {
+        Some(name) => format!("{name} ({})", plan.by),
+        None => format!("none ({})", plan.by),
+    });
     let rule = match (&line.policy, &line.rule) {
         (Some(policy), Some(place)) => format!("{policy} ({place})"),
         (Some(policy), None) => policy.clone(),
         _ => String::new(),
     };
-    [line.may.word().to_owned(), line.caller.clone(), line.why.clone(), rule]
+    let plan = plan.unwrap_or_default();
+    [line.may.word().to_owned(), line.caller.clone(), plan, line.why.clone(), rule]
 }
 
 fn dim(text: &str) -> String {

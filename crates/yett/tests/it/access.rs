@@ -259,3 +259,47 @@ fn check_reports_what_is_more_than_needed() {
     let text = run(folder.path(), &["check", "--report"]);
     assert!(text.err.contains("note: any consumer may write to `open/all`"), "{text:?}");
 }
+
+#[test]
+fn who_can_tells_by_which_plan_and_what_decides_it() {
+    let plans = r#"plans:
+  free: { limit: 10/s, default: true }
+  gold: { limit: 100/s }
+"#;
+    let whole = config(&"127.0.0.1:1")
+        .replace("  boss: { roles: [boss],", "  boss: { roles: [boss], plan: gold,")
+        .replace("bot: { roles", "bot: { plan: gold, roles");
+    let told = |plans: &str| {
+        let plain = whole.replace("plan: gold,", "");
+        let launch = Launch::new(&match plans {
+            "" => plain,
+            plans => format!("{whole}{plans}"),
+        });
+        let arguments = ["who-can", "GET", "http://api.test/orders", "yett.yaml", "--all"];
+        let text = run(launch.folder.path(), &arguments).out;
+        let json = run(launch.folder.path(), &[&arguments[..], &["--json"]].concat()).out;
+        let answers: Value = serde_json::from_str(&json).unwrap();
+        let lines = answers[0]["callers"].as_array().unwrap().clone();
+        let plan_of = move |caller: &str| {
+            let line = lines.iter().find(|line| line["caller"] == caller).unwrap();
+            line["plan"].clone()
+        };
+        (text, plan_of)
+    };
+    let (text, _) = told("");
+    assert!(!text.contains("plan"), "{text}");
+    let (text, plan_of) = told(plans);
+    assert!(text.contains("may  caller             plan  "), "{text}");
+    assert!(text.contains("gold (its application has it)"), "{text}");
+    let by = |name: &str, by: &str| serde_json::json!({ "name": name, "by": by });
+    assert_eq!(plan_of("clerk"), by("free", "the default"));
+    assert_eq!(plan_of("clerk/bot"), by("gold", "its application has it"));
+    assert_eq!(plan_of("boss"), by("gold", "it has it"));
+    assert_eq!(plan_of("role:boss"), Value::Null);
+    let (_, plan_of) = told(&plans.replace("100/s", "100/s, claim: tier=gold"));
+    assert_eq!(plan_of("others"), by("free", "unless `claims.tier` gives another"));
+    let (_, plan_of) = told(&plans.replace("10/s, default: true", "10/s, claim: tier=free"));
+    let by_claim = serde_json::json!({ "name": null, "by": "unless `claims.tier` gives another" });
+    assert_eq!(plan_of("others"), by_claim);
+    assert_eq!(plan_of("boss"), by("gold", "it has it"));
+}

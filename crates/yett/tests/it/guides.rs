@@ -21,9 +21,13 @@ use tempfile::TempDir;
 
 /// Those whose blocks are run.
 const GUIDES: &[&str] = &[
+const GUIDES: &[&str] = &[
+    "least-privilege",
     "load-balancing-and-health",
+    "plans-limits-quotas",
     "protect-an-api",
     "surviving-overload",
+];
     "tls",
     "upgrade",
     "where-and-when",
@@ -190,6 +194,7 @@ impl Reader {
         let bind = Regex::new(r#"bind: "?[0-9.]+:[0-9]+"?"#).unwrap();
         let text = bind.replace_all(shown, "bind: \"127.0.0.1:0\"");
         let text = deserted(&self.backed(&text)).replace("version: 1\n", TOP);
+        let text = text.replace("state_dir: /var/lib/yett", "state_dir: state");
         self.config = Some(Config { text, ports: ports(shown) });
         if let Some(gateway) = self.gateway.take() {
             copy(&gateway.path(""), self.folder.path());
@@ -265,7 +270,7 @@ impl Reader {
         let steps = steps(block);
         let has = |word: &str| steps.iter().any(|step| step.command.contains(word));
         // What makes files or exports is there before the gateway is.
-        if has("127.0.0.1") || has("kill ") {
+        if has("127.0.0.1") || has("kill ") || has("check --report") {
             self.serve();
         }
         let mut script = String::new();
@@ -314,6 +319,7 @@ impl Reader {
             .env("PATH", path)
             .env("HOME", self.folder.path())
             .env("no_proxy", "*")
+            .envs(self.gateway.as_ref().map(|gateway| ("YETT_ADMIN", gateway.admin())))
             .envs(self.exported.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .output();
