@@ -114,7 +114,7 @@ impl Caller {
             }
             None => "the default".to_owned(),
         };
-        let plan = plans.of(Some(consumer), credential, std::iter::empty());
+        let plan = plans.of(Some(consumer), credential, &std::iter::empty());
         if plan.is_none() && plans.claims().next().is_none() {
             return None;
         }

@@ -203,8 +203,11 @@ impl Identity {
             nonce: None,
         };
         earlier.and(self)?.replace(exchange);
-        exchange.plan =
-            plans.of(exchange.consumer.as_deref(), exchange.credential.as_deref(), exchange.said());
+        exchange.plan = plans.of(
+            exchange.consumer.as_deref(),
+            exchange.credential.as_deref(),
+            &exchange.said(),
+        );
         Ok(())
     }
 }

@@ -139,7 +139,7 @@ impl Plans {
         &self,
         consumer: Option<&Consumer>,
         credential: Option<&Credential>,
-        said: impl Iterator<Item = &'a KeptClaims> + Clone,
+        said: &(impl Iterator<Item = &'a KeptClaims> + Clone),
     ) -> Option<Arc<Plan>> {
         let of_application = credential.and_then(|credential| credential.plan.as_ref());
         let named = of_application.or_else(|| consumer.and_then(|consumer| consumer.plan.as_ref()));
@@ -184,7 +184,7 @@ mod tests {
             plan: application.map(Into::into),
             ..Credential::new(CredentialKind::ApiKey, Arc::clone(&of_consumer))
         };
-        let plan = plans.of(Some(&of_consumer), Some(&credential), empty());
+        let plan = plans.of(Some(&of_consumer), Some(&credential), &empty());
         let found = plan.as_ref().map(|plan| (&*plan.name, plan.index));
         assert_eq!(found, expected);
     }
@@ -195,9 +195,9 @@ mod tests {
         check(Some("gold"), None, Some(("gold", Some(1))));
         check(None, None, Some(("free", Some(0))));
         check(Some("gone"), None, Some(("gone", None)));
-        assert!(Plans::default().of(Some(&Consumer::default()), None, empty()).is_none());
+        assert!(Plans::default().of(Some(&Consumer::default()), None, &empty()).is_none());
         let default = Plans::new([("free".into(), Priority::Low)], Some(0));
-        assert!(default.of(None, None, empty()).is_none(), "nobody has no plan");
+        assert!(default.of(None, None, &empty()).is_none(), "nobody has no plan");
     }
 
     #[test]
@@ -216,7 +216,7 @@ mod tests {
         let named = |plan: Option<&str>, said: serde_json::Value| {
             let consumer = Consumer { plan: plan.map(Into::into), ..Consumer::default() };
             let claims: KeptClaims = said.as_object().unwrap().into();
-            plans.of(Some(&consumer), None, [&claims].into_iter()).unwrap().name.to_string()
+            plans.of(Some(&consumer), None, &[&claims].into_iter()).unwrap().name.to_string()
         };
         let friend = json!({ "tags": ["x", "friend"] });
         for (plan, said, expected) in [
@@ -234,6 +234,6 @@ mod tests {
         }
         let said = json!({ "tier": "gold" });
         let said: KeptClaims = said.as_object().unwrap().into();
-        assert!(plans.of(None, None, [&said].into_iter()).is_none(), "nobody has no plan");
+        assert!(plans.of(None, None, &[&said].into_iter()).is_none(), "nobody has no plan");
     }
 }

@@ -199,7 +199,7 @@ mod tests {
             ..Credential::new(CredentialKind::ApiKey, Arc::clone(&consumer))
         };
         exchange.plan =
-            world.plans.names().of(Some(&consumer), Some(&credential), std::iter::empty());
+            world.plans.names().of(Some(&consumer), Some(&credential), &std::iter::empty());
         (exchange.consumer, exchange.credential) = (Some(consumer), Some(Arc::new(credential)));
         exchange
     }

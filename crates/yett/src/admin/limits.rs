@@ -76,7 +76,7 @@ impl Board {
             credentials.push(Arc::new(Credential::new(CredentialKind::Token, consumer)));
         }
         for credential in credentials {
-            let plan = plans.of(Some(&credential.consumer), Some(&credential), empty());
+            let plan = plans.of(Some(&credential.consumer), Some(&credential), &empty());
             shares.insert(credential.application.clone(), plan);
         }
         let wanted = question.application.as_deref();
