@@ -203,11 +203,12 @@ impl Identity {
             nonce: None,
         };
         earlier.and(self)?.replace(exchange);
-        exchange.plan = plans.of(
+        let plan = plans.of(
             exchange.consumer.as_deref(),
             exchange.credential.as_deref(),
             &exchange.said(),
         );
+        exchange.plan = plan;
         Ok(())
     }
 }
