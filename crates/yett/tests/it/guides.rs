@@ -21,13 +21,11 @@ use tempfile::TempDir;
 
 /// Those whose blocks are run.
 const GUIDES: &[&str] = &[
-const GUIDES: &[&str] = &[
     "least-privilege",
     "load-balancing-and-health",
     "plans-limits-quotas",
     "protect-an-api",
     "surviving-overload",
-];
     "tls",
     "upgrade",
     "where-and-when",
