@@ -131,6 +131,26 @@ impl Expression {
         }
     }
 
+    /// Compiles an expression that gives a whole number.
+    ///
+    /// # Errors
+    /// As [`compile_key`](Self::compile_key).
+    pub fn compile_number(text: &str, params: &[Box<str>]) -> Result<Self, String> {
+        Self::compile_as(text, params, check::Wanted::Number)
+    }
+
+    /// The number that it gives; a text that is one, too.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn eval_number(&self, exchange: &Exchange) -> Result<i128, String> {
+        match self.eval(exchange)? {
+            Value::Int(number) => Ok(number.into()),
+            Value::UInt(number) => Ok(number.into()),
+            _ => Err(format!("`{}` is no whole number", self.text)),
+        }
+    }
+
     /// Whether it asks for `root`, such as `consumer`.
     #[must_use]
     pub fn reads(&self, root: &str) -> bool {

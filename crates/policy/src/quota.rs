@@ -274,9 +274,13 @@ impl Charge {
         match tightest(self).1.retry_after {
             None => Ok(()),
             Some(wait) => {
-                let wait_s = HeaderValue::from(seconds(wait).max(1));
                 let fault = Fault::new(Stage::Guard, FaultCode::QuotaExceeded);
-                Err(fault.header(RETRY_AFTER, wait_s))
+                if let Some(ask) = self.asks.iter().find(|ask| ask.cost() > ask.amount) {
+                    // Nobody is told to come back with what never passes.
+                    let (cost, amount) = (ask.cost(), ask.amount);
+                    return Err(fault.cause(format!("it costs {cost}, and {amount} is the quota")));
+                }
+                Err(fault.header(RETRY_AFTER, HeaderValue::from(seconds(wait).max(1))))
             }
         }
     }

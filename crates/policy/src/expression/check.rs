@@ -100,6 +100,8 @@ pub(super) enum Wanted {
     Condition,
     /// A text or a number, by which requests are told apart.
     Key,
+    /// A whole number.
+    Number,
 }
 
 /// Checks an expression, and prepares it: patterns are compiled and replaced by their names.
@@ -117,6 +119,7 @@ pub(super) fn check(
     let kind = checker.expr(expr)?;
     let (fits, what) = match wanted {
         Wanted::Condition => (matches!(kind, Type::Any | Type::Bool), "true or false"),
+        Wanted::Number => (matches!(kind, Type::Any | Type::Int | Type::Uint), "a whole number"),
         Wanted::Key => {
             (matches!(kind, Type::Any | Type::Text | Type::Int | Type::Uint), "a text or a number")
         }

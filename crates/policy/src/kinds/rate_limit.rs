@@ -202,8 +202,8 @@ impl RateLimit {
     /// The key of a share; none where all have one that needs none.
     fn key(&self, whom: Whom<'_>) -> Result<Option<Key>, String> {
         Ok(match whom {
+            _ if self.per.is_all() && self.limiter.is_lockless() => None,
             Whom::Id(id) => Some(Key(id)),
-            Whom::Named(..) if self.per.is_all() && self.limiter.is_lockless() => None,
             Whom::Named(key, application) => {
                 Some(self.limiter.key(&self.per.named(key, application)?))
             }

@@ -20,9 +20,14 @@ impl Cost {
     /// What is wrong with it.
     pub(crate) fn parse(text: Option<&str>, params: &[Box<str>]) -> Result<Self, String> {
         let Some(text) = text else { return Ok(Self::Same(1)) };
-        match text.trim().parse() {
+        let text = text.trim();
+        let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+        match text.parse() {
             Ok(cost) => Ok(Self::Same(cost)),
-            Err(_) => Expression::compile_key(text, params)
+            Err(_) if !digits.is_empty() && digits.bytes().all(|it| it.is_ascii_digit()) => {
+                Err(format!("a cost is between 0 and {}", u64::MAX))
+            }
+            Err(_) => Expression::compile_number(text, params)
                 .map(Self::Each)
                 .map_err(|message| format!("{message}; a cost is {}", Self::ABOUT)),
         }
@@ -45,13 +50,14 @@ impl Cost {
         }
     }
 
-    /// What this request costs; one where an expression has no answer.
+    /// What this request costs; one where an expression has no answer, and never less, since what it reads is mostly
+    /// chosen by whoever would like to call for nothing.
     pub(crate) fn of(&self, exchange: &Exchange) -> u64 {
         match self {
             Self::Same(cost) => *cost,
             Self::Each(expression) => {
-                let cost = expression.eval_key(exchange).ok().and_then(|text| text.parse().ok());
-                cost.unwrap_or(1)
+                let cost = expression.eval_number(exchange).unwrap_or(1).max(1);
+                u64::try_from(cost).unwrap_or(u64::MAX)
             }
         }
     }

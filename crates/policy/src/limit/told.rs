@@ -76,8 +76,12 @@ pub(crate) fn take(limiter: &Limiter, key: Option<Key>, cost: u64) -> (Taken, Re
     let at = limiter.now();
     let verdict = limiter.take(key, cost, at);
     let judged = verdict.retry_after.map_or(Ok(()), |wait| {
-        let wait_s = HeaderValue::from(seconds(wait).max(1));
-        Err(Fault::new(Stage::Guard, FaultCode::RateLimited).header(RETRY_AFTER, wait_s))
+        let fault = Fault::new(Stage::Guard, FaultCode::RateLimited);
+        if limiter.rules().iter().any(|rule| rule.cost_max() < cost) {
+            // Nobody is told to come back with what never passes.
+            return Err(fault.cause(format!("it costs {cost}, which is more than ever passes")));
+        }
+        Err(fault.header(RETRY_AFTER, HeaderValue::from(seconds(wait).max(1))))
     });
     (Taken { key, cost, verdict, at }, judged)
 }

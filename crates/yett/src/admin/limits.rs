@@ -38,10 +38,17 @@ struct Question {
 }
 
 impl Question {
-    /// Of a query; none where something is asked for that is not known.
+    /// Of a query; none where something is asked for that is not known, twice, or beside what it does not belong to:
+    /// whoever resets a limit must not get another one than was meant.
     fn of(query: &str) -> Option<Self> {
         let mut question = Self::default();
-        for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
+        let mut names = Vec::new();
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=')?;
+            if names.contains(&name) {
+                return None;
+            }
+            names.push(name);
             let value =
                 percent_decode_str(&value.replace('+', " ")).decode_utf8().ok()?.into_owned();
             match name {
@@ -56,7 +63,11 @@ impl Question {
                 _ => return None,
             }
         }
-        Some(question)
+        let has = |name: &str| names.contains(&name);
+        let is_of_policy = ["key", "share", "from", "all"].into_iter().any(has);
+        let is_wrong = if has("policy") { has("consumer") } else { is_of_policy };
+        let is_twofold = question.all && ["key", "share", "application"].into_iter().any(has);
+        (!is_wrong && !is_twofold).then_some(question)
     }
 }
 
