@@ -265,7 +265,14 @@ fn operators_see_what_policies_count_and_let_it_begin_anew() {
     ] {
         assert_eq!(get(&admin, &format!("/limits?{query}")).status, status, "{query}");
     }
-    for query in ["policy=all/rate_limit", "policy=all/quota&all=true"] {
+    for query in [
+        "policy=all/rate_limit",
+        "policy=all/quota&all=true",
+        "policy=all/rate_limit&all=true&key=bob",
+        "policy=all/rate_limit&all=true&consumer=bob",
+        "consumer=bob&application",
+        "consumer=bob&consumer=alice",
+    ] {
         let reset = format!("POST /limits/reset?{query}");
         assert_eq!(ask(&admin, &reset, &admin, "").status, 400, "{query}");
     }

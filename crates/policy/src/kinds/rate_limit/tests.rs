@@ -122,6 +122,22 @@ fn a_refusal_says_when_to_come_back() {
 }
 
 #[test]
+fn nobody_calls_for_nothing_or_is_told_to_come_back_with_what_never_passes() {
+    let world = World::default();
+    let settings = json!({ "limit": "5/min", "cost": "int(request.headers[\"x-c\"])" });
+    let policy = world.build(&KIND, &settings).unwrap();
+    let exchange = |cost: &str| fixture::exchange(&format!("GET /\nx-c: {cost}"));
+    for cost in ["0", "-9", "nothing"] {
+        assert_eq!(policy.request(&mut exchange(cost)), "continue", "{cost}");
+    }
+    assert_eq!(policy.request(&mut exchange("2")), "continue");
+    let used_up = policy.fault(&mut exchange("0"));
+    assert!(used_up.headers.iter().any(|(name, _)| name == "retry-after"), "five are used");
+    let never = policy.fault(&mut exchange("6"));
+    assert!(never.headers.iter().all(|(name, _)| name != "retry-after"), "{never:?}");
+}
+
+#[test]
 fn wrong_settings_are_refused() {
     for (settings, part) in [
         (json!("often"), "is not a rate"),
@@ -132,6 +148,8 @@ fn wrong_settings_are_refused() {
         (json!({ "limit": "10/s", "per": "header" }), "needs a name"),
         (json!({ "limit": "1/s, 5/h", "burst": 2 }), "a burst of its own"),
         (json!({ "limit": "1/s", "cost": "2" }), "would ever pass"),
+        (json!({ "limit": "5/s", "cost": "-5" }), "between 0 and"),
+        (json!({ "limit": "5/s", "cost": "request.path" }), "not a whole number"),
         (json!({ "limit": "1/s", "smooth": true, "burst": 2 }), "has no burst"),
         (json!({ "limit": "1/s", "smooth": true, "cost": "2" }), "one request pass at a time"),
         (json!({ "limit": "1/s, 5/h", "smooth": true }), "a smooth of its own"),
