@@ -66,6 +66,8 @@ pub(super) struct Control {
     period_us: u64,
     due_us: u64,
     is_starting: bool,
+    /// Since when answers count for the window.
+    began_us: u64,
 }
 
 /// What a window was like.
@@ -108,6 +110,7 @@ impl Control {
             period_us: MEASURE_US.0,
             due_us: 0,
             is_starting: true,
+            began_us: 0,
         }
     }
 
@@ -168,6 +171,7 @@ impl Control {
             (false, false) => WINDOW_US,
         };
         let sent_after_us = window.now_us.saturating_add(rest_us);
+        self.began_us = sent_after_us;
         Next {
             limit: self.in_force(spec),
             sent_after_us,
@@ -200,8 +204,10 @@ impl Control {
         let ends_start = self.is_starting && (ratio < 1.0 || is_refused);
         self.is_starting &= !ends_start;
         let fall = if ends_start { START_FALL } else { FALL };
-        let wanted = if is_refused {
-            self.limit * REFUSED_FALL.min(ratio)
+        let wanted = if is_refused && ratio > REFUSED_FALL {
+            (self.limit * REFUSED_FALL).max(self.used(window))
+        } else if is_refused {
+            self.limit * ratio
         } else if self.is_starting {
             self.limit * START_GROWTH
         } else if ends_start {
@@ -214,6 +220,17 @@ impl Control {
         // Whoever has fallen that low need not come back in small steps.
         self.is_starting |= self.limit <= min;
         ratio
+    }
+
+    /// How many requests were under way on average of those that were answered (Little's law), and the step by which
+    /// the limit grows. Refusals alone make it no lower, for they may be meant for a single caller.
+    fn used(&self, window: &Window) -> f64 {
+        let median_us = float(window.median_us);
+        // Only what was sent since it began counts, the first of which is answered so long after that.
+        let length_us = float(window.now_us.saturating_sub(self.began_us)) - median_us;
+        let used = f64::from(window.answers) * median_us / length_us.max(1.0);
+        let used = used.min(self.limit);
+        used + used.sqrt() / 2.0
     }
 
     /// Learns from answers that were not made to measure.

@@ -13,9 +13,12 @@ struct Backend {
     service_us: u64,
     /// Whether it says that there is too much instead, from so many on.
     refuses_from: usize,
+    /// Whether it says so to one in so many whatever else it has to do; zero says to none.
+    refuses_each: u64,
 }
 
-const BACKEND: Backend = Backend { slots: 50, service_us: 20_000, refuses_from: usize::MAX };
+const BACKEND: Backend =
+    Backend { slots: 50, service_us: 20_000, refuses_from: usize::MAX, refuses_each: 0 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
@@ -51,6 +54,7 @@ struct World {
     waiting: VecDeque<u64>,
     busy: usize,
     in_flight: u32,
+    sent: u64,
 }
 
 impl World {
@@ -64,6 +68,7 @@ impl World {
             waiting: VecDeque::new(),
             busy: 0,
             in_flight: 0,
+            sent: 0,
         }
     }
 
@@ -129,7 +134,10 @@ impl World {
     fn send(&mut self) {
         self.in_flight += 1;
         self.adaptive.entered(self.in_flight);
-        if self.in_flight as usize > self.backend.refuses_from {
+        self.sent += 1;
+        let each = self.backend.refuses_each;
+        let is_singled_out = each > 0 && self.sent.is_multiple_of(each);
+        if is_singled_out || self.in_flight as usize > self.backend.refuses_from {
             self.at(1_000, Event::Refuses { sent_us: self.now_us });
             return;
         }
@@ -255,4 +263,14 @@ fn a_backend_that_says_there_is_too_much_is_believed() {
     let past = world.run(12_500, 20);
     assert!(past[3..].iter().all(|second| second.highest < 45), "{past:?}");
     assert!(past[3..].iter().all(|second| second.answered > 1_100), "{past:?}");
+}
+
+#[test]
+fn refusals_that_one_caller_brings_about_leave_others_what_they_use() {
+    let mut world = World::new(Backend { service_us: 300_000, ..BACKEND });
+    world.run(50, 5);
+    world.backend.refuses_each = 5;
+    let past = world.run(50, 60);
+    let answered: u64 = past[5..].iter().map(|second| second.answered).sum();
+    assert!(answered * 100 > 55 * 40 * 70, "{answered} of {}: {past:?}", 55 * 40);
 }

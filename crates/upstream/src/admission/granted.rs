@@ -100,7 +100,10 @@ impl Granted {
     fn measure(&self, outcome: Result<StatusCode, &Fault>, sent_us: u64, now_us: u64) {
         let Some(meter) = &self.meter else { return };
         let sign = match outcome {
-            Ok(StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) => Sign::Refused,
+            Ok(StatusCode::SERVICE_UNAVAILABLE) => Sign::Refused,
+            // It is this caller who asks for too much (RFC 6585, 4): whoever has that said to it again and again must
+            // not take places from others.
+            Ok(StatusCode::TOO_MANY_REQUESTS) => return,
             // What fails fast must not look like what is fast.
             Ok(status) if status.is_server_error() => return,
             Ok(_) => Sign::Took,

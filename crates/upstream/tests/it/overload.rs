@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 use traffic::directory::Consumer;
 use traffic::exchange::Exchange;
 use traffic::plan::{Plan, Priority};
-use traffic::upstream::{Entry, Upstream};
+use traffic::upstream::{Entry, Pass, Upstream};
 use traffic::{Fault, FaultCode};
 use upstream::{AdaptiveSpec, ConcurrencySpec, DelaySpec, TroubleSpec};
 
@@ -249,4 +249,29 @@ async fn a_consumer_with_many_requests_does_not_delay_one_with_few() {
         let greedy = &loaded.took_ms[&(Priority::Normal, "greedy".to_owned())];
         assert!(greedy.len() > 3_800, "what nobody else wants it has: {}", greedy.len());
     }
+}
+
+/// Has the upstream give this answer to a request, whose body is read as long as what comes back is kept.
+async fn answered(stage: &Stage, status: StatusCode) -> Option<Arc<dyn Pass>> {
+    let Entry::Pass(pass) = stage.upstream.enter(&request(Priority::Normal, "a")) else {
+        return None;
+    };
+    pass.sent();
+    sleep(10 * MS).await;
+    pass.settle(Ok(status));
+    Some(pass)
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_told_to_ask_less_takes_no_places_from_others() {
+    let stage = Stage::new(ADAPTIVE);
+    let limit = || stage.upstream.admission().concurrency.unwrap().1;
+    for status in [StatusCode::OK, StatusCode::TOO_MANY_REQUESTS].repeat(200) {
+        answered(&stage, status).await.unwrap();
+    }
+    assert_eq!(limit(), 20);
+    for status in [StatusCode::OK, StatusCode::SERVICE_UNAVAILABLE].repeat(200) {
+        answered(&stage, status).await.unwrap();
+    }
+    assert!(limit() < 20, "the backend has too much to do, it says");
 }
