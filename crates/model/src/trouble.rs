@@ -411,7 +411,8 @@ pub struct Concurrency {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ConcurrencyLong {
-    /// Requests under way in all; unlimited unless said otherwise.
+    /// Requests under way in all; unlimited unless said otherwise. With `adaptive` only those count whose answer has not
+    /// begun.
     max: Option<u32>,
     /// Requests under way at each target; unlimited unless said otherwise.
     max_per_target: Option<u32>,

@@ -74,7 +74,7 @@ pub async fn send(worker: &Arc<Worker>, exchange: &mut Exchange) -> Result<Respo
             }
         }
     };
-    // From here on only the answer's body keeps the request's place.
+    // From here on only the answer's body keeps the request's place, if anything does.
     if let Some(pass) = exchange.attempts.pass.take() {
         pass.settle(answer.as_ref().map(|response| response.status));
     }

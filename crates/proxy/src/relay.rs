@@ -123,7 +123,7 @@ impl Passing {
         let upstream = Arc::clone(&self.relay.upstream);
         forward::enter(&*upstream, &mut self.exchange).await?;
         let opened = self.reach().await;
-        // From here on only the connection keeps its place.
+        // From here on only the connection keeps its place, if anything does.
         if let Some(pass) = self.exchange.attempts.pass.take() {
             pass.settle(opened.as_ref().map(|_| StatusCode::OK));
         }

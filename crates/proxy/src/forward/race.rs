@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 use traffic::exchange::Exchange;
-use traffic::upstream::{Entry, Failed, Hedge, Picked, Upstream};
+use traffic::upstream::{Entry, Failed, Hedge, Pass, Picked, Upstream};
 use traffic::{Body, BoxFuture, Interim, Response};
 
 /// What the attempts of one race have in common.
@@ -28,6 +28,8 @@ struct Racer {
     address: Arc<str>,
     host: Option<HeaderValue>,
     is_first: bool,
+    /// Of one that is not the first, which has that of the exchange.
+    pass: Option<Arc<dyn Pass>>,
     answering: BoxFuture<'static, Result<Response, Failed>>,
 }
 
@@ -42,7 +44,7 @@ impl Race<'_> {
         picked: Picked,
     ) -> Result<Response, Failed> {
         let mut racers: SmallVec<[Racer; 2]> = SmallVec::new();
-        racers.push(self.start(exchange, picked, true));
+        racers.push(self.start(exchange, (picked, None), true));
         let mut spare = self.hedge.max;
         loop {
             let finished = first(&mut racers);
@@ -54,13 +56,18 @@ impl Race<'_> {
             match finished {
                 Err(_) => {
                     spare -= 1;
-                    if let Some(picked) = self.another(exchange).await {
+                    if let Some((picked, pass)) = self.another(exchange).await {
                         begin(exchange, &picked);
-                        racers.push(self.start(exchange, picked, false));
+                        racers.push(self.start(exchange, (picked, pass), false));
                     }
                 }
                 Ok((position, sent)) => {
-                    let Racer { address, host, is_first, .. } = racers.swap_remove(position);
+                    let Racer { address, host, is_first, pass, .. } = racers.swap_remove(position);
+                    if let Some(pass) = pass {
+                        pass.settle(
+                            sent.as_ref().map(|r| r.status).map_err(|failed| &failed.fault),
+                        );
+                    }
                     exchange.record.target = Some(address);
                     exchange.record.target_host = host;
                     observe::attempted(self.worker, exchange, &sent);
@@ -75,7 +82,12 @@ impl Race<'_> {
         }
     }
 
-    fn start(&self, exchange: &mut Exchange, picked: Picked, is_first: bool) -> Racer {
+    fn start(
+        &self,
+        exchange: &mut Exchange,
+        (picked, pass): (Picked, Option<Arc<dyn Pass>>),
+        is_first: bool,
+    ) -> Racer {
         let mut call = call(self.worker, exchange, self.limit);
         if !is_first {
             // The client hears what is said ahead of the answer once.
@@ -83,22 +95,22 @@ impl Race<'_> {
         }
         let request = outgoing(exchange, Body::empty());
         let answering = picked.target.send(call, request);
-        Racer { address: picked.address, host: picked.host, is_first, answering }
+        Racer { address: picked.address, host: picked.host, is_first, pass, answering }
     }
 
     /// Another target, if there is one, a place is free and the budget allows it.
-    async fn another(&self, exchange: &mut Exchange) -> Option<Picked> {
+    async fn another(&self, exchange: &mut Exchange) -> Option<(Picked, Option<Arc<dyn Pass>>)> {
         let pass = match self.upstream.enter_beside(exchange.worker)? {
             Entry::Open => None,
             Entry::Pass(pass) => Some(pass),
             Entry::Queue(_) | Entry::Refused(_) => return None,
         };
-        let own = std::mem::replace(&mut exchange.attempts.pass, pass);
+        let own = std::mem::replace(&mut exchange.attempts.pass, pass.clone());
         let picked = self.upstream.pick(exchange);
         exchange.attempts.pass = own;
         let picked = picked.ok().filter(|p| !exchange.attempts.tried.contains(&p.index))?;
         run_policies(exchange).await.ok()?;
-        self.upstream.may_hedge(exchange.worker).then_some(picked)
+        self.upstream.may_hedge(exchange.worker).then_some((picked, pass))
     }
 }
 

@@ -127,3 +127,20 @@ async fn an_upstream_may_find_its_limit_itself() {
     assert_eq!((admission.concurrency, admission.is_adaptive), (Some((0, 20)), true));
     assert!(!gateway.metrics.encode().contains("yett_upstream_shed_total{"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_nobody_reads_keeps_no_place_where_the_limit_is_found() {
+    let gateway = gateway("adaptive");
+    let mut connections = gateway.play(BACKEND);
+    let mut unread = Vec::new();
+    for _ in 0..25 {
+        let mut client = ask(&gateway, "gold").await;
+        let mut backend = accept(&mut connections).await;
+        assert!(hear(&mut backend).await.starts_with("GET /gold "));
+        backend.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n").await.unwrap();
+        assert_eq!(brief(&hear(&mut client).await), "200");
+        let admission = gateway.gateway.snapshot.load().upstreams.first().unwrap().admission();
+        assert_eq!(admission.concurrency, Some((0, 20)));
+        unread.push((client, backend));
+    }
+}

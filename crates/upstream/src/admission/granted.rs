@@ -62,7 +62,7 @@ impl Granting {
             time,
             sent_us: AtomicU64::new(NOT_SENT),
             has_failed: AtomicBool::new(false),
-            _place: place,
+            place: Mutex::new(place),
         })
     }
 
@@ -92,7 +92,8 @@ struct Granted {
     sent_us: AtomicU64,
     /// A target failed an attempt, or let the whole time run out.
     has_failed: AtomicBool,
-    _place: Option<Place>,
+    /// Given back with the whole exchange, or as soon as there is an answer where that is what the limit is found from.
+    place: Mutex<Option<Place>>,
 }
 
 impl Granted {
@@ -143,6 +144,11 @@ impl Pass for Granted {
         }
         let (sent_us, now_us) = (self.sent_us.load(Ordering::Relaxed), self.time.now_us());
         self.measure(outcome, sent_us, now_us);
+        if self.meter.is_some() {
+            // What is measured is what is limited. How long a body takes is often up to the client, who could keep
+            // places from others by not reading it.
+            drop(self.place.lock().unwrap_or_else(PoisonError::into_inner).take());
+        }
         let passed = self.passed.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(passed) = passed else { return };
         let has_failed = || self.has_failed.load(Ordering::Relaxed);

@@ -275,3 +275,17 @@ async fn who_is_told_to_ask_less_takes_no_places_from_others() {
     }
     assert!(limit() < 20, "the backend has too much to do, it says");
 }
+
+#[tokio::test(start_paused = true)]
+async fn where_the_limit_is_found_those_who_do_not_read_keep_nobody_out() {
+    for (concurrency, expected) in
+        [(ADAPTIVE, 50), (ConcurrencySpec { max: 20, adaptive: None, ..ADAPTIVE }, 20)]
+    {
+        let stage = Stage::new(concurrency);
+        let mut unread = Vec::new();
+        for _ in 0..50 {
+            unread.extend(answered(&stage, StatusCode::OK).await);
+        }
+        assert_eq!(unread.len(), expected);
+    }
+}
