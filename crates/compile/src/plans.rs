@@ -8,6 +8,20 @@ use policy::plan::{ClaimSpec, Each, Excess, PlanSpec, Plans};
 use std::sync::Arc;
 use traffic::plan;
 
+/// The lowest priority that anybody has by a plan, or without one.
+pub(crate) fn lowest(config: &Config) -> plan::Priority {
+    let of_plans = config.plans.iter().map(|(_, plan)| priority(plan.priority));
+    of_plans.fold(plan::Priority::Normal, plan::Priority::min)
+}
+
+const fn priority(written: Priority) -> plan::Priority {
+    match written {
+        Priority::Low => plan::Priority::Low,
+        Priority::Normal => plan::Priority::Normal,
+        Priority::High => plan::Priority::High,
+    }
+}
+
 /// All plans, as they were written.
 pub(crate) fn specs(config: &Config) -> Vec<PlanSpec> {
     config
@@ -15,11 +29,7 @@ pub(crate) fn specs(config: &Config) -> Vec<PlanSpec> {
         .iter()
         .map(|(name, plan)| PlanSpec {
             name: Arc::from(name.value.as_str()),
-            priority: match plan.priority {
-                Priority::Low => plan::Priority::Low,
-                Priority::Normal => plan::Priority::Normal,
-                Priority::High => plan::Priority::High,
-            },
+            priority: priority(plan.priority),
             limits: plan.limit.as_ref().map(|limits| limits.value.0.clone()).unwrap_or_default(),
             quotas: plan.quota.as_ref().map(|quotas| quotas.value.0.clone()).unwrap_or_default(),
             each: match plan.per {

@@ -6,6 +6,7 @@ use http::StatusCode;
 use model::trouble::{Breaker, Concurrency, Outliers, RetryOn, ShareIn};
 use std::time::Duration;
 use telemetry::RetryReason;
+use traffic::plan::Priority;
 use traffic::upstream::{Hedge, Retries};
 use upstream::{
     AdaptiveSpec, BreakerSpec, ConcurrencySpec, DelaySpec, OutlierSpec, ShareSpec, TroubleSpec,
@@ -28,7 +29,7 @@ const ADAPTIVE: AdaptiveSpec = AdaptiveSpec { min: 4, max: 1_000 };
 const INTERVAL: Duration = Duration::from_millis(100);
 
 /// What one upstream does.
-pub(crate) fn spec(written: &model::Upstream) -> TroubleSpec {
+pub(crate) fn spec(written: &model::Upstream, strangers: Priority) -> TroubleSpec {
     let default = TroubleSpec::default();
     let hedge = written.hedge.as_ref();
     TroubleSpec {
@@ -44,7 +45,7 @@ pub(crate) fn spec(written: &model::Upstream) -> TroubleSpec {
             Some(written) => written.on.then(|| outliers(written)),
         },
         breaker: written.breaker.as_ref().map(|written| breaker(written)),
-        concurrency: written.concurrency.as_ref().map(|written| concurrency(written)),
+        concurrency: written.concurrency.as_ref().map(|written| concurrency(written, strangers)),
     }
 }
 
@@ -106,7 +107,7 @@ fn breaker(written: &Breaker) -> BreakerSpec {
     }
 }
 
-fn concurrency(written: &Concurrency) -> ConcurrencySpec {
+fn concurrency(written: &Concurrency, strangers: Priority) -> ConcurrencySpec {
     let adaptive = written.adaptive.map(|written| {
         // Who names one bound only means it, whatever the other one usually is.
         let max = written.max.unwrap_or_else(|| ADAPTIVE.max.max(written.min.unwrap_or(1)));
@@ -123,5 +124,6 @@ fn concurrency(written: &Concurrency) -> ConcurrencySpec {
         wait: written.wait.map_or(WAIT, |wait| wait.0),
         delay: delay.or_else(|| adaptive.map(|_| DelaySpec::Measured)),
         adaptive,
+        strangers,
     }
 }

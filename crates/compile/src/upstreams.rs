@@ -1,7 +1,7 @@
 //! Upstreams: from what was written to what crate `upstream` builds.
 
 use crate::inputs::{Inputs, SecretsAt, resolve_path};
-use crate::{balance, egress};
+use crate::{balance, egress, plans};
 use base::{Endpoint, Place, Placed, Report};
 use http::{HeaderValue, Method};
 use model::Config;
@@ -11,6 +11,7 @@ use rustls::crypto::aws_lc_rs::default_provider;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+use traffic::plan::Priority;
 use traffic::upstream::{Timeouts, Upstream};
 use upstream::{
     ChoiceSpec, ClientCert, HealthQuestion, HealthSpec, HostHeader, TargetHost, TargetSpec,
@@ -28,10 +29,12 @@ const KEPT: Duration = Duration::from_secs(55);
 /// Builds all upstreams.
 pub(crate) fn compile(config: &Config, inputs: Inputs<'_>, report: &mut Report) -> Upstreams {
     let common = balance::common(config, inputs, report);
+    let strangers = plans::lowest(config);
     let mut upstreams = Upstreams::new();
     for (name, written) in config.upstreams.iter() {
         let common = common.as_ref();
-        let spec = common.and_then(|common| spec(name, written, common, inputs, report));
+        let spec =
+            common.and_then(|common| spec(name, written, (common, strangers), inputs, report));
         let built = spec.and_then(|spec| {
             (inputs.upstream)(spec)
                 .map_err(|why| {
@@ -51,7 +54,7 @@ pub(crate) fn compile(config: &Config, inputs: Inputs<'_>, report: &mut Report) 
 fn spec(
     name: &Placed<String>,
     written: &model::Upstream,
-    common: &ChoiceSpec,
+    (common, strangers): (&ChoiceSpec, Priority),
     inputs: Inputs<'_>,
     report: &mut Report,
 ) -> Option<UpstreamSpec> {
@@ -114,7 +117,7 @@ fn spec(
             idle: period(written.timeouts.idle).or(Some(IDLE)),
             total: period(written.timeouts.total),
         },
-        trouble: crate::trouble::spec(written),
+        trouble: crate::trouble::spec(written, strangers),
         idle_max: usize::from(
             written.keep_alive.idle_max.unwrap_or(base::caps::POOL_IDLE_PER_TARGET),
         ),

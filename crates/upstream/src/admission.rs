@@ -118,12 +118,12 @@ impl Admission {
         match places.enter(exchange, &self.time, available) {
             Turn::Place(place) => Entry::Pass(granting.pass(Some(place))),
             Turn::Full => {
-                let fault = places.shed(exchange.priority(), ShedReason::Full, worker);
+                let fault = places.shed(places.priority(exchange), ShedReason::Full, worker);
                 Entry::Refused(Box::new(fault))
             }
             Turn::Wait(waiting) => {
                 let queued = Queued::new(worker, Arc::clone(&self.metrics), self.time.clone());
-                let priority = exchange.priority();
+                let priority = places.priority(exchange);
                 let (wait, deadline_us) = places.patience(&waiting);
                 let places = places.clone();
                 Entry::Queue(Box::pin(async move {

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use traffic::Exchange;
+use traffic::plan::Priority;
 use traffic::upstream::{Hedge, Retries, Timeouts};
 
 /// What a target is called that has a path and no name.
@@ -154,6 +155,8 @@ pub struct ConcurrencySpec {
     pub delay: Option<DelaySpec>,
     /// How many requests are under way, if that is found from how long answers take; no more than `max` even so.
     pub adaptive: Option<AdaptiveSpec>,
+    /// Who goes first of those who are not identified.
+    pub strangers: Priority,
 }
 
 /// How long requests wait in a queue that does not become empty (RFC 8289, 4).

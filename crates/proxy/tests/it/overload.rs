@@ -24,7 +24,9 @@ consumers:
   tin: {{ plan: tin, keys: ['sha256:e668b66e6d2830e256de50e727d86c82582720222c34d47e24be5a8dd06012df'] }}
   silver: {{ plan: silver, keys: ['sha256:f1d80ae9d41ef6f00c5e8a5bc5c643739b9e991c5b34fad1a271d2bf6c3b591c'] }}
   gold: {{ plan: gold, keys: ['sha256:5a55ebd42e49b9e370611a550c60e42ac453c8302b8f633de0d0aae35c6e6872'] }}
-apis: {{ test: {{ upstream: one }} }}
+apis:
+  test: {{ upstream: one }}
+  open: {{ path: /open, upstream: one, public: for a test, exempt: {{ api_key: for a test }} }}
 "
     ))
 }
@@ -126,6 +128,21 @@ async fn an_upstream_may_find_its_limit_itself() {
     let admission = gateway.gateway.snapshot.load().upstreams.first().unwrap().admission();
     assert_eq!((admission.concurrency, admission.is_adaptive), (Some((0, 20)), true));
     assert!(!gateway.metrics.encode().contains("yett_upstream_shed_total{"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_shows_no_key_does_not_go_before_who_does() {
+    let gateway = gateway("{ max: 1, queue: 1, wait: 1h }");
+    gateway.put(BACKEND, Backend::acts([Act::Hang]));
+    let (_held, said) = asked(&gateway, "gold").await;
+    assert_eq!(said, "");
+    let (mut tin, said) = asked(&gateway, "tin").await;
+    assert_eq!(said, "");
+    let mut stranger = gateway.connect();
+    tell(&mut stranger, "GET /open HTTP/1.1\nhost: a.test\n\n").await;
+    assert_eq!(brief(&hear(&mut stranger).await), "503 upstream_busy");
+    assert_eq!(shed(&gateway, "low", "full"), 1);
+    assert_eq!(hear(&mut tin).await, "", "it still waits");
 }
 
 #[tokio::test(start_paused = true)]

@@ -60,7 +60,7 @@ impl Places {
         available: impl FnOnce() -> u32,
     ) -> Turn {
         let who = || Arrival {
-            priority: exchange.priority(),
+            priority: self.priority(exchange),
             from: match &exchange.consumer {
                 Some(consumer) => Asker::Consumer(&consumer.name),
                 None => Asker::Address(network(exchange.client())),
@@ -72,6 +72,12 @@ impl Places {
             adaptive.found_none();
         }
         turn
+    }
+
+    /// Who goes first. Whoever shows no credential must not be better off for it.
+    pub(super) fn priority(&self, exchange: &Exchange) -> Priority {
+        let is_stranger = exchange.consumer.is_none() && exchange.plan.is_none();
+        if is_stranger { self.spec.strangers } else { exchange.priority() }
     }
 
     /// Asks for a place that is free.

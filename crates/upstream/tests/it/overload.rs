@@ -30,6 +30,7 @@ const ADAPTIVE: ConcurrencySpec = ConcurrencySpec {
     wait: Duration::from_secs(1),
     delay: Some(DelaySpec::Measured),
     adaptive: Some(AdaptiveSpec { min: 4, max: 1_000 }),
+    strangers: Priority::Normal,
 };
 
 /// An upstream before a backend that is played here, as long as nothing else is asked of it.
