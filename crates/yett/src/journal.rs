@@ -3,11 +3,14 @@
 //! Twice a second what has changed is added to the end of a file and synced, by a thread of its own, so that neither
 //! `kill -9` nor a loss of power forgets more than a second. A file that has grown to twice of what it holds is written
 //! anew beside itself and renamed. Each record has a check of its own: what was cut off in the middle is noticed.
-//! Who used what is written as hashes with a secret that stands at the beginning of the same file.
+//! Who used what is written as hashes with a secret that stands at the beginning of the same file, twice.
+//!
+//! What cannot be read is never destroyed: it is put aside before anything is written.
 
 use base::Clock;
 use base::backoff::Backoff;
 use policy::quota::{Ledger, Record};
+use rustix::fs::OFlags;
 use siphasher::sip::SipHasher13;
 use std::fs::{self, File};
 use std::hash::Hasher as _;
@@ -32,7 +35,9 @@ const NAME: &str = "quotas.journal";
 const MAGIC: &[u8; 16] = b"yett quotas 1\n\0\0";
 const SECRET_BYTES: usize = 16;
 const CHECK_BYTES: usize = 8;
-/// Bytes of a record with its check; those of the beginning are as many.
+/// How often the beginning is written, since nothing can be read without it.
+const BEGINNINGS: usize = 2;
+/// Bytes of a record with its check; those of a beginning are as many.
 const RECORD_BYTES: usize = Record::BYTES + CHECK_BYTES;
 
 /// A journal that is written, until this is dropped.
@@ -56,8 +61,11 @@ impl Journal {
     ) -> io::Result<Self> {
         let path = folder.join(NAME);
         let now_s = unix_s(clock);
+        let mut aside = None;
         if !ledger.has_begun() {
-            tell(&path, &read(&path, ledger, now_s));
+            let found = read(&path, ledger, now_s);
+            tell(&path, &found);
+            aside = reason_to_keep(&found);
         }
         ledger.note_changes();
         let mut book = Book {
@@ -68,6 +76,7 @@ impl Journal {
             file: None,
             bytes: 0,
             trouble: None,
+            aside,
         };
         book.keep();
         let (orders, ordered) = sync_channel(1);
@@ -112,6 +121,8 @@ struct Book {
     file: Option<File>,
     bytes: u64,
     trouble: Option<Trouble>,
+    /// What becomes of the file that is there before another is written: the word that its new name gets.
+    aside: Option<&'static str>,
 }
 
 impl Book {
@@ -185,6 +196,10 @@ impl Book {
     }
 
     fn write_anew(&mut self) -> io::Result<()> {
+        if let Some(word) = self.aside {
+            put_aside(&self.path, word, unix_s(&self.clock))?;
+            self.aside = None;
+        }
         let beside = self.path.with_extension("journal.new");
         let written = self.write_beside(&beside);
         if written.is_err() {
@@ -197,12 +212,18 @@ impl Book {
     }
 
     fn write_beside(&self, beside: &Path) -> io::Result<(File, u64)> {
+        // What a crash left, or somebody else: it is not written to, and a link is not followed.
+        match fs::remove_file(beside) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
         let mut options = File::options();
-        options.write(true).create(true).truncate(true).mode(0o600);
+        options.write(true).create_new(true).mode(0o600);
         let mut file = BufWriter::new(options.open(beside)?);
         let secret = self.ledger.secret();
-        file.write_all(&beginning(&secret))?;
-        let mut records = 1;
+        // Without the secret all else would be worthless.
+        file.write_all(&beginning(&secret).repeat(BEGINNINGS))?;
+        let mut records = BEGINNINGS as u64;
         let now_s = unix_s(&self.clock);
         for part in 0..self.ledger.parts() {
             for record in self.ledger.all(part, now_s) {
@@ -229,15 +250,25 @@ struct Found {
     ended: u64,
     /// Pieces that are no records.
     broken: u64,
+    /// Of these, one at the end that was not written whole, as happens when a process is killed.
+    cut: u64,
 }
 
 /// Goes on from a file.
 fn read(path: &Path, ledger: &Ledger, now_s: u64) -> io::Result<Found> {
-    let mut file = BufReader::new(File::open(path)?);
+    let mut file = BufReader::new(open_file(path)?);
     let mut piece = [0; RECORD_BYTES];
-    file.read_exact(&mut piece).map_err(|_| wrong("it has no beginning"))?;
-    let secret = secret_of(&piece).ok_or_else(|| wrong("its beginning is broken"))?;
     let mut found = Found::default();
+    let mut secret = None;
+    for _ in 0..BEGINNINGS {
+        file.read_exact(&mut piece).map_err(|_| wrong("it has no beginning"))?;
+        secret = secret_of(&piece);
+        if secret.is_some() {
+            break;
+        }
+        found.broken += 1;
+    }
+    let secret = secret.ok_or_else(|| wrong("its beginning is broken"))?;
     loop {
         let mut length = 0;
         while let Some(rest) = piece.get_mut(length..).filter(|rest| !rest.is_empty()) {
@@ -251,7 +282,14 @@ fn read(path: &Path, ledger: &Ledger, now_s: u64) -> io::Result<Found> {
         if length == 0 {
             return Ok(found);
         }
-        match record_of(&secret, &piece).filter(|_| length == RECORD_BYTES) {
+        if length < RECORD_BYTES {
+            found.broken += 1;
+            found.cut += 1;
+            continue;
+        }
+        match record_of(&secret, &piece) {
+            // It is sealed as records are, so it would be taken for one.
+            _ if secret_of(&piece) == Some(secret) => {}
             None => found.broken += 1,
             Some(record) if record.ends_s <= now_s => found.ended += 1,
             Some(record) => {
@@ -264,13 +302,64 @@ fn read(path: &Path, ledger: &Ledger, now_s: u64) -> io::Result<Found> {
     }
 }
 
+/// Opens what is there if it is a file: a pipe would be waited for, and a link may lead anywhere.
+fn open_file(path: &Path) -> io::Result<File> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let flags = i32::try_from(flags.bits()).unwrap_or_default();
+    let file = File::options().read(true).custom_flags(flags).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(wrong("it is no regular file")) }
+}
+
+/// Whether a file must not be lost when another is written in its place, and the word that its name then gets.
+fn reason_to_keep(found: &io::Result<Found>) -> Option<&'static str> {
+    match found {
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        Err(_) => Some("bad"),
+        Ok(found) if found.broken > found.cut => Some("bad"),
+        // So it is, too, when the clock of the machine is not set yet.
+        Ok(found) if found.ended > 0 && found.kept == 0 => Some("ended"),
+        Ok(_) => None,
+    }
+}
+
+/// Gives what is there another name: `quotas.journal.bad-1700000000`. There is one of what has ended, which replaces
+/// that of before; what is bad is never replaced.
+fn put_aside(path: &Path, word: &str, now_s: u64) -> io::Result<()> {
+    let named = |ending: String| path.with_extension(format!("journal.{ending}"));
+    let mut to = named(word.to_owned());
+    if word == "bad" {
+        let mut stamp = now_s;
+        to = named(format!("{word}-{stamp}"));
+        while fs::symlink_metadata(&to).is_ok() {
+            stamp += 1;
+            to = named(format!("{word}-{stamp}"));
+        }
+    }
+    match fs::rename(path, &to) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(io::Error::new(
+            error.kind(),
+            format!("what is there must be kept, and cannot be put aside: {error}"),
+        )),
+        Ok(()) => {
+            let (path, to) = (path.display(), to.display());
+            tracing::warn!(%path, %to, "the journal of quotas of before was put aside");
+            Ok(())
+        }
+    }
+}
+
 fn tell(path: &Path, found: &io::Result<Found>) {
     let path = path.display();
     match found {
-        Ok(Found { kept, ended, broken: 0 }) => {
+        Ok(Found { kept: 0, ended, broken: 0, .. }) if *ended > 0 => tracing::warn!(
+            %path, ended,
+            "all quotas in the journal have ended, if the clock is right; quotas begin anew"
+        ),
+        Ok(Found { kept, ended, broken: 0, .. }) => {
             tracing::info!(%path, kept, ended, "quotas go on from their journal");
         }
-        Ok(Found { kept, ended, broken }) => tracing::warn!(
+        Ok(Found { kept, ended, broken, .. }) => tracing::warn!(
             %path, kept, ended, broken,
             "the journal of quotas was cut off or damaged; quotas go on from what is whole"
         ),
@@ -323,7 +412,7 @@ fn unix_s(clock: &Clock) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Book, Found, NAME, RECORD_BYTES, read};
+    use super::{BEGINNINGS, Book, Found, Journal, NAME, RECORD_BYTES, read};
     use base::Clock;
     use policy::quota::{Ledger, Record};
     use std::fs;
@@ -347,7 +436,29 @@ mod tests {
             file: None,
             bytes: 0,
             trouble: None,
+            aside: None,
         }
+    }
+
+    /// Opens and closes the journal of a folder; tells what files are there then, and what was counted.
+    fn reopened(folder: &Path, clock: &Clock) -> (Vec<String>, Vec<u64>) {
+        let ledger = Arc::new(Ledger::default());
+        drop(Journal::open(folder, &ledger, &Metrics::new(1, &[]), clock).unwrap());
+        let entries = fs::read_dir(folder).unwrap();
+        let mut names: Vec<String> =
+            entries.map(|it| it.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        let all = (0..ledger.parts()).flat_map(|part| ledger.all(part, 0));
+        let mut used: Vec<u64> = all.map(|record| record.used).collect();
+        used.sort_unstable();
+        (names, used)
+    }
+
+    fn written(folder: &Path) -> Vec<u8> {
+        let ledger = Arc::new(Ledger::default());
+        assert!(ledger.adopt([9; 16], (1..=3).map(|who| record(who, who))));
+        book(folder, &ledger).write().unwrap();
+        fs::read(folder.join(NAME)).unwrap()
     }
 
     fn kept(path: &Path, now_s: u64) -> (Found, Vec<u64>) {
@@ -369,7 +480,7 @@ mod tests {
         assert_eq!(kept(&path, 0).1, (1..=20).collect::<Vec<u64>>());
         assert_eq!(kept(&path, ENDS_S).0, Found { ended: 20, ..Found::default() });
         let whole = fs::read(&path).unwrap();
-        assert_eq!(whole.len(), 21 * RECORD_BYTES);
+        assert_eq!(whole.len(), (BEGINNINGS + 20) * RECORD_BYTES);
         for cut in [1, 7, RECORD_BYTES - 1] {
             fs::write(&path, &whole[..whole.len() - cut]).unwrap();
             let (found, used) = kept(&path, 0);
@@ -379,13 +490,19 @@ mod tests {
         let mut zeroed = whole.clone();
         zeroed[5 * RECORD_BYTES..8 * RECORD_BYTES].fill(0);
         fs::write(&path, &zeroed).unwrap();
-        assert_eq!(kept(&path, 0).0, Found { kept: 17, ended: 0, broken: 3 });
-        for (at, why) in [(0, "is broken"), (20, "is broken")] {
+        assert_eq!(kept(&path, 0).0, Found { kept: 17, broken: 3, ..Found::default() });
+        for at in [0, 20] {
             let mut other = whole.clone();
+            for (copy, broken) in [(0, 1), (1, 1)] {
+                other.clone_from(&whole);
+                other[copy * RECORD_BYTES + at] ^= 1;
+                fs::write(&path, &other).unwrap();
+                assert_eq!(kept(&path, 0).0, Found { kept: 20, broken, ..Found::default() });
+            }
             other[at] ^= 1;
             fs::write(&path, &other).unwrap();
             let error = read(&path, &Ledger::default(), 0).unwrap_err();
-            assert!(error.to_string().contains(why), "{error}");
+            assert!(error.to_string().contains("is broken"), "{error}");
         }
         fs::write(&path, &whole[..9]).unwrap();
         assert!(read(&path, &Ledger::default(), 0).is_err());
@@ -433,5 +550,99 @@ mod tests {
         assert!(book.trouble.is_none());
         assert!(book.metrics.encode().contains("yett_quota_journal_up{} 1"));
         assert_eq!(kept(&gone.join(NAME), 0).1, [5]);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_put_aside_and_never_destroyed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(NAME);
+        let mut bad = written(folder.path());
+        bad[3] ^= 1;
+        bad[RECORD_BYTES + 3] ^= 1;
+        fs::write(&path, &bad).unwrap();
+        let clock = Clock::manual();
+        let (names, used) = reopened(folder.path(), &clock);
+        let aside = |names: &[String]| -> Vec<String> {
+            names.iter().filter(|name| name.contains("bad-")).cloned().collect()
+        };
+        assert_eq!((aside(&names).len(), used), (1, vec![]), "{names:?}");
+        assert_eq!(fs::read(folder.path().join(&aside(&names)[0])).unwrap(), bad);
+        // Another one in the same second, of which a part can be read.
+        let mut damaged = written(folder.path());
+        damaged[3 * RECORD_BYTES] ^= 1;
+        fs::write(&path, &damaged).unwrap();
+        let (names, used) = reopened(folder.path(), &clock);
+        assert_eq!((aside(&names).len(), used), (2, vec![1, 3]), "{names:?}");
+        // One that was cut off at its end, as by a kill, is nothing to keep.
+        let cut = written(folder.path());
+        fs::write(&path, &cut[..cut.len() - 1]).unwrap();
+        let (names, used) = reopened(folder.path(), &clock);
+        assert_eq!((aside(&names).len(), used.len()), (2, 2), "{names:?}");
+    }
+
+    #[test]
+    fn quotas_that_a_wrong_clock_calls_ended_are_put_aside() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = Arc::new(Ledger::default());
+        assert!(ledger.adopt([9; 16], [Record { ends_s: 1, ..record(1, 5) }]));
+        let mut book = book(folder.path(), &ledger);
+        book.write().unwrap();
+        // It ends before now, so that it is not written.
+        let path = folder.path().join(NAME);
+        let mut whole = fs::read(&path).unwrap();
+        whole.extend(super::sealed(&[9; 16], &Record { ends_s: 1, ..record(1, 5) }));
+        fs::write(&path, &whole).unwrap();
+        let (names, _) = reopened(folder.path(), &Clock::manual());
+        assert_eq!(names, ["quotas.journal", "quotas.journal.ended"]);
+        assert_eq!(fs::read(folder.path().join("quotas.journal.ended")).unwrap(), whole);
+    }
+
+    #[test]
+    fn what_is_in_the_way_and_cannot_be_put_aside_is_not_written_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let gone = folder.path().join("gone");
+        let ledger = Arc::new(Ledger::default());
+        assert!(ledger.adopt([9; 16], [record(1, 5)]));
+        let mut book = book(&gone, &ledger);
+        book.path = folder.path().join(NAME);
+        fs::create_dir(&book.path).unwrap();
+        fs::write(book.path.join("precious"), "precious").unwrap();
+        book.aside = Some("ended");
+        // A folder that is not empty cannot be replaced.
+        let other = folder.path().join("quotas.journal.ended");
+        fs::create_dir(&other).unwrap();
+        fs::write(other.join("precious"), "precious").unwrap();
+        book.keep();
+        assert!(book.metrics.encode().contains("yett_quota_journal_up{} 0"));
+        assert!(book.path.join("precious").exists());
+        fs::remove_dir_all(&other).unwrap();
+        book.keep();
+        assert!(other.join("precious").exists());
+        assert_eq!(kept(&folder.path().join(NAME), 0).1, [5]);
+    }
+
+    #[test]
+    fn a_pipe_in_its_place_does_not_stop_the_start_and_links_are_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(NAME);
+        let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
+        assert!(made.success());
+        let (told, heard) = std::sync::mpsc::sync_channel(1);
+        let at = path.clone();
+        std::thread::spawn(move || {
+            told.send(read(&at, &Ledger::default(), 0).map_err(|error| error.to_string()))
+        });
+        let found = heard.recv_timeout(std::time::Duration::from_secs(60)).expect("it waits");
+        assert_eq!(found, Err("it is no regular file".to_owned()));
+        fs::remove_file(&path).unwrap();
+        let precious = folder.path().join("precious");
+        fs::write(&precious, "precious").unwrap();
+        std::os::unix::fs::symlink(&precious, path.with_extension("journal.new")).unwrap();
+        written(folder.path());
+        assert_eq!(fs::read_to_string(&precious).unwrap(), "precious");
+        assert!(fs::symlink_metadata(&path).unwrap().is_file());
+        fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink(&precious, &path).unwrap();
+        assert!(read(&path, &Ledger::default(), 0).is_err());
     }
 }
