@@ -78,6 +78,26 @@ fn agree(
     told: &mut Told,
     report: &mut Report,
 ) {
+    let begins =
+        |one: &str, other: &str| other.strip_prefix(one).is_some_and(|rest| rest.starts_with('/'));
+    // Names may hold slashes, too: `a` can say `b/1` where `a/b` says `1`.
+    let within = known.values().find(|other| {
+        let is_within =
+            begins(&other.prefix, &voucher.prefix) || begins(&voucher.prefix, &other.prefix);
+        is_within && other.name != voucher.name
+    });
+    if let Some(other) = within
+        && told.is_new("same_names", entry)
+    {
+        let message = format!(
+            "callers of `{}` and of `{}` may have the same names: `{}/…` and `{}/…` are the beginnings of both",
+            other.name, voucher.name, other.prefix, voucher.prefix
+        );
+        report
+            .error("same_names", &entry.place, message)
+            .help("give each issuer a prefix that is not the beginning of another's");
+        return;
+    }
     let Some(first) = known.get(&voucher.prefix) else {
         known.insert(voucher.prefix.clone(), voucher);
         return;
