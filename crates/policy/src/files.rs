@@ -44,6 +44,14 @@ pub trait Content: Any + Send + Sync + Sized {
 
     /// How many things it says.
     fn entries(&self) -> usize;
+
+    /// Whether it may take the place of what is in force.
+    ///
+    /// # Errors
+    /// Why not, in a sentence.
+    fn replaces(&self, _: &Self) -> Result<(), String> {
+        Ok(())
+    }
 }
 
 impl Content for Ranges {
@@ -187,7 +195,10 @@ impl<T: Content> Volume for Kept<T> {
             return self.refuse(Some(digest), why.to_owned());
         }
         match T::read(bytes) {
-            Ok(content) => self.accept(digest, content),
+            Ok(content) => match content.replaces(&self.now()) {
+                Ok(()) => self.accept(digest, content),
+                Err(why) => self.refuse(Some(digest), why),
+            },
             Err(mistakes) => self.refuse(Some(digest), joined(&mistakes)),
         }
     }

@@ -94,6 +94,16 @@ impl Content for Database {
     fn entries(&self) -> usize {
         self.reader.metadata().node_count as usize
     }
+
+    /// One that no longer says what is asked would hold nobody whom a policy denies.
+    fn replaces(&self, old: &Self) -> Result<(), String> {
+        let no_longer = match (old.says.0 && !self.says.0, old.says.1 && !self.says.1) {
+            (true, _) => "countries",
+            (false, true) => "networks (autonomous systems)",
+            (false, false) => return Ok(()),
+        };
+        Err(format!("it no longer says {no_longer}; give a database of other things another name"))
+    }
 }
 
 type Found<'a> = maxminddb::LookupResult<'a, Vec<u8>>;

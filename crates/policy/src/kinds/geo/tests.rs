@@ -114,6 +114,33 @@ fn a_database_that_changes_is_gone_by_and_one_that_is_broken_is_not() {
 }
 
 #[test]
+fn a_database_that_no_longer_says_what_is_asked_leaves_the_one_before_in_force() {
+    let world = world();
+    let deny = |file: &str, whom: &str| {
+        world.build(&KIND, &json!({ "database": file, "deny": [whom] })).unwrap()
+    };
+    let policies = [deny("country.mmdb", "GB"), deny("asn.mmdb", "AS64496")];
+    let shelf = shelf(&world.state);
+    let refresh = || shelf.refresh(|path, most| world.files.read(path, most));
+    let nothing = database("Test-Other", &[("192.0.2.0/24", json!({ "is_anonymous": true }))]);
+    for (country, asn) in [(systems(), countries("IE")), (nothing.clone(), nothing)] {
+        world.files.write("country.mmdb", country);
+        world.files.write("asn.mmdb", asn);
+        refresh();
+        assert!(!policies.iter().any(|policy| passes(policy, "192.0.2.7")));
+        for standing in shelf.standings() {
+            let why = standing.problem.unwrap();
+            assert!(why.starts_with("it no longer says "), "{why}");
+        }
+    }
+    world.files.write("country.mmdb", countries("GB"));
+    world.files.write("asn.mmdb", systems());
+    refresh();
+    assert!(shelf.standings().iter().all(|standing| standing.problem.is_none()));
+    assert!(!passes(&policies[0], "198.51.100.7"));
+}
+
+#[test]
 fn what_cannot_be_meant_is_refused() {
     let world = world();
     world.files.write("broken.mmdb", b"no database".to_vec());
