@@ -55,6 +55,8 @@ pub fn compile(config: &Config, inputs: Inputs<'_>) -> Compiled {
     plans::doubts(config, &mut report);
     let (routes, unrouted) = routes::compile(config, &upstreams, &plans, inputs, &mut report);
     facts::check(routes.iter().map(|placed| &placed.rule.route), &mut report);
+    let all = routes.iter().map(|placed| &placed.rule.route);
+    plans::unplanned_strangers(config, all, &mut report);
     let mut listeners = Vec::new();
     let mut asking = Vec::new();
     let told = clients::told_certificates(&config.trusted_proxies, inputs, &mut report);

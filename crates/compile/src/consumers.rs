@@ -39,6 +39,7 @@ pub(crate) fn compile(
         }
     }
     check_costs(&gather.costs, gather.report);
+    check_ends(config, inputs, gather.report);
     gather.found
 }
 
@@ -61,6 +62,30 @@ fn check_costs(costs: &[((u32, u32, u32), Place)], report: &mut Report) {
         if costs.len() > 2 { " …" } else { "" }
     );
     report.warning("mixed_password_costs", place, message).help(help);
+}
+
+/// Warns of credentials by which nobody gets in any more: once, for there may be many.
+fn check_ends(config: &Config, inputs: Inputs<'_>, report: &mut Report) {
+    let now = inputs.clock.wall();
+    let all = config.consumers.iter().flat_map(|(name, consumer)| {
+        consumer
+            .credentials()
+            .flat_map(Credentials::validities)
+            .map(move |validity| (name, validity))
+    });
+    let mut ended = all.filter_map(|(name, validity)| {
+        validity.expires.filter(|until| until.value.0 <= now).map(|until| (name, until.place))
+    });
+    let Some((name, place)) = ended.next() else { return };
+    let others = match ended.count() {
+        0 => String::new(),
+        others => format!(", and {others} more have"),
+    };
+    let message =
+        format!("a credential of `{}` has ended{others}: nobody gets in by it", name.value);
+    report
+        .warning("ended_credential", &place, message)
+        .help("give it another end (`expires`), or remove it");
 }
 
 fn names(written: &[Placed<String>]) -> Box<[Arc<str>]> {

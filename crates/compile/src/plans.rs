@@ -2,11 +2,13 @@
 
 use crate::inputs::Inputs;
 use base::{Node, Placed, Report, Value};
+use model::consumer::Consumer;
 use model::plan::{Per, Priority};
 use model::{Config, PolicyConfig};
 use policy::plan::{ClaimSpec, Each, Excess, PlanSpec, Plans};
 use std::sync::Arc;
 use traffic::plan;
+use traffic::snapshot::Route;
 
 /// The lowest priority that anybody has by a plan, or without one.
 pub(crate) fn lowest(config: &Config) -> plan::Priority {
@@ -78,6 +80,7 @@ pub(crate) fn doubts(config: &Config, report: &mut Report) {
             report.warning("doubtful_value", &quotas.place, doubt);
         }
     }
+    unplanned(config, report);
     if config.state_dir.is_some() {
         return;
     }
@@ -97,6 +100,61 @@ pub(crate) fn doubts(config: &Config, report: &mut Report) {
         report.warning("unkept_keys", &policy.kind.place, message).help(
             "name a folder for them at the top of the config: `state_dir: /var/lib/yett`, or give a `key`",
         );
+    }
+}
+
+/// Whether somebody may have no plan where others do.
+fn has_no_default(config: &Config) -> bool {
+    let mut plans = config.plans.iter();
+    plans.next().is_some() && !config.plans.iter().any(|(_, plan)| plan.default)
+}
+
+const PLAN_HELP: &str =
+    "make one of the `plans` the default (`default: true`), which may be one without a limit";
+
+/// Warns of consumers whom nothing limits where others have a plan: once, for there may be many.
+fn unplanned(config: &Config, report: &mut Report) {
+    if !has_no_default(config) {
+        return;
+    }
+    let lacks = |consumer: &Consumer| {
+        let mut applications = consumer.applications.iter();
+        let has_own = consumer.credentials().next().is_some_and(|own| !own.is_empty());
+        consumer.plan.is_none()
+            && (has_own
+                || consumer.applications.is_empty()
+                || applications.any(|(_, application)| application.plan.is_none()))
+    };
+    let mut lacking = config.consumers.iter().filter(|(_, consumer)| lacks(consumer));
+    let Some((first, _)) = lacking.next() else { return };
+    let message = match lacking.count() {
+        0 => format!("`{}` has no plan, and none is the default: no plan limits it", first.value),
+        others => format!(
+            "`{}` and {others} more have no plan, and none is the default: no plan limits them",
+            first.value
+        ),
+    };
+    report.warning("no_plan", &first.place, message).help(PLAN_HELP);
+}
+
+/// Warns of a policy that lets in whom the config does not know, and whom nothing limits therefore where consumers
+/// have plans: once.
+pub(crate) fn unplanned_strangers<'a>(
+    config: &Config,
+    routes: impl Iterator<Item = &'a Arc<Route>>,
+    report: &mut Report,
+) {
+    if !has_no_default(config) {
+        return;
+    }
+    for route in routes {
+        let entries = route.chain.entries();
+        let lets_in = entries.iter().find(|entry| !entry.policy.facts().vouchers.is_empty());
+        if let Some(entry) = lets_in.filter(|_| entries.iter().any(|entry| entry.kind == "plan")) {
+            let message = "callers whom only this policy knows have no plan, and none is the default: no plan limits them";
+            report.warning("no_plan", &entry.place, message).help(PLAN_HELP);
+            return;
+        }
     }
 }
 

@@ -116,7 +116,7 @@ impl Consumer {
     }
 }
 
-impl Credentials<'_> {
+impl<'a> Credentials<'a> {
     /// Whether there are none.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
@@ -125,6 +125,18 @@ impl Credentials<'_> {
             && self.hmac.is_empty()
             && self.certificates.is_empty()
             && self.tokens.is_empty()
+    }
+
+    /// What all of them are called, and when they are valid.
+    pub fn validities(self) -> impl Iterator<Item = Validity> + use<'a> {
+        let keys = self.keys.iter().map(|it| it.validity.clone());
+        let certificates = self.certificates.iter().map(|it| it.validity());
+        let tokens = self.tokens.iter().map(|it| it.validity());
+        let basic = self.basic.iter().map(|it| it.validity());
+        keys.chain(certificates)
+            .chain(tokens)
+            .chain(basic)
+            .chain(self.hmac.iter().map(|it| it.validity()))
     }
 }
 
