@@ -25,6 +25,8 @@ pub(crate) struct Caller {
     credential: Option<Arc<Credential>>,
     /// By what it can prove who it is; nothing if that does not matter.
     shows: Option<Vec<CredentialKind>>,
+    /// Whether it had more to show, which has ended.
+    pub(crate) has_ended: bool,
 }
 
 /// A plan, and why somebody has it.
@@ -55,6 +57,7 @@ pub(crate) struct Decision {
 
 /// The consumers and their applications, by name.
 pub(crate) fn callers(credentials: &[(CredentialHash, Arc<Credential>)]) -> Vec<Caller> {
+    let now = Clock::System.wall();
     let mut all: BTreeMap<(Arc<str>, Option<Arc<str>>), Caller> = BTreeMap::new();
     for (_, credential) in credentials {
         let consumer = &credential.consumer;
@@ -68,7 +71,12 @@ pub(crate) fn callers(credentials: &[(CredentialHash, Arc<Credential>)]) -> Vec<
             // Of an application the roles that it makes use of count, which all its credentials tell.
             credential: Some(Arc::clone(credential)),
             shows: Some(Vec::new()),
+            has_ended: false,
         });
+        if credential.until.is_some_and(|until| until <= now) {
+            caller.has_ended = true;
+            continue;
+        }
         if let Some(shows) = caller.shows.as_mut().filter(|shows| !shows.contains(&credential.kind))
         {
             shows.push(credential.kind);
@@ -86,7 +94,13 @@ impl Caller {
             is_known: true,
             ..Consumer::default()
         };
-        Self { name, consumer: Some(Arc::new(consumer)), credential: None, shows: None }
+        Self {
+            name,
+            consumer: Some(Arc::new(consumer)),
+            credential: None,
+            shows: None,
+            has_ended: false,
+        }
     }
 
     /// Somebody whom only others know, such as an issuer of tokens.
@@ -97,6 +111,7 @@ impl Caller {
             consumer: Some(Arc::new(consumer)),
             credential: None,
             shows: Some(Vec::new()),
+            has_ended: false,
         }
     }
 
@@ -129,7 +144,13 @@ impl Caller {
 
     /// Nobody in particular.
     pub(crate) fn anybody() -> Self {
-        Self { name: "anybody".to_owned(), consumer: None, credential: None, shows: None }
+        Self {
+            name: "anybody".to_owned(),
+            consumer: None,
+            credential: None,
+            shows: None,
+            has_ended: false,
+        }
     }
 }
 
@@ -193,11 +214,16 @@ impl<'a> Request<'a> {
         exchange: &Exchange,
         caller: &Caller,
     ) -> Option<Foreseen> {
+        entry.policy.foresee(&self.asked(exchange, caller))
+    }
+
+    /// What policies are asked.
+    pub(crate) fn asked<'b>(&self, exchange: &'b Exchange, caller: &'b Caller) -> Asked<'b> {
         let entries = self.route.chain.entries();
         let tells = entries.iter().any(|entry| TELL_CLAIMS.contains(&entry.kind));
         let is_known_path = self.matched.is_some();
         let knows = Knows { caller: true, claims: !tells, method: true, path: is_known_path };
-        entry.policy.foresee(&Asked { exchange, shows: caller.shows.as_deref(), knows })
+        Asked { exchange, shows: caller.shows.as_deref(), knows }
     }
 
     /// The request as a caller would make it.

@@ -8,9 +8,10 @@ use base::{Place, Report};
 use http::Method;
 use model::Config;
 use model::role::{ADMIN, EVERY_API, Grant};
-use policy::kinds::{acl, rbac};
+use policy::kinds::{acl, allow, rbac};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
+use traffic::Exchange;
 use traffic::chain::Entry;
 use traffic::directory::{Credential, CredentialHash};
 use traffic::policy::{Asked, Foreseen, Knows};
@@ -68,15 +69,17 @@ pub fn least_privilege(
 
 /// Routes by which any consumer may change something.
 fn open_to_write(routes: &[Guarded], report: &mut Report) {
+    // A known consumer without a name, groups, roles: what is open to it is open to any.
+    let anyone = Caller::with(String::new(), None, None);
     for guarded in routes {
-        let decides =
-            |entry: &Entry| DECIDE.contains(&entry.kind) || entry.policy.facts().asks_scopes;
-        if guarded.entries().iter().any(decides) {
-            continue;
-        }
+        let is_open = |method: &&Method| {
+            let request = Request::any_of(&guarded.route, (*method).clone());
+            let exchange = request.exchange(&anyone);
+            !guarded.entries().iter().any(|entry| holds(entry, &request, &exchange, &anyone))
+        };
         let is_write = |method: &&Method| policy::access::permission_of(method) != "read";
-        let writes: Vec<&str> =
-            guarded.methods.iter().filter(is_write).map(Method::as_str).collect();
+        let methods = guarded.methods.iter().filter(is_write).filter(is_open);
+        let writes: Vec<&str> = methods.map(Method::as_str).collect();
         if writes.is_empty() {
             continue;
         }
@@ -85,6 +88,25 @@ fn open_to_write(routes: &[Guarded], report: &mut Report) {
         report
             .note("open_to_write", &guarded.route.place, message)
             .help("say who may, by `rbac`, `acl` or `allow`");
+    }
+}
+
+/// Whether a policy may hold somebody back by who it is.
+fn holds(entry: &Entry, request: &Request<'_>, exchange: &Exchange, anyone: &Caller) -> bool {
+    if entry.policy.facts().asks_scopes {
+        return true;
+    }
+    if !DECIDE.contains(&entry.kind) {
+        return false;
+    }
+    match request.ask(entry, exchange, anyone) {
+        Some(Foreseen::Passes(_)) => false,
+        Some(Foreseen::Depends(_)) => {
+            let asked = request.asked(exchange, anyone);
+            !allow::is_up_to_sender(&*entry.policy, &asked)
+        }
+        // Who says nothing asks somebody else.
+        Some(Foreseen::Refuses(_)) | None => true,
     }
 }
 

@@ -168,7 +168,11 @@ fn line(caller: &Caller, plan: Option<ByPlan>, decision: Decision) -> Line {
     let (may, why) = match decision.foreseen {
         Foreseen::Passes(why) => (May::Yes, why),
         Foreseen::Depends(on) => (May::Depends, format!("depends on {on}")),
-        Foreseen::Refuses(why) => (May::No, why),
+        Foreseen::Refuses(why) => {
+            let asks_who = decision.kind.is_some_and(|kind| !DECIDE.contains(&kind));
+            let ended = if caller.has_ended && asks_who { "; what it had has ended" } else { "" };
+            (May::No, format!("{why}{ended}"))
+        }
     };
     Line {
         caller: caller.name.clone(),

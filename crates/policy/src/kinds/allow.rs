@@ -7,6 +7,7 @@ use crate::written::{Short, Written};
 use base::{Node, Report, decode};
 use schemars::JsonSchema;
 use serde::Deserialize;
+use std::any::Any;
 use std::borrow::Cow;
 use std::sync::Arc;
 use traffic::exchange::Slot;
@@ -101,6 +102,19 @@ impl Policy for Rule {
             }
         })
     }
+}
+
+/// Whether it is for nothing but the sender of a request to say what an `allow` or `deny` depends on, whoever that is.
+#[must_use]
+pub fn is_up_to_sender(policy: &dyn Policy, asked: &Asked<'_>) -> bool {
+    let policy: &dyn Any = policy;
+    let Some(rule) = policy.downcast_ref::<Rule>() else { return false };
+    let knows = asked.knows;
+    let known = |name: &str| is_known(name, knows);
+    let Foretold::Depends(names) = rule.when.foresee(asked.exchange, &known) else { return false };
+    // Compared with who the caller is, what is sent decides for some and not for others.
+    let asks_who = format!("{:?}", rule.when).contains("consumer.");
+    !asks_who && names.iter().all(|name| name.starts_with("request."))
 }
 
 impl Rule {

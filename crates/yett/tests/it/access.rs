@@ -227,6 +227,60 @@ fn a_token_that_must_allow_it_is_no_leave_for_everybody() {
     }
 }
 
+/// What `check --report` says of a route to which callers with a key may write, and which has this policy.
+fn report_of(policy: &str) -> String {
+    let config = format!(
+        "{TOP}{PUBLIC}apis: {{ all: {{ policies: [api_key, {policy}], routes: [{{ POST /: {{ policies: [{{ respond: {{ body: hi }} }}] }} }}] }} }}\nconsumers: {{ alice: {{ groups: [staff] }}, mallory: {{}} }}\n"
+    );
+    let launch = Launch::new(&config);
+    let told = run(launch.folder.path(), &["check", "--report"]);
+    assert_eq!(told.code, Some(0), "{policy}: {told:?}");
+    told.err
+}
+
+#[test]
+fn a_policy_that_holds_nobody_back_by_who_it_is_leaves_a_route_open() {
+    for (policy, is_open) in [
+        ("acl: { deny: [mallory] }", true),
+        ("allow: 'true'", true),
+        ("allow: 'request.path != \"\"'", true),
+        ("deny: 'request.headers[\"x-a\"] == \"1\"'", true),
+        ("acl: { allow: [alice] }", false),
+        ("acl: { allow: ['group:staff'] }", false),
+        ("allow: 'consumer.name == \"alice\"'", false),
+        ("allow: 'request.path == \"/\" + consumer.name'", false),
+        ("allow: 'client.address == \"192.0.2.1\"'", false),
+        ("rbac: write", false),
+    ] {
+        let told = report_of(&format!("{{ {policy} }}"));
+        assert_eq!(told.contains("any consumer may write"), is_open, "{policy}: {told}");
+    }
+}
+
+#[test]
+fn who_can_asks_of_nobody_by_a_key_that_has_ended() {
+    let [(_, first), (_, second), ..] = KEYS;
+    let key = |hash: &str, ends: &str| format!("{{ hash: \"sha256:{hash}\", expires: {ends} }}");
+    let (old, new) = (key(first, "2020-01-01"), key(second, "2999-01-01"));
+    for (keys, may) in [(old.clone(), "no"), (format!("{old}, {new}"), "yes")] {
+        let config = format!(
+            "{TOP}{PUBLIC}apis: {{ all: {{ policies: [api_key], routes: [{{ GET /: {{ policies: [{{ respond: {{ body: hi }} }}] }} }}] }} }}\nconsumers: {{ alice: {{ keys: [{keys}] }} }}\n"
+        );
+        let launch = Launch::new(&config);
+        let folder = launch.folder.path();
+        let told = run(folder, &["who-can", "GET", "http://api.test/", "--all", "--json"]);
+        let told: Value = serde_json::from_str(&told.out).unwrap();
+        let callers = told[0]["callers"].as_array().unwrap();
+        let alice = callers.iter().find(|it| it["caller"] == "alice").unwrap();
+        assert_eq!(alice["may"], may, "{alice}");
+        let why = alice["why"].as_str().unwrap();
+        assert_eq!(why.contains("what it had has ended"), may == "no", "{alice}");
+        let checked = run(folder, &["check", "--report"]);
+        assert!(checked.err.contains("a credential of `alice` has ended"), "{checked:?}");
+        assert_eq!(checked.err.contains("can call no route"), may == "no", "{checked:?}");
+    }
+}
+
 #[test]
 fn check_reports_what_is_more_than_needed() {
     let config = format!("{TOP}{PUBLIC}{WASTEFUL}");
