@@ -30,6 +30,8 @@ mod it {
     mod hmac;
     mod ext_authz;
     mod access;
+    /// Where and when: `ip`, `geo`, `hours`.
+    mod places;
     mod deny;
     mod allow;
     mod plan;

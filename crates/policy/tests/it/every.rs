@@ -2,7 +2,7 @@ use crate::it::kit::{Case, difference};
 use crate::it::{
     access, allow, api_key, basic, body_limit, compress, concurrency, cors, decompress, deny,
     errors, ext_authz, grpc_web, headers, hmac, hsts, introspection, jwt, maintenance, mirror,
-    mtls, plan, quota, rate_limit, redirect, respond, rewrite, split, steer, timeouts,
+    mtls, places, plan, quota, rate_limit, redirect, respond, rewrite, split, steer, timeouts,
     towards_backends, websocket,
 };
 
@@ -54,6 +54,9 @@ const TABLE: &[(&str, &[Case])] = &[
     ("hsts", hsts::CASES),
     ("compress", compress::CASES),
     ("grpc_web", grpc_web::CASES),
+    ("ip", places::IP),
+    ("geo", places::GEO),
+    ("hours", places::HOURS),
     ("maintenance", maintenance::CASES),
     ("websocket", websocket::CASES),
     ("resource_metadata", METADATA),
@@ -138,6 +141,7 @@ fn every_example_loads() {
         ("site.pem", site.cert_pem.as_bytes()),
         ("site.key", site.key_pem.as_bytes()),
         ("ca.pem", authority.ca_pem.as_bytes()),
+        ("country.mmdb", &testkit::mmdb::of_this_machine()),
     ];
     for kind in policy::KINDS {
         let asks = ["acl", "scopes", "rbac"].contains(&kind.name);

@@ -62,6 +62,9 @@ plans: {{ small: {{ limit: 2/min }}, counted: {{ quota: 1k/month }} }}
         written(&policy::key::hash(COUNTED_KEY.as_bytes())),
     );
     let surroundings = Surroundings::of(&config).env("SECRET", "a secret");
+    let places = [("192.0.2.0/24", serde_json::json!({ "country": { "iso_code": "IE" } }))];
+    let database = testkit::mmdb::database("Test-Country", &places);
+    let surroundings = surroundings.file("country.mmdb", database);
     let gateway = TestGateway::within(&surroundings);
     gateway.put(BACKEND, Backend::answer("HTTP/1.1 200 OK\nserver: one\ncontent-length: 2\n\nok"));
     gateway.put(super::towards_backends::ISSUER, super::towards_backends::issuer());

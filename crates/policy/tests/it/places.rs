@@ -1,0 +1,28 @@
+use crate::it::kit::Case;
+
+const fn case(policies: &'static str, told: &'static str, saw: &'static str) -> Case {
+    Case { path: "/*", policies, request: "GET /a HTTP/1.1\n", told, saw }
+}
+
+pub(crate) const IP: &[Case] = &[
+    case("[{ ip: { allow: [192.0.2.0/24] } }]", "200", "GET /a"),
+    case("[{ ip: { deny: [192.0.2.7] } }]", "403 address_refused", ""),
+    case("[{ ip: { allow: [192.0.2.0/24], deny: [192.0.2.0/29] } }]", "403 address_refused", ""),
+    case("[{ ip: { allow: [198.51.100.0/24] } }]", "403 address_refused", ""),
+];
+
+pub(crate) const GEO: &[Case] = &[
+    case("[{ geo: { database: country.mmdb, allow: [IE] } }]", "200", "GET /a"),
+    case("[{ geo: { database: country.mmdb, allow: [GB] } }]", "403 country_refused", ""),
+    case("[{ geo: { database: country.mmdb, deny: [IE] } }]", "403 country_refused", ""),
+];
+
+/// Whenever the test runs.
+pub(crate) const HOURS: &[Case] = &[
+    case("[{ hours: { open: 00:00-24:00, time_zone: UTC } }]", "200", "GET /a"),
+    case(
+        "[{ hours: { open: 00:00-24:00, time_zone: UTC, status: 403 } }, { ip: { deny: [192.0.2.7] } }]",
+        "403 address_refused",
+        "",
+    ),
+];
