@@ -297,6 +297,7 @@ impl Reader {
         if steps.last().is_some_and(|step| step.command.starts_with("kill -USR2")) {
             let gateway = self.gateway.as_ref().unwrap();
             self.heirs.push(upgraded(gateway, gateway.pid()));
+            gateway.log.expect(&["finishing what is under way"]);
         }
         let export = Regex::new(r"^export ([A-Z_]+)=(\S+)$").unwrap();
         for step in &steps {

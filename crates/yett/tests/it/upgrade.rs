@@ -16,10 +16,14 @@ impl Drop for Heir {
     }
 }
 
-/// Orders an upgrade and waits until another process has taken over.
+/// Orders an upgrade and waits until another process has taken over, and the one that was takes no new clients.
 pub(crate) fn upgrade(yett: &Yett, serves: u32) -> Heir {
+    let left = || yett.log.text().matches("finishing what is under way").count();
+    let before = left();
     signal(serves, "USR2");
-    upgraded(yett, serves)
+    let heir = upgraded(yett, serves);
+    until_true("the one before is left", || left() > before);
+    heir
 }
 
 /// Waits until another process than the one that serves has taken over.
