@@ -1,8 +1,9 @@
-//! Settings that have a short form, a single word, beside the long one, a map.
+//! Settings that have a short form beside the long one: a word for a map, a text for a list.
 
 use base::decode::short_or_long;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde::de::{Deserialize, DeserializeOwned, Deserializer};
+use serde::Deserialize;
+use serde::de::{DeserializeOwned, Deserializer};
 use std::borrow::Cow;
 
 /// Settings with a short form.
@@ -44,5 +45,27 @@ impl<T: Short> JsonSchema for Written<T> {
             { "type": ["string", "integer"], "description": T::EXPECTING, "examples": [T::SAMPLE] },
             long,
         ] })
+    }
+}
+
+/// One text or several.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(from = "Listed")]
+#[schemars(with = "Listed")]
+pub struct OneOrMany(pub(crate) Vec<String>);
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged, expecting = "a text or a list of texts")]
+enum Listed {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl From<Listed> for OneOrMany {
+    fn from(listed: Listed) -> Self {
+        match listed {
+            Listed::One(text) => Self(vec![text]),
+            Listed::Many(texts) => Self(texts),
+        }
     }
 }

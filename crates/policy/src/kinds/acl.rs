@@ -2,7 +2,7 @@
 //! and where somebody is allowed, nobody else is.
 
 use crate::kind::{BuildCtx, Group, Kind};
-use crate::kinds::cors::OneOrMany;
+use crate::written::OneOrMany;
 use base::report::did_you_mean;
 use base::{Node, Report, decode};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};

@@ -3,7 +3,7 @@
 //! the API.
 
 use crate::kind::{BuildCtx, Group, Kind};
-use crate::written::{Short, Written};
+use crate::written::{OneOrMany, Short, Written};
 use base::units::Period;
 use base::{Node, Report, decode};
 use http::header::{
@@ -59,28 +59,6 @@ pub struct Settings {
     pub credentials: bool,
     /// How long a browser may remember the answer to a preflight.
     pub max_age: Option<Period>,
-}
-
-/// One text or several.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
-#[serde(from = "Listed")]
-#[schemars(with = "Listed")]
-pub struct OneOrMany(pub(crate) Vec<String>);
-
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(untagged, expecting = "a text or a list of texts")]
-enum Listed {
-    One(String),
-    Many(Vec<String>),
-}
-
-impl From<Listed> for OneOrMany {
-    fn from(listed: Listed) -> Self {
-        match listed {
-            Listed::One(text) => Self(vec![text]),
-            Listed::Many(texts) => Self(texts),
-        }
-    }
 }
 
 impl Short for Settings {

@@ -3,6 +3,7 @@
 
 use crate::geo::{Country, Geo, Spot, parse_asn};
 use crate::kind::{BuildCtx, Group, Kind};
+use crate::written::OneOrMany;
 use base::caps::GEO_RULES_MAX;
 use base::{Node, Report, decode};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -42,7 +43,7 @@ pub const KIND: Kind = Kind {
 pub struct Settings {
     /// A database of places (`.mmdb`), or several, such as one of countries and one of networks; of what both say, the first
     /// has its way.
-    database: Files,
+    database: OneOrMany,
     /// The countries (`GB`) and networks (`AS64496`, or `asn: 64496`) that may pass; nobody else may. Without it everybody
     /// may who is not denied.
     allow: Option<Vec<Place>>,
@@ -64,41 +65,6 @@ enum Unknown {
     Pass,
     /// It does not.
     Refuse,
-}
-
-/// One file, or several.
-#[derive(Debug, Deserialize)]
-#[serde(from = "Listed")]
-struct Files(Vec<String>);
-
-#[derive(Deserialize)]
-#[serde(untagged, expecting = "a file such as `./country.mmdb`, or a list of files")]
-enum Listed {
-    One(String),
-    Many(Vec<String>),
-}
-
-impl JsonSchema for Files {
-    fn inline_schema() -> bool {
-        true
-    }
-    fn schema_name() -> Cow<'static, str> {
-        "Databases".into()
-    }
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        let one =
-            json_schema!({ "type": "string", "description": "a file such as `./country.mmdb`" });
-        json_schema!({ "anyOf": [one, { "type": "array", "items": one, "minItems": 1 }] })
-    }
-}
-
-impl From<Listed> for Files {
-    fn from(listed: Listed) -> Self {
-        match listed {
-            Listed::One(file) => Self(vec![file]),
-            Listed::Many(files) => Self(files),
-        }
-    }
 }
 
 /// Where somebody may be.

@@ -1,6 +1,7 @@
 //! Lets requests pass at the times at which something is open, by the clocks and the calendar of a place.
 
 use crate::kind::{BuildCtx, Group, Kind};
+use crate::written::OneOrMany;
 use base::calendar::Zone;
 use base::caps::OPENING_TIMES_MAX;
 use base::clock::unix_ms;
@@ -83,39 +84,6 @@ impl TryFrom<u16> for Status {
             403 => Ok(Self::Forbidden),
             503 => Ok(Self::Unavailable),
             other => Err(format!("`{other}` is neither 403 nor 503")),
-        }
-    }
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(from = "Listed")]
-struct OneOrMany(Vec<String>);
-
-#[derive(Deserialize)]
-#[serde(untagged, expecting = "a time such as `Mon-Fri 08:00-18:00`, or a list of times")]
-enum Listed {
-    One(String),
-    Many(Vec<String>),
-}
-
-impl JsonSchema for OneOrMany {
-    fn inline_schema() -> bool {
-        true
-    }
-    fn schema_name() -> Cow<'static, str> {
-        "OpeningTimes".into()
-    }
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        let one = json_schema!({ "type": "string", "examples": ["Mon-Fri 08:00-18:00"] });
-        json_schema!({ "anyOf": [one, { "type": "array", "items": one }] })
-    }
-}
-
-impl From<Listed> for OneOrMany {
-    fn from(listed: Listed) -> Self {
-        match listed {
-            Listed::One(text) => Self(vec![text]),
-            Listed::Many(texts) => Self(texts),
         }
     }
 }

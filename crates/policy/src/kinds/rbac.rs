@@ -7,8 +7,7 @@
 
 use crate::access::{Access, Needs, RoleSet};
 use crate::kind::{BuildCtx, Group, Kind};
-use crate::kinds::cors::OneOrMany;
-use crate::written::{Short, Written};
+use crate::written::{OneOrMany, Short, Written};
 use base::caps::{ROLES_MAX, ROLES_TOLD_MAX};
 use base::report::did_you_mean;
 use base::{Node, Report, Value, decode};

@@ -1,8 +1,7 @@
 //! Answers with the metadata of a protected resource (RFC 9728): where clients get tokens for it, and of what kind.
 
 use crate::kind::{BuildCtx, Group, Kind};
-use crate::kinds::cors::OneOrMany;
-use crate::written::{Short, Written};
+use crate::written::{OneOrMany, Short, Written};
 use base::caps::ANSWER_BYTES_MAX;
 use base::units::Period;
 use base::{Node, Report, decode};

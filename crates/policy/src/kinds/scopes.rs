@@ -2,7 +2,7 @@
 
 use crate::bearer;
 use crate::kind::{BuildCtx, Group, Kind};
-use crate::kinds::cors::OneOrMany;
+use crate::written::OneOrMany;
 use base::{Node, Report, decode};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;

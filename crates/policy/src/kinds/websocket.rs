@@ -3,8 +3,8 @@
 //! page's origin is looked at too.
 
 use crate::kind::{BuildCtx, Group, Kind};
-use crate::kinds::cors::{OneOrMany, Origin, origin};
-use crate::written::{Short, Written};
+use crate::kinds::cors::{Origin, origin};
+use crate::written::{OneOrMany, Short, Written};
 use base::units::Period;
 use base::{Node, Report, decode};
 use http::Method;
