@@ -108,6 +108,7 @@ pub(crate) fn build(
             place: config.place().clone(),
             phases: kind.phases,
             slot: Slot(0),
+            identifies: kind.identifies(),
         };
         owned.policies.push(Built { kind, id: config.id.clone(), entry });
     }

@@ -10,13 +10,17 @@ use http::HeaderName;
 use http::header::AUTHORIZATION;
 use model::Config;
 use model::listener::{DoubleSlash, EncodedSlash};
+use model::overload::MemoryMax;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use telemetry::AccessSettings;
 use traffic::Outbound;
 use traffic::canonical::{self, PathRules};
 use traffic::directory::{Credential, CredentialHash};
+use traffic::memory::{Ceiling, Memory};
+use traffic::overload::Overload;
 use traffic::snapshot::{ListenerPart, Reserved, Route, Snapshot};
 
 /// Who may connect to a Unix socket unless said otherwise: the gateway's user and group.
@@ -40,6 +44,9 @@ pub struct Compiled {
     /// All problems.
     pub report: Report,
 }
+
+/// How late a worker may come to what is ready for it, unless said otherwise: none does that has processor time left.
+const QUEUE_DELAY: Duration = Duration::from_millis(100);
 
 /// Compiles a valid config. With errors in the report the snapshot is safe to serve by, but lacks the
 /// listeners that are broken and answers 503 on the routes that are.
@@ -110,8 +117,34 @@ pub fn compile(config: &Config, inputs: Inputs<'_>) -> Compiled {
     let revision = Arc::clone(inputs.revision);
     let reserved = reserved(&routes);
     report.sort();
-    let snapshot = Snapshot { revision, listeners, routes, unrouted, upstreams, observe, reserved };
+    let (overload, memory) = (overload(config), Memory::of(inputs.state));
+    let snapshot = Snapshot {
+        revision,
+        listeners,
+        routes,
+        unrouted,
+        upstreams,
+        observe,
+        reserved,
+        overload,
+        memory,
+    };
     Compiled { snapshot, credentials, plans, admin, outbound, access_log, report }
+}
+
+/// From when on the node refuses what it could not do well.
+fn overload(config: &Config) -> Overload {
+    let model::overload::Overload { is_off, long } = &config.overload;
+    if *is_off {
+        return Overload::default();
+    }
+    Overload {
+        queue_delay: Some(long.queue_delay.as_ref().map_or(QUEUE_DELAY, |delay| delay.value.0)),
+        memory: long.memory.as_ref().map(|memory| match memory.value {
+            MemoryMax::Size(size) => Ceiling::Bytes(size.0),
+            MemoryMax::Share(share) => Ceiling::Share(share),
+        }),
+    }
 }
 
 /// The headers that any policy needs for itself: a backend that believes them on one route may be reached by another.

@@ -2,6 +2,7 @@
 
 use crate::balance::{Dns, Gateway};
 use crate::node::{AccessLog, Admin, Drain, Egress};
+use crate::overload::Overload;
 use crate::proxies::TrustedProxies;
 use crate::tracing::Tracing;
 use crate::{Api, Consumer, Listener, Map, Plan, PolicyConfig, Role, Upstream};
@@ -13,7 +14,7 @@ use serde::Deserialize;
 pub const VERSION: u32 = 1;
 
 /// The fields of [`Config`] in the order in which they are best written.
-pub const FIELDS: [&str; 19] = [
+pub const FIELDS: [&str; 20] = [
     "version",
     "include",
     "state_dir",
@@ -22,6 +23,7 @@ pub const FIELDS: [&str; 19] = [
     "access_log",
     "tracing",
     "drain",
+    "overload",
     "trusted_proxies",
     "egress",
     "gateway",
@@ -60,6 +62,9 @@ pub struct Config {
     /// How the program ends.
     #[serde(default)]
     pub drain: Drain,
+    /// When the node refuses what it could not do well, the lowest priority first; `off` is never.
+    #[serde(default)]
+    pub overload: Overload,
     /// Proxies in front of the gateway that are believed about the client's address, scheme and host.
     #[serde(default)]
     pub trusted_proxies: TrustedProxies,

@@ -33,6 +33,8 @@ pub mod role;
 pub mod plan;
 /// How the program itself runs: admin listener, logs, workers.
 pub mod node;
+/// When a node refuses what it could not do well.
+pub mod overload;
 /// Proxies in front of the gateway.
 pub mod proxies;
 /// Traces, and a closer look at single requests.

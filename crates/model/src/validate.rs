@@ -12,6 +12,7 @@ mod balance;
 mod conflict;
 mod consumer;
 mod listener;
+mod overload;
 mod plan;
 mod relay;
 mod role;
@@ -31,6 +32,7 @@ pub fn validate(config: &Config, report: &mut Report) {
     names("a consumer", &config.consumers, report);
     node(config, report);
     listener::check(config, report);
+    overload::check(config, report);
     balance::check(config, report);
     upstream::check(config, report);
     api::check(config, report);

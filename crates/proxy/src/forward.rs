@@ -61,7 +61,13 @@ pub async fn send(worker: &Arc<Worker>, exchange: &mut Exchange) -> Result<Respo
     }
     if plan.is_none() && exchange.request.method.is_idempotent() {
         // Outermost, for what a filter has seen it would not see again.
-        exchange.body = std::mem::take(&mut exchange.body).keep(REPEAT_BODY_BYTES_MAX);
+        let gateway = &worker.gateway;
+        let body = std::mem::take(&mut exchange.body);
+        let (body, is_unkept) = body.keep_within(REPEAT_BODY_BYTES_MAX, &gateway.memory);
+        exchange.body = body;
+        if is_unkept {
+            gateway.metrics.overload().unkept.fetch_add(1, Ordering::Relaxed);
+        }
     }
     let began = worker.gateway.clock.now();
     let answer = match time_left(worker, exchange) {

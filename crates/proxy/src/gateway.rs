@@ -1,6 +1,7 @@
 //! What all workers share, and what each has for itself.
 
 use crate::load::Loads;
+use crate::overload::Shedding;
 use crate::revoke::Watchers;
 use arc_swap::ArcSwap;
 use base::{Clock, Shortage};
@@ -12,6 +13,7 @@ use telemetry::access::{AccessLog, AccessWriter};
 use telemetry::metrics::{Metrics, RouteMetrics};
 use traffic::Snapshot;
 use traffic::directory::Directory;
+use traffic::memory::Memory;
 
 /// What all workers share.
 pub struct Gateway {
@@ -27,6 +29,8 @@ pub struct Gateway {
     pub access_log: AccessLog,
     /// Who may call: what is taken away there ends what is under way.
     pub directory: Arc<Directory>,
+    /// The memory of the process.
+    pub memory: Arc<Memory>,
     /// How often what is served by was swapped.
     swaps: AtomicU64,
     /// Whether clients wait because there are no file descriptors for them.
@@ -43,6 +47,7 @@ impl Gateway {
         access_log: AccessLog,
         directory: Arc<Directory>,
     ) -> Arc<Self> {
+        let memory = Arc::clone(&snapshot.memory);
         let snapshot = ArcSwap::from_pointee(snapshot);
         let unmatched = metrics.route("none", "none");
         let shortage = Shortage::new(clock.clone());
@@ -54,6 +59,7 @@ impl Gateway {
             unmatched,
             access_log,
             directory,
+            memory,
             swaps,
             shortage,
         })
@@ -87,6 +93,8 @@ pub struct Worker {
     pub index: usize,
     /// How busy it is, and the others are.
     pub(crate) loads: Arc<Loads>,
+    /// What it refuses for coming late.
+    pub(crate) shedding: Shedding,
     /// Whom a revoked credential ends.
     pub(crate) watchers: Watchers,
     /// What a look at the clock said last, so that what need not be exact costs no look of its own.
@@ -108,7 +116,8 @@ impl Worker {
         let lines = Mutex::new(gateway.access_log.writer());
         let began = gateway.clock.now();
         let (second, watchers) = (AtomicU64::new(0), Watchers::default());
-        Arc::new(Self { gateway, index, loads, watchers, second, began, lines })
+        let shedding = Shedding::default();
+        Arc::new(Self { gateway, index, loads, shedding, watchers, second, began, lines })
     }
 
     /// Looks at the clock, and whether credentials that are in use have ended.

@@ -1,6 +1,7 @@
 //! Stage three: run the request phase of the chain, in order, until a policy answers or fails.
 
 use crate::gateway::Worker;
+use crate::overload;
 use crate::revoke::{self, Watch};
 use std::sync::Arc;
 use traffic::exchange::Exchange;
@@ -10,7 +11,7 @@ use traffic::{Fault, FaultCode, Flow, Stage};
 /// Runs the chain of the matched route.
 ///
 /// # Errors
-/// The first fault of a policy. A preflight that no policy answered is refused here: it asks about
+/// The first fault of a policy, or what the node refuses for want of time or memory. A preflight that no policy answered is refused here: it asks about
 /// another request and must not reach a backend. So is an extended CONNECT that no policy allowed. What was good when
 /// a policy found it may be revoked while another one waits: that ends the exchange, too.
 pub(crate) async fn run(
@@ -22,7 +23,11 @@ pub(crate) async fn run(
         return Err(Fault::new(Stage::Guard, FaultCode::Internal).cause("no route was matched"));
     };
     let route = Arc::clone(&matched.route);
-    for entry in route.chain.request() {
+    let identified = route.chain.identified();
+    for (position, entry) in route.chain.request().enumerate() {
+        if position == identified {
+            overload::admit(worker, exchange)?;
+        }
         Watch::follow(watch, worker, exchange);
         let mut has_waited = false;
         let flow = match entry.policy.on_request(exchange, entry.slot).now()? {
@@ -45,6 +50,9 @@ pub(crate) async fn run(
         for entry in route.chain.hiding_after(entry) {
             entry.policy.hide(exchange, entry.slot);
         }
+    }
+    if route.chain.request().len() == identified {
+        overload::admit(worker, exchange)?;
     }
     if exchange.is_preflight {
         let fault = Fault::new(Stage::Guard, FaultCode::CorsRefused);

@@ -21,6 +21,8 @@ pub mod client_certificate;
 pub mod told_certificate;
 /// Stage two: find the route.
 pub mod route;
+/// What the node goes without when there is too much to do.
+mod overload;
 /// Stage three: run the request phase of the chain.
 pub mod guard;
 /// Stage five: ask an upstream.

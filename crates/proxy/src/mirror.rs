@@ -13,8 +13,10 @@ use http_body::Body as _;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use traffic::body::BodyFilter;
 use traffic::exchange::Exchange;
+use traffic::memory::Hold;
 use traffic::mirror::Mirror;
 use traffic::upstream::Call;
 use traffic::{Body, Fault, Interim};
@@ -42,12 +44,23 @@ pub(crate) fn begin(worker: &Arc<Worker>, exchange: &mut Exchange) {
             mirror,
         };
         if exchange.body.is_empty() {
-            copy.send(Body::empty());
+            copy.send(Body::empty(), None);
         } else {
+            let gateway = &worker.gateway;
             let missing = exchange.body.size_hint().exact();
+            let promised = missing.unwrap_or(0).min(copy.mirror.body_max as u64);
+            let hold = match gateway.memory.ceiling() {
+                0 => None,
+                _ => gateway.memory.promise(promised),
+            };
+            if hold.is_none() && gateway.memory.ceiling() > 0 {
+                gateway.metrics.overload().unkept.fetch_add(1, Ordering::Relaxed);
+                continue;
+            }
             exchange.body.filter(Box::new(Tee {
                 copy: Some(copy),
                 kept: BytesMut::new(),
+                hold,
                 missing,
             }));
         }
@@ -89,7 +102,7 @@ struct Copy {
 
 impl Copy {
     /// Sends it on a task of its own, which ends with the worker.
-    fn send(mut self, body: Body) {
+    fn send(mut self, body: Body, hold: Option<Hold>) {
         self.exchange.body = body;
         drop(tokio::spawn(async move {
             let Self { worker, exchange, mirror } = self;
@@ -104,6 +117,7 @@ impl Copy {
                 Err(_) => &mirror.metrics.failed,
             };
             counter.add(worker.index, 1);
+            drop(hold);
         }));
     }
 }
@@ -144,6 +158,8 @@ struct Tee {
     /// Nothing once it was sent or given up.
     copy: Option<Copy>,
     kept: BytesMut,
+    /// That much of the memory is held, until the copy is sent.
+    hold: Option<Hold>,
     /// Bytes that are still to come, if that is known: who reads a body need not ask for its end then.
     missing: Option<u64>,
 }
@@ -151,7 +167,8 @@ struct Tee {
 impl Tee {
     fn send(&mut self) {
         if let Some(copy) = self.copy.take() {
-            copy.send(Body::full(std::mem::take(&mut self.kept).freeze()));
+            let hold = self.hold.take();
+            copy.send(Body::full(std::mem::take(&mut self.kept).freeze()), hold);
         }
     }
 }
@@ -163,7 +180,11 @@ impl BodyFilter for Tee {
             copy.mirror.metrics.too_large.add(copy.worker.index, 1);
             self.copy = None;
             self.kept = BytesMut::new();
+            self.hold = None;
             return Ok(data);
+        }
+        if let Some(hold) = &mut self.hold {
+            hold.add(data.len() as u64);
         }
         self.kept.extend_from_slice(&data);
         self.missing = self.missing.map(|missing| missing.saturating_sub(data.len() as u64));

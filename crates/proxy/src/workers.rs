@@ -6,6 +6,7 @@ use crate::connection;
 use crate::door::{Caller, Door, Guest, OpenDoor};
 use crate::gateway::{Gateway, Worker};
 use crate::load::Loads;
+use crate::overload;
 use crate::socket::{self, Bound, Claim};
 use base::shutdown::{self, Phase, Signal, Trigger};
 use base::{Endpoint, caps, shortage};
@@ -22,6 +23,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use telemetry::metrics::{ListenerMetrics, Refusal};
 use tokio::sync::mpsc;
+use traffic::memory::Want;
 use traffic::snapshot::ListenerPart;
 
 /// How long access lines may wait in a worker's buffer.
@@ -293,6 +295,7 @@ impl fmt::Debug for Workers {
 
 /// The life of a worker: serve on each socket it is given, and write access lines out in time.
 async fn run(worker: Arc<Worker>, mut commands: mpsc::Receiver<Open>) {
+    drop(tokio::spawn(overload::probe(Arc::clone(&worker))));
     let mut flush = tokio::time::interval(FLUSH_EVERY);
     flush.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -435,6 +438,10 @@ fn welcome(
     ways: &[mpsc::Sender<HandedOver>],
 ) {
     let Some(part) = worker.gateway.snapshot.load().listener(name).cloned() else { return };
+    if worker.gateway.memory.want() == Want::All {
+        part.metrics.refused(Refusal::Memory).add(worker.index, 1);
+        return;
+    }
     let relief = worker.loads.relief(worker.index).and_then(|other| {
         // Full where that worker does not come to it, closed where it takes no more.
         Some((other, ways.get(other)?.try_reserve().ok()?))

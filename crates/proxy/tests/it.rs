@@ -25,6 +25,7 @@ mod it {
     mod relays;
     /// How many may connect, and for how long.
     mod crowds;
+    mod shedding;
     /// Which worker serves a connection.
     mod balance;
     /// What clients show of themselves by TLS.

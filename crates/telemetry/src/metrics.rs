@@ -6,6 +6,7 @@
 
 mod exposition;
 mod file;
+mod overload;
 mod process;
 mod limit;
 mod quota;
@@ -14,6 +15,8 @@ mod trouble;
 
 pub use file::FileMetrics;
 pub use limit::LimitMetrics;
+pub use overload::{OverloadMetrics, OverloadNow, Shortage};
+pub use process::resident_bytes_now;
 pub use quota::QuotaMetrics;
 pub use series::{
     ApiMetrics, AuthoriserMetrics, BackendTokenMetrics, IntrospectionMetrics, IssuerMetrics,
@@ -65,6 +68,7 @@ struct State {
     quotas: Table<QuotaMetrics>,
     quota_journal: quota::JournalState,
     files: Table<FileMetrics>,
+    overload: OverloadMetrics,
     reloads_ok: AtomicU64,
     reloads_failed: AtomicU64,
     config: Mutex<ConfigState>,
@@ -108,6 +112,7 @@ impl Metrics {
             quotas: Table::new(caps::METRIC_NAMES_MAX),
             quota_journal: quota::JournalState::default(),
             files: Table::new(caps::METRIC_NAMES_MAX),
+            overload: OverloadMetrics::new(shards),
             reloads_ok: AtomicU64::new(0),
             reloads_failed: AtomicU64::new(0),
             config: Mutex::default(),
@@ -218,6 +223,12 @@ impl Metrics {
     #[must_use]
     pub fn quota(&self, name: &str) -> Arc<QuotaMetrics> {
         self.state.quotas.entry([name, ""], [OTHER, ""], QuotaMetrics::default)
+    }
+
+    /// What the node went without.
+    #[must_use]
+    pub fn overload(&self) -> &OverloadMetrics {
+        &self.state.overload
     }
 
     /// The journal of quotas was written: its bytes, and the counts there are.

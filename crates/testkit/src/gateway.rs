@@ -285,6 +285,13 @@ impl TestGateway {
         }));
     }
 
+    /// Has its worker come so late to what is ready for it, twice in a row.
+    pub fn late(&self, delay: Duration) {
+        for _ in 0..2 {
+            self.worker.came_late(delay, delay.max(Duration::from_millis(50)));
+        }
+    }
+
     /// Sends one request, written with plain line breaks, and returns the answer in the same form,
     /// without `date` and `x-request-id`, which differ each time. A missing `host` is added.
     pub async fn ask(&self, request: &str) -> String {

@@ -2,12 +2,14 @@
 
 use crate::fault::{Fault, FaultCode, Stage};
 use crate::kept::Kept;
+use crate::memory::Memory;
 use base::BoxError;
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 /// A request or response body.
@@ -201,6 +203,22 @@ impl Body {
         match length {
             Some(length) => Self(Kind::Kept(Box::new(Kept::new(self, length)))),
             None => self,
+        }
+    }
+
+    /// The same, where what is remembered counts as memory that is held; nothing is while that is short, which the second
+    /// value tells.
+    #[must_use]
+    pub fn keep_within(self, length_max: u64, memory: &Arc<Memory>) -> (Self, bool) {
+        if memory.ceiling() == 0 {
+            return (self.keep(length_max), false);
+        }
+        let is_stream = matches!(self.0, Kind::Stream(_) | Kind::Duplex(_));
+        let length = self.size_hint().exact().filter(|length| is_stream && *length <= length_max);
+        let Some(length) = length else { return (self, false) };
+        match memory.promise(length) {
+            Some(hold) => (Self(Kind::Kept(Box::new(Kept::held(self, length, hold)))), false),
+            None => (self, true),
         }
     }
 

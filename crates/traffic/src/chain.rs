@@ -21,6 +21,8 @@ pub struct Entry {
     pub phases: Phases,
     /// The key of its notes.
     pub slot: Slot,
+    /// Whether it says who calls.
+    pub identifies: bool,
 }
 
 /// The policies of a route in the order in which they run.
@@ -33,6 +35,8 @@ pub struct Chain {
     record: Box<[usize]>,
     /// Those that take credentials out of the request, if there are several.
     hiding: Box<[usize]>,
+    /// Of those with a request hook, how many there are up to the last that says who calls.
+    identified: usize,
 }
 
 impl Chain {
@@ -53,8 +57,11 @@ impl Chain {
         if hiding.len() < 2 {
             hiding.clear();
         }
+        let request = with(|phases| phases.request);
+        let identifies = |position: &usize| entries[*position].identifies;
         Self {
-            request: with(|phases| phases.request).into(),
+            identified: request.iter().rposition(identifies).map_or(0, |last| last + 1),
+            request: request.into(),
             forward: with(|phases| phases.forward).into(),
             reply: reply.into(),
             record: with(|phases| phases.record).into(),
@@ -70,8 +77,14 @@ impl Chain {
     }
 
     /// Those with a request hook, in chain order.
-    pub fn request(&self) -> impl Iterator<Item = &Entry> {
+    pub fn request(&self) -> impl ExactSizeIterator<Item = &Entry> {
         self.request.iter().map(|&position| &self.entries[position])
+    }
+
+    /// After how many of those it is known who calls, as far as it will be.
+    #[must_use]
+    pub const fn identified(&self) -> usize {
+        self.identified
     }
 
     /// Whether several take credentials out of the request. None does before all have seen them.

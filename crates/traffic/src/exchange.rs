@@ -9,6 +9,7 @@ use crate::forwarded::{Forwarded, ToldCertificate};
 use crate::grpc::Rpc;
 use crate::head::{RequestHead, Scheme};
 use crate::id::{RequestId, Trace};
+use crate::memory::Hold;
 use crate::message::Interim;
 use crate::mirror::Mirror;
 use crate::observe::Marks;
@@ -87,6 +88,8 @@ pub struct Exchange {
     pub mirrors: Vec<Mirror>,
     /// Time limits that override those of the upstream; set by policies.
     pub timeouts: Timeouts,
+    /// What of it is held in memory, as far as that is counted.
+    pub holds: Vec<Hold>,
     /// The policies' own notes.
     pub notes: Notes,
     /// What was tried to forward it.
@@ -136,6 +139,7 @@ impl Exchange {
             upstream: None,
             mirrors: Vec::new(),
             timeouts: Timeouts::default(),
+            holds: Vec::new(),
             notes: Notes::default(),
             attempts: Attempts::default(),
             record: Record::default(),

@@ -152,6 +152,8 @@ fault_codes! {
     QuotaExceeded "quota_exceeded" 429 Client "The quota is used up" "A quota of the consumer's plan, or a `quota` policy, is used up until its window ends; `Retry-After` says when that is.";
     TooManyAtOnce "too_many_at_once" 429 Client "Too many requests at a time" "The caller has as many requests under way as a `concurrency` policy allows; `Retry-After` says when to come back.";
     RouteBusy "route_busy" 503 Gateway "The service is busy" "As many requests are under way together as a `concurrency` policy allows; `Retry-After` says when to come back.";
+    Overloaded "overloaded" 503 Gateway "The service is busy" "The node has more to do than it can: its workers come later to their requests than `overload.queue_delay` allows, so that those of low priority are refused first; `Retry-After` says when to come back.";
+    MemoryShort "memory_short" 503 Gateway "The service is busy" "The process takes nearly as much memory as `overload.memory` allows, so that requests which must be held in memory are refused first, then those of low priority; `Retry-After` says when to come back.";
     PlanUnknown "plan_unknown" 503 Gateway "The service is not available" "The consumer's plan is none of this gateway's config; name it under `plans`, or give the consumer another one.";
     BodyTooLarge "body_too_large" 413 Client "The body is too large" "The request body exceeds the route's `body_limit`.";
     BodyTimeout "body_timeout" 408 Client "The body came too slowly" "The client sent no piece of its body within the idle time-out.";
@@ -208,6 +210,8 @@ impl FaultCode {
                 | Self::UpstreamOverloaded
                 | Self::TooManyAtOnce
                 | Self::RouteBusy
+                | Self::Overloaded
+                | Self::MemoryShort
         )
     }
 

@@ -1,6 +1,7 @@
 //! A small body that is remembered as it passes, so that it can be sent once more.
 
 use crate::body::{Body, BodyError};
+use crate::memory::Hold;
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
@@ -25,6 +26,8 @@ struct Source {
     length: u64,
     /// What has come so far, copied: pieces of it may be slices of buffers that are much larger.
     data: Vec<u8>,
+    /// That much of the memory is held.
+    hold: Option<Hold>,
     trailers: Option<HeaderMap>,
     is_over: bool,
     turns: u32,
@@ -32,8 +35,17 @@ struct Source {
 
 impl Kept {
     pub(crate) fn new(inner: Body, length: u64) -> Self {
-        let source =
-            Source { inner, length, data: Vec::new(), trailers: None, is_over: false, turns: 0 };
+        Self::of(inner, length, None)
+    }
+
+    /// One that counts as memory that is held.
+    pub(crate) fn held(inner: Body, length: u64, hold: Hold) -> Self {
+        Self::of(inner, length, Some(hold))
+    }
+
+    fn of(inner: Body, length: u64, hold: Option<Hold>) -> Self {
+        let (data, trailers) = (Vec::new(), None);
+        let source = Source { inner, length, data, hold, trailers, is_over: false, turns: 0 };
         Self { source: Arc::new(Mutex::new(source)), read: 0, turn: None, is_over: false }
     }
 
@@ -97,7 +109,12 @@ impl Source {
                 Ok(data) if (self.data.len() + data.len()) as u64 > self.length => {
                     return Poll::Ready(Err(BodyError::Cut("the body is too long".into())));
                 }
-                Ok(data) => self.data.extend_from_slice(&data),
+                Ok(data) => {
+                    if let Some(hold) = &mut self.hold {
+                        hold.add(data.len() as u64);
+                    }
+                    self.data.extend_from_slice(&data);
+                }
                 Err(frame) => {
                     self.trailers = frame.into_trailers().ok();
                     self.is_over = true;

@@ -15,6 +15,10 @@ pub mod forwarded;
 pub mod tls;
 /// How often addresses connect.
 pub mod arrivals;
+/// When a node has too much to do.
+pub mod overload;
+/// How much memory there is, and what goes without.
+pub mod memory;
 /// What a listener makes of whoever connects.
 pub mod clients;
 /// The request's head, in canonical form.

@@ -3,7 +3,9 @@
 use crate::canonical::PathRules;
 use crate::chain::Chain;
 use crate::clients::Clients;
+use crate::memory::Memory;
 use crate::observe::Observe;
+use crate::overload::Overload;
 use crate::relay::Relays;
 use crate::tls::ListenerTls;
 use crate::tree::RouteTree;
@@ -29,6 +31,10 @@ pub struct Snapshot {
     pub observe: Arc<Observe>,
     /// Headers that policies need for themselves. None if there are none.
     pub reserved: Option<Arc<Reserved>>,
+    /// From when on the node refuses what it could not do well.
+    pub overload: Overload,
+    /// The memory of the process; outlives snapshots.
+    pub memory: Arc<Memory>,
 }
 
 /// Headers that policies need for themselves, besides those that are stripped anyway; `_` in them is written `-`.

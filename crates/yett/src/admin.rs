@@ -24,6 +24,7 @@ use std::time::{Duration, Instant, SystemTime};
 use telemetry::Diagnostics;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore};
+use traffic::memory::Want;
 
 /// What is left of plans and limits.
 mod limits;
@@ -168,6 +169,7 @@ impl Board {
             "revision": &*snapshot.revision,
             "uptime_s": uptime.as_secs(),
             "routes": snapshot.routes.len(),
+            "overload": overload(self.gateway.metrics.overload().now()),
             "broken_routes": broken,
             "listeners": listeners,
             "upstreams": upstreams,
@@ -186,6 +188,17 @@ fn file(standing: &Standing) -> Value {
         "entries": standing.entries,
         "read_at_ms": base::clock::unix_ms(standing.read),
         "problem": standing.problem,
+    })
+}
+
+/// What the node goes without, and why.
+fn overload(now: telemetry::metrics::OverloadNow) -> Value {
+    let [taken, held, ceiling] = now.memory;
+    let want = Want::ALL.into_iter().find(|want| *want as u32 == now.want).unwrap_or_default();
+    json!({
+        "workers": now.workers,
+        "queue_delay_ms": u64::try_from(now.delay.as_millis()).unwrap_or(u64::MAX),
+        "memory": { "taken": taken, "held": held, "ceiling": ceiling, "want": want.name() },
     })
 }
 

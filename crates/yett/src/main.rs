@@ -14,6 +14,8 @@ mod open_files;
 mod journal;
 /// Keys that the gateway made, kept on disk.
 mod kept;
+/// How much memory there is.
+mod memory;
 /// What a service manager is told.
 mod notify;
 /// The listener for operators.

@@ -6,6 +6,7 @@ use crate::disk::{self, StateDir};
 use crate::handover::{self, Cancel, Estate, Heir, Successor};
 use crate::journal::Journal;
 use crate::kept::{self, Kept};
+use crate::memory;
 use crate::notify;
 use crate::open_files;
 use crate::prepare::{self, Still, compile_with};
@@ -195,6 +196,7 @@ impl Process {
         let (trigger, signal) = shutdown::channel();
         let board = Board::new(&gateway, diagnostics, signal, &still.files);
         let admin = bind_admin(compiled.admin, heir.as_mut()).map_err(Stop::Failed)?;
+        drop(background.spawn(memory::watch(Arc::clone(&gateway))));
         let books = go_on(heir.as_mut(), &still, state_dir.as_ref(), &background)?;
         open(&mut workers, bound).map_err(failed("cannot serve a listener"))?;
         board.serving(workers.addresses());

@@ -26,6 +26,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use telemetry::metrics::AuthoriserMetrics;
 use traffic::directory::Directory;
+use traffic::memory::Memory;
 use traffic::plan::Plans;
 use traffic::policy::Phases;
 use traffic::upstream::Timeouts;
@@ -279,6 +280,7 @@ struct Authoriser {
     tells: Option<Vec<HeaderName>>,
     timeout: Duration,
     body: Option<(usize, bool)>,
+    memory: Arc<Memory>,
     remembered: Option<Remembered>,
     named: Option<Named>,
     context: Vec<(String, String)>,
@@ -386,6 +388,7 @@ fn authoriser(settings: Settings, ctx: &BuildCtx<'_>, wrongs: &mut Wrongs) -> Op
         tells,
         timeout: settings.timeout.0,
         body,
+        memory: Memory::of(ctx.state),
         remembered,
         named,
         context: settings.context.into_iter().collect(),

@@ -2,7 +2,7 @@
 
 use super::process::Process;
 use super::series::{ApiMetrics, ApiTotals, BUCKETS_US, CLASSES, Labels, Refusal};
-use super::{OTHER, State, trouble};
+use super::{OTHER, State, overload, trouble};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
@@ -31,6 +31,7 @@ impl Collector for Exposition {
         self.quotas(&mut page)?;
         super::file::files(&mut page, &self.0.files.list())?;
         self.targets(&mut page)?;
+        overload::node(&mut page, &self.0)?;
         self.config(&mut page)?;
         process(&mut page)
     }

@@ -34,6 +34,12 @@ impl Process {
     }
 }
 
+/// Memory that this process holds in RAM, in bytes, if the system tells.
+#[must_use]
+pub fn resident_bytes_now() -> Option<u64> {
+    resident_bytes(&fs::read_to_string("/proc/self/status").ok()?)
+}
+
 /// `VmRSS: 1234 kB`; the page size, which `/proc/self/statm` counts in, is not known here.
 fn resident_bytes(status: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;

@@ -162,11 +162,13 @@ pub enum Refusal {
     Often,
     /// It begins TLS more often than it may.
     Handshakes,
+    /// The process takes as much memory as it may.
+    Memory,
 }
 
 impl Refusal {
     /// All of them, in the order of the counters.
-    pub(super) const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 9] = [
         Self::Full,
         Self::Draining,
         Self::Denied,
@@ -175,6 +177,7 @@ impl Refusal {
         Self::UnknownName,
         Self::Often,
         Self::Handshakes,
+        Self::Memory,
     ];
 
     /// The value of the label `reason`.
@@ -188,6 +191,7 @@ impl Refusal {
             Self::UnknownName => "unknown_name",
             Self::Often => "connection_rate",
             Self::Handshakes => "handshake_rate",
+            Self::Memory => "memory",
         }
     }
 }

@@ -145,8 +145,9 @@ fn head(view: &View) -> Vec<Line> {
     let is_refused = view.status["last_reload"]["adopted"] == false;
     let reload = if is_refused { "  LAST RELOAD REFUSED (see /status)" } else { "" };
     let state = told("state");
+    let overload = overload(&view.status["overload"]);
     let first = format!(
-        "yett {}  {state}  revision {}  up {uptime}{reload}",
+        "yett {}  {state}  revision {}  up {uptime}{reload}{overload}",
         told("version"),
         told("revision")
     );
@@ -169,13 +170,28 @@ fn head(view: &View) -> Vec<Line> {
         bytes(view.resident_bytes),
         view.open_files,
     );
-    let is_fine = state == "serving" && !is_refused;
+    let is_fine = state == "serving" && !is_refused && overload.is_empty();
     let is_failing = total.failed > 0.0;
     vec![
         line(if is_fine { Style::Bold } else { Style::Bad }, printable(&first)),
         line(if is_failing { Style::Bad } else { Style::Plain }, requests),
         line(Style::Plain, process),
     ]
+}
+
+/// What the node goes without, if it does.
+fn overload(status: &serde_json::Value) -> String {
+    let mut text = String::new();
+    let workers = status["workers"].as_u64().unwrap_or(0);
+    if workers > 0 {
+        let delay_ms = status["queue_delay_ms"].as_u64().unwrap_or(0);
+        text += &format!("  SHEDDING ({workers} workers, {delay_ms} ms late)");
+    }
+    let want = status["memory"]["want"].as_str().unwrap_or("none");
+    if want != "none" {
+        text += &format!("  SHORT OF MEMORY (without {want})");
+    }
+    text
 }
 
 fn choice(look: &Look) -> String {

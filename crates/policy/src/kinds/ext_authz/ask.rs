@@ -95,7 +95,7 @@ impl Authoriser {
         // What goes on in another protocol has no body yet.
         let body = match self.body {
             Some((max, takes_part)) if exchange.upgrade.is_none() => {
-                Some(body::begin(exchange, max, takes_part).await?)
+                Some(body::begin(exchange, max, takes_part, &self.memory).await?)
             }
             _ => None,
         };

@@ -9,9 +9,11 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use traffic::body::BodyError;
+use traffic::memory::{Hold, Memory};
 use traffic::message::Informational;
 use traffic::{Body, Exchange, Fault, FaultCode, Headers, Stage};
 
@@ -31,6 +33,7 @@ pub(super) async fn begin(
     exchange: &mut Exchange,
     bytes_max: usize,
     takes_part: bool,
+    memory: &Arc<Memory>,
 ) -> Result<Beginning, Fault> {
     let too_large = || {
         let detail = format!("at most {} are accepted here", Size(bytes_max as u64));
@@ -39,6 +42,7 @@ pub(super) async fn begin(
     if !takes_part && exchange.body.size_hint().lower() > bytes_max as u64 {
         return Err(too_large());
     }
+    let mut hold = held(exchange, bytes_max, memory)?;
     if exchange.request.headers.remove(EXPECT).is_some() {
         // The client waits to be told that its body is wanted (RFC 9110, 10.1.1), here and not by the backend.
         let go_on = Informational { status: StatusCode::CONTINUE, headers: Headers::new() };
@@ -46,7 +50,7 @@ pub(super) async fn begin(
     }
     let limit = Duration::from_secs(AUTHORISER_BODY_TIMEOUT_S);
     let mut rest = std::mem::take(&mut exchange.body);
-    let read = tokio::time::timeout(limit, read(&mut rest, bytes_max)).await;
+    let read = tokio::time::timeout(limit, read(&mut rest, bytes_max, &mut hold)).await;
     let read = read.map_err(|_| Fault::new(Stage::Guard, FaultCode::BodyTimeout).closing())??;
     let Read { data, frames, is_over } = read;
     let is_partial = data.len() > bytes_max;
@@ -54,6 +58,7 @@ pub(super) async fn begin(
         return Err(too_large());
     }
     let data = data.freeze();
+    exchange.holds.extend(hold);
     let has_trailers = frames.iter().any(Frame::is_trailers);
     exchange.body = if is_over && !has_trailers {
         Body::full(data.clone())
@@ -69,7 +74,21 @@ struct Read {
     is_over: bool,
 }
 
-async fn read(body: &mut Body, bytes_max: usize) -> Result<Read, Fault> {
+/// Room for what will be read, where memory is counted: while it is read it is there twice, as it came and in one piece.
+fn held(
+    exchange: &Exchange,
+    bytes_max: usize,
+    memory: &Arc<Memory>,
+) -> Result<Option<Hold>, Fault> {
+    if memory.ceiling() == 0 {
+        return Ok(None);
+    }
+    let length = exchange.body.size_hint().upper().unwrap_or(u64::MAX).min(bytes_max as u64);
+    let short = || Fault::new(Stage::Guard, FaultCode::MemoryShort).come_back().closing();
+    memory.promise(length.saturating_mul(2)).map(Some).ok_or_else(short)
+}
+
+async fn read(body: &mut Body, bytes_max: usize, hold: &mut Option<Hold>) -> Result<Read, Fault> {
     let mut read = Read { data: BytesMut::new(), frames: VecDeque::new(), is_over: false };
     while read.data.len() <= bytes_max {
         if body.is_empty() {
@@ -82,6 +101,9 @@ async fn read(body: &mut Body, bytes_max: usize) -> Result<Read, Fault> {
             break;
         };
         if let Some(data) = frame.data_ref() {
+            if let Some(hold) = hold {
+                hold.add(2 * data.len() as u64);
+            }
             read.data.extend_from_slice(data);
         }
         read.frames.push_back(frame);
