@@ -36,7 +36,7 @@ impl Want {
     pub const ALL: [Self; 5] = [Self::None, Self::Buffers, Self::Low, Self::Normal, Self::All];
 
     /// From which part of the ceiling on, in percent.
-    const fn from_percent(self) -> u64 {
+    const fn threshold_percent(self) -> u64 {
         match self {
             Self::None => 0,
             Self::Buffers => 80,
@@ -156,7 +156,7 @@ impl Memory {
 fn wanted(before: Want, taken: u64, ceiling: u64) -> Want {
     let is_so = |want: &Want| {
         let relief = if *want <= before { RELIEF_PERCENT } else { 0 };
-        let from = u128::from(want.from_percent().saturating_sub(relief));
+        let from = u128::from(want.threshold_percent().saturating_sub(relief));
         u128::from(taken) * 100 >= u128::from(ceiling) * from
     };
     Want::ALL.into_iter().rfind(is_so).unwrap_or_default()
