@@ -69,8 +69,7 @@ pub fn compile(config: &Config, inputs: Inputs<'_>) -> Compiled {
     let told = clients::told_certificates(&config.trusted_proxies, inputs, &mut report);
     for (name, listener) in config.listeners.iter() {
         let bind = address(&listener.bind, inputs, &mut report);
-        let is_raw = listener.tcp.is_some();
-        let tls = listener.tls.as_ref();
+        let (tls, is_raw) = (listener.tls.as_ref(), listener.tcp.is_some());
         let tls = tls.map(|tls| tls::compile(name, tls, is_raw, inputs, &mut report));
         if let Some(Some(tls)) = tls.as_ref().filter(|_| listener.speaks_http()) {
             reach::check(config, name, tls, &mut report);
@@ -113,21 +112,17 @@ pub fn compile(config: &Config, inputs: Inputs<'_>) -> Compiled {
     let observe = observe::compile(config, &access_log, inputs, &mut report);
     let routes: Vec<_> = routes.into_iter().map(|placed| placed.rule.route).collect();
     access::check(config, &routes, &mut report);
-    let upstreams = upstreams.into_values().flatten().collect();
-    let revision = Arc::clone(inputs.revision);
-    let reserved = reserved(&routes);
     report.sort();
-    let (overload, memory) = (overload(config), Memory::of(inputs.state));
     let snapshot = Snapshot {
-        revision,
+        revision: Arc::clone(inputs.revision),
         listeners,
+        reserved: reserved(&routes),
         routes,
         unrouted,
-        upstreams,
+        upstreams: upstreams.into_values().flatten().collect(),
         observe,
-        reserved,
-        overload,
-        memory,
+        overload: overload(config),
+        memory: Memory::of(inputs.state),
     };
     Compiled { snapshot, credentials, plans, admin, outbound, access_log, report }
 }

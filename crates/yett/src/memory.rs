@@ -72,7 +72,9 @@ fn machine_bytes(meminfo: &str) -> Option<u64> {
 fn group_bytes(own: &str, root: &Path) -> Option<u64> {
     let limits = own.lines().flat_map(|line| {
         let mut fields = line.splitn(3, ':').skip(1);
-        let (controllers, path) = (fields.next().unwrap_or(""), fields.next().unwrap_or(""));
+        let (Some(controllers), Some(path)) = (fields.next(), fields.next()) else {
+            return Vec::new();
+        };
         let is_memory = controllers.split(',').any(|name| name == "memory");
         let (root, file) = match controllers {
             "" => (root.to_owned(), "memory.max"),

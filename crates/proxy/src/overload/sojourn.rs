@@ -95,10 +95,9 @@ fn most(seen: [u32; 3]) -> u32 {
 }
 
 /// The share of a priority that is refused at a level, of [`WHOLE`].
-pub(crate) const fn refused(level: u32, priority: usize) -> u32 {
-    let below = priority as u32 * WHOLE;
-    let above = level.saturating_sub(below);
-    if above > WHOLE { WHOLE } else { above }
+pub(crate) fn refused(level: u32, priority: usize) -> u32 {
+    let below = [0, WHOLE, 2 * WHOLE].get(priority).copied().unwrap_or(2 * WHOLE);
+    level.saturating_sub(below).min(WHOLE)
 }
 
 #[cfg(test)]
