@@ -196,7 +196,6 @@ impl Process {
         let (trigger, signal) = shutdown::channel();
         let board = Board::new(&gateway, diagnostics, signal, &still.files);
         let admin = bind_admin(compiled.admin, heir.as_mut()).map_err(Stop::Failed)?;
-        drop(background.spawn(memory::watch(Arc::clone(&gateway))));
         let books = go_on(heir.as_mut(), &still, state_dir.as_ref(), &background)?;
         open(&mut workers, bound).map_err(failed("cannot serve a listener"))?;
         board.serving(workers.addresses());
@@ -231,6 +230,7 @@ impl Process {
     /// Serves until a signal ends it.
     fn run(mut self) {
         let Some((background, signals)) = self.background.take() else { return };
+        drop(background.spawn(memory::watch(Arc::clone(&self.gateway))));
         background.block_on(self.until_stopped(signals));
         self.workers.stop();
         match Arc::try_unwrap(self.gateway) {
