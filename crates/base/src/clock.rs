@@ -62,6 +62,19 @@ impl Clock {
         }
     }
 
+    /// Processor time that this thread has spent, which does not grow while the system lets others run. With a manual clock
+    /// a thread is never idle.
+    #[must_use]
+    pub fn spent_by_thread(&self) -> Duration {
+        match self {
+            Self::System => {
+                let spent = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+                Duration::try_from(spent).unwrap_or_default()
+            }
+            Self::Manual(manual) => manual.elapsed(),
+        }
+    }
+
     /// Sets the wall time of a manual clock so many seconds forward, or back, as an administrator or a time
     /// server does to a machine's. Monotonic time goes on as if nothing had happened.
     pub fn step_wall(&self, by_s: i64) {
@@ -90,4 +103,25 @@ impl ManualClock {
 pub fn unix_ms(wall: SystemTime) -> u64 {
     let since = wall.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Clock;
+    use std::thread;
+    use std::time::Duration;
+
+    #[test]
+    fn only_its_own_work_counts_as_what_a_thread_spent() {
+        const WORK: Duration = Duration::from_millis(100);
+        let clock = Clock::System;
+        let before = clock.spent_by_thread();
+        let other = thread::spawn(|| {
+            let clock = Clock::System;
+            while clock.spent_by_thread() < WORK {}
+            clock.spent_by_thread()
+        });
+        assert!(other.join().unwrap() >= WORK);
+        assert!(clock.spent_by_thread() - before < WORK, "it only waited");
+    }
 }

@@ -45,8 +45,9 @@ pub struct Compiled {
     pub report: Report,
 }
 
-/// How late a worker may come to what is ready for it, unless said otherwise: none does that has processor time left.
-const QUEUE_DELAY: Duration = Duration::from_millis(100);
+/// How much work a worker may have before what is ready for it, unless said otherwise: so much that nobody meets it whose
+/// machine is merely busy, for a burst of a thousand requests is done in less.
+const QUEUE_DELAY: Duration = Duration::from_millis(500);
 
 /// Compiles a valid config. With errors in the report the snapshot is safe to serve by, but lacks the
 /// listeners that are broken and answers 503 on the routes that are.

@@ -21,8 +21,11 @@ pub struct Overload {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OverloadLong {
-    /// How late a worker may come to what is ready for it before it refuses requests, those of low priority first; 100 ms
-    /// unless said otherwise, which no worker does that has processor time left.
+    /// How late a worker may come to what is ready for it, for a second and longer, before it refuses requests, those of low
+    /// priority first; 500 ms unless said otherwise. What counts is the time in which the worker itself was at work meanwhile,
+    /// not that in which the system let others run: a machine that is busy with something else makes a gateway late, but
+    /// leaves it no backlog. The default is far above what bursts cause, so that it hurts nobody; 50 ms suit a machine of
+    /// its own whose clients would rather be refused than wait.
     pub queue_delay: Option<Placed<Period>>,
     /// How much memory the process may take: a size such as `512MiB`, or a share such as `80%` of the limit of its cgroup or,
     /// where that has none, of the machine's memory. Unbounded unless said otherwise. From eight tenths of it on nothing more is held in

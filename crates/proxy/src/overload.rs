@@ -102,11 +102,19 @@ pub(crate) async fn probe(worker: Arc<Worker>) {
     loop {
         let is_busy = worker.loads.requests(worker.index) > 0 || worker.shedding.is_on();
         let pause = if is_busy { PROBE_EVERY } else { PROBE_IDLE_EVERY };
-        let before = worker.gateway.clock.now();
+        let clock = &worker.gateway.clock;
+        let (before, spent_before) = (clock.now(), clock.spent_by_thread());
         tokio::time::sleep(pause).await;
-        let since = worker.gateway.clock.now().saturating_duration_since(before);
-        worker.came_late(since.saturating_sub(pause), since);
+        let since = clock.now().saturating_duration_since(before);
+        let spent = clock.spent_by_thread().saturating_sub(spent_before);
+        worker.came_late(own(since.saturating_sub(pause), spent), since);
     }
+}
+
+/// How much of a delay was work that the worker had to do first. For the rest the system let others run: a thread that
+/// gets no processor comes late without any backlog, and refusing requests would not help it.
+fn own(delay: Duration, spent: Duration) -> Duration {
+    delay.min(spent)
 }
 
 impl Worker {
@@ -146,6 +154,21 @@ impl Worker {
                 delays.quiet = None;
                 tracing::info!(worker = self.index, "nothing is refused any more");
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::own;
+    use std::time::Duration;
+
+    #[test]
+    fn a_worker_that_was_not_let_run_was_not_late_of_itself() {
+        for (delay_ms, spent_ms, expected_ms) in [(5_000, 3, 3), (800, 805, 800), (0, 10, 0)] {
+            let [delay, spent, expected] =
+                [delay_ms, spent_ms, expected_ms].map(Duration::from_millis);
+            assert_eq!(own(delay, spent), expected);
         }
     }
 }

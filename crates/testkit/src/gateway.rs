@@ -285,10 +285,10 @@ impl TestGateway {
         }));
     }
 
-    /// Has its worker come so late to what is ready for it, twice in a row.
+    /// Has its worker come so late to what is ready for it, twice in a row and for a second at least.
     pub fn late(&self, delay: Duration) {
         for _ in 0..2 {
-            self.worker.came_late(delay, delay.max(Duration::from_millis(50)));
+            self.worker.came_late(delay, delay.max(Duration::from_millis(500)));
         }
     }
 

@@ -22,7 +22,7 @@ pub(super) fn check(config: &Config, report: &mut Report) {
                 "workers are often later than that without too much to do",
             )
             .at("/overload/queue_delay")
-            .help("write 5 ms or more; 100 ms when in doubt");
+            .help("write 5 ms or more; 500 ms when in doubt");
     }
     let too_little = |memory: &MemoryMax| match memory {
         MemoryMax::Size(Size(bytes)) => *bytes < MEMORY_LEAST,

@@ -10,6 +10,8 @@ const CONSUMERS: [(&str, &str); 3] = [
     ("high", "8ccffa7c8972ed789b3acc39683da7d838f56dd4ce8e1071eaf9c483c2154df5"),
 ];
 
+/// Less than the default.
+const TARGET: &str = "overload: { queue_delay: 100ms }";
 const LATE: Duration = Duration::from_millis(150);
 const VERY_LATE: Duration = Duration::from_secs(5);
 
@@ -78,7 +80,7 @@ async fn overloaded(gateway: &TestGateway) {
 
 #[tokio::test(start_paused = true)]
 async fn a_worker_that_comes_late_refuses_the_lowest_first_and_the_highest_last() {
-    let gateway = gateway("");
+    let gateway = gateway(TARGET);
     // Eight times the target: four tenths of the lowest priority.
     gateway.late(Duration::from_millis(850));
     let mut refused = 0;
@@ -108,8 +110,19 @@ async fn a_worker_that_comes_late_refuses_the_lowest_first_and_the_highest_last(
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_refused_uses_up_nothing_of_a_plan() {
+async fn unless_it_is_set_half_a_second_refuses_nobody_and_more_does() {
     let gateway = gateway("");
+    for (delay_ms, expected) in [(500, "200"), (5_500, REFUSED)] {
+        for _ in 0..6 {
+            round(&gateway, Duration::from_millis(delay_ms)).await;
+        }
+        assert_eq!(asked(&gateway, "low").await, expected, "{delay_ms}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_refused_uses_up_nothing_of_a_plan() {
+    let gateway = gateway(TARGET);
     overloaded(&gateway).await;
     for _ in 0..20 {
         assert_eq!(asked(&gateway, "low").await, REFUSED);
@@ -123,7 +136,7 @@ async fn what_is_refused_uses_up_nothing_of_a_plan() {
 
 #[tokio::test(start_paused = true)]
 async fn who_is_not_identified_is_of_normal_priority_and_credentials_are_checked_first() {
-    let gateway = gateway("");
+    let gateway = gateway(TARGET);
     overloaded(&gateway).await;
     let unknown = gateway.ask("GET /test HTTP/1.1\nx-api-key: nobody").await;
     assert!(unknown.starts_with("HTTP/1.1 401"), "{unknown}");
@@ -133,7 +146,7 @@ async fn who_is_not_identified_is_of_normal_priority_and_credentials_are_checked
 
 #[tokio::test(start_paused = true)]
 async fn what_the_gateway_answers_by_itself_is_not_refused() {
-    let gateway = gateway("");
+    let gateway = gateway(TARGET);
     overloaded(&gateway).await;
     assert_eq!(brief(&gateway.ask("GET /own HTTP/1.1").await), "200");
     assert_eq!(brief(&gateway.ask("GET /open HTTP/1.1").await), REFUSED);
@@ -152,7 +165,7 @@ async fn nothing_is_refused_where_it_is_off_or_what_is_late_is_allowed_to_be() {
 
 #[tokio::test(start_paused = true)]
 async fn where_memory_is_short_the_lowest_goes_without_first() {
-    let gateway = gateway("");
+    let gateway = gateway(TARGET);
     for (taken, expected) in [
         (89, ["200", "200", "200"]),
         (90, ["503 memory_short", "200", "200"]),
@@ -172,7 +185,7 @@ async fn where_memory_is_short_the_lowest_goes_without_first() {
 
 #[tokio::test(start_paused = true)]
 async fn bodies_that_are_kept_for_a_repetition_count_and_none_is_kept_where_memory_is_short() {
-    let gateway = gateway("");
+    let gateway = gateway(TARGET);
     let mut connections = gateway.play(BACKEND);
     let memory = &gateway.gateway.memory;
     memory.looked(0, 1_000);
