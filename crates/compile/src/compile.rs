@@ -65,8 +65,7 @@ pub fn compile(config: &Config, inputs: Inputs<'_>) -> Compiled {
     facts::check(routes.iter().map(|placed| &placed.rule.route), &mut report);
     let all = routes.iter().map(|placed| &placed.rule.route);
     plans::unplanned_strangers(config, all, &mut report);
-    let mut listeners = Vec::new();
-    let mut asking = Vec::new();
+    let (mut listeners, mut asking) = (Vec::new(), Vec::new());
     let told = clients::told_certificates(&config.trusted_proxies, inputs, &mut report);
     for (name, listener) in config.listeners.iter() {
         let bind = address(&listener.bind, inputs, &mut report);
@@ -75,12 +74,11 @@ pub fn compile(config: &Config, inputs: Inputs<'_>) -> Compiled {
         if let Some(Some(tls)) = tls.as_ref().filter(|_| listener.speaks_http()) {
             reach::check(config, name, tls, &mut report);
         }
-        // What a broken listener would have asked is not known.
-        if tls.as_ref().is_some_and(|tls| tls.as_ref().is_none_or(|tls| tls.asks_clients())) {
-            asking.push(name.value.as_str());
-        }
         let trusted = listener.trusted_proxies.as_ref().unwrap_or(&config.trusted_proxies);
-        if trusted.client_cert.is_some() {
+        // What a broken listener would have asked is not known.
+        let asks =
+            tls.as_ref().is_some_and(|tls| tls.as_ref().is_none_or(|tls| tls.asks_clients()));
+        if asks || trusted.client_cert.is_some() {
             asking.push(name.value.as_str());
         }
         let clients = clients::compile(&name.value, listener, (config, &told), inputs, &mut report);
