@@ -1,0 +1,66 @@
+use sqlx::error::ErrorKind;
+use std::fmt;
+
+/// What the database says, or what came of it.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why something could not be read or written. Nothing was changed.
+#[derive(Debug)]
+pub enum Error {
+    /// There is no such row.
+    Missing,
+    /// Somebody else changed the row: it has this revision now.
+    Changed(i64),
+    /// Another row has what must be unique, such as its name.
+    Taken,
+    /// A row that this one speaks of does not exist, or others still speak of this one.
+    Bound,
+    /// The database belongs to a newer program: its schema has this number.
+    Newer(i64),
+    /// The database cannot be reached, is locked, full or read-only: it may work later.
+    Unavailable(String),
+    /// What the database holds is not what this program wrote.
+    Corrupt(String),
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        match &error {
+            sqlx::Error::RowNotFound => Self::Missing,
+            sqlx::Error::Database(said) => match said.kind() {
+                ErrorKind::UniqueViolation => Self::Taken,
+                ErrorKind::ForeignKeyViolation => Self::Bound,
+                _ => Self::Unavailable(said.message().to_owned()),
+            },
+            sqlx::Error::ColumnDecode { .. }
+            | sqlx::Error::ColumnNotFound(_)
+            | sqlx::Error::ColumnIndexOutOfBounds { .. }
+            | sqlx::Error::Decode(_) => Self::Corrupt(error.to_string()),
+            _ => Self::Unavailable(error.to_string()),
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing => f.write_str("it does not exist"),
+            Self::Changed(revision) => {
+                write!(f, "somebody else changed it: it has revision {revision} now")
+            }
+            Self::Taken => f.write_str("something else has this name already"),
+            Self::Bound => {
+                f.write_str("something else speaks of it, or what it speaks of does not exist")
+            }
+            Self::Newer(number) => write!(
+                f,
+                "the database has schema {number}, of a newer program; this one knows up to {}",
+                crate::NEWEST
+            ),
+            Self::Unavailable(why) => write!(f, "the database: {why}"),
+            Self::Corrupt(why) => write!(f, "the database holds something unexpected: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}

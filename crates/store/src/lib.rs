@@ -1,0 +1,32 @@
+//! SQL of the control plane, for SQLite and PostgreSQL.
+//!
+//! There is one text of each statement, with `$1` placeholders, and one suite of tests that runs on both databases. A
+//! change, its row in the audit trail and its event in the outbox are one transaction: see [`Write`]. This crate knows
+//! no rules of the platform: who may do what, and what is allowed to stand in a config, is decided above it. It must
+//! never hold a transaction open while it waits for anything but the database.
+//!
+//! Start reading at [`Store`], then at `workspace.rs`, the smallest noun.
+
+/// Opening a database, and what is done in one transaction.
+mod store;
+/// Statements with their values, for either database.
+mod sql;
+/// What can go wrong.
+mod error;
+/// Numbered changes of the schema.
+mod migrate;
+/// Ids of rows.
+mod id;
+/// Who did what.
+pub mod audit;
+/// What others have to be told of.
+pub mod outbox;
+/// Work that only one process may do.
+pub mod lease;
+/// Teams, each with names of its own.
+pub mod workspace;
+
+pub use error::{Error, Result};
+pub use id::Id;
+pub use migrate::{NEWEST, schema};
+pub use store::{Location, Store, Write};

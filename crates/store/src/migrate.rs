@@ -1,0 +1,64 @@
+use crate::sql::{Pool, Tx, sql};
+use crate::{Error, Result, Store};
+
+/// Changes of the schema in the order of their numbers, which begin at 1. What is here is never changed again.
+const STEPS: &[&str] = &[include_str!("../migrations/0001_begin.sql")];
+
+/// The number of the newest schema.
+pub const NEWEST: i64 = STEPS.len() as i64;
+
+/// Keeps two processes from changing the schema of one PostgreSQL at once: any number that nobody else locks.
+const LOCK: i64 = 0x7965_7474;
+
+/// The sum of all changes, in the words of SQLite.
+#[must_use]
+pub fn schema() -> String {
+    STEPS.iter().map(|step| worded(step, false)).collect()
+}
+
+/// What a database calls the things between `@`.
+fn worded(step: &str, is_postgres: bool) -> String {
+    let identity = if is_postgres {
+        "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY"
+    } else {
+        "INTEGER PRIMARY KEY AUTOINCREMENT"
+    };
+    step.replace("@identity@", identity)
+}
+
+/// Brings the schema up to date, in one transaction.
+pub(crate) async fn run(store: &Store) -> Result<()> {
+    up_to(store, NEWEST).await
+}
+
+async fn up_to(store: &Store, newest: i64) -> Result<()> {
+    let is_postgres = matches!(store.pool, Pool::Postgres(_));
+    let mut tx = store.begin().await?;
+    if is_postgres {
+        tx.one::<(i64,)>(
+            sql("SELECT 1::BIGINT FROM (SELECT pg_advisory_xact_lock($1)) AS locked").bind(LOCK),
+        )
+        .await?;
+    }
+    let present = present(&mut tx).await?;
+    if present > NEWEST {
+        return Err(Error::Newer(present));
+    }
+    for (number, step) in (1..).zip(STEPS).skip(usize::try_from(present).unwrap_or(0)) {
+        if number > newest {
+            break;
+        }
+        tx.script(worded(step, is_postgres)).await?;
+        let note = sql("INSERT INTO migration (number, at_ms) VALUES ($1, $2)");
+        tx.run(note.bind(number).bind(store.now_ms())).await?;
+    }
+    tx.commit().await
+}
+
+/// The number of the schema that is there; 0 of an empty database.
+async fn present(tx: &mut Tx) -> Result<i64> {
+    let made = "CREATE TABLE IF NOT EXISTS migration (number BIGINT NOT NULL PRIMARY KEY, at_ms BIGINT NOT NULL)";
+    tx.run(sql(made)).await?;
+    let (number,): (i64,) = tx.one(sql("SELECT COALESCE(MAX(number), 0) FROM migration")).await?;
+    Ok(number)
+}

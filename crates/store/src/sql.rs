@@ -1,0 +1,180 @@
+use crate::Result;
+use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::query::{Query, QueryAs};
+use sqlx::sqlite::{SqliteArguments, SqliteRow};
+use sqlx::{AssertSqlSafe, FromRow, PgPool, Postgres, Sqlite, SqlitePool, Transaction};
+
+/// A statement with the values of its placeholders `$1`, `$2` and so on.
+pub(crate) struct Sql {
+    text: &'static str,
+    values: Vec<Value>,
+}
+
+/// A value. What is absent has a type, too: PostgreSQL wants to know it.
+#[derive(Clone, Debug)]
+pub(crate) enum Value {
+    Text(Option<String>),
+    Number(Option<i64>),
+    Bytes(Option<Vec<u8>>),
+}
+
+/// Starts a statement.
+pub(crate) const fn sql(text: &'static str) -> Sql {
+    Sql { text, values: Vec::new() }
+}
+
+impl Sql {
+    /// Gives the next placeholder its value.
+    pub(crate) fn bind(mut self, value: impl Into<Value>) -> Self {
+        self.values.push(value.into());
+        self
+    }
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Self::Text(Some(text.to_owned()))
+    }
+}
+
+impl From<String> for Value {
+    fn from(text: String) -> Self {
+        Self::Text(Some(text))
+    }
+}
+
+impl From<Option<&str>> for Value {
+    fn from(text: Option<&str>) -> Self {
+        Self::Text(text.map(str::to_owned))
+    }
+}
+
+impl From<i64> for Value {
+    fn from(number: i64) -> Self {
+        Self::Number(Some(number))
+    }
+}
+
+impl From<Option<i64>> for Value {
+    fn from(number: Option<i64>) -> Self {
+        Self::Number(number)
+    }
+}
+
+impl From<&[u8]> for Value {
+    fn from(bytes: &[u8]) -> Self {
+        Self::Bytes(Some(bytes.to_vec()))
+    }
+}
+
+/// What a row becomes, from either database.
+pub(crate) trait Row:
+    for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin
+{
+}
+
+impl<T> Row for T where T: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin
+{}
+
+macro_rules! bound {
+    ($query:expr, $values:expr) => {
+        $values.into_iter().fold($query, |query, value| match value {
+            Value::Text(text) => query.bind(text),
+            Value::Number(number) => query.bind(number),
+            Value::Bytes(bytes) => query.bind(bytes),
+        })
+    };
+}
+
+impl Sql {
+    fn sqlite(self) -> Query<'static, Sqlite, SqliteArguments> {
+        bound!(sqlx::query(self.text), self.values)
+    }
+
+    fn postgres(self) -> Query<'static, Postgres, PgArguments> {
+        bound!(sqlx::query(self.text), self.values)
+    }
+
+    fn sqlite_as<T: Row>(self) -> QueryAs<'static, Sqlite, T, SqliteArguments> {
+        bound!(sqlx::query_as(self.text), self.values)
+    }
+
+    fn postgres_as<T: Row>(self) -> QueryAs<'static, Postgres, T, PgArguments> {
+        bound!(sqlx::query_as(self.text), self.values)
+    }
+}
+
+/// Where statements that read are run.
+#[derive(Clone, Debug)]
+pub(crate) enum Pool {
+    Sqlite { writer: SqlitePool, readers: SqlitePool },
+    Postgres(PgPool),
+}
+
+impl Pool {
+    pub(crate) async fn all<T: Row>(&self, sql: Sql) -> Result<Vec<T>> {
+        Ok(match self {
+            Self::Sqlite { readers, .. } => sql.sqlite_as().fetch_all(readers).await?,
+            Self::Postgres(pool) => sql.postgres_as().fetch_all(pool).await?,
+        })
+    }
+
+    /// # Errors
+    /// [`Missing`](crate::Error::Missing) when there is no row.
+    pub(crate) async fn one<T: Row>(&self, sql: Sql) -> Result<T> {
+        Ok(match self {
+            Self::Sqlite { readers, .. } => sql.sqlite_as().fetch_one(readers).await?,
+            Self::Postgres(pool) => sql.postgres_as().fetch_one(pool).await?,
+        })
+    }
+}
+
+/// A transaction.
+#[derive(Debug)]
+pub(crate) enum Tx {
+    Sqlite(Transaction<'static, Sqlite>),
+    Postgres(Transaction<'static, Postgres>),
+}
+
+impl Tx {
+    /// How many rows were changed.
+    pub(crate) async fn run(&mut self, sql: Sql) -> Result<u64> {
+        Ok(match self {
+            Self::Sqlite(tx) => sql.sqlite().execute(&mut **tx).await?.rows_affected(),
+            Self::Postgres(tx) => sql.postgres().execute(&mut **tx).await?.rows_affected(),
+        })
+    }
+
+    /// # Errors
+    /// [`Missing`](crate::Error::Missing) when there is no row.
+    pub(crate) async fn one<T: Row>(&mut self, sql: Sql) -> Result<T> {
+        Ok(match self {
+            Self::Sqlite(tx) => sql.sqlite_as().fetch_one(&mut **tx).await?,
+            Self::Postgres(tx) => sql.postgres_as().fetch_one(&mut **tx).await?,
+        })
+    }
+
+    pub(crate) async fn all<T: Row>(&mut self, sql: Sql) -> Result<Vec<T>> {
+        Ok(match self {
+            Self::Sqlite(tx) => sql.sqlite_as().fetch_all(&mut **tx).await?,
+            Self::Postgres(tx) => sql.postgres_as().fetch_all(&mut **tx).await?,
+        })
+    }
+
+    /// Runs several statements without values, which are ours.
+    pub(crate) async fn script(&mut self, text: String) -> Result<()> {
+        let text = AssertSqlSafe(text);
+        match self {
+            Self::Sqlite(tx) => sqlx::raw_sql(text).execute(&mut **tx).await.map(drop)?,
+            Self::Postgres(tx) => sqlx::raw_sql(text).execute(&mut **tx).await.map(drop)?,
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn commit(self) -> Result<()> {
+        Ok(match self {
+            Self::Sqlite(tx) => tx.commit().await?,
+            Self::Postgres(tx) => tx.commit().await?,
+        })
+    }
+}

@@ -1,0 +1,11 @@
+//! The whole of what is stored, on both databases.
+
+#[cfg(test)]
+mod it {
+    /// Throw-away databases.
+    mod kit;
+    mod audit;
+    mod leases;
+    mod migrations;
+    mod workspaces;
+}
