@@ -49,3 +49,98 @@ CREATE TABLE lease (
     epoch BIGINT NOT NULL,
     until_ms BIGINT NOT NULL
 );
+
+-- Parts of a config as they were written: what becomes of them is the next revision's.
+CREATE TABLE object (
+    id TEXT NOT NULL PRIMARY KEY,
+    workspace TEXT NOT NULL REFERENCES workspace (id),
+    kind TEXT NOT NULL,
+    -- What it is a part of, such as the API of a route; empty for parts of the workspace itself.
+    owner TEXT NOT NULL,
+    name TEXT NOT NULL,
+    -- Among those of one kind and owner, for kinds whose order counts.
+    position BIGINT NOT NULL,
+    body TEXT NOT NULL,
+    revision BIGINT NOT NULL,
+    created_ms BIGINT NOT NULL,
+    updated_ms BIGINT NOT NULL,
+    UNIQUE (workspace, kind, owner, name)
+);
+
+-- Published configs, numbered for each workspace. They are never changed.
+CREATE TABLE revision (
+    workspace TEXT NOT NULL REFERENCES workspace (id),
+    number BIGINT NOT NULL,
+    -- The whole config, and its SHA-256.
+    config TEXT NOT NULL,
+    digest BYTEA NOT NULL,
+    note TEXT NOT NULL,
+    author TEXT NOT NULL,
+    -- The revision that was taken up again, if this is a roll-back.
+    again BIGINT,
+    created_ms BIGINT NOT NULL,
+    PRIMARY KEY (workspace, number)
+);
+
+-- People who use the console and the admin API.
+CREATE TABLE account (
+    id TEXT NOT NULL PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    email TEXT NOT NULL,
+    -- A hash in the PHC format; none of who comes from an identity provider only.
+    password TEXT,
+    -- The secret of one-time passwords, encrypted.
+    totp BYTEA,
+    -- Issuer and subject at an identity provider.
+    issuer TEXT,
+    subject TEXT,
+    is_disabled BIGINT NOT NULL,
+    revision BIGINT NOT NULL,
+    created_ms BIGINT NOT NULL,
+    updated_ms BIGINT NOT NULL,
+    UNIQUE (issuer, subject)
+);
+
+-- Named sets of permissions. Those that come with the program are not here.
+CREATE TABLE role (
+    id TEXT NOT NULL PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    permissions TEXT NOT NULL,
+    revision BIGINT NOT NULL,
+    created_ms BIGINT NOT NULL,
+    updated_ms BIGINT NOT NULL
+);
+
+-- Who has which role where; an empty workspace stands for all of them.
+CREATE TABLE grant_of_role (
+    account TEXT NOT NULL REFERENCES account (id) ON DELETE CASCADE,
+    workspace TEXT NOT NULL,
+    role TEXT NOT NULL,
+    PRIMARY KEY (account, workspace, role)
+);
+
+-- Sessions of browsers and tokens of machines: only hashes of what is shown.
+CREATE TABLE login (
+    hash BYTEA NOT NULL PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    account TEXT NOT NULL REFERENCES account (id) ON DELETE CASCADE,
+    -- `session`, `token` or `link`.
+    kind TEXT NOT NULL,
+    name TEXT NOT NULL,
+    -- What a token may do, as JSON; all that its account may when empty.
+    scopes TEXT NOT NULL,
+    created_ms BIGINT NOT NULL,
+    expires_ms BIGINT NOT NULL,
+    used_ms BIGINT NOT NULL
+);
+
+-- Answers kept for requests that may come again with the same key.
+CREATE TABLE idempotency (
+    account TEXT NOT NULL,
+    key TEXT NOT NULL,
+    request BYTEA NOT NULL,
+    status BIGINT NOT NULL,
+    answer TEXT NOT NULL,
+    created_ms BIGINT NOT NULL,
+    PRIMARY KEY (account, key)
+);

@@ -25,6 +25,10 @@ pub mod outbox;
 pub mod lease;
 /// Teams, each with names of its own.
 pub mod workspace;
+/// Parts of configs as they were written.
+pub mod object;
+/// Configs that were published.
+pub mod revision;
 
 pub use error::{Error, Result};
 pub use id::Id;

@@ -7,5 +7,7 @@ mod it {
     mod audit;
     mod leases;
     mod migrations;
+    mod objects;
+    mod revisions;
     mod workspaces;
 }

@@ -7,6 +7,8 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command, Stdio};
 use std::sync::OnceLock;
+use store::audit::Actor;
+use store::workspace::Written;
 use store::{Location, Store};
 use tempfile::TempDir;
 
@@ -127,4 +129,12 @@ fn output(command: &mut Command) -> String {
     let output = command.stdin(Stdio::null()).output().unwrap();
     assert!(output.status.success(), "{output:?}");
     String::from_utf8(output.stdout).unwrap()
+}
+
+/// The id of a new workspace.
+pub(crate) async fn workspace(store: &Store, name: &str) -> String {
+    let mut write = store.write(Actor::system("test")).await.unwrap();
+    let made = write.workspace_create(Written { name, title: "", grants: "{}" }).await.unwrap();
+    write.commit().await.unwrap();
+    made.id
 }
