@@ -83,7 +83,7 @@ CREATE TABLE revision (
 );
 
 -- People who use the console and the admin API.
-CREATE TABLE account (
+CREATE TABLE yett_user (
     id TEXT NOT NULL PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,
     email TEXT NOT NULL,
@@ -112,35 +112,98 @@ CREATE TABLE role (
 );
 
 -- Who has which role where; an empty workspace stands for all of them.
-CREATE TABLE grant_of_role (
-    account TEXT NOT NULL REFERENCES account (id) ON DELETE CASCADE,
+CREATE TABLE role_grant (
+    holder TEXT NOT NULL REFERENCES yett_user (id) ON DELETE CASCADE,
     workspace TEXT NOT NULL,
     role TEXT NOT NULL,
-    PRIMARY KEY (account, workspace, role)
+    PRIMARY KEY (holder, workspace, role)
 );
 
 -- Sessions of browsers and tokens of machines: only hashes of what is shown.
 CREATE TABLE login (
     hash BYTEA NOT NULL PRIMARY KEY,
     id TEXT NOT NULL UNIQUE,
-    account TEXT NOT NULL REFERENCES account (id) ON DELETE CASCADE,
+    holder TEXT NOT NULL REFERENCES yett_user (id) ON DELETE CASCADE,
     -- `session`, `token` or `link`.
     kind TEXT NOT NULL,
     name TEXT NOT NULL,
-    -- What a token may do, as JSON; all that its account may when empty.
+    -- What a token may do, as JSON; all that its holder may when empty.
     scopes TEXT NOT NULL,
     created_ms BIGINT NOT NULL,
     expires_ms BIGINT NOT NULL,
     used_ms BIGINT NOT NULL
 );
 
+-- Who calls APIs. What is kept of them changes one record at a time, outside revisions.
+CREATE TABLE consumer (
+    id TEXT NOT NULL PRIMARY KEY,
+    workspace TEXT NOT NULL REFERENCES workspace (id),
+    name TEXT NOT NULL,
+    -- Plan, groups and the like, as JSON.
+    body TEXT NOT NULL,
+    revision BIGINT NOT NULL,
+    created_ms BIGINT NOT NULL,
+    updated_ms BIGINT NOT NULL,
+    UNIQUE (workspace, name)
+);
+
+CREATE TABLE application (
+    id TEXT NOT NULL PRIMARY KEY,
+    consumer TEXT NOT NULL REFERENCES consumer (id) ON DELETE CASCADE,
+    name TEXT NOT NULL,
+    body TEXT NOT NULL,
+    revision BIGINT NOT NULL,
+    created_ms BIGINT NOT NULL,
+    updated_ms BIGINT NOT NULL,
+    UNIQUE (consumer, name)
+);
+
+-- Ways to prove who calls: only hashes of what is shown.
+CREATE TABLE credential (
+    id TEXT NOT NULL PRIMARY KEY,
+    consumer TEXT NOT NULL REFERENCES consumer (id) ON DELETE CASCADE,
+    application TEXT REFERENCES application (id) ON DELETE CASCADE,
+    kind TEXT NOT NULL,
+    hash BYTEA NOT NULL,
+    -- What people tell it by, such as the first letters of a key.
+    hint TEXT NOT NULL,
+    body TEXT NOT NULL,
+    expires_ms BIGINT,
+    revision BIGINT NOT NULL,
+    created_ms BIGINT NOT NULL,
+    updated_ms BIGINT NOT NULL,
+    UNIQUE (kind, hash)
+);
+
+-- What is kept for the platform as a whole, as JSON.
+CREATE TABLE setting (
+    name TEXT NOT NULL PRIMARY KEY,
+    body TEXT NOT NULL,
+    revision BIGINT NOT NULL,
+    updated_ms BIGINT NOT NULL
+);
+
+-- Secrets of workspaces, encrypted with a key that is encrypted with the master key of this number.
+CREATE TABLE secret (
+    id TEXT NOT NULL PRIMARY KEY,
+    workspace TEXT NOT NULL REFERENCES workspace (id),
+    name TEXT NOT NULL,
+    master BIGINT NOT NULL,
+    wrapped BYTEA NOT NULL,
+    sealed BYTEA NOT NULL,
+    revision BIGINT NOT NULL,
+    created_ms BIGINT NOT NULL,
+    updated_ms BIGINT NOT NULL,
+    UNIQUE (workspace, name)
+);
+
 -- Answers kept for requests that may come again with the same key.
 CREATE TABLE idempotency (
-    account TEXT NOT NULL,
+    holder TEXT NOT NULL,
     key TEXT NOT NULL,
     request BYTEA NOT NULL,
     status BIGINT NOT NULL,
     answer TEXT NOT NULL,
     created_ms BIGINT NOT NULL,
-    PRIMARY KEY (account, key)
+    PRIMARY KEY (holder, key)
 );

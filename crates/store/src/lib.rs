@@ -25,6 +25,10 @@ pub mod outbox;
 pub mod lease;
 /// Teams, each with names of its own.
 pub mod workspace;
+/// Who uses the platform.
+pub mod user;
+/// Sessions and tokens.
+pub mod login;
 /// Parts of configs as they were written.
 pub mod object;
 /// Configs that were published.

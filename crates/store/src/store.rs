@@ -40,7 +40,6 @@ pub struct Store {
 pub struct Write {
     pub(crate) tx: Tx,
     pub(crate) actor: Actor,
-    /// When it began, in milliseconds since 1970.
     pub(crate) at_ms: i64,
     pub(crate) clock: Clock,
 }
@@ -119,6 +118,12 @@ impl Store {
 }
 
 impl Write {
+    /// When it began, in milliseconds since 1970.
+    #[must_use]
+    pub const fn at_ms(&self) -> i64 {
+        self.at_ms
+    }
+
     /// Keeps what was written. From then on it is not lost.
     ///
     /// # Errors

@@ -9,5 +9,6 @@ mod it {
     mod migrations;
     mod objects;
     mod revisions;
+    mod users;
     mod workspaces;
 }
