@@ -1,0 +1,93 @@
+use crate::permission::{self, Permission};
+use crate::{Code, Problem};
+use store::audit::Actor;
+
+/// Who asks, and what they may do.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// The id of the user.
+    pub user: String,
+    /// What the audit trail calls them.
+    pub name: String,
+    /// Where the request came from.
+    pub address: Option<String>,
+    /// The id of the request.
+    pub request: Option<String>,
+    /// Workspaces, empty for all, with a pattern of permissions there.
+    grants: Vec<(String, Box<str>)>,
+    /// What the token was made for; everything where nothing is said.
+    scopes: Option<Vec<Box<str>>>,
+}
+
+impl Caller {
+    /// Somebody who has nothing yet.
+    pub(crate) fn new(user: &str, name: &str) -> Self {
+        Self {
+            user: user.to_owned(),
+            name: name.to_owned(),
+            address: None,
+            request: None,
+            grants: Vec::new(),
+            scopes: None,
+        }
+    }
+
+    /// With what is allowed in a workspace; in all where it is empty.
+    pub(crate) fn grant<'a>(&mut self, workspace: &str, may: impl IntoIterator<Item = &'a str>) {
+        self.grants.extend(may.into_iter().map(|pattern| (workspace.to_owned(), pattern.into())));
+    }
+
+    /// Never more than these.
+    pub(crate) fn narrow(&mut self, scopes: Vec<Box<str>>) {
+        self.scopes = Some(scopes);
+    }
+
+    /// A part of the program, which may do everything.
+    #[must_use]
+    pub fn system(name: &str) -> Self {
+        let mut caller = Self::new("", &format!("system:{name}"));
+        caller.grant("", ["*:*"]);
+        caller
+    }
+
+    /// Whether this is allowed in a workspace; without one, in all of them.
+    #[must_use]
+    pub fn may(&self, permission: Permission, workspace: Option<&str>) -> bool {
+        let is_granted = self.grants.iter().any(|(place, pattern)| {
+            (place.is_empty() || workspace == Some(place)) && permission.is_in(pattern)
+        });
+        let is_in_scope = |scopes: &Vec<Box<str>>| scopes.iter().any(|it| permission.is_in(it));
+        is_granted && self.scopes.as_ref().is_none_or(is_in_scope)
+    }
+
+    /// Refuses what is not allowed. A workspace in which the caller may do nothing does not exist for them.
+    pub(crate) fn must(
+        &self,
+        permission: Permission,
+        workspace: Option<&str>,
+    ) -> Result<(), Problem> {
+        if self.may(permission, workspace) {
+            return Ok(());
+        }
+        let knows = |place: &str| self.grants.iter().any(|(it, _)| it.is_empty() || it == place);
+        if workspace.is_some_and(|workspace| !knows(workspace)) {
+            return Err(Problem::missing("workspace"));
+        }
+        let Permission { noun, verb } = permission;
+        let needed = format!("this needs the permission {noun}:{}", verb.name());
+        Err(Problem::new(Code::Forbidden, needed))
+    }
+
+    /// As the audit trail knows them.
+    pub(crate) fn actor(&self) -> Actor {
+        let Self { name, address, request, .. } = self.clone();
+        Actor { name, address, request }
+    }
+
+    /// With the permissions of a role in a workspace; a name that nobody knows gives none.
+    pub(crate) fn grant_role(&mut self, workspace: &str, role: &str) {
+        if let Some(role) = permission::role(role) {
+            self.grant(workspace, role.may.iter().copied());
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! The rules of the platform: who may do what, and what becomes of it. There is one file for each noun, and a function
+//! for each operation, which has the same name in the store, here, in the admin API and in its documents.
+//!
+//! Each function is given the [`Caller`] and asks for the permission before it does anything else. This crate must never
+//! speak HTTP or SQL, and never compile a config: whoever makes a [`Control`] gives it a function that checks one.
+//!
+//! Start reading at [`Control`], then at `permission.rs`, then at `workspace.rs`, the smallest noun.
+
+/// The whole, and what it is given.
+mod control;
+/// What went wrong, for people and programs.
+mod problem;
+/// What may be done, and the roles that come with the program.
+pub mod permission;
+/// Who asks.
+mod caller;
+/// Hashes of passwords.
+mod password;
+/// Names that outsiders choose.
+mod name;
+/// How somebody comes in.
+pub mod login;
+/// Teams.
+pub mod workspace;
+/// People.
+pub mod user;
+/// Parts of a draft.
+pub mod object;
+/// Publishing.
+pub mod revision;
+
+pub use caller::Caller;
+pub use control::{Checked, Control, Finding};
+pub use problem::{Code, Problem};

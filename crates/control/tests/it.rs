@@ -1,0 +1,10 @@
+//! The rules of the platform, over a database of their own.
+
+#[cfg(test)]
+mod it {
+    /// A platform and people.
+    mod kit;
+    mod logins;
+    mod publishing;
+    mod strangers;
+}
