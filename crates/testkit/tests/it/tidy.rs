@@ -17,6 +17,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("policy", &["base", "telemetry", "traffic"]),
     ("compile", &["base", "telemetry", "model", "traffic", "upstream", "policy"]),
     ("proxy", &["base", "telemetry", "traffic", "http1"]),
+    ("store", &["base"]),
+    ("control", &["base", "telemetry", "model", "store"]),
+    ("api", &["base", "telemetry", "control"]),
     (
         "testkit",
         &[
@@ -31,7 +34,22 @@ const ARROWS: &[(&str, &[&str])] = &[
             "http1",
         ],
     ),
-    ("yett", &["base", "telemetry", "model", "traffic", "upstream", "policy", "compile", "proxy"]),
+    (
+        "yett",
+        &[
+            "base",
+            "telemetry",
+            "model",
+            "traffic",
+            "upstream",
+            "policy",
+            "compile",
+            "proxy",
+            "store",
+            "control",
+            "api",
+        ],
+    ),
 ];
 
 /// Lines of one source file, tests not counted.
