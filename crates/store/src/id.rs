@@ -76,9 +76,13 @@ mod tests {
     #[test]
     fn what_is_no_id_is_refused() {
         let id = Id::new(SystemTime::UNIX_EPOCH).unwrap().to_string();
-        for wrong in
-            [&id[1..], &id.to_uppercase(), &id.replace('-', ""), &format!("{id}0"), "../.."]
-        {
+        for wrong in [
+            id.trim_start_matches(|first| id.starts_with(first)),
+            &id.to_uppercase(),
+            &id.replace('-', ""),
+            &format!("{id}0"),
+            "../..",
+        ] {
             assert_eq!(wrong.parse::<Id>(), Err(()), "{wrong}");
         }
     }

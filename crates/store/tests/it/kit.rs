@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::{MetadataExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::OnceLock;
 use store::audit::Actor;
 use store::workspace::Written;
@@ -29,6 +29,7 @@ rm -rf "$PWD"
 struct Server {
     folder: PathBuf,
     _ends_with_it: ChildStdin,
+    _keeper: Child,
 }
 
 static SERVER: OnceLock<Server> = OnceLock::new();
@@ -62,7 +63,7 @@ impl Server {
         assert!(is_ready, "PostgreSQL ends at once");
         // It would block once nobody reads what it says.
         std::thread::spawn(move || told.for_each(drop));
-        Self { folder, _ends_with_it: child.stdin.take().unwrap() }
+        Self { folder, _ends_with_it: child.stdin.take().unwrap(), _keeper: child }
     }
 }
 
