@@ -19,7 +19,6 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("proxy", &["base", "telemetry", "traffic", "http1"]),
     ("store", &["base"]),
     ("control", &["base", "telemetry", "model", "store"]),
-    ("api", &["base", "telemetry", "control"]),
     (
         "testkit",
         &[
@@ -47,7 +46,6 @@ const ARROWS: &[(&str, &[&str])] = &[
             "proxy",
             "store",
             "control",
-            "api",
         ],
     ),
 ];
