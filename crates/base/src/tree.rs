@@ -16,8 +16,8 @@ pub const TEXT_TOKEN: &str = "$yett::text";
 /// Asks [`crate::decode`] for the first key of a map before the map itself.
 pub(crate) const FIRST_KEY_TOKEN: &str = "$yett::first_key";
 
-/// A value and where it was written.
-#[derive(Clone, Debug, PartialEq)]
+/// A value and where it was written. `{:#?}` shows the value alone.
+#[derive(Clone, PartialEq)]
 pub struct Node {
     /// Where the value begins.
     pub place: Place,
@@ -95,8 +95,8 @@ impl Node {
     }
 }
 
-/// A typed value and where it was written.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+/// A typed value and where it was written. `{:#?}` shows the value alone.
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct Placed<T> {
     /// Where the value begins.
     pub place: Place,
@@ -110,6 +110,23 @@ impl<T> Placed<T> {
     pub fn unplaced(value: T) -> Self {
         Self { place: Place::unknown(), value }
     }
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        debug(&self.value, &self.place, f)
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Placed<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        debug(&self.value, &self.place, f)
+    }
+}
+
+fn debug<T: fmt::Debug>(value: &T, place: &Place, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    value.fmt(f)?;
+    if f.alternate() { Ok(()) } else { write!(f, " ({place})") }
 }
 
 impl<T> std::ops::Deref for Placed<T> {

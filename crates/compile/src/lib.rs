@@ -47,6 +47,8 @@ mod access_log;
 mod observe;
 /// Which route a request takes, and what happens to it there.
 pub mod explain;
+/// What a config comes to, as plain data.
+mod effective;
 /// Who could call, asked against the policies of a route.
 mod callers;
 /// Who may make a request.
@@ -55,6 +57,7 @@ pub mod who_can;
 mod least;
 
 pub use compile::{Compiled, compile};
+pub use effective::effective;
 pub use inert::inert;
 pub use inputs::{BuildExporter, BuildUpstream, Inputs, OtlpSpec, Outside, resolve_path};
 pub use least::least_privilege;

@@ -12,7 +12,7 @@ use model::{Api, Config, Map, Route};
 use policy::plan::Plans;
 use regex::{Regex, RegexBuilder};
 use regex_syntax::hir::literal::{ExtractKind, Extractor};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use traffic::Chain;
 use traffic::method::MethodSet;
@@ -247,13 +247,66 @@ fn names(pattern: &PathPattern) -> Box<[Box<str>]> {
     pattern.params().into_iter().map(String::into_boxed_str).collect()
 }
 
+/// What was written of a route; none for all of an API.
+pub(crate) struct Written<'a> {
+    api: &'a Api,
+    route: Option<&'a Route>,
+}
+
+impl Written<'_> {
+    pub(crate) fn methods(&self) -> BTreeSet<String> {
+        self.route.map(|route| route.methods.iter().cloned().collect()).unwrap_or_default()
+    }
+
+    pub(crate) fn listeners(&self) -> BTreeSet<String> {
+        self.api.listeners.iter().map(|name| name.value.clone()).collect()
+    }
+
+    /// What headers and query parameters must be.
+    pub(crate) fn conditions(&self) -> BTreeSet<String> {
+        let Some(settings) = self.route.map(|route| &route.settings) else {
+            return BTreeSet::new();
+        };
+        let named = |sign: &'static str| {
+            move |(name, value): (&Placed<String>, &ValueMatch)| {
+                format!("{sign}{}={}", name.value, shown(value))
+            }
+        };
+        settings
+            .headers
+            .iter()
+            .map(named(""))
+            .chain(settings.query.iter().map(named("?")))
+            .collect()
+    }
+}
+
+/// What was written of each route, by its id.
+pub(crate) fn written_by_id(config: &Config) -> BTreeMap<String, Written<'_>> {
+    let mut all = BTreeMap::new();
+    for (name, api) in config.apis.iter() {
+        if api.routes.is_empty() {
+            all.insert(format!("{}/{ALL}", name.value), Written { api, route: None });
+        }
+        for route in &api.routes {
+            let route = &route.value;
+            let id = format!("{}/{}", name.value, route_name(route, false));
+            all.insert(id, Written { api, route: Some(route) });
+        }
+    }
+    all
+}
+
+/// What the only route of an API without routes is called.
+const ALL: &str = "all";
+
 /// Methods and path below the API, unless it was given a name.
-fn route_name(written: &Route, is_whole_api: bool) -> String {
+pub(crate) fn route_name(written: &Route, is_whole_api: bool) -> String {
     if let Some(name) = &written.name {
         return name.value.clone();
     }
     if is_whole_api {
-        return "all".to_owned();
+        return ALL.to_owned();
     }
     let methods =
         if written.methods.is_empty() { "*".to_owned() } else { written.methods.join(",") };

@@ -12,6 +12,8 @@ mod it {
     mod broken;
     /// How the gateway's own requests leave.
     mod egress;
+    /// What a config comes to, and what a change of it means.
+    mod effective;
     /// Which route a request takes, told in words.
     mod explain;
     /// Ids of state, over many compilations.

@@ -55,10 +55,13 @@ pub mod validate;
 pub mod format;
 /// The JSON Schema of a config.
 pub mod schema;
+/// What a config comes to, as plain data, and what differs between two of them.
+pub mod effective;
 
 pub use api::Api;
 pub use config::Config;
 pub use consumer::Consumer;
+pub use effective::EffectiveConfig;
 pub use format::format;
 pub use listener::Listener;
 pub use load::{Files, Loaded, load};

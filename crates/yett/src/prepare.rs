@@ -3,8 +3,8 @@
 use crate::disk::{Disk, digest};
 use base::{Clock, Place, Report};
 use compile::{Compiled, Inputs};
-use model::Config;
 use model::load::{Loaded, load};
+use model::{Config, EffectiveConfig};
 use policy::files::Shelf;
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -28,6 +28,13 @@ pub(crate) struct Checked {
     pub(crate) credentials: Vec<(CredentialHash, Arc<Credential>)>,
     pub(crate) report: Report,
     pub(crate) sources: Sources,
+}
+
+impl Checked {
+    /// What it comes to, if it could be compiled.
+    pub(crate) fn effective(&self) -> Option<EffectiveConfig> {
+        Some(compile::effective(self.config.as_ref()?, self.snapshot.as_ref()?))
+    }
 }
 
 /// Reads and compiles a config without bringing anything to life.

@@ -1,6 +1,7 @@
 //! Problems as people and programs read them.
 
 use base::{Problem, Report, Severity};
+use model::effective::Diff;
 use owo_colors::{OwoColorize as _, Stream, Style};
 use serde_json::json;
 use std::fmt::Write as _;
@@ -109,14 +110,17 @@ fn is_private(text: &str, index: usize, line: &str) -> bool {
     is_of_consumers || WORDS.iter().any(|word| line.contains(word))
 }
 
-/// Prints a report for programs.
-pub(crate) fn json(report: &Report) {
+/// Prints a report for programs, and what has changed if that was asked for.
+pub(crate) fn json(report: &Report, changes: Option<&Diff>) {
     let (errors, warnings) = report.counts();
-    let report = json!({
+    let mut report = json!({
         "errors": errors,
         "warnings": warnings,
         "dropped": report.dropped(),
         "problems": report.problems(),
     });
+    if let Some(changes) = changes {
+        report["changes"] = json!(changes);
+    }
     out(&serde_json::to_string_pretty(&report).unwrap_or_default());
 }

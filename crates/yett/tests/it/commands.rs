@@ -99,6 +99,33 @@ fn check_speaks_json() {
 }
 
 #[test]
+fn check_tells_what_a_change_means() {
+    let folder = Launch::new(CONFIG).folder;
+    let open = CONFIG.replace("    policies:\n      - rate_limit: 10/s per consumer\n", "");
+    assert_ne!(open, CONFIG);
+    fs::write(folder.path().join("new.yaml"), &open).unwrap();
+    let check = |more: &[&str]| {
+        run(folder.path(), &[&["check", "new.yaml", "--diff", "yett.yaml"], more].concat())
+    };
+    let told = check(&[]);
+    assert_eq!(told.code, Some(0), "{}", told.err);
+    let danger = "danger   route orders/GET /{id}, route orders/POST /: `rate_limit` no longer applies: it said `10/s`\n";
+    assert!(told.out.contains(danger), "{}", told.out);
+    assert_eq!(check(&["--strict"]).code, Some(2));
+    let changes = &json(&check(&["--format", "json"]).out)["changes"];
+    assert_eq!(changes[0]["level"], "danger");
+    assert_eq!(changes[0]["pointer"], "/routes/orders~1GET ~1{id}/chain");
+    fs::write(folder.path().join("new.yaml"), CONFIG).unwrap();
+    let same = check(&["--strict"]);
+    assert!(same.out.starts_with("nothing has changed"), "{}", same.out);
+    assert_eq!(same.code, Some(0));
+    fs::write(folder.path().join("yett.yaml"), "version: 1\nnope: 1\n").unwrap();
+    let refused = check(&[]);
+    assert_eq!(refused.code, Some(2));
+    assert!(refused.err.contains("yett.yaml:2:1"), "{}", refused.err);
+}
+
+#[test]
 fn fmt_is_idempotent_and_keeps_comments() {
     let untidy = "# At the top.\nversion:   1\napis:\n    a: {public: 'a test', upstream: u}   # beside\nupstreams: {u: {targets: ['127.0.0.1:1']}}\n# Before listeners.\nlisteners:\n    public: {bind: '127.0.0.1:0'}\n";
     let folder = Launch::new(untidy).folder;
