@@ -5,7 +5,7 @@ set -eu
 cd "$(dirname "$0")/.."
 
 missing=
-for pair in curl:curl jq:jq nginx:nginx-light wrk:wrk openssl:openssl python3:python3 node:nodejs npm:npm chromium:chromium haproxy:haproxy; do
+for pair in curl:curl jq:jq nginx:nginx-light wrk:wrk openssl:openssl python3:python3 node:nodejs npm:npm chromium:chromium haproxy:haproxy redis-server:redis-server redis-sentinel:redis-sentinel; do
     command -v "${pair%%:*}" >/dev/null 2>&1 || [ -x "/usr/sbin/${pair%%:*}" ] || missing="$missing ${pair#*:}"
 done
 # Debian keeps servers of databases out of the way.

@@ -122,6 +122,18 @@ pub const ADDRESSES_PER_NAME_MAX: usize = 256;
 
 /// Keys (consumers, addresses) one rate limit remembers; the stalest are forgotten beyond it.
 pub const LIMITER_KEYS_MAX: usize = 1 << 20;
+/// Keys of one limit of which a gateway holds a piece of what a shared store gave; others are counted by the gateway alone.
+pub const LEASE_KEYS_MAX: usize = 1 << 18;
+/// Requests that wait for a store to give something for one key; more are judged by the gateway alone.
+pub const LEASE_WAITERS_MAX: usize = 4_096;
+/// Questions to a store that wait for their turn; for more, requests are judged by the gateway alone.
+pub const STORE_QUEUE_MAX: usize = 1 << 16;
+/// Questions that are sent to a store together.
+pub const STORE_BATCH_MAX: usize = 256;
+/// Gateways that share a store, as far as that is believed.
+pub const STORE_GATEWAYS_MAX: u32 = 10_000;
+/// Milliseconds for which requests wait for a store, at most.
+pub const STORE_TIMEOUT_MS_MAX: u64 = 10_000;
 /// Quotas that hold together, such as one a day and one a month.
 pub const QUOTAS_MAX: usize = 8;
 /// Who has used how much of which quota: so many counts a gateway keeps in memory and in its journal. Beyond it those

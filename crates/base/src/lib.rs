@@ -33,6 +33,8 @@ pub mod calendar;
 pub mod hours;
 /// How much in a window of the calendar.
 pub mod quotas;
+/// What becomes of a limit whose store cannot be asked, as words.
+pub mod stores;
 /// Maps whose keys are hashes already.
 pub mod hashed;
 /// Points in time as they are written.

@@ -58,6 +58,8 @@ pub(crate) fn build(
     let outbound = inputs.outbound.unwrap_or(&closed);
     let background = upstream::background(inputs.world);
     let nobody = Arc::default();
+    let no_stores = Arc::default();
+    let stores = inputs.stores.unwrap_or(&no_stores);
     let access = inputs.access.unwrap_or(&nobody);
     let mut ids = HashSet::new();
     for (index, config) in written.iter().enumerate() {
@@ -91,6 +93,7 @@ pub(crate) fn build(
             clock: inputs.clock,
             access,
             plans,
+            stores,
             metrics: inputs.metrics,
             params: owner.params,
             outbound,

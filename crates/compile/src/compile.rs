@@ -3,7 +3,7 @@
 use crate::inputs::{Inputs, SecretsAt};
 use crate::{
     access, access_log, clients, consumers, egress, facts, observe, plans, reach, relays, routes,
-    tls, upstreams,
+    stores, tls, upstreams,
 };
 use base::{Endpoint, Placed, Report, Text};
 use http::HeaderName;
@@ -35,6 +35,8 @@ pub struct Compiled {
     pub credentials: Vec<(CredentialHash, Arc<Credential>)>,
     /// The plans by which consumers use APIs.
     pub plans: Arc<policy::plan::Plans>,
+    /// Where gateways share counts.
+    pub stores: Arc<policy::store::Stores>,
     /// Where the admin listener goes, unless it is off.
     pub admin: Option<SocketAddr>,
     /// The way out for the program's own requests, as the config says.
@@ -56,10 +58,12 @@ pub fn compile(config: &Config, inputs: Inputs<'_>) -> Compiled {
     let mut report = Report::new();
     let outbound = egress::compile(config, inputs, &mut report);
     let access = Arc::new(access::compile(config));
+    let stores = stores::compile(config, inputs, &mut report);
     let inputs = Inputs { outbound: Some(&outbound), access: Some(&access), ..inputs };
+    let inputs = Inputs { stores: Some(&stores), ..inputs };
     let upstreams = upstreams::compile(config, inputs, &mut report);
     let credentials = consumers::compile(config, inputs, &mut report);
-    let plans = plans::compile(config, inputs, &mut report);
+    let plans = plans::compile(config, &stores, inputs, &mut report);
     plans::doubts(config, &mut report);
     let (routes, unrouted) = routes::compile(config, &upstreams, &plans, inputs, &mut report);
     facts::check(routes.iter().map(|placed| &placed.rule.route), &mut report);
@@ -123,7 +127,7 @@ pub fn compile(config: &Config, inputs: Inputs<'_>) -> Compiled {
         overload: overload(config),
         memory: Memory::of(inputs.state),
     };
-    Compiled { snapshot, credentials, plans, admin, outbound, access_log, report }
+    Compiled { snapshot, credentials, plans, stores, admin, outbound, access_log, report }
 }
 
 /// From when on the node refuses what it could not do well.

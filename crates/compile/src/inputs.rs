@@ -5,6 +5,7 @@ use base::{Clock, Place, Secret, Secrets};
 use http::HeaderName;
 use policy::access::Access;
 use policy::files::Files;
+use policy::store::Stores;
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -77,6 +78,8 @@ pub struct Inputs<'a> {
     pub outbound: Option<&'a Arc<dyn Outbound>>,
     /// What callers may do, likewise made by [`crate::compile()`]; leave it empty.
     pub access: Option<&'a Arc<Access>>,
+    /// Where gateways share counts, likewise made by [`crate::compile()`]; leave it empty.
+    pub stores: Option<&'a Arc<Stores>>,
     /// Makes what sends spans away; without it nothing is traced.
     pub exporter: Option<BuildExporter<'a>>,
     /// Identifies the config in logs and metrics.

@@ -35,6 +35,8 @@ mod reach;
 mod chains;
 /// Routes and the trees that find them.
 mod routes;
+/// Where gateways share the counts of limits.
+mod stores;
 /// Connections that are passed on as bytes.
 mod relays;
 /// What policies say of themselves, taken together.

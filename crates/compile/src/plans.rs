@@ -6,6 +6,7 @@ use model::consumer::Consumer;
 use model::plan::{Per, Priority};
 use model::{Config, PolicyConfig};
 use policy::plan::{ClaimSpec, Each, Excess, PlanSpec, Plans};
+use policy::store::{OnFailure, Stores};
 use std::sync::Arc;
 use traffic::plan;
 use traffic::snapshot::Route;
@@ -25,7 +26,7 @@ const fn priority(written: Priority) -> plan::Priority {
 }
 
 /// All plans, as they were written.
-pub(crate) fn specs(config: &Config) -> Vec<PlanSpec> {
+pub(crate) fn specs(config: &Config, stores: &Stores) -> Vec<PlanSpec> {
     config
         .plans
         .iter()
@@ -34,6 +35,11 @@ pub(crate) fn specs(config: &Config) -> Vec<PlanSpec> {
             priority: priority(plan.priority),
             limits: plan.limit.as_ref().map(|limits| limits.value.0.clone()).unwrap_or_default(),
             quotas: plan.quota.as_ref().map(|quotas| quotas.value.0.clone()).unwrap_or_default(),
+            store: plan.store.as_ref().and_then(|name| {
+                let on_failure = plan.on_store_failure.as_ref();
+                let how = on_failure.map_or(OnFailure::Local, |how| (&how.value).into());
+                Some((Arc::clone(stores.0.get(&name.value)?.as_ref()?), how))
+            }),
             each: match plan.per {
                 Per::Application => Each::Application,
                 Per::Consumer => Each::Consumer,
@@ -55,8 +61,21 @@ pub(crate) fn specs(config: &Config) -> Vec<PlanSpec> {
 
 /// Compiles all plans. With a broken one there are none: what consumers were sold is then unknown, and requests of
 /// those who have a plan are answered 503.
-pub(crate) fn compile(config: &Config, inputs: Inputs<'_>, report: &mut Report) -> Arc<Plans> {
-    let specs = specs(config);
+pub(crate) fn compile(
+    config: &Config,
+    stores: &Stores,
+    inputs: Inputs<'_>,
+    report: &mut Report,
+) -> Arc<Plans> {
+    // One whose store is missing must not count alone in silence.
+    let is_stored = |plan: &model::Plan| {
+        let store = plan.store.as_ref();
+        store.is_none_or(|name| matches!(stores.0.get(&name.value), Some(Some(_))))
+    };
+    if !config.plans.iter().all(|(_, plan)| is_stored(plan)) {
+        return Arc::default();
+    }
+    let specs = specs(config, stores);
     let plans = Plans::new(&specs, inputs.state, inputs.clock, inputs.metrics);
     let plans = plans.unwrap_or_else(|(index, field, why)| {
         if let Some((name, plan)) = config.plans.iter().nth(index) {

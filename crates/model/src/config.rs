@@ -5,7 +5,7 @@ use crate::node::{AccessLog, Admin, Drain, Egress};
 use crate::overload::Overload;
 use crate::proxies::TrustedProxies;
 use crate::tracing::Tracing;
-use crate::{Api, Consumer, Listener, Map, Plan, PolicyConfig, Role, Upstream};
+use crate::{Api, Consumer, Listener, Map, Plan, PolicyConfig, Role, Store, Upstream};
 use base::{Placed, Text};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -14,7 +14,7 @@ use serde::Deserialize;
 pub const VERSION: u32 = 1;
 
 /// The fields of [`Config`] in the order in which they are best written.
-pub const FIELDS: [&str; 20] = [
+pub const FIELDS: [&str; 21] = [
     "version",
     "include",
     "state_dir",
@@ -30,6 +30,7 @@ pub const FIELDS: [&str; 20] = [
     "dns",
     "listeners",
     "upstreams",
+    "stores",
     "policies",
     "apis",
     "roles",
@@ -85,6 +86,10 @@ pub struct Config {
     #[serde(default)]
     #[schemars(extend("propertyNames" = {"pattern": "^[a-z0-9][a-z0-9_-]{0,62}$"}))]
     pub upstreams: Map<Upstream>,
+    /// Where gateways share the counts of limits.
+    #[serde(default)]
+    #[schemars(extend("propertyNames" = {"pattern": "^[a-z0-9][a-z0-9_-]{0,62}$"}))]
+    pub stores: Map<Store>,
     /// Policies of every route of every API.
     #[serde(default)]
     pub policies: Vec<PolicyConfig>,

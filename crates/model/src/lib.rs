@@ -31,6 +31,8 @@ pub mod consumer;
 pub mod role;
 /// Plans: how much consumers may call.
 pub mod plan;
+/// Stores in which gateways share the counts of limits.
+pub mod store;
 /// How the program itself runs: admin listener, logs, workers.
 pub mod node;
 /// When a node refuses what it could not do well.
@@ -71,5 +73,6 @@ pub use plan::Plan;
 pub use policy::PolicyConfig;
 pub use role::Role;
 pub use route::Route;
+pub use store::Store;
 pub use upstream::Upstream;
 pub use validate::validate;

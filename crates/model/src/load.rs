@@ -287,7 +287,7 @@ impl Merged {
         let name = key.value.clone();
         let is_united = matches!(
             name.as_str(),
-            "listeners" | "upstreams" | "apis" | "roles" | "plans" | "consumers"
+            "listeners" | "upstreams" | "stores" | "apis" | "roles" | "plans" | "consumers"
         );
         let is_listed = matches!(name.as_str(), "policies" | "include");
         let Some(&at) = self.index.get(&name) else {

@@ -4,6 +4,7 @@ use base::Placed;
 use base::decode::short_or_long;
 use base::quotas::Quotas;
 use base::rates::Limits;
+use base::stores::OnStoreFailure;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
@@ -17,6 +18,11 @@ pub struct Plan {
     /// How much may be used in windows of the calendar, such as a month; several quotas hold together. No end of it
     /// when left out.
     pub quota: Option<Placed<Quotas>>,
+    /// The store in which all gateways count together; each counts for itself when left out.
+    pub store: Option<Placed<String>>,
+    /// What becomes of requests while the store cannot be asked: `local` (each gateway allows its share), `refuse` (503), or
+    /// `{ allow: "why that is right" }`. `local` when left out.
+    pub on_store_failure: Option<Placed<OnStoreFailure>>,
     /// Who has a share of its own in what the plan allows.
     #[serde(default)]
     pub per: Per,

@@ -28,6 +28,7 @@ pub fn validate(config: &Config, report: &mut Report) {
     names("a listener", &config.listeners, report);
     names("an upstream", &config.upstreams, report);
     names("an API", &config.apis, report);
+    names("a store", &config.stores, report);
     names("a plan", &config.plans, report);
     names("a consumer", &config.consumers, report);
     node(config, report);

@@ -3,7 +3,9 @@
 use crate::access::Access;
 use crate::files::Files;
 use crate::plan::Plans;
+use crate::store::{OnFailure, Store, Stores};
 use base::report::did_you_mean;
+use base::stores::OnStoreFailure;
 use base::{Clock, Node, Place, Problem, Report, Secrets, Value};
 use schemars::{Schema, SchemaGenerator};
 use std::collections::BTreeMap;
@@ -37,6 +39,8 @@ pub struct BuildCtx<'a> {
     pub access: &'a Arc<Access>,
     /// The plans by which consumers use APIs.
     pub plans: &'a Arc<Plans>,
+    /// Where gateways share counts.
+    pub stores: &'a Arc<Stores>,
     /// Counters.
     pub metrics: &'a Metrics,
     /// Names captured by the route's path, in order.
@@ -138,6 +142,42 @@ impl BuildCtx<'_> {
         let message = format!("there is no upstream `{name}`");
         report.error("unknown_name", &place, message).at(path).help(help);
         None
+    }
+
+    /// The store that a limit names, with what becomes of requests without it; nothing where none is named.
+    ///
+    /// # Errors
+    /// When there is no such store, or it is broken: what is wrong was told.
+    pub(crate) fn store(
+        &self,
+        report: &mut Report,
+        settings: &Node,
+        name: Option<&str>,
+        on_failure: Option<&OnStoreFailure>,
+    ) -> Result<Option<(Arc<Store>, OnFailure)>, ()> {
+        let how = on_failure.map_or(OnFailure::Local, OnFailure::from);
+        let Some(name) = name else {
+            if on_failure.is_none() {
+                return Ok(None);
+            }
+            let message = "without a `store` this limit is counted here, and no store can fail";
+            self.error(report, settings, "/on_store_failure", message);
+            return Err(());
+        };
+        match self.stores.0.get(name) {
+            Some(Some(store)) => Ok(Some((Arc::clone(store), how))),
+            Some(None) => Err(()),
+            None => {
+                let help = match did_you_mean(name, self.stores.0.keys().map(String::as_str)) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => "define it under `stores:`".to_owned(),
+                };
+                let (place, path) = self.find(settings, "/store");
+                let message = format!("there is no store `{name}`");
+                report.error("unknown_name", &place, message).at(path).help(help);
+                Err(())
+            }
+        }
     }
 
     /// Adds an error about the setting `below`, a JSON pointer within `settings` (empty for the whole).

@@ -34,6 +34,8 @@ mod limit;
 pub mod quota;
 /// The plans by which consumers use APIs.
 pub mod plan;
+/// Stores in which gateways share counts.
+pub mod store;
 /// Slows down whoever guesses credentials.
 mod guesses;
 /// Cookies of a request.

@@ -14,6 +14,10 @@ mod gcra;
 mod cost;
 /// What becomes of what is too much.
 mod excess;
+/// What is held of counts that gateways share.
+mod lease;
+/// Limits that gateways share.
+pub(crate) mod leases;
 /// What has a limit of its own.
 mod per;
 /// Who has how many requests under way.
@@ -35,6 +39,7 @@ pub(crate) use cost::Cost;
 pub use excess::Excess;
 pub(crate) use excess::Refusal;
 pub(crate) use gcra::Gcra;
+pub(crate) use leases::{Judged, SharedLimiter};
 pub(crate) use per::{Per, Who};
 pub(crate) use permits::Permits;
 pub(crate) use rule::Rule;
@@ -85,6 +90,25 @@ pub(crate) struct Limiter {
     table: Arc<Table>,
 }
 
+/// Limits that this gateway counts alone, or together with others.
+#[derive(Clone)]
+pub(crate) enum Limits {
+    /// Here.
+    Here(Limiter),
+    /// In a store.
+    Shared(SharedLimiter),
+}
+
+impl Limits {
+    /// The limits, in the order in which they were written.
+    pub(crate) fn rules(&self) -> &[Rule] {
+        match self {
+            Self::Here(limiter) => limiter.rules(),
+            Self::Shared(shared) => shared.rules(),
+        }
+    }
+}
+
 impl Limiter {
     /// The limits with what is remembered under `id`. Another number of limits, or windows of another length, begin
     /// anew; a changed rate or burst goes on from what was used.
@@ -114,11 +138,6 @@ impl Limiter {
     /// Whether what all requests share can be counted without a lock.
     pub(crate) fn is_lockless(&self) -> bool {
         self.rules.iter().all(Rule::is_one_word)
-    }
-
-    /// Whether what is refused counts, too.
-    pub(crate) fn counts_refused(&self) -> bool {
-        self.rules.iter().any(Rule::counts_refused)
     }
 
     /// Judges what costs so much, and counts it if it passes; without a key, for all requests together.
@@ -175,6 +194,29 @@ impl Limiter {
         let (keys, next) = self.table.page(&self.rules, from, most, self.table.nanoseconds(at));
         let shown = |key: Key| (key, self.shown(Some(key), at));
         (keys.into_iter().map(shown).collect(), next)
+    }
+
+    /// Goes on from what was used elsewhere at a moment, by rule, if nothing is remembered of the key.
+    pub(crate) fn seed(&self, key: Key, used: &[u64], then: Instant) {
+        self.table.seed(key, &self.rules, used, self.table.nanoseconds(then));
+    }
+
+    /// How much is used, by rule.
+    pub(crate) fn used(&self, key: Key, at: Instant) -> Vec<u64> {
+        let left = self.table.peek_each(key, &self.rules, self.table.nanoseconds(at));
+        let used = |(rule, left): (&Rule, Verdict)| rule.cost_max().saturating_sub(left.remaining);
+        self.rules.iter().zip(left).map(used).collect()
+    }
+
+    /// What is left now of what was used then, by rule, if nothing else was.
+    pub(crate) fn faded(&self, used: &[u64], then: Instant, at: Instant) -> Vec<u64> {
+        let (then_ns, at_ns) = (self.table.nanoseconds(then), self.table.nanoseconds(at));
+        let rest = |(rule, used): (&Rule, &u64)| {
+            let most = rule.cost_max();
+            let (_, words) = rule.judge(&[], then_ns, (*used).min(most));
+            most.saturating_sub(rule.judge(&words, at_ns, 0).0.remaining)
+        };
+        self.rules.iter().zip(used).map(rest).collect()
     }
 
     /// Gives back what passed here and was refused elsewhere.

@@ -2,8 +2,9 @@
 
 use crate::counting::{of_limit, of_quota};
 pub use crate::limit::Excess;
-use crate::limit::{Algorithm, Limiter, Refusal, Rule, Who};
+use crate::limit::{Algorithm, Limiter, Limits, Refusal, Rule, SharedLimiter, Who};
 use crate::quota::{Allotment, Written};
+use crate::store::{OnFailure, Store};
 use base::Clock;
 use base::quotas::Quota;
 use base::rates::Limit;
@@ -46,6 +47,8 @@ pub struct PlanSpec {
     pub limits: Vec<Limit>,
     /// How much it allows in windows of the calendar; no end of it when empty.
     pub quotas: Vec<Quota>,
+    /// Where gateways share its counts, and what becomes of requests without; none where each counts alone.
+    pub store: Option<(Arc<Store>, OnFailure)>,
     /// Who has a share of its own.
     pub each: Each,
     /// What becomes of what is too much.
@@ -61,7 +64,7 @@ pub(crate) struct Allowance {
     pub(crate) name: Arc<str>,
     pub(crate) each: Each,
     /// None if requests are not limited.
-    pub(crate) limiter: Option<Limiter>,
+    pub(crate) limits: Option<Limits>,
     /// None if there is no quota.
     pub(crate) allotment: Option<Allotment>,
     pub(crate) excess: Excess,
@@ -71,7 +74,7 @@ pub(crate) struct Allowance {
 impl Allowance {
     /// What it allows, for people who read a config.
     pub(crate) fn about(&self) -> String {
-        let limits = self.limiter.iter().flat_map(Limiter::rules).map(Rule::about);
+        let limits = self.limits.iter().flat_map(Limits::rules).map(Rule::about);
         let quotas = self.allotment.iter().flat_map(Allotment::about);
         let all: Vec<String> = limits.chain(quotas).collect();
         let all = if all.is_empty() { "no limit".to_owned() } else { all.join(", ") };
@@ -157,10 +160,11 @@ impl Plans {
     ) -> Option<Value> {
         let allowance = self.allowance(plan)?;
         let who = allowance.who(Some(consumer), application);
-        let limits = allowance
-            .limiter
-            .as_ref()
-            .map_or_else(Vec::new, |limiter| limiter.shown(Some(limiter.key(&who)), clock.now()));
+        let limits = match &allowance.limits {
+            None => Vec::new(),
+            Some(Limits::Here(limiter)) => limiter.shown(Some(limiter.key(&who)), clock.now()),
+            Some(Limits::Shared(shared)) => shared.shown(shared.key(&who), clock.now()),
+        };
         let quotas = allowance.allotment.as_ref().map_or_else(Vec::new, |allotment| {
             allotment.used(allotment.holder(&who), clock.wall())
         });
@@ -182,8 +186,10 @@ impl Plans {
     ) {
         let Some(allowance) = self.allowance(plan) else { return };
         let who = allowance.who(Some(consumer), application);
-        if let Some(limiter) = &allowance.limiter {
-            limiter.reset(Some(limiter.key(&who)));
+        match &allowance.limits {
+            None => {}
+            Some(Limits::Here(limiter)) => limiter.reset(Some(limiter.key(&who))),
+            Some(Limits::Shared(shared)) => shared.reset(&who),
         }
         if let Some(allotment) = &allowance.allotment {
             allotment.reset(allotment.holder(&who), clock.wall());
@@ -221,8 +227,19 @@ fn allowance(
         .map(|limit| Rule::new(*limit, Algorithm::Gcra).map(counting))
         .collect::<Result<_, _>>()
         .map_err(|why| ("limit", why))?;
-    let limiter = (!rules.is_empty())
-        .then(|| Limiter::new(&format!("plans/{}/limit", spec.name), rules, state, clock));
+    let id = format!("plans/{}/limit", spec.name);
+    let limits = match &spec.store {
+        _ if rules.is_empty() => None,
+        None => Some(Limits::Here(Limiter::new(&id, rules, state, clock))),
+        Some(_) if spec.excess.count_refused => {
+            let why = "what is refused cannot count in a store: refusals are not told to it";
+            return Err(("count_refused", why.to_owned()));
+        }
+        Some((store, on_failure)) => {
+            let store = (store, *on_failure);
+            Some(Limits::Shared(SharedLimiter::new(&id, rules, store, state, clock)))
+        }
+    };
     let excess = spec.excess;
     let written = Written { name: &spec.name, quotas: &spec.quotas, params: &[], excess };
     let allotment = (!spec.quotas.is_empty())
@@ -231,7 +248,7 @@ fn allowance(
         .map_err(|why| ("quota", why))?;
     let refusal = Refusal::new(excess, &spec.name, metrics);
     let name = Arc::clone(&spec.name);
-    Ok(Allowance { name, each: spec.each, limiter, allotment, excess, refusal })
+    Ok(Allowance { name, each: spec.each, limits, allotment, excess, refusal })
 }
 
 impl fmt::Debug for Plans {

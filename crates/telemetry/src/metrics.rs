@@ -10,6 +10,7 @@ mod overload;
 mod process;
 mod limit;
 mod quota;
+mod store;
 mod series;
 mod trouble;
 
@@ -22,6 +23,7 @@ pub use series::{
     ApiMetrics, AuthoriserMetrics, BackendTokenMetrics, IntrospectionMetrics, IssuerMetrics,
     ListenerMetrics, MirrorMetrics, Refusal, RouteMetrics, TargetMetrics, UpstreamMetrics,
 };
+pub use store::{StoreMetrics, StoreState};
 pub use trouble::{BreakerState, Load, RetryReason, ShedReason, TroubleMetrics};
 
 use crate::shards::Sharded;
@@ -66,6 +68,7 @@ struct State {
     backend_tokens: Table<BackendTokenMetrics>,
     limits: Table<LimitMetrics>,
     quotas: Table<QuotaMetrics>,
+    stores: Table<StoreMetrics>,
     quota_journal: quota::JournalState,
     files: Table<FileMetrics>,
     overload: OverloadMetrics,
@@ -110,6 +113,7 @@ impl Metrics {
             backend_tokens: Table::new(caps::METRIC_NAMES_MAX),
             limits: Table::new(caps::METRIC_NAMES_MAX),
             quotas: Table::new(caps::METRIC_NAMES_MAX),
+            stores: Table::new(caps::METRIC_NAMES_MAX),
             quota_journal: quota::JournalState::default(),
             files: Table::new(caps::METRIC_NAMES_MAX),
             overload: OverloadMetrics::new(shards),
@@ -229,6 +233,13 @@ impl Metrics {
     #[must_use]
     pub fn overload(&self) -> &OverloadMetrics {
         &self.state.overload
+    }
+
+    /// The numbers of a store in which gateways share counts, new or as they were. Beyond [`caps::METRIC_NAMES_MAX`]
+    /// they are shared under `store="other"`.
+    #[must_use]
+    pub fn store(&self, name: &str) -> Arc<StoreMetrics> {
+        self.state.stores.entry([name, ""], [OTHER, ""], StoreMetrics::default)
     }
 
     /// The journal of quotas was written: its bytes, and the counts there are.

@@ -155,6 +155,7 @@ fault_codes! {
     Overloaded "overloaded" 503 Gateway "The service is busy" "The node has more to do than it can: its workers come later to their requests than `overload.queue_delay` allows, so that those of low priority are refused first; `Retry-After` says when to come back.";
     MemoryShort "memory_short" 503 Gateway "The service is busy" "The process takes nearly as much memory as `overload.memory` allows, so that requests which must be held in memory are refused first, then those of low priority; `Retry-After` says when to come back.";
     PlanUnknown "plan_unknown" 503 Gateway "The service is not available" "The consumer's plan is none of this gateway's config; name it under `plans`, or give the consumer another one.";
+    LimitStoreDown "limit_store_down" 503 Gateway "The service is not available" "The store in which gateways share the counts of a limit could not be asked, and the limit says `on_store_failure: refuse`; `Retry-After` says when to come back.";
     BodyTooLarge "body_too_large" 413 Client "The body is too large" "The request body exceeds the route's `body_limit`.";
     BodyTimeout "body_timeout" 408 Client "The body came too slowly" "The client sent no piece of its body within the idle time-out.";
     BodyCut "body_cut" 400 Client "The body is incomplete" "The client ended the connection or broke the framing in the middle of its body.";
@@ -212,6 +213,7 @@ impl FaultCode {
                 | Self::RouteBusy
                 | Self::Overloaded
                 | Self::MemoryShort
+                | Self::LimitStoreDown
         )
     }
 

@@ -61,6 +61,8 @@ pub mod relay;
 pub mod outbound;
 /// Work beside the request path.
 pub mod background;
+/// Counts of limits that several gateways share.
+pub mod store;
 /// By which plan a consumer uses APIs.
 pub mod plan;
 /// Copies of requests.

@@ -67,6 +67,11 @@ mod health;
 mod background;
 /// The way out for whoever is not a client's request.
 mod outbound;
+/// Where counts are that several gateways share.
+mod store;
+/// Counts in Redis.
+#[cfg(feature = "redis")]
+mod redis;
 
 pub use backend::{build, check};
 pub use background::background;
@@ -78,4 +83,5 @@ pub use spec::{
     NoProxy, OutlierSpec, Protocol, ProxyProtocol, ProxySpec, ShareSpec, StickySpec, TargetHost,
     TargetSpec, Through, TlsSpec, TroubleSpec, UpstreamSpec,
 };
+pub use store::{StoreServer, StoreShape, StoreSpec, limit_store};
 pub use world::{Dial, Io, TcpDial, World};

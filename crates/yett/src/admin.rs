@@ -14,6 +14,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use policy::files::{Shelf, Standing};
 use policy::plan::Plans;
+use policy::store::Stores;
 use proxy::Gateway;
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -52,6 +53,8 @@ pub(crate) struct Board {
     plans: Mutex<Arc<Plans>>,
     /// The files that policies go by.
     files: Arc<Shelf>,
+    /// Where gateways share counts.
+    stores: Mutex<Arc<Stores>>,
     /// Told once when operators are served by another process.
     is_replaced: Notify,
 }
@@ -75,6 +78,7 @@ impl Board {
             addresses: Mutex::default(),
             plans: Mutex::default(),
             files: Arc::clone(files),
+            stores: Mutex::default(),
             is_replaced: Notify::new(),
         })
     }
@@ -109,9 +113,10 @@ impl Board {
         *self.addresses.lock().unwrap_or_else(PoisonError::into_inner) = all;
     }
 
-    /// Notes the plans that are served by.
-    pub(crate) fn planned(&self, plans: Arc<Plans>) {
+    /// Notes the plans that are served by, and where gateways share counts.
+    pub(crate) fn planned(&self, plans: Arc<Plans>, stores: Arc<Stores>) {
         *self.plans.lock().unwrap_or_else(PoisonError::into_inner) = plans;
+        *self.stores.lock().unwrap_or_else(PoisonError::into_inner) = stores;
     }
 
     fn state(&self) -> &'static str {
@@ -174,6 +179,7 @@ impl Board {
             "listeners": listeners,
             "upstreams": upstreams,
             "files": self.files.standings().iter().map(file).collect::<Vec<_>>(),
+            "stores": self.stores.lock().unwrap_or_else(PoisonError::into_inner).status(),
             "process": std::process::id(),
             "last_upgrade": *self.last_upgrade.lock().unwrap_or_else(PoisonError::into_inner),
             "last_reload": *self.last_reload.lock().unwrap_or_else(PoisonError::into_inner),

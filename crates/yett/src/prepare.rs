@@ -171,6 +171,7 @@ pub(crate) fn compile_with(
             world,
             outbound: None,
             access: None,
+            stores: None,
             exporter,
             state: &still.state,
             directory: &still.directory,

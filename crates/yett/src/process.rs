@@ -199,7 +199,7 @@ impl Process {
         let books = go_on(heir.as_mut(), &still, state_dir.as_ref(), &background)?;
         open(&mut workers, bound).map_err(failed("cannot serve a listener"))?;
         board.serving(workers.addresses());
-        board.planned(compiled.plans);
+        board.planned(compiled.plans, compiled.stores);
         let admin = serve_admin(admin, &board, &background).map_err(Stop::Failed)?;
         if let Some(heir) = heir {
             heir.serving(&still.state);
@@ -488,7 +488,7 @@ impl Process {
             kept.save();
         }
         self.gateway.swap(compiled.snapshot);
-        self.board.planned(compiled.plans);
+        self.board.planned(compiled.plans, compiled.stores);
         open(&mut self.workers, bound)
             .map_err(|error| format!("cannot serve a listener: {error}"))?;
         for part in &parts {

@@ -46,6 +46,7 @@ mod it {
     mod revoked;
     mod secrets;
     mod serving;
+    mod shared_limits;
     mod shadow;
     mod shutdown;
     mod signed_requests;

@@ -35,6 +35,7 @@ impl Outer {
             world: None,
             outbound: None,
             access: None,
+            stores: None,
             exporter: None,
             state: &self.state,
             directory: &Arc::default(),

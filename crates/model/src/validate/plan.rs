@@ -13,6 +13,18 @@ pub(super) fn check(config: &Config, report: &mut Report) {
             first.place
         ));
     }
+    for (_, plan) in config.plans.iter() {
+        match (&plan.store, &plan.on_store_failure) {
+            (Some(store), _) if config.stores.get(&store.value).is_none() => {
+                super::unknown("store", store, &config.stores, report);
+            }
+            (None, Some(on_failure)) => {
+                let message = "without a `store` this plan is counted here, and no store can fail";
+                report.error("invalid_value", &on_failure.place, message);
+            }
+            _ => {}
+        }
+    }
     for (_, consumer) in config.consumers.iter() {
         let of_applications = consumer.applications.iter().map(|(_, it)| it.plan.as_ref());
         for plan in of_applications.chain([consumer.plan.as_ref()]).flatten() {

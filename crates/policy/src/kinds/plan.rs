@@ -5,7 +5,7 @@
 
 use crate::kind::{BuildCtx, Group, Kind};
 use crate::limit::told::{self, Taken, Told};
-use crate::limit::{Cost, Limiter};
+use crate::limit::{Cost, Judged, Limits, Who};
 use crate::plan::{Allowance, Plans};
 use crate::quota::Charge;
 use base::{Clock, Node, Report, decode};
@@ -54,17 +54,18 @@ struct Plan {
 
 fn build(node: &Node, ctx: &BuildCtx<'_>, report: &mut Report) -> Option<Arc<dyn Policy>> {
     let settings: Settings = decode(node, ctx.path, report)?;
-    let limiters = ctx.plans.allowances().filter_map(|(_, allowance)| allowance.limiter.as_ref());
+    let limiters = ctx.plans.allowances().filter_map(|(_, allowance)| allowance.limits.as_ref());
     let mut allotments = ctx.plans.allowances().filter_map(|(_, it)| it.allotment.as_ref());
     let cost = Cost::parse(settings.cost.as_deref(), ctx.params)
-        .and_then(|cost| cost.check(limiters.flat_map(Limiter::rules)).map(|()| cost))
+        .and_then(|cost| cost.check(limiters.flat_map(Limits::rules)).map(|()| cost))
         .and_then(|cost| allotments.try_for_each(|it| it.check(&cost)).map(|()| cost))
         .map_err(|message| ctx.error(report, node, "/cost", message))
         .ok()?;
     let plans = Arc::clone(ctx.plans);
     let told = plans.allowances().map(|(name, allowance)| {
-        let told = |limiter| Told::new(name, limiter).only_if(allowance.excess.tells());
-        allowance.limiter.as_ref().map(told)
+        let told =
+            |limits: &Limits| Told::new(name, limits.rules()).only_if(allowance.excess.tells());
+        allowance.limits.as_ref().map(told)
     });
     let told = told.collect();
     Some(Arc::new(Plan { plans, cost, clock: ctx.clock.clone(), told }))
@@ -78,7 +79,7 @@ struct Note {
 
 impl Policy for Plan {
     fn on_request<'a>(&'a self, exchange: &'a mut Exchange, slot: Slot) -> Outcome<'a, Flow> {
-        Outcome::Now(self.judge(exchange, slot))
+        self.judge(exchange, slot)
     }
 
     /// Plans hold on every route; the innermost owner that speaks of them says what requests cost.
@@ -100,10 +101,9 @@ impl Policy for Plan {
         let allowance = exchange.plan.as_ref().and_then(|plan| self.plans.allowance(plan));
         if let (Some(allowance), Some(note)) = (allowance, exchange.notes.peek::<Note>(slot)) {
             let told = index.and_then(|index| self.told.get(index)?.as_ref());
-            if let (Some(limiter), Some(told), Some(taken)) =
-                (&allowance.limiter, told, &note.taken)
+            if let (Some(limits), Some(told), Some(taken)) = (&allowance.limits, told, &note.taken)
             {
-                told::answer(told, limiter, taken, exchange, &mut reply.headers);
+                told::answer(told, limits, taken, exchange, &mut reply.headers);
             }
             if let (Some(allotment), Some(charge)) = (&allowance.allotment, &note.charge) {
                 allotment.answer(charge, exchange, &mut reply.headers);
@@ -118,42 +118,72 @@ impl Plan {
         self.plans.allowances().map(|(_, allowance)| allowance.about()).collect()
     }
 
-    fn judge(&self, exchange: &mut Exchange, slot: Slot) -> Result<Flow, Fault> {
-        let Some(plan) = &exchange.plan else { return Ok(Flow::Continue) };
+    fn judge<'a>(&'a self, exchange: &'a mut Exchange, slot: Slot) -> Outcome<'a, Flow> {
+        let Some(plan) = &exchange.plan else { return Outcome::Now(Ok(Flow::Continue)) };
         let Some(allowance) = self.plans.allowance(plan) else {
             let cause = format!("there is no plan `{}`", plan.name);
-            return Err(Fault::new(Stage::Guard, FaultCode::PlanUnknown).cause(cause));
+            let fault = Fault::new(Stage::Guard, FaultCode::PlanUnknown).cause(cause);
+            return Outcome::Now(Err(fault));
         };
-        if allowance.limiter.is_none() && allowance.allotment.is_none() {
-            return Ok(Flow::Continue);
-        }
-        let (note, judged) = self.take(allowance, exchange);
-        exchange.notes.put(slot, note);
-        judged.map(|()| Flow::Continue)
+        let cost = self.cost.of(exchange);
+        let whose = who(allowance, exchange);
+        let judged = match &allowance.limits {
+            None => (None, Ok(())),
+            Some(Limits::Here(limiter)) => {
+                let key = Some(limiter.key(&whose));
+                let (taken, judged) = told::take(limiter, key, cost);
+                (Some(taken), judged)
+            }
+            Some(Limits::Shared(shared)) => match shared.take(&whose, cost) {
+                Judged::Now(ruling) => told::ruled(shared.rules(), ruling, cost),
+                Judged::Later(key, answer) => {
+                    return Outcome::Later(Box::pin(async move {
+                        let answer = shared.wait(answer).await;
+                        let whose = who(allowance, exchange);
+                        let ruling = shared.waited((key, answer), &whose, cost);
+                        let judged = told::ruled(shared.rules(), ruling, cost);
+                        self.finish(allowance, judged, cost, exchange, slot)
+                    }));
+                }
+            },
+        };
+        Outcome::Now(self.finish(allowance, judged, cost, exchange, slot))
     }
 
-    /// Counts a request for the limits, then for the quotas; what they refuse, the limits get back with the answer.
-    fn take(&self, allowance: &Allowance, exchange: &Exchange) -> (Note, Result<(), Fault>) {
-        let consumer = exchange.consumer.as_ref().map(|consumer| &*consumer.name);
-        let application = exchange.credential.as_ref().and_then(|it| it.application.as_deref());
-        let who = allowance.who(consumer, application);
-        let cost = self.cost.of(exchange);
-        let mut note = Note { taken: None, charge: None };
-        if let Some(limiter) = &allowance.limiter {
-            let (taken, judged) = told::take(limiter, Some(limiter.key(&who)), cost);
-            note.taken = Some(taken);
-            let judged = allowance.refusal.decide(judged, exchange);
-            if judged.is_err() {
-                return (note, judged);
+    /// Counts for the quotas what the limits let pass; what quotas refuse, the limits get back with the answer.
+    fn finish(
+        &self,
+        allowance: &Allowance,
+        (taken, judged): (Option<Taken>, Result<(), Fault>),
+        cost: u64,
+        exchange: &mut Exchange,
+        slot: Slot,
+    ) -> Result<Flow, Fault> {
+        let mut note = Note { taken, charge: None };
+        let judged = allowance.refusal.decide(judged, exchange);
+        let judged = match (&allowance.allotment, judged) {
+            (Some(allotment), Ok(())) => {
+                let holder = allotment.holder(&who(allowance, exchange));
+                let charge = allotment.charge(holder, exchange, cost, self.clock.wall());
+                allotment.warn(&charge, exchange);
+                let judged = allowance.refusal.decide(charge.judged(), exchange);
+                note.charge = Some(charge);
+                judged
             }
+            (_, judged) => judged,
+        };
+        if note.taken.is_some() || note.charge.is_some() {
+            exchange.notes.put(slot, note);
         }
-        let Some(allotment) = &allowance.allotment else { return (note, Ok(())) };
-        let charge = allotment.charge(allotment.holder(&who), exchange, cost, self.clock.wall());
-        allotment.warn(&charge, exchange);
-        let judged = allowance.refusal.decide(charge.judged(), exchange);
-        note.charge = Some(charge);
-        (note, judged)
+        judged.map(|()| Flow::Continue)
     }
+}
+
+/// Whose share a request uses.
+fn who<'a>(allowance: &Allowance, exchange: &'a Exchange) -> Who<'a> {
+    let consumer = exchange.consumer.as_ref().map(|consumer| &*consumer.name);
+    let application = exchange.credential.as_ref().and_then(|it| it.application.as_deref());
+    allowance.who(consumer, application)
 }
 
 #[cfg(test)]
@@ -178,6 +208,7 @@ mod tests {
             limits: Limits::parse(limits).map(|limits| limits.0).unwrap_or_default(),
             quotas: Vec::new(),
             excess: Excess::default(),
+            store: None,
             each,
             claim: None,
             is_default: name == "free",
@@ -256,6 +287,7 @@ mod tests {
             priority: Priority::Normal,
             limits: Limits::parse("2/min").unwrap().0,
             quotas: base::quotas::Quotas::parse("4/day").unwrap().0,
+            store: None,
             excess: Excess { dry_run: true, ..Excess::default() },
             each: Each::Application,
             claim: None,
@@ -301,6 +333,7 @@ mod tests {
                 values: vec![value.to_owned()],
                 issuer: Some("https://idp.example".to_owned()),
             }),
+            store: None,
             is_default: value.is_none(),
         };
         let specs = [spec("free", "1/h", None), spec("gold", "4/h", Some("gold"))];

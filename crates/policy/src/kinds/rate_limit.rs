@@ -7,9 +7,12 @@
 use crate::counting::{self, Apart, Counting, Id, Page, Whom};
 use crate::kind::{BuildCtx, Group, Kind};
 use crate::limit::told::{self, Taken, Told};
-use crate::limit::{Algorithm, Cost, Excess, Key, Limiter, Per, Refusal, Rule};
+use crate::limit::{
+    Algorithm, Cost, Excess, Judged, Key, Limiter, Limits, Per, Refusal, Rule, SharedLimiter,
+};
 use crate::written::{Short, Written};
-use base::rates::Limits;
+use base::rates;
+use base::stores::OnStoreFailure;
 use base::{Clock, Node, Report, decode};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -42,7 +45,7 @@ pub const KIND: Kind = Kind {
 #[schemars(inline)]
 pub struct Settings {
     /// How many requests pass, per how long; several limits hold together.
-    pub limit: Limits,
+    pub limit: rates::Limits,
     /// What has a limit of its own: `all` requests together, each `consumer` or `application` (a request that nobody was
     /// identified for counts by its address), each `plan`, each `route`, each client `address` (of IPv6 the first 64 bits,
     /// which one client owns) or network of them (`address/24`, `address/24/48` for IPv4 and IPv6), `header NAME`,
@@ -71,6 +74,11 @@ pub struct Settings {
     pub count_refused: bool,
     /// Whether answers have the headers `RateLimit-Policy` and `RateLimit`. They have, but in a dry run.
     pub headers: Option<bool>,
+    /// The store in which all gateways count together; each counts for itself when left out.
+    pub store: Option<String>,
+    /// What becomes of requests while the store cannot be asked: `local` (each gateway allows its share), `refuse` (503), or
+    /// `{ allow: "why that is right" }`. `local` when left out.
+    pub on_store_failure: Option<OnStoreFailure>,
 }
 
 fn all() -> String {
@@ -84,7 +92,7 @@ impl Short for Settings {
 
     fn short(text: &str) -> Result<Self, String> {
         let (limit, per) = Per::split(text);
-        let limit = Limits::parse(limit)?;
+        let limit = rates::Limits::parse(limit)?;
         let algorithm = Algorithm::default();
         let (dry_run, count_refused) = (false, false);
         Ok(Self {
@@ -97,13 +105,15 @@ impl Short for Settings {
             dry_run,
             count_refused,
             headers: None,
+            store: None,
+            on_store_failure: None,
         })
     }
 }
 
 /// What it does, compiled.
 pub(crate) struct RateLimit {
-    limiter: Limiter,
+    limits: Limits,
     per: Per,
     /// As it was written.
     per_text: Box<str>,
@@ -123,14 +133,28 @@ fn build(node: &Node, ctx: &BuildCtx<'_>, report: &mut Report) -> Option<Arc<dyn
         .and_then(|cost| cost.check(&rules).map(|()| cost))
         .map_err(|message| ctx.error(report, node, "/cost", message))
         .ok()?;
-    let limiter = Limiter::new(ctx.id, rules, ctx.state, ctx.clock);
+    let store =
+        ctx.store(report, node, settings.store.as_deref(), settings.on_store_failure.as_ref());
+    let limits = match store.ok()? {
+        None => Limits::Here(Limiter::new(ctx.id, rules, ctx.state, ctx.clock)),
+        Some(_) if settings.count_refused => {
+            let message = "what is refused cannot count in a store: refusals are not told to it";
+            ctx.error(report, node, "/count_refused", message);
+            return None;
+        }
+        Some((store, on_failure)) => {
+            let store = (&store, on_failure);
+            Limits::Shared(SharedLimiter::new(ctx.id, rules, store, ctx.state, ctx.clock))
+        }
+    };
     let Settings { dry_run, count_refused, headers, .. } = settings;
     let excess = Excess { dry_run, count_refused, headers };
-    let told = Told::new(own_name(ctx.id).unwrap_or("default"), &limiter).only_if(excess.tells());
+    let name = own_name(ctx.id).unwrap_or("default");
+    let told = Told::new(name, limits.rules()).only_if(excess.tells());
     let refusal =
         Refusal::new(excess, own_name(ctx.id).unwrap_or_else(|| ctx.shown_id()), ctx.metrics);
     let per_text = settings.per.into_boxed_str();
-    Some(Arc::new(RateLimit { limiter, per, per_text, cost, told, excess, refusal }))
+    Some(Arc::new(RateLimit { limits, per, per_text, cost, told, excess, refusal }))
 }
 
 fn rules(
@@ -174,14 +198,19 @@ fn own_name(id: &str) -> Option<&str> {
 
 impl Policy for RateLimit {
     fn on_request<'a>(&'a self, exchange: &'a mut Exchange, slot: Slot) -> Outcome<'a, Flow> {
-        let (key, cost) = (self.per.key(&self.limiter, exchange), self.cost.of(exchange));
-        let (taken, judged): (Taken, Result<(), Fault>) = told::take(&self.limiter, key, cost);
+        let cost = self.cost.of(exchange);
+        let limiter = match &self.limits {
+            Limits::Here(limiter) => limiter,
+            Limits::Shared(shared) => return self.together(shared, exchange, cost, slot),
+        };
+        let key = self.per.key(limiter, exchange);
+        let (taken, judged): (Taken, Result<(), Fault>) = told::take(limiter, key, cost);
         exchange.notes.put(slot, taken);
         Outcome::Now(self.refusal.decide(judged, exchange).map(|()| Flow::Continue))
     }
 
     fn about(&self) -> Vec<String> {
-        self.limiter.rules().iter().map(Rule::about).chain(self.excess.about()).collect()
+        self.limits.rules().iter().map(Rule::about).chain(self.excess.about()).collect()
     }
 
     /// An answer that came before this policy's turn has no note, and tells nothing.
@@ -192,20 +221,48 @@ impl Policy for RateLimit {
         slot: Slot,
     ) -> Outcome<'a, ()> {
         if let Some(taken) = exchange.notes.peek::<Taken>(slot) {
-            told::answer(&self.told, &self.limiter, taken, exchange, &mut reply.headers);
+            told::answer(&self.told, &self.limits, taken, exchange, &mut reply.headers);
         }
         Outcome::Now(Ok(()))
     }
 }
 
 impl RateLimit {
+    /// Judges by what all gateways count together.
+    fn together<'a>(
+        &'a self,
+        shared: &'a SharedLimiter,
+        exchange: &'a mut Exchange,
+        cost: u64,
+        slot: Slot,
+    ) -> Outcome<'a, Flow> {
+        let ruled = move |ruling, exchange: &mut Exchange| {
+            let (taken, judged) = told::ruled(shared.rules(), ruling, cost);
+            if let Some(taken) = taken {
+                exchange.notes.put(slot, taken);
+            }
+            self.refusal.decide(judged, exchange).map(|()| Flow::Continue)
+        };
+        match shared.take(&self.per.who(exchange), cost) {
+            Judged::Now(ruling) => Outcome::Now(ruled(ruling, exchange)),
+            Judged::Later(key, told) => Outcome::Later(Box::pin(async move {
+                let told = shared.wait(told).await;
+                let ruling = shared.waited((key, told), &self.per.who(exchange), cost);
+                ruled(ruling, exchange)
+            })),
+        }
+    }
+
     /// The key of a share; none where all have one that needs none.
     fn key(&self, whom: Whom<'_>) -> Result<Option<Key>, String> {
-        Ok(match whom {
-            _ if self.per.is_all() && self.limiter.is_lockless() => None,
-            Whom::Id(id) => Some(Key(id)),
-            Whom::Named(key, application) => {
-                Some(self.limiter.key(&self.per.named(key, application)?))
+        Ok(match (whom, &self.limits) {
+            (_, Limits::Here(limiter)) if self.per.is_all() && limiter.is_lockless() => None,
+            (Whom::Id(id), _) => Some(Key(id)),
+            (Whom::Named(key, application), Limits::Here(limiter)) => {
+                Some(limiter.key(&self.per.named(key, application)?))
+            }
+            (Whom::Named(key, application), Limits::Shared(shared)) => {
+                Some(shared.key(&self.per.named(key, application)?))
             }
         })
     }
@@ -225,29 +282,44 @@ impl Counting for RateLimit {
     }
 
     fn left(&self, whom: Whom<'_>, clock: &Clock) -> Result<Value, String> {
-        let left = self.limiter.shown(self.key(whom)?, clock.now());
+        let key = self.key(whom)?;
+        let left = match (&self.limits, key) {
+            (Limits::Here(limiter), key) => limiter.shown(key, clock.now()),
+            (Limits::Shared(shared), Some(key)) => shared.shown(key, clock.now()),
+            (Limits::Shared(_), None) => Vec::new(),
+        };
         Ok(json!({ "limits": left.into_iter().map(counting::of_limit).collect::<Vec<_>>() }))
     }
 
     fn reset(&self, whom: Whom<'_>, _: &Clock) -> Result<(), String> {
-        self.limiter.reset(self.key(whom)?);
+        match (&self.limits, whom) {
+            (Limits::Here(limiter), whom) => limiter.reset(self.key(whom)?),
+            (Limits::Shared(shared), Whom::Id(id)) => shared.reset_known(Key(id)),
+            (Limits::Shared(shared), Whom::Named(key, application)) => {
+                shared.reset(&self.per.named(key, application)?);
+            }
+        }
         Ok(())
     }
 
+    /// Of a store nobody knows all shares.
     fn reset_all(&self) -> bool {
-        self.limiter.reset_all();
+        let Limits::Here(limiter) = &self.limits else { return false };
+        limiter.reset_all();
         true
     }
 
     fn remembered(&self) -> Option<usize> {
-        Some(if self.apart() == Apart::Nothing { 1 } else { self.limiter.len() })
+        let Limits::Here(limiter) = &self.limits else { return None };
+        Some(if self.apart() == Apart::Nothing { 1 } else { limiter.len() })
     }
 
     fn page(&self, from: u64, most: usize, clock: &Clock) -> Option<Page> {
+        let Limits::Here(limiter) = &self.limits else { return None };
         if self.apart() == Apart::Nothing {
             return None;
         }
-        let (shares, next) = self.limiter.page(from, most, clock.now());
+        let (shares, next) = limiter.page(from, most, clock.now());
         let shown = |(key, left): (Key, Vec<_>)| {
             let left: Vec<Value> = left.into_iter().map(counting::of_limit).collect();
             (key.0, json!({ "limits": left }))

@@ -2,6 +2,7 @@ use super::Verdict;
 use base::gcra;
 use base::units::Rate;
 use std::time::Duration;
+use traffic::store::Counting;
 
 pub(super) use base::gcra::{LAG_NS_MAX, SPAN_NS_MAX};
 
@@ -39,6 +40,17 @@ impl Gcra {
     /// The arrival time without what cost so much.
     pub(super) fn give_back(self, arrival_ns: u64, cost: u64) -> u64 {
         self.0.give_back(arrival_ns, cost)
+    }
+
+    /// How a store counts the same.
+    pub(super) fn counting(self) -> Counting {
+        let cost_ns = self.regain_ns(1);
+        Counting::Gcra { cost_ns, burst_ns: cost_ns.saturating_mul(self.cost_max()) }
+    }
+
+    /// How long it takes until so much has come back.
+    pub(super) fn regain_ns(self, cost: u64) -> u64 {
+        u64::MAX - self.0.give_back(u64::MAX, cost)
     }
 
     /// The largest cost that can ever pass.

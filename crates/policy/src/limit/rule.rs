@@ -2,6 +2,7 @@ use super::gcra::{Gcra, SPAN_NS_MAX};
 use super::window::Window;
 use super::{Algorithm, Verdict};
 use base::rates::Limit;
+use traffic::store::Counting;
 
 /// Words that a rule remembers for each key, at most.
 const WORDS_MAX: usize = 2;
@@ -91,6 +92,24 @@ impl Rule {
         match self.how {
             How::Gcra(gcra) => gcra.cost_max(),
             How::Window(window) => window.count(),
+        }
+    }
+
+    /// How a store counts the same.
+    pub(super) fn counting(&self) -> Counting {
+        match self.how {
+            How::Gcra(gcra) => gcra.counting(),
+            How::Window(window) => {
+                Counting::Window { count: window.count(), period_ns: window.period_ns() }
+            }
+        }
+    }
+
+    /// How long it takes until so much has come back, where it comes back evenly.
+    pub(super) fn regain_ns(&self, cost: u64) -> u64 {
+        match self.how {
+            How::Gcra(gcra) => gcra.regain_ns(cost),
+            How::Window(_) => 0,
         }
     }
 

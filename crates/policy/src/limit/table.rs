@@ -22,8 +22,20 @@ const SECRET_BYTES: usize = 16;
 const KEY_WORDS: usize = 2;
 
 /// What limits are told apart by, hashed with a secret: outsiders cannot find two that meet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Key(pub(crate) [u64; KEY_WORDS]);
+
+impl Key {
+    /// Of two halves of a hash.
+    pub(super) const fn new(halves: [u64; KEY_WORDS]) -> Self {
+        Self(halves)
+    }
+
+    /// Which of so many parts it belongs to.
+    pub(super) fn part(self, parts: usize) -> usize {
+        usize::try_from(self.0[0] % parts as u64).unwrap_or(0)
+    }
+}
 
 /// What was used of some limits, by key; shared by all workers.
 pub(crate) struct Table {
@@ -137,6 +149,18 @@ impl Table {
         }
     }
 
+    /// Counts what was used elsewhere at a moment, whether there is room for it or not, for a key of which nothing is
+    /// remembered.
+    pub(crate) fn seed(&self, key: Key, rules: &[Rule], used: &[u64], then_ns: u64) {
+        let mut fresh = vec![0; words(rules)];
+        let mut costs = rules.iter().zip(used).map(|(rule, used)| (*used).min(rule.cost_max()));
+        each(&mut fresh, rules, |rule, own| rule.judge(own, then_ns, costs.next().unwrap_or(0)).1);
+        let mut shard = self.shard(key);
+        if shard.find(key, rules).is_none() {
+            shard.insert(key, &fresh, rules, then_ns);
+        }
+    }
+
     /// Gives back what was counted.
     pub(crate) fn give_back(&self, key: Key, rules: &[Rule], cost: u64, now_ns: u64) {
         let mut shard = self.shard(key);
@@ -222,7 +246,7 @@ fn judge(words: &mut [u64], rules: &[Rule], cost: u64, now_ns: u64) -> Verdict {
 }
 
 /// Changes the words of each rule.
-fn each(words: &mut [u64], rules: &[Rule], change: impl Fn(&Rule, &[u64]) -> [u64; 2]) {
+fn each(words: &mut [u64], rules: &[Rule], mut change: impl FnMut(&Rule, &[u64]) -> [u64; 2]) {
     let mut rest = words;
     for rule in rules {
         let (own, others) = rest.split_at_mut(rule.words().min(rest.len()));

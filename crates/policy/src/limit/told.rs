@@ -1,4 +1,6 @@
-use super::{Key, Limiter, Verdict};
+use super::leases::{Place, Ruling};
+use super::{Key, Limiter, Limits, Rule, Verdict};
+use crate::store::OnFailure;
 use http::header::RETRY_AFTER;
 use http::{HeaderName, HeaderValue};
 use std::time::{Duration, Instant};
@@ -18,22 +20,29 @@ pub(crate) struct Told {
 
 /// What is remembered of one request until it is answered.
 pub(crate) struct Taken {
-    /// None where all requests have one limit.
-    pub(crate) key: Option<Key>,
-    pub(crate) cost: u64,
-    pub(crate) verdict: Verdict,
-    pub(crate) at: Instant,
+    held: Held,
+    cost: u64,
+    verdict: Verdict,
+    at: Instant,
+}
+
+/// Where it was counted.
+enum Held {
+    /// Here; without a key where all requests have one limit.
+    Here(Option<Key>),
+    /// Together with other gateways.
+    Shared(Place),
 }
 
 impl Told {
     /// Of limits under a name, which is taken for `default` where no header could hold it.
-    pub(crate) fn new(name: &str, limiter: &Limiter) -> Self {
+    pub(crate) fn new(name: &str, rules: &[Rule]) -> Self {
         let name = plain(name).unwrap_or("default");
-        let one = |rule: &super::Rule| {
+        let one = |rule: &Rule| {
             let (quota, window_s) = quota(rule.limit.rate);
             format!("\"{name}\";q={quota};w={window_s}")
         };
-        let all: Vec<String> = limiter.rules().iter().map(one).collect();
+        let all: Vec<String> = rules.iter().map(one).collect();
         let policy = HeaderValue::try_from(all.join(", "));
         Self { name: name.into(), policy: policy.ok() }
     }
@@ -75,30 +84,64 @@ pub(crate) fn append(policy: &HeaderValue, name: &str, verdict: Verdict, headers
 pub(crate) fn take(limiter: &Limiter, key: Option<Key>, cost: u64) -> (Taken, Result<(), Fault>) {
     let at = limiter.now();
     let verdict = limiter.take(key, cost, at);
-    let judged = verdict.retry_after.map_or(Ok(()), |wait| {
+    let judged = judged(limiter.rules(), cost, verdict);
+    (Taken { held: Held::Here(key), cost, verdict, at }, judged)
+}
+
+fn judged(rules: &[Rule], cost: u64, verdict: Verdict) -> Result<(), Fault> {
+    verdict.retry_after.map_or(Ok(()), |wait| {
         let fault = Fault::new(Stage::Guard, FaultCode::RateLimited);
-        if limiter.rules().iter().any(|rule| rule.cost_max() < cost) {
+        if rules.iter().any(|rule| rule.cost_max() < cost) {
             // Nobody is told to come back with what never passes.
             return Err(fault.cause(format!("it costs {cost}, which is more than ever passes")));
         }
         Err(fault.header(RETRY_AFTER, HeaderValue::from(seconds(wait).max(1))))
-    });
-    (Taken { key, cost, verdict, at }, judged)
+    })
+}
+
+/// What becomes of a request by what gateways count together; what it is told, if it was counted.
+pub(crate) fn ruled(
+    rules: &[Rule],
+    ruling: Result<Ruling, OnFailure>,
+    cost: u64,
+) -> (Option<Taken>, Result<(), Fault>) {
+    match ruling {
+        Ok(Ruling { verdict, counted, at }) => {
+            let taken = Taken { held: Held::Shared(counted), cost, verdict, at };
+            (Some(taken), judged(rules, cost, verdict))
+        }
+        Err(OnFailure::Allow) => (None, Ok(())),
+        Err(OnFailure::Local | OnFailure::Refuse) => {
+            let fault = Fault::new(Stage::Guard, FaultCode::LimitStoreDown);
+            (None, Err(fault.header(RETRY_AFTER, HeaderValue::from_static("1"))))
+        }
+    }
 }
 
 /// Gives back what passed here if another limit refused the request, and adds to the answer what is left.
 pub(crate) fn answer(
     told: &Told,
-    limiter: &Limiter,
+    limits: &Limits,
     taken: &Taken,
     exchange: &Exchange,
     headers: &mut Headers,
 ) {
     let is_refused = exchange.record.fault.is_some_and(FaultCode::is_limit);
     let mut verdict = taken.verdict;
-    if is_refused && verdict.retry_after.is_none() && !limiter.counts_refused() {
-        limiter.give_back(taken.key, taken.cost, taken.at);
-        verdict = limiter.left(taken.key, limiter.now());
+    let counts_refused = limits.rules().iter().any(Rule::counts_refused);
+    if is_refused && verdict.retry_after.is_none() && !counts_refused {
+        match (limits, &taken.held) {
+            (Limits::Here(limiter), Held::Here(key)) => {
+                limiter.give_back(*key, taken.cost, taken.at);
+                verdict = limiter.left(*key, limiter.now());
+            }
+            (Limits::Shared(shared), Held::Shared(place)) => {
+                shared.give_back(*place, taken.at);
+                verdict.remaining = verdict.remaining.saturating_add(taken.cost);
+            }
+            // A policy reads its own notes.
+            (Limits::Here(_), Held::Shared(_)) | (Limits::Shared(_), Held::Here(_)) => {}
+        }
     }
     told.tell(verdict, headers);
 }

@@ -30,6 +30,7 @@ impl Collector for Exposition {
         self.limits(&mut page)?;
         self.quotas(&mut page)?;
         super::file::files(&mut page, &self.0.files.list())?;
+        self.stores(&mut page)?;
         self.targets(&mut page)?;
         overload::node(&mut page, &self.0)?;
         self.config(&mut page)?;
@@ -344,6 +345,48 @@ impl Exposition {
         gauge(&mut page.gauges("yett_quota_journal_bytes", about)?, &[], signed(&journal.bytes))?;
         let about = "Counts of quotas that are kept";
         gauge(&mut page.gauges("yett_quota_counts", about)?, &[], signed(&journal.counts))
+    }
+
+    fn stores(&self, page: &mut Page<'_>) -> fmt::Result {
+        let stores = self.0.stores.list();
+        if stores.is_empty() {
+            return Ok(());
+        }
+        let about = "Whether the store in which gateways share counts answers (1) or not (0)";
+        let mut family = page.gauges("yett_store_up", about)?;
+        for ([store, _], metrics) in &stores {
+            gauge(&mut family, &[("store", &**store)], i64::from(metrics.is_up()))?;
+        }
+        let about = "Gateways that share the store, this one among them";
+        let mut family = page.gauges("yett_store_gateways", about)?;
+        for ([store, _], metrics) in &stores {
+            gauge(&mut family, &[("store", &**store)], metrics.gateways_now())?;
+        }
+        let about = "Counts that the store was asked about";
+        let mut family = page.counters("yett_store_questions", about)?;
+        for ([store, _], metrics) in &stores {
+            for (outcome, count) in metrics.questions() {
+                counter(&mut family, &[("store", &**store), ("outcome", outcome)], count)?;
+            }
+        }
+        let about = "Requests that waited for the store";
+        let mut family = page.counters("yett_store_waits", about)?;
+        for ([store, _], metrics) in &stores {
+            counter(&mut family, &[("store", &**store)], metrics.waits())?;
+        }
+        let about = "Requests that this gateway judged alone since too many waited for the store";
+        let mut family = page.counters("yett_store_crowded", about)?;
+        for ([store, _], metrics) in &stores {
+            counter(&mut family, &[("store", &**store)], metrics.crowd())?;
+        }
+        let about = "Requests that were judged without the store, by `on_store_failure`";
+        let mut family = page.counters("yett_store_failures", about)?;
+        for ([store, _], metrics) in &stores {
+            for (how, count) in metrics.without() {
+                counter(&mut family, &[("store", &**store), ("went", how)], count)?;
+            }
+        }
+        Ok(())
     }
 
     fn introspections(&self, page: &mut Page<'_>) -> fmt::Result {
