@@ -64,7 +64,6 @@ pub fn compile(config: &Config, inputs: Inputs<'_>) -> Compiled {
     let upstreams = upstreams::compile(config, inputs, &mut report);
     let credentials = consumers::compile(config, inputs, &mut report);
     let plans = plans::compile(config, &stores, inputs, &mut report);
-    plans::doubts(config, &mut report);
     let (routes, unrouted) = routes::compile(config, &upstreams, &plans, inputs, &mut report);
     facts::check(routes.iter().map(|placed| &placed.rule.route), &mut report);
     let all = routes.iter().map(|placed| &placed.rule.route);
@@ -109,7 +108,6 @@ pub fn compile(config: &Config, inputs: Inputs<'_>) -> Compiled {
         }));
     }
     reach::check_asked(config, &asking, &mut report);
-    reach::check_told(config, &mut report);
     let admin = admin(config, inputs, &mut report);
     let access_log = access_log::compile(config, &mut report);
     let observe = observe::compile(config, &access_log, inputs, &mut report);

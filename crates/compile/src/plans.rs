@@ -67,6 +67,7 @@ pub(crate) fn compile(
     inputs: Inputs<'_>,
     report: &mut Report,
 ) -> Arc<Plans> {
+    doubts(config, report);
     // One whose store is missing must not count alone in silence.
     let is_stored = |plan: &model::Plan| {
         let store = plan.store.as_ref();
@@ -91,7 +92,7 @@ pub(crate) fn compile(
 }
 
 /// Warns of quotas and keys that a restart forgets, and of quotas that are never used up.
-pub(crate) fn doubts(config: &Config, report: &mut Report) {
+fn doubts(config: &Config, report: &mut Report) {
     for (_, plan) in config.plans.iter() {
         if let Some(quotas) = &plan.quota
             && let Some(doubt) = quotas.value.doubt()

@@ -41,8 +41,10 @@ pub(crate) fn check(
     }
 }
 
-/// Warns about APIs that identify by certificates which no listener of theirs asks for: nobody ever gets in by them.
+/// Warns about APIs that identify by certificates which no listener of theirs asks for: nobody ever gets in by them; and
+/// of passwords over sockets that tell nobody's address.
 pub(crate) fn check_asked(config: &Config, asking: &[&str], report: &mut Report) {
+    check_told(config, report);
     let is_asking = |listener: &str| asking.contains(&listener);
     for (name, api) in config.apis.iter() {
         let is_asked = if api.listeners.is_empty() {
@@ -71,7 +73,7 @@ pub(crate) fn check_asked(config: &Config, asking: &[&str], report: &mut Report)
 
 /// Warns of passwords that are asked for over Unix sockets by which nobody tells who the client is: only accounts
 /// are protected from guessing there.
-pub(crate) fn check_told(config: &Config, report: &mut Report) {
+fn check_told(config: &Config, report: &mut Report) {
     let tells = |from: &[Placed<Network>]| from.iter().any(|it| it.value == Network::Unix);
     let untold = config.listeners.iter().find(|(_, listener)| {
         let trusted = listener.trusted_proxies.as_ref().unwrap_or(&config.trusted_proxies);
