@@ -1,4 +1,4 @@
-use crate::permission::{self, Permission};
+use crate::permission::{self, NOUNS, Permission, Verb};
 use crate::{Code, Problem};
 use store::audit::Actor;
 
@@ -32,6 +32,12 @@ impl Caller {
         }
     }
 
+    /// Somebody who has not logged in.
+    #[must_use]
+    pub fn nobody() -> Self {
+        Self::new("", "nobody")
+    }
+
     /// With what is allowed in a workspace; in all where it is empty.
     pub(crate) fn grant<'a>(&mut self, workspace: &str, may: impl IntoIterator<Item = &'a str>) {
         self.grants.extend(may.into_iter().map(|pattern| (workspace.to_owned(), pattern.into())));
@@ -40,6 +46,20 @@ impl Caller {
     /// Never more than these.
     pub(crate) fn narrow(&mut self, scopes: Vec<Box<str>>) {
         self.scopes = Some(scopes);
+    }
+
+    /// Whether this is a token that may do less than its user.
+    pub(crate) const fn is_narrow(&self) -> bool {
+        self.scopes.is_some()
+    }
+
+    /// Whether a token with these scopes may do no more than what the caller has shown: who has scopes gives none away.
+    pub(crate) fn may_pass_on(&self, scopes: &[&str]) -> bool {
+        let Some(own) = &self.scopes else { return true };
+        let all = NOUNS.iter().flat_map(|noun| Verb::ALL.map(|verb| Permission::new(noun, verb)));
+        let is_new =
+            |it: &Permission| scopes.is_empty() || scopes.iter().any(|scope| it.is_in(scope));
+        all.filter(is_new).all(|it| own.iter().any(|scope| it.is_in(scope)))
     }
 
     /// A part of the program, which may do everything.
@@ -61,21 +81,24 @@ impl Caller {
     }
 
     /// Refuses what is not allowed. A workspace in which the caller may do nothing does not exist for them.
-    pub(crate) fn must(
-        &self,
-        permission: Permission,
-        workspace: Option<&str>,
-    ) -> Result<(), Problem> {
+    ///
+    /// # Errors
+    /// [`Code::Forbidden`], or [`Code::NotFound`] for such a workspace.
+    pub fn must(&self, permission: Permission, workspace: Option<&str>) -> Result<(), Problem> {
         if self.may(permission, workspace) {
             return Ok(());
         }
-        let knows = |place: &str| self.grants.iter().any(|(it, _)| it.is_empty() || it == place);
-        if workspace.is_some_and(|workspace| !knows(workspace)) {
+        if workspace.is_some_and(|workspace| !self.knows(workspace)) {
             return Err(Problem::missing("workspace"));
         }
         let Permission { noun, verb } = permission;
         let needed = format!("this needs the permission {noun}:{}", verb.name());
         Err(Problem::new(Code::Forbidden, needed))
+    }
+
+    /// Whether the caller may do anything at all in a workspace.
+    pub(crate) fn knows(&self, workspace: &str) -> bool {
+        self.grants.iter().any(|(it, _)| it.is_empty() || it == workspace)
     }
 
     /// As the audit trail knows them.

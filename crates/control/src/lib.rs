@@ -18,6 +18,10 @@ mod caller;
 mod password;
 /// Names that outsiders choose.
 mod name;
+/// What users do for themselves.
+mod own;
+/// From names, as they stand in paths, to what is meant.
+mod find;
 /// How somebody comes in.
 pub mod login;
 /// Teams.
@@ -32,3 +36,7 @@ pub mod revision;
 pub use caller::Caller;
 pub use control::{Checked, Control, Finding};
 pub use problem::{Code, Problem};
+pub use store::object::Object;
+pub use store::revision::Revision;
+pub use store::user::User;
+pub use store::workspace::Workspace;

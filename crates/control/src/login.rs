@@ -157,6 +157,12 @@ impl Control {
                 "a scope is a noun and a verb: `api:update`, `*:read`",
             ));
         }
+        if !caller.may_pass_on(scopes) {
+            return Err(Problem::new(
+                Code::Forbidden,
+                "a token makes no token that may do more than it may itself",
+            ));
+        }
         let (shown, hash) = fresh(TOKEN)?;
         let scopes =
             if scopes.is_empty() { String::new() } else { serde_json::json!(scopes).to_string() };

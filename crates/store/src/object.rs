@@ -195,6 +195,19 @@ impl Store {
         self.pool.one(statement.bind(id).bind(workspace).bind(kind)).await
     }
 
+    /// The object of a name, among those of its kind and owner.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] when there is none.
+    pub async fn object_find(&self, place: Place<'_>, name: &str) -> Result<Object> {
+        let statement = sql(columns!(
+            "SELECT",
+            "FROM object WHERE workspace = $1 AND kind = $2 AND owner = $3 AND name = $4"
+        ));
+        let statement = statement.bind(place.workspace).bind(place.kind).bind(place.owner);
+        self.pool.one(statement.bind(name)).await
+    }
+
     /// Objects of a kind and owner by name, from the first after `after`, at most `limit`.
     ///
     /// # Errors

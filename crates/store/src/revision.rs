@@ -91,6 +91,23 @@ impl Store {
         }
     }
 
+    /// Revisions of a workspace before the one of a number, newest first, at most `limit`. Their configs are left out.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn revision_list(
+        &self,
+        workspace: &str,
+        before: i64,
+        limit: i64,
+    ) -> Result<Vec<Revision>> {
+        let statement = sql(
+            "SELECT workspace, number, '' AS config, digest, note, author, again, created_ms FROM revision
+             WHERE workspace = $1 AND number < $2 ORDER BY number DESC LIMIT $3",
+        );
+        self.pool.all(statement.bind(workspace).bind(before).bind(limit)).await
+    }
+
     /// The number of the last revision of a workspace; 0 when there is none.
     ///
     /// # Errors

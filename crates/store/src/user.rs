@@ -216,6 +216,14 @@ impl Store {
         self.pool.one(sql(columns!("SELECT", "FROM yett_user WHERE id = $1")).bind(id)).await
     }
 
+    /// The user of a name.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] when there is none.
+    pub async fn user_find(&self, name: &str) -> Result<User> {
+        self.pool.one(sql(columns!("SELECT", "FROM yett_user WHERE name = $1")).bind(name)).await
+    }
+
     /// Users by name, from the first after `after`, at most `limit`.
     ///
     /// # Errors

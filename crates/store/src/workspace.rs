@@ -136,6 +136,17 @@ impl Store {
         self.pool.one(statement.bind(id)).await
     }
 
+    /// The workspace of a name.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] when there is none.
+    pub async fn workspace_find(&self, name: &str) -> Result<Workspace> {
+        let statement = sql(
+            "SELECT id, name, title, grants, revision, created_ms, updated_ms FROM workspace WHERE name = $1",
+        );
+        self.pool.one(statement.bind(name)).await
+    }
+
     /// Workspaces by name, from the first after `after`, at most `limit`.
     ///
     /// # Errors

@@ -24,4 +24,10 @@ mod tests {
     fn the_committed_schema_is_fresh() {
         testkit::committed("schema/yett.schema.json", &super::text());
     }
+
+    #[test]
+    fn the_committed_document_of_the_admin_api_is_fresh() {
+        let schema = model::schema::schema(policy::policy_schema());
+        testkit::committed("openapi/admin.json", &api::document(&schema.to_value()));
+    }
 }

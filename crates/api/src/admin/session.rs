@@ -1,0 +1,159 @@
+//! Sessions of people and tokens of machines.
+
+use crate::Access;
+use crate::body::Line;
+use crate::call::{Answer, Call, time};
+use crate::login;
+use crate::operation::{Operation, Shape};
+use crate::refusal::Refusal;
+use base::clock::unix_ms;
+use base::{Moment, Secret};
+use http::{Method, StatusCode};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// How long a token lasts unless said otherwise.
+const TOKEN_MS: i64 = 90 * 86_400_000;
+
+/// How to log in: with name and password, or with a link.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "NewSession")]
+struct Sent {
+    /// The name of a user.
+    name: Option<Line>,
+    /// The password of the user.
+    password: Option<Line>,
+    /// What a one-time link ends with, in place of name and password.
+    link: Option<Line>,
+    /// Whether the answer shows the session, for programs that send it as a bearer token. Browsers get a cookie.
+    #[serde(default)]
+    bearer: bool,
+}
+
+/// A session that has begun.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Session")]
+struct Told {
+    /// The id of the user.
+    user: String,
+    /// What the user is called; left out where the session has just begun.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    /// When it ends (RFC 3339); left out where it has begun before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires: Option<String>,
+    /// What to send as bearer token, if that was asked for. It is shown once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bearer: Option<String>,
+}
+
+/// A token for machines.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "NewToken")]
+struct TokenSent {
+    /// What you tell it by.
+    #[schemars(length(max = 100))]
+    name: Line,
+    /// What it may do: permissions such as `api:update` or `*:read`; all that you may when there is none.
+    #[serde(default)]
+    #[schemars(length(max = 64))]
+    scopes: Vec<Line>,
+    /// When it ends (RFC 3339), within a year; in 90 days unless said otherwise.
+    expires: Option<Moment>,
+}
+
+/// A token that was made.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "TokenMade")]
+struct TokenTold {
+    /// What to send as bearer token. It is shown once.
+    token: String,
+    /// When it ends (RFC 3339).
+    expires: String,
+}
+
+async fn create(call: Call) -> Result<Answer, Refusal> {
+    let sent: Sent = call.sent()?;
+    let session = match (sent.name, sent.password, sent.link) {
+        (Some(name), Some(password), None) => {
+            let password = Secret::new(password.0);
+            call.control.session_create(&name.0, password, call.peer).await?
+        }
+        (None, None, Some(link)) => call.control.link_take(&link.0, call.peer).await?,
+        _ => {
+            let message = "send `name` and `password`, or `link`";
+            return Err(Refusal::malformed("", message));
+        }
+    };
+    let expires = Some(time(session.expires_ms));
+    let shown = session.shown.reveal();
+    let bearer = sent.bearer.then(|| shown.to_owned());
+    let told = Told { user: session.user, name: None, expires, bearer };
+    let cookie = if sent.bearer { None } else { login::cookie(shown, call.is_tls) };
+    Ok(Answer { cookie, ..Answer::made(&told, Some("/v1/sessions/current".to_owned()))? })
+}
+
+async fn get(call: Call) -> Result<Answer, Refusal> {
+    let (user, name) = (call.caller.user.clone(), Some(call.caller.name.clone()));
+    Answer::found(&Told { user, name, expires: None, bearer: None })
+}
+
+async fn delete(call: Call) -> Result<Answer, Refusal> {
+    let Some(shown) = &call.shown else { return Ok(Answer::none()) };
+    call.control.session_delete(&call.caller, shown.secret.reveal()).await?;
+    let cookie = shown.is_cookie.then(|| login::no_cookie(call.is_tls));
+    Ok(Answer { cookie, ..Answer::none() })
+}
+
+async fn token(call: Call) -> Result<Answer, Refusal> {
+    let sent: TokenSent = call.sent()?;
+    let now_ms = i64::try_from(unix_ms(call.clock.wall())).unwrap_or(i64::MAX);
+    let length_ms = match sent.expires {
+        None => TOKEN_MS,
+        Some(Moment(at)) => i64::try_from(unix_ms(at)).unwrap_or(i64::MAX) - now_ms,
+    };
+    let scopes: Vec<&str> = sent.scopes.iter().map(|scope| &*scope.0).collect();
+    let made = call.control.token_create(&call.caller, &sent.name.0, &scopes, length_ms).await?;
+    let token = made.reveal().to_owned();
+    Answer::made(&TokenTold { token, expires: time(now_ms + length_ms) }, None)
+}
+
+pub(crate) fn operations() -> Vec<Operation> {
+    const CURRENT: &str = "/v1/sessions/current";
+    vec![
+        Operation::new(
+            (Method::POST, "/v1/sessions"),
+            "session_create",
+            Access::Open,
+            "Log in",
+            create,
+        )
+        .about("Whatever is wrong with a login, it is told in the same words and takes as long. Who fails too often must wait.")
+        .takes(Shape::of::<Sent>())
+        .answers(StatusCode::CREATED, Shape::of::<Told>())
+        .private()
+        .problems(&[401, 429]),
+        Operation::new((Method::GET, CURRENT), "session_get", Access::Own, "Who you are", get)
+            .answers(StatusCode::OK, Shape::of::<Told>()),
+        Operation::new(
+            (Method::DELETE, CURRENT),
+            "session_delete",
+            Access::Own,
+            "Log out: end the session or token that is shown",
+            delete,
+        )
+        .unconditional(),
+        Operation::new(
+            (Method::POST, "/v1/tokens"),
+            "token_create",
+            Access::Own,
+            "Make a token for machines, which is shown once",
+            token,
+        )
+        .about("It may do no more than you.")
+        .takes(Shape::of::<TokenSent>())
+        .answers(StatusCode::CREATED, Shape::of::<TokenTold>()),
+    ]
+}

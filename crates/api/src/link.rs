@@ -1,0 +1,108 @@
+//! Pages by which a person comes in: a link that works once, and the first password.
+
+use crate::admin::{Arrival, Desk};
+use crate::login;
+use crate::page::{Page, escaped};
+use crate::refusal::Refusal;
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Path;
+use axum::routing::{get, post};
+use base::Secret;
+use http::header::{CONTENT_TYPE, ORIGIN, SET_COOKIE};
+use http::request::Parts;
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Limited};
+use percent_encoding::percent_decode_str;
+use std::sync::Arc;
+
+/// Bytes of a form.
+const FORM_BYTES_MAX: usize = 4_096;
+
+/// What a page says when something was refused.
+fn refused(refusal: &Refusal) -> Response<Body> {
+    let body = format!("<p>{}.</p>", escaped(&refusal.detail));
+    Page::note("This did not work", &body).answer(refusal.status)
+}
+
+pub(crate) fn router(desk: &Arc<Desk>) -> Router {
+    let (takes, sets) = (Arc::clone(desk), Arc::clone(desk));
+    let take = move |Path(link): Path<String>, request: Request<Body>| {
+        let desk = Arc::clone(&takes);
+        async move { take(&desk, &link, request.into_parts().0).await.unwrap_or_else(|it| refused(&it)) }
+    };
+    let set = move |request: Request<Body>| {
+        let desk = Arc::clone(&sets);
+        async move { password(&desk, request).await.unwrap_or_else(|it| refused(&it)) }
+    };
+    Router::new()
+        .route("/login/{link}", get(async || ask()).post(take))
+        .route("/password", post(set))
+}
+
+/// Shows a button: programs that look at links before a person does (previews, scanners) must not use them up.
+fn ask() -> Response<Body> {
+    let body =
+        "<p>This link logs you in once.</p><form method=\"post\"><button>Log in</button></form>";
+    Page::note("Yett", body).answer(StatusCode::OK)
+}
+
+async fn take(desk: &Desk, link: &str, head: Parts) -> Result<Response<Body>, Refusal> {
+    login::same_site(&head.method, &head.headers, None)?;
+    let arrival = Arrival::of(&head.extensions)?;
+    let session = desk.control.link_take(link, arrival.peer).await?;
+    let caller = desk.control.caller(session.shown.reveal()).await?;
+    let body = format!(
+        "<p>You are logged in as <code>{}</code>, in this browser. Choose a password for the next time: 12 letters or more.</p>\
+         <form method=\"post\" action=\"/password\"><input type=\"password\" name=\"password\" minlength=\"12\" maxlength=\"256\" \
+         autocomplete=\"new-password\" aria-label=\"Password\" required autofocus><button>Set the password</button></form>",
+        escaped(&caller.name)
+    );
+    let mut answer = Page::note("Welcome", &body).answer(StatusCode::OK);
+    if let Some(cookie) = login::cookie(session.shown.reveal(), desk.is_tls) {
+        answer.headers_mut().insert(SET_COOKIE, cookie);
+    }
+    Ok(answer)
+}
+
+/// Sets the first password of whoever came by a link.
+async fn password(desk: &Desk, request: Request<Body>) -> Result<Response<Body>, Refusal> {
+    // A form cannot send a header of ours; browsers say from where it is sent.
+    if !request.headers().contains_key(ORIGIN) {
+        let detail = "send this form from the page that shows it";
+        return Err(Refusal::new(StatusCode::FORBIDDEN, "cross_site", detail));
+    }
+    login::same_site(request.method(), request.headers(), None)?;
+    let shown = login::shown(request.headers(), desk.is_tls).filter(|shown| shown.is_cookie);
+    let shown = shown.map_or_else(|| Secret::new(String::new()), |shown| shown.secret);
+    let mut caller = desk.control.caller(shown.reveal()).await?;
+    let arrival = Arrival::of(request.extensions())?;
+    caller.address = Some(arrival.peer.to_string());
+    caller.request = Some(arrival.id.clone());
+    let password = field(request, "password").await?;
+    desk.control.password_set(&caller, None, password).await?;
+    let body = format!(
+        "<p>The password of <code>{}</code> is set. All sessions have ended: log in with it from now on, for example by \
+         <code>yett login</code>.</p><p><a href=\"/\">What can be done here</a></p>",
+        escaped(&caller.name)
+    );
+    Ok(Page::note("Done", &body).answer(StatusCode::OK))
+}
+
+/// A field of a form.
+async fn field(request: Request<Body>, name: &str) -> Result<Secret, Refusal> {
+    let media_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let is_form = media_type.is_some_and(|it| it.starts_with("application/x-www-form-urlencoded"));
+    let wrong = || Refusal::malformed("", "this is not the form that was shown");
+    if !is_form {
+        return Err(wrong());
+    }
+    let collected = Limited::new(request.into_body(), FORM_BYTES_MAX).collect().await;
+    let bytes = collected.map_err(|_| wrong())?.to_bytes();
+    let text = str::from_utf8(&bytes).map_err(|_| wrong())?;
+    let value = text.split('&').filter_map(|pair| pair.split_once('='));
+    let value = value.filter(|(known, _)| *known == name).map(|(_, value)| value).next();
+    let spaced = value.ok_or_else(wrong)?.replace('+', " ");
+    let decoded = percent_decode_str(&spaced).decode_utf8().map_err(|_| wrong())?;
+    Ok(Secret::new(decoded.into_owned()))
+}

@@ -1,0 +1,13 @@
+//! The admin API as its clients see it, over a database of its own.
+
+#[cfg(test)]
+mod it {
+    /// A platform and its clients.
+    mod kit;
+    mod document;
+    mod enumeration;
+    mod publishing;
+    mod requests;
+    mod sessions;
+    mod sockets;
+}
