@@ -23,7 +23,7 @@ use http::request::Parts;
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use serde_json::Value;
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -188,12 +188,11 @@ fn request_id(headers: &HeaderMap) -> String {
     let given = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok()).filter(is_plain);
     given.map(str::to_owned).unwrap_or_else(|| {
         let mut bytes = [0; 16];
-        // Without randomness it is only less telling.
-        let _ = random::fill(&mut bytes).is_ok();
-        bytes.iter().fold(String::new(), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}").is_ok();
-            text
-        })
+        if random::fill(&mut bytes).is_err() {
+            // It tells requests apart and keeps no secret.
+            bytes[..8].copy_from_slice(&random::fast().to_be_bytes());
+        }
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
     })
 }
 

@@ -6,7 +6,6 @@ use bytes::Bytes;
 use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use http::{HeaderValue, Response, StatusCode};
 use serde_json::Value;
-use std::fmt::Write as _;
 
 const STYLE: &str = "\
 :root{color-scheme:light dark;--ink:#1c2430;--soft:#5b6675;--line:#d9dfe7;--back:#fff;--card:#f6f8fa;--accent:#0b6bcb}\
@@ -152,9 +151,9 @@ fn article(document: &Value, path: &str, method: &str, operation: &Value) -> Str
             format!("{}{}", text(parameter, "in"), required(parameter["required"].as_bool()));
         row(text(parameter, "name"), &place, text(parameter, "description"))
     });
-    html += &table("Parameters", rows.collect());
+    html += &table("Parameters", &rows.collect::<Vec<_>>());
     let media = |value: &Value| value["content"]["application/json"]["schema"].clone();
-    html += &table("Body", fields(document, &media(&operation["requestBody"])));
+    html += &table("Body", &fields(document, &media(&operation["requestBody"])));
     let mut answers = Vec::new();
     for (status, response) in operation["responses"].as_object().into_iter().flatten() {
         if let Some(name) = response["$ref"].as_str().and_then(|it| it.rsplit('/').next()) {
@@ -164,12 +163,10 @@ fn article(document: &Value, path: &str, method: &str, operation: &Value) -> Str
                 escaped(status)
             ));
         } else {
-            html += &table(&format!("Answer {status}"), fields(document, &media(response)));
+            html += &table(&format!("Answer {status}"), &fields(document, &media(response)));
         }
     }
-    let _ =
-        write!(html, "<p class=\"soft\">Problems: {}</p></article>", answers.join(", ")).is_ok();
-    html
+    html + &format!("<p class=\"soft\">Problems: {}</p></article>", answers.join(", "))
 }
 
 fn required(is_required: Option<bool>) -> &'static str {
@@ -181,7 +178,7 @@ fn row(name: &str, place: &str, about: &str) -> String {
     format!("<tr><td><code>{name}</code></td><td>{place}</td><td>{about}</td></tr>")
 }
 
-fn table(title: &str, rows: Vec<String>) -> String {
+fn table(title: &str, rows: &[String]) -> String {
     if rows.is_empty() {
         return String::new();
     }

@@ -102,9 +102,8 @@ impl Kind {
     /// `api_policy`: what tells operations of one noun apart.
     fn name(self) -> String {
         self.owners
-            .iter()
+            .last()
             .filter(|_| self.noun == "policy")
-            .next_back()
             .map_or_else(|| self.noun.to_owned(), |(owner, _)| format!("{owner}_{}", self.noun))
     }
 

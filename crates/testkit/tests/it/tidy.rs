@@ -19,6 +19,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("proxy", &["base", "telemetry", "traffic", "http1"]),
     ("store", &["base"]),
     ("control", &["base", "telemetry", "model", "store"]),
+    ("api", &["base", "telemetry", "control"]),
     (
         "testkit",
         &[
@@ -46,6 +47,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "proxy",
             "store",
             "control",
+            "api",
         ],
     ),
 ];
