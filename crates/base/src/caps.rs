@@ -488,6 +488,14 @@ pub const ROLES_MAX: usize = 1_024;
 pub const ACCESS_QUESTIONS_MAX: usize = 200_000;
 /// Roles that the log tells of a caller who was refused.
 pub const ROLES_TOLD_MAX: usize = 16;
+/// Bytes of policies in Cedar, of their schema and of their entities.
+pub const CEDAR_BYTES_MAX: usize = 4 << 20;
+/// Policies in Cedar that one policy of the gateway asks.
+pub const CEDAR_POLICIES_MAX: usize = 10_000;
+/// Entities that policies in Cedar may ask about besides those of the request.
+pub const CEDAR_ENTITIES_MAX: usize = 10_000;
+/// Policies in Cedar that are told where a decision depends on them.
+pub const CEDAR_TOLD_MAX: usize = 4;
 /// Networks and addresses of one list,
 pub const ADDRESS_LIST_ENTRIES_MAX: usize = 1_000_000;
 /// and bytes of its file.

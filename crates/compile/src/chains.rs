@@ -135,6 +135,8 @@ fn known(config: &PolicyConfig, report: &mut Report) -> Option<&'static Kind> {
     if kind.is_none() {
         let names = policy::KINDS.iter().map(|kind| kind.name);
         let help = match did_you_mean(&config.kind, names.clone()) {
+            // It was left out when this program was built.
+            _ if config.kind.value == "cedar" => "build it with the feature `cedar`".to_owned(),
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("known policies: {}", names.collect::<Vec<_>>().join(", ")),
         };

@@ -137,15 +137,26 @@ pub(crate) struct FilesAt<'a> {
 
 impl Files for FilesAt<'_> {
     fn locate(&self, written: &str) -> PathBuf {
-        // One file has one name, so that two who go by it share it.
-        let is_step = |part: &Component<'_>| *part != Component::CurDir;
-        let path: PathBuf =
-            resolve_path(written, self.place).components().filter(is_step).collect();
+        let path = self.plain(written);
         self.outside.follow(&path);
         path
     }
 
     fn read(&self, path: &Path, bytes_max: usize) -> Result<Vec<u8>, String> {
         self.outside.read_apart(path, bytes_max)
+    }
+
+    fn part(&self, written: &str) -> (PathBuf, Result<Vec<u8>, String>) {
+        let path = self.plain(written);
+        let content = self.outside.read(&path);
+        (path, content)
+    }
+}
+
+impl FilesAt<'_> {
+    /// One file has one name, so that two who go by it share it.
+    fn plain(&self, written: &str) -> PathBuf {
+        let is_step = |part: &Component<'_>| *part != Component::CurDir;
+        resolve_path(written, self.place).components().filter(is_step).collect()
     }
 }

@@ -167,9 +167,15 @@ fn permissions(config: &Config, routes: &[Guarded], report: &mut Report) {
     // Of each API that asks for any, those that it asks for.
     let mut needed: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
     for guarded in routes {
-        for needs in guarded.entries().iter().filter_map(|entry| rbac::needs(&*entry.policy)) {
-            let of_api = needed.entry(&guarded.route.api).or_default();
-            of_api.extend(guarded.methods.iter().map(|method| needs.permission(method).to_owned()));
+        for (entry, method) in guarded
+            .entries()
+            .iter()
+            .flat_map(|entry| guarded.methods.iter().map(move |method| (entry, method)))
+        {
+            for permission in rbac::permissions(&*entry.policy, method) {
+                let of_api = needed.entry(&guarded.route.api).or_default();
+                of_api.insert(permission.to_owned());
+            }
         }
     }
     for (_, role) in config.roles.iter() {

@@ -27,6 +27,10 @@ pub trait Files {
     /// # Errors
     /// A sentence that says why it cannot be read, without the path.
     fn read(&self, path: &Path, bytes_max: usize) -> Result<Vec<u8>, String>;
+
+    /// Where a file is that was written like this, and its content, or a sentence that says why it cannot be read, without the
+    /// path. It is a part of the config: when it changes, the config is another.
+    fn part(&self, written: &str) -> (PathBuf, Result<Vec<u8>, String>);
 }
 
 /// What a file says, once it is read.

@@ -160,6 +160,10 @@ impl Files for Folder {
         let bytes = files.get(path).ok_or("there is no such file")?;
         Ok(bytes.iter().copied().take(bytes_max + 1).collect())
     }
+
+    fn part(&self, written: &str) -> (PathBuf, Result<Vec<u8>, String>) {
+        (written.into(), self.read(Path::new(written), usize::MAX - 1))
+    }
 }
 
 struct OneClock(Clock);

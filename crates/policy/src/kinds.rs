@@ -50,6 +50,9 @@ pub mod deny;
 pub mod scopes;
 /// Asks for what roles permit.
 pub mod rbac;
+/// Asks policies in Cedar.
+#[cfg(feature = "cedar")]
+pub mod cedar;
 /// What a consumer's plan allows.
 pub mod plan;
 /// So many requests per length of time.
@@ -115,6 +118,8 @@ pub const KINDS: &[&Kind] = &[
     &deny::KIND,
     &scopes::KIND,
     &rbac::KIND,
+    #[cfg(feature = "cedar")]
+    &cedar::KIND,
     &plan::KIND,
     &rate_limit::KIND,
     &quota::KIND,

@@ -62,6 +62,8 @@ pub const ORDER: &[(&str, &str)] = &[
     ("allow", "beside `deny`: both must agree, so their order only decides which reason is told"),
     ("scopes", "beside `allow`: all must agree"),
     ("rbac", "beside `scopes`: what a token allows is told before what its holder may do"),
+    #[cfg(feature = "cedar")]
+    ("cedar", "after the others that decide who may: it costs most of them"),
     (
         "plan",
         "after access: who may not call uses up nothing of a plan; before everything that costs more than counting",

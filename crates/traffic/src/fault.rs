@@ -138,8 +138,8 @@ fault_codes! {
     CredentialsNotExchanged "credentials_not_exchanged" 401 Client "The credentials are not valid" "The issuer does not accept the caller's token in exchange for the one that the backend asks for (RFC 8693, 2.2.2).";
     ExchangeDenied "exchange_denied" 403 Client "Access is denied" "The issuer gives no token for this backend in exchange for the caller's: its target or scope is not allowed (RFC 8693, 2.2.2).";
     ComputeBusy "compute_busy" 503 Gateway "The gateway is busy" "Costly work, such as the check of a password, waits for the machine's processors already; `Retry-After` says when to come back.";
-    AccessDenied "access_denied" 403 Client "Access is denied" "An `allow`, `deny` or `acl` policy refused the request.";
-    AccessUndecided "access_undecided" 403 Gateway "Access is denied" "An expression of an `allow` or `deny` policy could not be evaluated, which counts as a refusal.";
+    AccessDenied "access_denied" 403 Client "Access is denied" "An `allow`, `deny`, `acl` or `cedar` policy refused the request.";
+    AccessUndecided "access_undecided" 403 Gateway "Access is denied" "An expression of an `allow` or `deny` policy, or a policy in Cedar, could not be evaluated, which counts as a refusal.";
     AddressRefused "address_refused" 403 Client "Access is denied" "An `ip` policy does not let the client's address pass; the log tells which address, and by which list.";
     CountryRefused "country_refused" 403 Client "Access is denied" "A `geo` policy does not let clients pass from where the client's address is; the log tells which country and network.";
     ClosedNow "closed_now" 503 Gateway "The service is closed" "An `hours` policy is not open now; `Retry-After` says when it opens.";

@@ -19,6 +19,7 @@ mod it {
     mod backend_tokens;
     mod bad_input;
     mod bad_reload;
+    mod cedar;
     mod client_certificates;
     mod commands;
     mod crowd;

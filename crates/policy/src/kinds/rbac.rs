@@ -1,9 +1,10 @@
 //! Lets requests pass that a role of the caller permits, and refuses all others: role-based access control.
 //!
 //! What a role permits stands in the config (`roles`); who has one is told by the consumer, and by the groups
-//! and claims that this policy maps to roles. Where several of this kind apply to a route, they are one: their
-//! mappings add up, and the innermost permission counts. That one is made when the route is
-//! ([`Policy::at_route`]), so that a request only compares bits.
+//! and claims that this policy maps to roles. Where several of this kind apply to a route, every permission that one
+//! of them names is needed, by roles that this one and those outside of it give: an inner one widens nothing. The
+//! last of them stands for all and is made when the route is ([`Policy::at_route`]), so that a request only
+//! compares bits.
 
 use crate::access::{Access, Needs, RoleSet};
 use crate::kind::{BuildCtx, Group, Kind};
@@ -11,6 +12,7 @@ use crate::written::{OneOrMany, Short, Written};
 use base::caps::{ROLES_MAX, ROLES_TOLD_MAX};
 use base::report::did_you_mean;
 use base::{Node, Report, Value, decode};
+use http::Method;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::any::Any;
@@ -32,8 +34,9 @@ pub const KIND: Kind = Kind {
     answers: false,
     about: "Lets requests pass that a role of the caller permits, and refuses all others with 403. Each needs one permission of \
             its API: the one that its method stands for (`read`: GET, HEAD, OPTIONS, QUERY; `create`: POST; `update`: PUT, \
-            PATCH; `delete`: DELETE; `admin`: any other), unless the policy names one. Roles stand under `roles` in \
-            the config. Where several apply, they are one: their mappings add up, and the innermost permission counts.",
+            PATCH; `delete`: DELETE; `admin`: any other), unless a policy names one. Roles stand under `roles` in \
+            the config. Where several apply, every permission that one of them names is needed, by roles of the caller \
+            and those that this one and the outer ones give by groups and claims.",
     example: "rbac: { permission: approve }",
     resets: "it has no state",
     schema: <Written<Settings> as JsonSchema>::json_schema,
@@ -173,8 +176,17 @@ struct ByClaim {
 /// What all of this kind on one route are together.
 struct OnRoute {
     access: Arc<Access>,
+    /// Of the outermost owner first.
     mappings: Box<[Arc<Mapping>]>,
+    /// All that is needed.
+    asks: Box<[Ask]>,
+}
+
+/// A permission that is needed.
+struct Ask {
     needs: Needs,
+    /// How many of the mappings count for it: those of the owner that asks and of the outer ones.
+    mappings: usize,
 }
 
 impl Policy for Rbac {
@@ -193,9 +205,25 @@ impl Policy for Rbac {
             policy.downcast_ref::<Self>()
         });
         let same: Vec<&Self> = same.collect();
-        let permission = same.iter().rev().find_map(|rbac| rbac.permission.as_deref());
+        let ask = |permission: Option<&str>, mappings| {
+            let needs = self.access.roles.needs(at.api, at.route, permission);
+            Ask { needs, mappings }
+        };
+        let mut named: Vec<&str> = Vec::new();
+        let mut asks: Vec<Ask> = Vec::new();
+        for (position, rbac) in same.iter().enumerate() {
+            let Some(permission) = rbac.permission.as_deref() else { continue };
+            // Where an outer one asks for the same, fewer mappings count.
+            if !named.contains(&permission) {
+                named.push(permission);
+                asks.push(ask(Some(permission), position + 1));
+            }
+        }
+        if asks.is_empty() {
+            asks.push(ask(None, same.len()));
+        }
         Some(Arc::new(OnRoute {
-            needs: self.access.roles.needs(at.api, at.route, permission),
+            asks: asks.into(),
             mappings: same.iter().map(|rbac| Arc::clone(&rbac.mapping)).collect(),
             access: Arc::clone(&self.access),
         }))
@@ -204,50 +232,40 @@ impl Policy for Rbac {
 
 impl Policy for OnRoute {
     fn on_request<'a>(&'a self, exchange: &'a mut Exchange, _: Slot) -> Outcome<'a, Flow> {
-        if self.permits(exchange) {
+        let Some(lacking) = self.asks.iter().find(|ask| !self.permits(ask, exchange)) else {
             return Outcome::Now(Ok(Flow::Continue));
-        }
+        };
         let fault = Fault::new(Stage::Guard, FaultCode::PermissionMissing);
-        Outcome::Now(Err(fault.cause(self.lack(exchange))))
+        Outcome::Now(Err(fault.cause(self.lack(lacking, exchange))))
     }
 
     fn foresee(&self, asked: &Asked<'_>) -> Option<Foreseen> {
-        let exchange = asked.exchange;
-        if self.permits(exchange) {
-            return Some(Foreseen::Passes(self.permitting(exchange)));
-        }
-        let Some(consumer) = &exchange.consumer else {
+        if asked.exchange.consumer.is_none() {
             return Some(Foreseen::Refuses("nobody is identified".to_owned()));
-        };
-        let (Some(needed), false) = (self.needed(exchange), asked.knows.claims) else {
-            return Some(Foreseen::Refuses(self.lack(exchange)));
-        };
-        let mappings = self.mappings.iter();
-        let mut claims: Vec<String> = mappings
-            .flat_map(|mapping| &mapping.claims)
-            .filter(|rule| rule.may_meet(&needed))
-            .map(|rule| format!("`claims.{}`", rule.path))
-            .collect();
-        claims.dedup();
-        // The directory says nothing of groups that an issuer says.
-        if !consumer.is_known
-            && self.mappings.iter().any(|it| it.groups.values().any(|set| set.meets(&needed)))
-        {
-            claims.push("its groups".to_owned());
         }
-        Some(if claims.is_empty() {
-            Foreseen::Refuses(self.lack(exchange))
+        let (mut passes, mut depends) = (Vec::new(), Vec::new());
+        for ask in &self.asks {
+            match self.foresee_one(ask, asked) {
+                Foreseen::Passes(why) => passes.push(why),
+                Foreseen::Depends(on) if depends.contains(&on) => {}
+                Foreseen::Depends(on) => depends.push(on),
+                refuses @ Foreseen::Refuses(_) => return Some(refuses),
+            }
+        }
+        Some(if depends.is_empty() {
+            Foreseen::Passes(passes.join(", "))
         } else {
-            Foreseen::Depends(claims.join(" and "))
+            Foreseen::Depends(depends.join(" and "))
         })
     }
 }
 
-/// What a policy needs by method, if it is of this kind and on a route.
+/// The permissions that a request needs by a method, if a policy is of this kind and on a route.
 #[must_use]
-pub fn needs(policy: &dyn Policy) -> Option<&Needs> {
+pub fn permissions<'a>(policy: &'a dyn Policy, method: &Method) -> Vec<&'a str> {
     let policy: &dyn Any = policy;
-    policy.downcast_ref::<OnRoute>().map(|policy| &policy.needs)
+    let asks = policy.downcast_ref::<OnRoute>().map_or(&[][..], |policy| &policy.asks);
+    asks.iter().map(|ask| ask.needs.permission(method)).collect()
 }
 
 /// Roles that a policy gives by groups and claims.
@@ -280,10 +298,38 @@ pub fn given(policy: &dyn Policy) -> Option<Given> {
 type Words = [u64; ROLES_MAX / 64];
 
 impl OnRoute {
+    fn foresee_one(&self, ask: &Ask, asked: &Asked<'_>) -> Foreseen {
+        let exchange = asked.exchange;
+        if self.permits(ask, exchange) {
+            return Foreseen::Passes(self.permitting(ask, exchange));
+        }
+        let (Some(needed), false) = (self.needed(ask, exchange), asked.knows.claims) else {
+            return Foreseen::Refuses(self.lack(ask, exchange));
+        };
+        let mappings = || self.mappings.iter().take(ask.mappings);
+        let mut claims: Vec<String> = mappings()
+            .flat_map(|mapping| &mapping.claims)
+            .filter(|rule| rule.may_meet(&needed))
+            .map(|rule| format!("`claims.{}`", rule.path))
+            .collect();
+        claims.dedup();
+        // The directory says nothing of groups that an issuer says.
+        if exchange.consumer.as_ref().is_some_and(|consumer| !consumer.is_known)
+            && mappings().any(|it| it.groups.values().any(|set| set.meets(&needed)))
+        {
+            claims.push("its groups".to_owned());
+        }
+        if claims.is_empty() {
+            Foreseen::Refuses(self.lack(ask, exchange))
+        } else {
+            Foreseen::Depends(claims.join(" and "))
+        }
+    }
+
     /// The roles of which one is needed: of those that permit the request only the ones that the application
     /// makes use of. None if no role is left.
-    fn needed(&self, exchange: &Exchange) -> Option<Words> {
-        let sufficient = self.needs.roles(&exchange.request.method).words();
+    fn needed(&self, ask: &Ask, exchange: &Exchange) -> Option<Words> {
+        let sufficient = ask.needs.roles(&exchange.request.method).words();
         let mut needed = Words::default();
         match exchange.credential.as_ref().and_then(|credential| credential.roles.as_deref()) {
             None => needed.iter_mut().zip(sufficient).for_each(|(word, own)| *word = *own),
@@ -300,11 +346,11 @@ impl OnRoute {
         needed.iter().any(|word| *word != 0).then_some(needed)
     }
 
-    fn permits(&self, exchange: &Exchange) -> bool {
+    fn permits(&self, ask: &Ask, exchange: &Exchange) -> bool {
         let Some(consumer) = exchange.consumer.as_deref() else { return false };
-        let Some(needed) = self.needed(exchange) else { return false };
+        let Some(needed) = self.needed(ask, exchange) else { return false };
         consumer.roles.iter().any(|name| self.is_in(name, &needed))
-            || self.mappings.iter().any(|mapping| {
+            || self.mappings.iter().take(ask.mappings).any(|mapping| {
                 mapping.by_groups(consumer).any(|set| set.meets(&needed))
                     || mapping.claims.iter().any(|rule| {
                         rule.said(exchange).any(|claims| self.gives(rule, claims, &needed))
@@ -328,13 +374,13 @@ impl OnRoute {
         })
     }
 
-    /// All roles that a caller has, used or not.
-    fn held(&self, exchange: &Exchange) -> RoleSet {
+    /// All roles that a caller has for what is asked, used or not.
+    fn held(&self, ask: &Ask, exchange: &Exchange) -> RoleSet {
         let mut held = RoleSet::default();
         let Some(consumer) = exchange.consumer.as_deref() else { return held };
         let roles = &self.access.roles;
         consumer.roles.iter().filter_map(|name| roles.id(name)).for_each(|id| held.insert(id));
-        for mapping in &self.mappings {
+        for mapping in self.mappings.iter().take(ask.mappings) {
             mapping.by_groups(consumer).for_each(|set| held.union(set));
             for rule in &mapping.claims {
                 for value in rule.said(exchange).flat_map(|claims| rule.values(claims)) {
@@ -351,12 +397,12 @@ impl OnRoute {
     }
 
     /// Why a request is refused, for the log.
-    fn lack(&self, exchange: &Exchange) -> String {
-        let permission = self.needs.permission(&exchange.request.method);
+    fn lack(&self, ask: &Ask, exchange: &Exchange) -> String {
+        let permission = ask.needs.permission(&exchange.request.method);
         if exchange.consumer.is_none() {
             return format!("`{permission}` is lacking; nobody is identified");
         }
-        let held = self.held(exchange);
+        let held = self.held(ask, exchange);
         let mut names: Vec<&str> =
             held.iter().take(ROLES_TOLD_MAX).map(|role| self.access.roles.name(role)).collect();
         if held.iter().nth(ROLES_TOLD_MAX).is_some() {
@@ -376,9 +422,9 @@ impl OnRoute {
     }
 
     /// Why it passes.
-    fn permitting(&self, exchange: &Exchange) -> String {
-        let needed = self.needed(exchange).unwrap_or_default();
-        let held = self.held(exchange);
+    fn permitting(&self, ask: &Ask, exchange: &Exchange) -> String {
+        let needed = self.needed(ask, exchange).unwrap_or_default();
+        let held = self.held(ask, exchange);
         let is_needed =
             |role: &usize| needed.get(role / 64).is_some_and(|word| word & (1 << (role % 64)) != 0);
         let names: Vec<String> = held
@@ -388,7 +434,7 @@ impl OnRoute {
             .map(|role| format!("`{}`", self.access.roles.name(role)))
             .collect();
         let plural = if names.len() == 1 { "" } else { "s" };
-        let permission = self.needs.permission(&exchange.request.method);
+        let permission = ask.needs.permission(&exchange.request.method);
         format!("`{permission}` by role{plural} {}", names.join(", "))
     }
 }

@@ -67,6 +67,23 @@ pub(crate) const RBAC: &[Case] = &[
     case("[rbac]", GET, "403 permission_missing"),
 ];
 
+const STAFF_READ: &str = "[api_key, { cedar: { policies: 'permit(principal in Group::\"admin\", action in Action::\"read\", resource in Api::\"test\");' } }]";
+
+pub(crate) const CEDAR: &[Case] = &[
+    passes(STAFF_READ, GET, SAW_GET),
+    case(STAFF_READ, POST, "403 access_denied"),
+    case(
+        "[{ cedar: { policies: 'permit(principal is Consumer, action, resource);' } }]",
+        GET,
+        "403 access_denied",
+    ),
+    case(
+        "[api_key, { cedar: { policies: 'permit(principal, action, resource); forbid(principal, action, resource) when { principal.claims.gone };' } }]",
+        GET,
+        "403 access_undecided",
+    ),
+];
+
 const CONFIG: &str = "version: 1
 listeners: { public: { bind: '127.0.0.1:8080' } }
 upstreams: { one: { targets: ['BACKEND'] } }

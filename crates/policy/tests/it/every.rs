@@ -74,6 +74,7 @@ const TABLE: &[(&str, &[Case])] = &[
     ("deny", deny::CASES),
     ("scopes", access::SCOPES),
     ("rbac", access::RBAC),
+    ("cedar", access::CEDAR),
     ("plan", plan::CASES),
     ("rate_limit", rate_limit::CASES),
     ("quota", quota::CASES),

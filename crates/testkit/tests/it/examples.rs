@@ -135,6 +135,23 @@ const CASES: &[Case] = &[
     case("roles", "POST /orders/1/approve\nx-api-key: the-key-of-bot", &["403"]),
     case("roles", "DELETE /orders/1\nx-api-key: the-key-of-clerk", &["403"]),
     case("roles", "DELETE /orders/1\nx-api-key: the-key-of-boss", &["200", "DELETE /orders/1"]),
+    case("cedar", "GET /orders/1\nx-api-key: the-key-of-clerk", &["200", "GET /orders/1"]),
+    case("cedar", "GET /orders/of/green\nx-api-key: the-key-of-reader", &["200"]),
+    case(
+        "cedar",
+        "DELETE /orders/1\nx-api-key: the-key-of-clerk",
+        &["403", "access_denied", "-say-why"],
+    ),
+    case(
+        "cedar",
+        "DELETE /orders/1\nx-api-key: the-key-of-clerk\nx-purpose: a double",
+        &["200", "DELETE /orders/1"],
+    ),
+    case(
+        "cedar",
+        "DELETE /orders/1\nx-api-key: the-key-of-reader\nx-purpose: a double",
+        &["403", "access_denied"],
+    ),
     case(
         "issuers",
         "GET /orders/1\nSTAFF",

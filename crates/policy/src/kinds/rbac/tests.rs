@@ -177,7 +177,7 @@ fn an_application_uses_no_more_roles_than_it_says() {
 }
 
 #[test]
-fn several_are_one_whose_mappings_add_up_and_whose_innermost_permission_counts() {
+fn an_inner_one_replaces_the_permission_of_the_method_and_widens_nothing() {
     let outer = json!({ "groups": { "staff": "reader" } });
     let inner = json!({ "permission": "approve", "groups": { "leads": "approver" } });
     let both = [outer.clone(), inner];
@@ -187,6 +187,18 @@ fn several_are_one_whose_mappings_add_up_and_whose_innermost_permission_counts()
     check(&both, called("POST /", &["clerk"], &[], &Value::Null), "no");
     let read = [outer, json!("read")];
     check(&read, called("POST /", &[], &["staff"], &Value::Null), "yes");
+    // Whoever the outer one keeps out stays out.
+    let admin = [json!("admin"), json!("read")];
+    check(&admin, called("GET /", &["reader"], &[], &Value::Null), "no");
+    check(&admin, called("GET /", &["boss"], &[], &Value::Null), "yes");
+    let given = [
+        json!({ "permission": "approve", "groups": { "leads": "approver" } }),
+        json!({ "permission": "create", "groups": { "leads": "clerk", "staff": "boss" } }),
+    ];
+    check(&given, called("POST /", &[], &["leads"], &Value::Null), "yes");
+    check(&given, called("POST /", &[], &["staff"], &Value::Null), "no");
+    check(&given, called("POST /", &["approver"], &[], &Value::Null), "no");
+    check(&given, called("POST /", &["approver"], &["staff"], &Value::Null), "yes");
     let world = world();
     let one = || world.build(&KIND, &Value::Null).unwrap().0;
     let same = [one(), one()];
