@@ -89,7 +89,7 @@ fn build(node: &Node, ctx: &BuildCtx<'_>, report: &mut Report) -> Option<Arc<dyn
     headers.sort_by(|a, b| a.as_str().cmp(b.as_str()));
     headers.dedup();
     let types = Types::new().map_err(|error| {
-        ctx.error(&mut own, node, "", error.to_string());
+        ctx.error(&mut own, node, "", error);
     });
     let is_fine = !own.has_errors();
     report.absorb(own);

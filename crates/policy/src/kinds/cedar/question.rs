@@ -3,8 +3,7 @@
 use super::rules::Rules;
 use crate::access::permission_of;
 use cedar_policy::{
-    Context, Entity, EntityId, EntityTypeName, EntityUid, ParseErrors, Request,
-    RestrictedExpression,
+    Context, Entity, EntityId, EntityTypeName, EntityUid, Request, RestrictedExpression,
 };
 use http::HeaderName;
 use percent_encoding::percent_decode_str;
@@ -27,8 +26,8 @@ pub(super) struct Types {
 }
 
 impl Types {
-    pub(super) fn new() -> Result<Self, ParseErrors> {
-        let name = EntityTypeName::from_str;
+    pub(super) fn new() -> Result<Self, String> {
+        let name = |name| EntityTypeName::from_str(name).map_err(|error| error.to_string());
         Ok(Self {
             consumer: name("Consumer")?,
             nobody: name("Nobody")?,

@@ -266,7 +266,7 @@ fn unknown(uid: &EntityUid, known: &Known, access: &Access) -> Option<(String, S
         if names.contains(&id) {
             return None;
         }
-        let help = match did_you_mean(id, names.into_iter()) {
+        let help = match did_you_mean(id, names) {
             Some(near) => format!("did you mean `{kind}::\"{near}\"`?"),
             None => String::new(),
         };
