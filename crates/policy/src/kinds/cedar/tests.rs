@@ -27,13 +27,13 @@ fn alice() -> Exchange {
 }
 
 /// A policy as it is on its route.
-fn on_route(built: Built) -> Built {
+fn on_route(built: &Built) -> Built {
     let at = Placement { api: "test", route: "route", same: &[], position: 0 };
     Built(built.0.at_route(&at).unwrap())
 }
 
 fn built(settings: &Value) -> Built {
-    on_route(fixture::built(&KIND, settings))
+    on_route(&fixture::built(&KIND, settings))
 }
 
 fn check(policies: &str, mut exchange: Exchange, expected: &str) {
@@ -205,7 +205,7 @@ fn what_is_no_cedar_is_told_at_its_line() {
 fn a_file_is_used_as_a_text_is() {
     let world = World::default();
     world.files.write("a.cedar", "\nforbid(principal, action, resource);");
-    let policy = on_route(world.build(&KIND, &json!({ "policies": "file:a.cedar" })).unwrap());
+    let policy = on_route(&world.build(&KIND, &json!({ "policies": "file:a.cedar" })).unwrap());
     let fault = policy.fault(&mut alice());
     assert_eq!(fault.cause.unwrap().to_string(), "the policy at line 2 forbids it");
     assert_eq!(policy.0.about(), ["1 policies of a.cedar"]);
