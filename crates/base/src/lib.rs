@@ -15,6 +15,8 @@ pub mod random;
 pub mod env;
 /// Values that must not be shown, and texts that refer to them.
 pub mod secret;
+/// Random texts with a prefix and a checksum.
+pub mod token;
 /// Problems told to the author of a config, collected rather than thrown.
 pub mod report;
 /// Documents whose every value remembers where it was written.
