@@ -525,3 +525,17 @@ pub const GEO_RULES_MAX: usize = 10_000;
 pub const OPENING_TIMES_MAX: usize = 1_000;
 /// Days in which the next opening is looked for.
 pub const OPENING_DAYS_AHEAD: u16 = 400;
+/// Consumers of one workspace that the control plane keeps.
+pub const CONSUMERS_MAX: i64 = 1_000_000;
+/// Applications of one workspace,
+pub const APPLICATIONS_MAX: i64 = 1_000_000;
+/// and of one consumer.
+pub const APPLICATIONS_PER_CONSUMER_MAX: i64 = 10_000;
+/// Credentials of one workspace,
+pub const CREDENTIALS_MAX: i64 = 2_000_000;
+/// and of one consumer by itself, or of one application.
+pub const CREDENTIALS_PER_HOLDER_MAX: i64 = 100;
+/// Groups or roles of one consumer.
+pub const CONSUMER_GROUPS_MAX: usize = 128;
+/// Letters of a title, or of what people call a credential.
+pub const TITLE_LETTERS_MAX: usize = 200;

@@ -15,6 +15,10 @@ pub enum Error {
     Taken,
     /// A row that this one speaks of does not exist, or others still speak of this one.
     Bound,
+    /// There are as many of them as there may be.
+    Full(i64),
+    /// What is encrypted cannot be read without the master key of this number.
+    Locked(i64),
     /// The database belongs to a newer program: its schema has this number.
     Newer(i64),
     /// The database cannot be reached, is locked, full or read-only: it may work later.
@@ -51,6 +55,10 @@ impl fmt::Display for Error {
             Self::Taken => f.write_str("something else has this name already"),
             Self::Bound => {
                 f.write_str("something else speaks of it, or what it speaks of does not exist")
+            }
+            Self::Full(most) => write!(f, "there may be {most} of them, and there are"),
+            Self::Locked(number) => {
+                write!(f, "what is encrypted cannot be read: master key {number} is not there")
             }
             Self::Newer(number) => write!(
                 f,

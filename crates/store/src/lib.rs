@@ -29,6 +29,20 @@ pub mod workspace;
 pub mod user;
 /// Sessions and tokens.
 pub mod login;
+/// What lists are narrowed to.
+mod list;
+/// How many there are.
+mod tally;
+/// Who calls APIs.
+pub mod consumer;
+/// Programs of theirs.
+pub mod application;
+/// By what they prove who they are.
+pub mod credential;
+/// What gateways know of them.
+pub mod directory;
+/// Secrets encrypted.
+pub mod envelope;
 /// Parts of configs as they were written.
 pub mod object;
 /// Configs that were published.
@@ -36,5 +50,6 @@ pub mod revision;
 
 pub use error::{Error, Result};
 pub use id::Id;
+pub use list::{After, Filter};
 pub use migrate::{NEWEST, schema};
 pub use store::{Location, Store, Write};

@@ -2,7 +2,8 @@ use crate::sql::{Pool, Tx, sql};
 use crate::{Error, Result, Store};
 
 /// Changes of the schema in the order of their numbers, which begin at 1. What is here is never changed again.
-const STEPS: &[&str] = &[include_str!("../migrations/0001_begin.sql")];
+const STEPS: &[&str] =
+    &[include_str!("../migrations/0001_begin.sql"), include_str!("../migrations/0002_records.sql")];
 
 /// The number of the newest schema.
 pub const NEWEST: i64 = STEPS.len() as i64;
@@ -18,20 +19,17 @@ pub fn schema() -> String {
 
 /// What a database calls the things between `@`.
 fn worded(step: &str, is_postgres: bool) -> String {
-    let identity = if is_postgres {
-        "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY"
+    let words = if is_postgres {
+        ["BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY", "(pg_current_xact_id()::text::bigint)"]
     } else {
-        "INTEGER PRIMARY KEY AUTOINCREMENT"
+        ["INTEGER PRIMARY KEY AUTOINCREMENT", "0"]
     };
-    step.replace("@identity@", identity)
+    let [identity, transaction] = words;
+    step.replace("@identity@", identity).replace("@transaction@", transaction)
 }
 
-/// Brings the schema up to date, in one transaction.
-pub(crate) async fn run(store: &Store) -> Result<()> {
-    up_to(store, NEWEST).await
-}
-
-async fn up_to(store: &Store, newest: i64) -> Result<()> {
+/// Brings the schema up to a number, in one transaction.
+pub(crate) async fn up_to(store: &Store, newest: i64) -> Result<()> {
     let is_postgres = matches!(store.pool, Pool::Postgres(_));
     let mut tx = store.begin().await?;
     if is_postgres {

@@ -1,6 +1,6 @@
 use crate::audit::Actor;
 use crate::sql::{Pool, Tx};
-use crate::{Error, Result, migrate};
+use crate::{Error, Id, Result, migrate};
 use base::Clock;
 use base::clock::unix_ms;
 use base::secret::Secret;
@@ -9,6 +9,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use std::path::PathBuf;
 use std::str::FromStr as _;
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// How many may read at once. There is one who writes to SQLite.
 const READERS: u32 = 4;
@@ -31,6 +32,8 @@ pub enum Location {
 pub struct Store {
     pub(crate) pool: Pool,
     pub(crate) clock: Clock,
+    /// How many transactions were kept through this store and its clones.
+    kept: watch::Sender<u64>,
 }
 
 /// One transaction: all that is written through it, with what the audit trail and the outbox say of it, or nothing.
@@ -42,6 +45,7 @@ pub struct Write {
     pub(crate) actor: Actor,
     pub(crate) at_ms: i64,
     pub(crate) clock: Clock,
+    kept: watch::Sender<u64>,
 }
 
 impl Store {
@@ -50,6 +54,15 @@ impl Store {
     /// # Errors
     /// When it cannot be reached or made, or belongs to a newer program.
     pub async fn open(location: &Location, clock: &Clock) -> Result<Self> {
+        Self::open_as(location, clock, migrate::NEWEST).await
+    }
+
+    /// Opens a database as a program did whose newest schema had this number: for tests of what comes after.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    #[doc(hidden)]
+    pub async fn open_as(location: &Location, clock: &Clock, newest: i64) -> Result<Self> {
         let pool = match location {
             Location::Sqlite(path) => {
                 let options = SqliteConnectOptions::new()
@@ -78,8 +91,8 @@ impl Store {
                 Pool::Postgres(pool)
             }
         };
-        let store = Self { pool, clock: clock.clone() };
-        migrate::run(&store).await?;
+        let store = Self { pool, clock: clock.clone(), kept: watch::Sender::new(0) };
+        migrate::up_to(&store, newest).await?;
         Ok(store)
     }
 
@@ -90,7 +103,14 @@ impl Store {
     pub async fn write(&self, actor: Actor) -> Result<Write> {
         let tx = self.begin().await?;
         let at_ms = self.now_ms();
-        Ok(Write { tx, actor, at_ms, clock: self.clock.clone() })
+        Ok(Write { tx, actor, at_ms, clock: self.clock.clone(), kept: self.kept.clone() })
+    }
+
+    /// Changes whenever something was kept through this store or a clone of it, for who follows the outbox without
+    /// waiting. What other processes write does not show here.
+    #[must_use]
+    pub fn kept(&self) -> watch::Receiver<u64> {
+        self.kept.subscribe()
     }
 
     pub(crate) async fn begin(&self) -> Result<Tx> {
@@ -101,8 +121,18 @@ impl Store {
         })
     }
 
-    pub(crate) fn now_ms(&self) -> i64 {
+    /// The time of now, in milliseconds since 1970.
+    #[must_use]
+    pub fn now_ms(&self) -> i64 {
         i64::try_from(unix_ms(self.clock.wall())).unwrap_or(i64::MAX)
+    }
+
+    /// An id that nothing has.
+    ///
+    /// # Errors
+    /// When the system has no randomness.
+    pub fn new_id(&self) -> Result<String> {
+        Ok(Id::new(self.clock.wall())?.to_string())
     }
 
     /// Waits until all connections are closed.
@@ -129,6 +159,8 @@ impl Write {
     /// # Errors
     /// When nothing of it could be kept.
     pub async fn commit(self) -> Result<()> {
-        self.tx.commit().await
+        self.tx.commit().await?;
+        self.kept.send_modify(|count| *count = count.wrapping_add(1));
+        Ok(())
     }
 }

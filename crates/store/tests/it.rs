@@ -8,6 +8,8 @@ mod it {
     mod leases;
     mod migrations;
     mod objects;
+    mod outbox;
+    mod records;
     mod revisions;
     mod users;
     mod workspaces;

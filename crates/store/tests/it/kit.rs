@@ -93,6 +93,10 @@ impl Place {
         [Self::sqlite(), Self::postgres()]
     }
 
+    pub(crate) const fn is_postgres(&self) -> bool {
+        matches!(self.location, Location::Postgres(_))
+    }
+
     pub(crate) async fn open(&self, clock: &Clock) -> Store {
         Store::open(&self.location, clock).await.unwrap()
     }

@@ -1,6 +1,6 @@
 use super::kit::Place;
 use base::Clock;
-use store::{Error, NEWEST, Store};
+use store::{After, Error, Filter, NEWEST, Store};
 
 #[tokio::test]
 async fn many_processes_may_open_a_new_database_at_once() {
@@ -23,5 +23,45 @@ async fn the_database_of_a_newer_program_is_left_alone() {
             matches!(refused, Some(Error::Newer(number)) if number == NEWEST + 1),
             "{refused:?}"
         );
+    }
+}
+
+/// What a program of an earlier schema may have written.
+const WRITTEN: &[&str] = &["
+    INSERT INTO workspace VALUES ('w', 'team', 'A team', '{}', 3, 1, 2);
+    INSERT INTO audit (at_ms, actor, action, noun, subject) VALUES (1, 'alice', 'create', 'workspace', 'w');
+    INSERT INTO outbox (at_ms, topic, body) VALUES (1, 'workspace.create', 'w');
+    INSERT INTO consumer VALUES ('c', 'w', 'shop', '{}', 1, 1, 1);
+    INSERT INTO application VALUES ('a', 'c', 'till', '{}', 1, 1, 1);
+    INSERT INTO credential VALUES ('k', 'c', 'a', 'api_key', 'hash', 'yett_1', '{}', NULL, 1, 1, 1);
+    INSERT INTO yett_user VALUES ('u', 'alice', 'a@example.com', '$argon2id$', NULL, NULL, NULL, 0, 4, 1, 1);
+    INSERT INTO role_grant VALUES ('u', '', 'owner');
+"];
+
+#[tokio::test]
+async fn what_earlier_programs_wrote_is_there_after_each_migration() {
+    assert_eq!(i64::try_from(WRITTEN.len()).unwrap(), NEWEST - 1, "data for each earlier schema");
+    for number in 1..NEWEST {
+        for place in Place::both() {
+            let clock = Clock::manual();
+            Store::open_as(&place.location, &clock, number).await.unwrap().close().await;
+            for written in WRITTEN.iter().take(usize::try_from(number).unwrap()) {
+                place.run(written);
+            }
+            let store = place.open(&clock).await;
+            let team = store.workspace_get("w").await.unwrap();
+            assert_eq!((&*team.title, team.revision), ("A team", 3));
+            let proof = store.user_proof("alice").await.unwrap().unwrap();
+            assert_eq!(proof.password.as_deref(), Some("$argon2id$"));
+            let filter = Filter { search: "TIL", ..Filter::default() };
+            let found = store.application_list(("w", None), &filter, After::default(), 9).await;
+            assert_eq!(found.unwrap()[0].consumer, "c");
+            let [record] = &store.directory_credentials("", 9).await.unwrap()[..] else {
+                panic!("one credential");
+            };
+            assert_eq!((&*record.hash, &*record.workspace), (&b"hash"[..], "w"));
+            assert_eq!(record.application_name.as_deref(), Some("till"));
+            assert_eq!(store.tally("w", "credential").await.unwrap(), 1);
+        }
     }
 }

@@ -3,6 +3,7 @@ use base::Clock;
 use std::time::Duration;
 use store::Error;
 use store::audit::Actor;
+use store::outbox::Followed;
 use store::workspace::Written;
 
 fn written(name: &str) -> Written<'_> {
@@ -14,6 +15,7 @@ async fn a_workspace_is_made_changed_and_taken_out() {
     for place in Place::both() {
         let clock = Clock::manual();
         let store = place.open(&clock).await;
+        let mut position = store.outbox_position().await.unwrap();
         let mut write = store.write(Actor::system("test")).await.unwrap();
         let made = write.workspace_create(written("a")).await.unwrap();
         write.commit().await.unwrap();
@@ -31,8 +33,10 @@ async fn a_workspace_is_made_changed_and_taken_out() {
         write.workspace_delete(&made.id, 2).await.unwrap();
         write.commit().await.unwrap();
         assert!(matches!(store.workspace_get(&made.id).await, Err(Error::Missing)));
-        let told: Vec<_> =
-            store.outbox_list(10).await.unwrap().into_iter().map(|it| it.topic).collect();
+        let Followed::Events(told) = store.outbox_follow(&mut position, 10).await.unwrap() else {
+            panic!("nothing was lost");
+        };
+        let told: Vec<_> = told.into_iter().map(|it| it.topic).collect();
         assert_eq!(told, ["workspace.create", "workspace.update", "workspace.delete"]);
     }
 }
