@@ -1,8 +1,9 @@
 use crate::password::Attempts;
-use crate::{Caller, Problem, problem};
-use base::Clock;
+use crate::{Caller, Code, Problem, problem};
+use base::{Clock, Secret};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
+use store::envelope::{Keys, Sealed};
 use store::{Store, Write};
 
 /// Something that is wrong with what was sent.
@@ -32,6 +33,8 @@ pub struct Control {
     pub(crate) store: Store,
     pub(crate) check: Check,
     pub(crate) attempts: Arc<Attempts>,
+    /// Master keys; nothing can be encrypted or read without.
+    keys: Arc<RwLock<Option<Keys>>>,
 }
 
 impl Control {
@@ -43,7 +46,33 @@ impl Control {
         check: impl Fn(&str) -> Checked + Send + Sync + 'static,
     ) -> Self {
         let attempts = Arc::new(Attempts::new(clock));
-        Self { store, check: Arc::new(check), attempts }
+        Self { store, check: Arc::new(check), attempts, keys: Arc::default() }
+    }
+
+    /// With the master keys by which secrets are encrypted. Clones have them, too.
+    #[must_use]
+    pub fn with_keys(self, keys: Keys) -> Self {
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Some(keys);
+        self
+    }
+
+    fn keys(&self) -> Result<Keys, Problem> {
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let why = "there is no master key, so that no secret can be kept or read";
+        keys.ok_or_else(|| Problem::new(Code::StoreUnavailable, why))
+    }
+
+    /// Encrypts the secret of something.
+    pub(crate) fn seal(&self, of: &str, secret: &Secret) -> Result<Sealed, Problem> {
+        self.keys()?.seal(of, secret.reveal().as_bytes()).map_err(problem::of("secret"))
+    }
+
+    /// Decrypts the secret of something.
+    pub(crate) fn open(&self, of: &str, sealed: &Sealed) -> Result<Secret, Problem> {
+        let opened = self.keys()?.open(of, sealed).map_err(problem::of("secret"))?;
+        let text = String::from_utf8(opened);
+        let corrupt = || store::Error::Corrupt("a secret is no text".to_owned());
+        text.map(Secret::new).map_err(|_| problem::of("secret")(corrupt()))
     }
 
     /// Begins to write on behalf of somebody.

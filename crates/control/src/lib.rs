@@ -32,6 +32,16 @@ pub mod user;
 pub mod object;
 /// Publishing.
 pub mod revision;
+/// Lists in pages.
+pub mod page;
+/// Who calls APIs.
+pub mod consumer;
+/// Programs of theirs.
+pub mod application;
+/// By what they prove who they are.
+pub mod credential;
+/// What gateways know of them.
+pub mod directory;
 
 pub use caller::Caller;
 pub use control::{Checked, Control, Finding};

@@ -1,4 +1,5 @@
 use crate::Problem;
+use base::caps::TITLE_LETTERS_MAX;
 
 /// Letters of a name.
 const LENGTH_MAX: usize = 63;
@@ -15,6 +16,15 @@ pub(crate) fn check<'a>(pointer: &str, name: &'a str) -> Result<&'a str, Problem
         "a name has up to {LENGTH_MAX} small letters, digits, `-` and `_`, and begins with a letter or digit"
     );
     Err(Problem::invalid(pointer, wanted))
+}
+
+/// Refuses what people could not read in one line.
+pub(crate) fn title(pointer: &str, title: &str) -> Result<(), Problem> {
+    if title.chars().count() > TITLE_LETTERS_MAX || title.chars().any(char::is_control) {
+        let wanted = format!("it has up to {TITLE_LETTERS_MAX} letters in one line");
+        return Err(Problem::invalid(pointer, wanted));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -19,6 +19,8 @@ pub enum Code {
     Taken,
     /// Something else speaks of it, or what it speaks of does not exist.
     Bound,
+    /// There are as many as there may be.
+    LimitReached,
     /// What was sent cannot be taken; the findings say why.
     Invalid,
     /// The database cannot be reached, is locked, full or read-only.
@@ -42,6 +44,7 @@ impl Code {
             Self::Changed => "changed",
             Self::Taken => "taken",
             Self::Bound => "bound",
+            Self::LimitReached => "limit_reached",
             Self::Invalid => "invalid",
             Self::StoreUnavailable => "store_unavailable",
             Self::StoreCorrupt => "store_corrupt",
@@ -107,6 +110,16 @@ pub(crate) fn of(noun: &str) -> impl Fn(store::Error) -> Problem {
                 Code::Bound,
                 "something else speaks of it, or what it speaks of does not exist",
             ),
+            store::Error::Full(most) => {
+                Problem::new(Code::LimitReached, format!("there may be {most} here, and there are"))
+            }
+            error @ store::Error::Locked(_) => Problem {
+                cause: Some(error.to_string()),
+                ..with(
+                    Code::StoreUnavailable,
+                    "secrets cannot be read: the master key is not there",
+                )
+            },
             error @ (store::Error::Unavailable(_) | store::Error::Newer(_)) => Problem {
                 cause: Some(error.to_string()),
                 ..with(
@@ -123,6 +136,20 @@ pub(crate) fn of(noun: &str) -> impl Fn(store::Error) -> Problem {
             },
         }
     }
+}
+
+/// What the store says of a noun that is made as a part of something else.
+pub(crate) fn part_of(owner: &str, noun: &str) -> impl Fn(store::Error) -> Problem {
+    move |error| match error {
+        store::Error::Missing => Problem::missing(owner),
+        error => of(noun)(error),
+    }
+}
+
+/// What the system says that has no randomness.
+pub(crate) fn random(why: impl fmt::Display) -> Problem {
+    let cause = Some(why.to_string());
+    Problem { cause, ..Problem::new(Code::Internal, "the system has no randomness") }
 }
 
 impl fmt::Display for Problem {

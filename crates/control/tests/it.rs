@@ -6,5 +6,6 @@ mod it {
     mod kit;
     mod logins;
     mod publishing;
+    mod records;
     mod strangers;
 }

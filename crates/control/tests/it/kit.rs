@@ -1,11 +1,13 @@
 use base::Clock;
 use control::{Caller, Checked, Control, Finding};
+use store::envelope::Keys;
 use store::{Location, Store};
 use tempfile::TempDir;
 
 /// A platform of its own, where a config that has the word `broken` cannot be published.
 pub(crate) struct World {
     pub(crate) control: Control,
+    pub(crate) store: Store,
     pub(crate) clock: Clock,
     pub(crate) root: Caller,
     _folder: TempDir,
@@ -17,13 +19,14 @@ impl World {
         let clock = Clock::manual();
         let location = Location::Sqlite(folder.path().join("yett.db"));
         let store = Store::open(&location, &clock).await.unwrap();
-        let control = Control::new(store, &clock, |config: &str| {
+        let control = Control::new(store.clone(), &clock, |config: &str| {
             let finding =
                 || Finding { pointer: "/apis".to_owned(), message: "it is broken".to_owned() };
             let errors = config.contains("broken").then(finding).into_iter().collect();
             Checked { errors, warnings: Vec::new() }
         });
-        Self { control, clock, root: Caller::system("test"), _folder: folder }
+        let control = control.with_keys(Keys::generate().unwrap());
+        Self { control, store, clock, root: Caller::system("test"), _folder: folder }
     }
 
     pub(crate) async fn workspace(&self, name: &str) -> String {
