@@ -539,3 +539,13 @@ pub const CREDENTIALS_PER_HOLDER_MAX: i64 = 100;
 pub const CONSUMER_GROUPS_MAX: usize = 128;
 /// Letters of a title, or of what people call a credential.
 pub const TITLE_LETTERS_MAX: usize = 200;
+/// Secrets of one workspace,
+pub const SECRETS_MAX: i64 = 10_000;
+/// and bytes of each.
+pub const SECRET_VALUE_BYTES_MAX: usize = 64 << 10;
+/// Permissions of one role.
+pub const ROLE_PATTERNS_MAX: usize = 128;
+/// Keys of requests that may come again, of one user in a day,
+pub const IDEMPOTENCY_KEYS_MAX: i64 = 100_000;
+/// and bytes of an answer that is kept for them.
+pub const IDEMPOTENT_ANSWER_BYTES_MAX: usize = 1 << 20;

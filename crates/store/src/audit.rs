@@ -107,7 +107,79 @@ impl Write {
     }
 }
 
+/// What is looked for in the trail. What is empty narrows nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sought<'a> {
+    /// The id of a workspace.
+    pub workspace: &'a str,
+    /// Who did it.
+    pub actor: &'a str,
+    /// To which kind of row.
+    pub noun: &'a str,
+    /// To which row: an id.
+    pub subject: &'a str,
+    /// Not before, in milliseconds since 1970.
+    pub from_ms: Option<i64>,
+    /// Before, in milliseconds since 1970.
+    pub until_ms: Option<i64>,
+}
+
+/// In which order rows are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// The oldest first.
+    Oldest,
+    /// The newest first.
+    Newest,
+}
+
+/// A statement that reads rows of which something is so that has an index.
+macro_rules! found {
+    ($first:literal, $order:expr) => {
+        match $order {
+            Order::Oldest => found!($first, "id > $1", "ORDER BY id LIMIT $8"),
+            Order::Newest => found!($first, "id < $1", "ORDER BY id DESC LIMIT $8"),
+        }
+    };
+    ($first:literal, $after:literal, $order:literal) => {
+        sql(concat!(
+            "SELECT id, at_ms, workspace, actor, action, noun, subject, was, became, address, request, sequence, seal
+             FROM audit WHERE ",
+            $first,
+            " AND ",
+            $after,
+            " AND ($2 = '' OR workspace = $2) AND ($3 = '' OR actor = $3) AND ($4 = '' OR noun = $4)
+                 AND ($5 = '' OR subject = $5) AND at_ms >= $6 AND at_ms < $7 ",
+            $order
+        ))
+    };
+}
+
 impl Store {
+    /// Rows that are looked for, from the first after the one with the id `after`, at most `limit`.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn audit_find(
+        &self,
+        sought: &Sought<'_>,
+        order: Order,
+        after: i64,
+        limit: i64,
+    ) -> Result<Vec<Entry>> {
+        let Sought { workspace, actor, noun, subject, from_ms, until_ms } = *sought;
+        let statement = match (subject, actor, workspace) {
+            ("", "", "") => found!("1 = 1", order),
+            ("", "", _) => found!("workspace = $2", order),
+            ("", _, _) => found!("actor = $3", order),
+            _ if noun.is_empty() => found!("1 = 1", order),
+            _ => found!("noun = $4 AND subject = $5", order),
+        };
+        let statement = statement.bind(after).bind(workspace).bind(actor).bind(noun).bind(subject);
+        let statement = statement.bind(from_ms.unwrap_or(i64::MIN));
+        self.pool.all(statement.bind(until_ms.unwrap_or(i64::MAX)).bind(limit)).await
+    }
+
     /// Rows after `after`, oldest first, at most `limit`.
     ///
     /// # Errors

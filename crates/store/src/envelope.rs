@@ -29,6 +29,44 @@ pub struct Sealed {
     pub sealed: Vec<u8>,
 }
 
+/// What the secret of a workspace is encrypted for.
+#[must_use]
+pub fn of_secret(workspace: &str, name: &str) -> String {
+    format!("secret {workspace}/{name}")
+}
+
+/// What the secret of a credential is encrypted for.
+#[must_use]
+pub fn of_credential(workspace: &str, id: &str) -> String {
+    format!("credential {workspace}/{id}")
+}
+
+/// What the secret of a user's one-time passwords is encrypted for.
+#[must_use]
+pub fn of_totp(user: &str) -> String {
+    format!("totp {user}")
+}
+
+impl Sealed {
+    /// As one row of bytes.
+    #[must_use]
+    pub fn bytes(&self) -> Vec<u8> {
+        let length = u16::try_from(self.wrapped.len()).unwrap_or(u16::MAX).to_be_bytes();
+        [&self.master.to_be_bytes()[..], &length, &self.wrapped, &self.sealed].concat()
+    }
+
+    /// Reads what [`bytes`](Self::bytes) gave.
+    #[must_use]
+    pub fn read(bytes: &[u8]) -> Option<Self> {
+        let (master, bytes) = bytes.split_first_chunk()?;
+        let (length, bytes) = bytes.split_first_chunk()?;
+        let length = usize::from(u16::from_be_bytes(*length));
+        let (wrapped, sealed) = bytes.split_at_checked(length)?;
+        let (wrapped, sealed) = (wrapped.to_vec(), sealed.to_vec());
+        Some(Self { master: i64::from_be_bytes(*master), wrapped, sealed })
+    }
+}
+
 impl Keys {
     /// A first master key.
     ///
@@ -222,6 +260,8 @@ mod tests {
         }
         let swapped = Sealed { wrapped: sealed.sealed.clone(), ..sealed.clone() };
         assert!(keys.open("secret team/token", &swapped).is_err());
+        assert_eq!(Sealed::read(&sealed.bytes()).as_ref(), Some(&sealed));
+        assert_eq!(Sealed::read(&[0; 9]), None);
         assert!(!sealed.sealed.windows(6).any(|it| it == b"secret"));
     }
 

@@ -43,6 +43,20 @@ pub mod credential;
 pub mod directory;
 /// Secrets encrypted.
 pub mod envelope;
+/// Files of master keys.
+mod keyfile;
+/// Another master key.
+pub mod rewrap;
+/// Secrets of workspaces.
+pub mod secret;
+/// Roles that were made here.
+pub mod role;
+/// What is kept for the platform as a whole.
+pub mod setting;
+/// Requests that may come twice.
+pub mod idempotency;
+/// Copies and dumps.
+pub mod backup;
 /// Parts of configs as they were written.
 pub mod object;
 /// Configs that were published.

@@ -116,6 +116,17 @@ impl Store {
         Ok(self.pool.all(statement.bind(hash).bind(self.now_ms())).await?.pop())
     }
 
+    /// The login of an id.
+    ///
+    /// # Errors
+    /// [`Missing`](crate::Error::Missing) when there is none.
+    pub async fn login_get(&self, id: &str) -> Result<Login> {
+        let statement =
+            sql("SELECT id, holder, kind, name, scopes, created_ms, expires_ms, used_ms FROM login
+             WHERE id = $1");
+        self.pool.one(statement.bind(id)).await
+    }
+
     /// All logins of a user, newest first.
     ///
     /// # Errors

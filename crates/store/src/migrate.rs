@@ -2,8 +2,11 @@ use crate::sql::{Pool, Tx, sql};
 use crate::{Error, Result, Store};
 
 /// Changes of the schema in the order of their numbers, which begin at 1. What is here is never changed again.
-const STEPS: &[&str] =
-    &[include_str!("../migrations/0001_begin.sql"), include_str!("../migrations/0002_records.sql")];
+const STEPS: &[&str] = &[
+    include_str!("../migrations/0001_begin.sql"),
+    include_str!("../migrations/0002_records.sql"),
+    include_str!("../migrations/0003_search.sql"),
+];
 
 /// The number of the newest schema.
 pub const NEWEST: i64 = STEPS.len() as i64;
@@ -42,6 +45,13 @@ pub(crate) async fn up_to(store: &Store, newest: i64) -> Result<()> {
     if present > NEWEST {
         return Err(Error::Newer(present));
     }
+    steps(&mut tx, store, (present, newest)).await?;
+    tx.commit().await
+}
+
+/// Brings the schema from one number to another.
+pub(crate) async fn steps(tx: &mut Tx, store: &Store, (present, newest): (i64, i64)) -> Result<()> {
+    let is_postgres = matches!(store.pool, Pool::Postgres(_));
     for (number, step) in (1..).zip(STEPS).skip(usize::try_from(present).unwrap_or(0)) {
         if number > newest {
             break;
@@ -50,11 +60,11 @@ pub(crate) async fn up_to(store: &Store, newest: i64) -> Result<()> {
         let note = sql("INSERT INTO migration (number, at_ms) VALUES ($1, $2)");
         tx.run(note.bind(number).bind(store.now_ms())).await?;
     }
-    tx.commit().await
+    Ok(())
 }
 
 /// The number of the schema that is there; 0 of an empty database.
-async fn present(tx: &mut Tx) -> Result<i64> {
+pub(crate) async fn present(tx: &mut Tx) -> Result<i64> {
     let made = "CREATE TABLE IF NOT EXISTS migration (number BIGINT NOT NULL PRIMARY KEY, at_ms BIGINT NOT NULL)";
     tx.run(sql(made)).await?;
     let (number,): (i64,) = tx.one(sql("SELECT COALESCE(MAX(number), 0) FROM migration")).await?;

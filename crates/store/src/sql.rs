@@ -1,13 +1,33 @@
 use crate::Result;
+use crate::backup::Holds;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::{Query, QueryAs};
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
-use sqlx::{AssertSqlSafe, FromRow, PgPool, Postgres, Sqlite, SqlitePool, Transaction};
+use sqlx::{
+    AssertSqlSafe, FromRow, PgPool, Postgres, Row as _, SqlSafeStr, SqlStr, Sqlite, SqlitePool,
+    Transaction,
+};
 
 /// A statement with the values of its placeholders `$1`, `$2` and so on.
 pub(crate) struct Sql {
-    text: &'static str,
+    text: Text,
     values: Vec<Value>,
+}
+
+/// The text of a statement.
+enum Text {
+    Written(&'static str),
+    Made(String),
+}
+
+impl SqlSafeStr for Text {
+    fn into_sql_str(self) -> SqlStr {
+        match self {
+            Self::Written(text) => text.into_sql_str(),
+            // Names of tables and columns, which are looked at before; values are never in it.
+            Self::Made(text) => AssertSqlSafe(text).into_sql_str(),
+        }
+    }
 }
 
 /// A value. What is absent has a type, too: PostgreSQL wants to know it.
@@ -20,7 +40,12 @@ pub(crate) enum Value {
 
 /// Starts a statement.
 pub(crate) const fn sql(text: &'static str) -> Sql {
-    Sql { text, values: Vec::new() }
+    Sql { text: Text::Written(text), values: Vec::new() }
+}
+
+/// Starts a statement that was put together from names of ours.
+pub(crate) const fn made(text: String) -> Sql {
+    Sql { text: Text::Made(text), values: Vec::new() }
 }
 
 impl Sql {
@@ -164,6 +189,30 @@ impl Tx {
         Ok(match self {
             Self::Sqlite(tx) => sql.sqlite_as().fetch_all(&mut **tx).await?,
             Self::Postgres(tx) => sql.postgres_as().fetch_all(&mut **tx).await?,
+        })
+    }
+
+    /// Rows whose columns hold this.
+    pub(crate) async fn values(&mut self, sql: Sql, holds: &[Holds]) -> Result<Vec<Vec<Value>>> {
+        macro_rules! cells {
+            ($rows:expr) => {{
+                let mut all = Vec::new();
+                for row in $rows {
+                    let cells = holds.iter().enumerate().map(|(at, holds)| {
+                        Ok(match holds {
+                            Holds::Text => Value::Text(row.try_get(at)?),
+                            Holds::Number => Value::Number(row.try_get(at)?),
+                            Holds::Bytes => Value::Bytes(row.try_get(at)?),
+                        })
+                    });
+                    all.push(cells.collect::<Result<Vec<Value>>>()?);
+                }
+                all
+            }};
+        }
+        Ok(match self {
+            Self::Sqlite(tx) => cells!(sql.sqlite().fetch_all(&mut **tx).await?),
+            Self::Postgres(tx) => cells!(sql.postgres().fetch_all(&mut **tx).await?),
         })
     }
 

@@ -1,5 +1,5 @@
 use crate::audit::Actor;
-use crate::sql::{Pool, Tx};
+use crate::sql::{Pool, Tx, sql};
 use crate::{Error, Id, Result, migrate};
 use base::Clock;
 use base::clock::unix_ms;
@@ -17,6 +17,14 @@ const READERS: u32 = 4;
 const CONNECTIONS: u32 = 16;
 /// How long to wait for a connection, or for a lock of SQLite.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What PostgreSQL ends by itself: waiting for a lock, a statement that takes too long, and the transaction of a process that
+/// was paused, so that nobody waits for it.
+const LIMITS: [(&str, &str); 3] = [
+    ("lock_timeout", "5s"),
+    ("statement_timeout", "60s"),
+    ("idle_in_transaction_session_timeout", "30s"),
+];
 
 /// Where a database is.
 #[derive(Clone, Debug)]
@@ -63,6 +71,13 @@ impl Store {
     /// As [`open`](Self::open).
     #[doc(hidden)]
     pub async fn open_as(location: &Location, clock: &Clock, newest: i64) -> Result<Self> {
+        let store = Self::connect(location, clock).await?;
+        migrate::up_to(&store, newest).await?;
+        Ok(store)
+    }
+
+    /// Opens a database as it is.
+    pub(crate) async fn connect(location: &Location, clock: &Clock) -> Result<Self> {
         let pool = match location {
             Location::Sqlite(path) => {
                 let options = SqliteConnectOptions::new()
@@ -82,7 +97,8 @@ impl Store {
             }
             Location::Postgres(url) => {
                 let options = PgConnectOptions::from_str(url.reveal())
-                    .map_err(|_| Error::Unavailable("it is no URL of PostgreSQL".to_owned()))?;
+                    .map_err(|_| Error::Unavailable("it is no URL of PostgreSQL".to_owned()))?
+                    .options(LIMITS);
                 let pool = PgPoolOptions::new()
                     .max_connections(CONNECTIONS)
                     .acquire_timeout(PATIENCE)
@@ -91,9 +107,7 @@ impl Store {
                 Pool::Postgres(pool)
             }
         };
-        let store = Self { pool, clock: clock.clone(), kept: watch::Sender::new(0) };
-        migrate::up_to(&store, newest).await?;
-        Ok(store)
+        Ok(Self { pool, clock: clock.clone(), kept: watch::Sender::new(0) })
     }
 
     /// Begins a transaction on behalf of somebody.
@@ -118,6 +132,20 @@ impl Store {
             // Taken at once: a transaction that begins by reading could not write later if somebody else has.
             Pool::Sqlite { writer, .. } => Tx::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?),
             Pool::Postgres(pool) => Tx::Postgres(pool.begin().await?),
+        })
+    }
+
+    /// Begins to read what is there at one moment, however long that takes.
+    pub(crate) async fn begin_snapshot(&self) -> Result<Tx> {
+        Ok(match &self.pool {
+            Pool::Sqlite { readers, .. } => Tx::Sqlite(readers.begin().await?),
+            Pool::Postgres(pool) => {
+                let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+                let mut tx = Tx::Postgres(pool.begin_with(begin).await?);
+                // Who writes a dump somewhere may be slow.
+                tx.run(sql("SET LOCAL idle_in_transaction_session_timeout = 0")).await?;
+                tx
+            }
         })
     }
 

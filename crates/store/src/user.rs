@@ -178,6 +178,16 @@ impl Write {
         self.user_deed("role_remove", id, Some(&was), None).await
     }
 
+    /// Whether somebody has this role in all workspaces and may log in. Of two who take it away at once, one waits.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn user_has_owner(&mut self, role: &str) -> Result<bool> {
+        let statement = sql("UPDATE role_grant SET role = role WHERE workspace = '' AND role = $1
+                 AND holder IN (SELECT id FROM yett_user WHERE is_disabled = 0)");
+        Ok(self.tx.run(statement.bind(role)).await? > 0)
+    }
+
     /// The user, whom nobody else can change until the end of this transaction.
     async fn user_lock(&mut self, id: &str, revision: i64) -> Result<User> {
         let statement = sql(columns!("UPDATE yett_user SET id = id WHERE id = $1 RETURNING", ""));

@@ -5,6 +5,8 @@ mod it {
     /// Throw-away databases.
     mod kit;
     mod audit;
+    mod backups;
+    mod faults;
     mod leases;
     mod migrations;
     mod objects;

@@ -36,6 +36,11 @@ const WRITTEN: &[&str] = &["
     INSERT INTO credential VALUES ('k', 'c', 'a', 'api_key', 'hash', 'yett_1', '{}', NULL, 1, 1, 1);
     INSERT INTO yett_user VALUES ('u', 'alice', 'a@example.com', '$argon2id$', NULL, NULL, NULL, 0, 4, 1, 1);
     INSERT INTO role_grant VALUES ('u', '', 'owner');
+", "
+    INSERT INTO consumer_group VALUES ('c', 'eu');
+    UPDATE consumer SET is_suspended = 0, plan = 'gold';
+    INSERT INTO role (id, name, permissions, revision, created_ms, updated_ms) VALUES ('r', 'looker', '[]', 1, 1, 1);
+    UPDATE credential SET name = 'first';
 "];
 
 #[tokio::test]
@@ -44,8 +49,9 @@ async fn what_earlier_programs_wrote_is_there_after_each_migration() {
     for number in 1..NEWEST {
         for place in Place::both() {
             let clock = Clock::manual();
-            Store::open_as(&place.location, &clock, number).await.unwrap().close().await;
-            for written in WRITTEN.iter().take(usize::try_from(number).unwrap()) {
+            for (schema, written) in (1..=number).zip(WRITTEN) {
+                let store = Store::open_as(&place.location, &clock, schema).await.unwrap();
+                store.close().await;
                 place.run(written);
             }
             let store = place.open(&clock).await;
@@ -61,6 +67,11 @@ async fn what_earlier_programs_wrote_is_there_after_each_migration() {
             };
             assert_eq!((&*record.hash, &*record.workspace), (&b"hash"[..], "w"));
             assert_eq!(record.application_name.as_deref(), Some("till"));
+            let later = number > 1;
+            assert_eq!(record.name, if later { "first" } else { "" });
+            let consumer = store.consumer_find("w", "shop").await.unwrap();
+            assert_eq!(consumer.plan.as_deref(), later.then_some("gold"));
+            assert_eq!(store.role_find("looker").await.is_ok(), later);
             assert_eq!(store.tally("w", "credential").await.unwrap(), 1);
         }
     }
