@@ -1,4 +1,4 @@
-use crate::permission::{self, NOUNS, Permission, Verb};
+use crate::permission::{NOUNS, Permission, Verb};
 use crate::{Code, Problem};
 use store::audit::Actor;
 
@@ -101,16 +101,17 @@ impl Caller {
         self.grants.iter().any(|(it, _)| it.is_empty() || it == workspace)
     }
 
+    /// Refuses what is allowed nowhere.
+    pub(crate) fn must_anywhere(&self, permission: Permission) -> Result<(), Problem> {
+        if self.grants.iter().any(|(place, _)| self.may(permission, Some(place))) {
+            return Ok(());
+        }
+        self.must(permission, None)
+    }
+
     /// As the audit trail knows them.
     pub(crate) fn actor(&self) -> Actor {
         let Self { name, address, request, .. } = self.clone();
         Actor { name, address, request }
-    }
-
-    /// With the permissions of a role in a workspace; a name that nobody knows gives none.
-    pub(crate) fn grant_role(&mut self, workspace: &str, role: &str) {
-        if let Some(role) = permission::role(role) {
-            self.grant(workspace, role.may.iter().copied());
-        }
     }
 }

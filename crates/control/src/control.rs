@@ -56,7 +56,7 @@ impl Control {
         self
     }
 
-    fn keys(&self) -> Result<Keys, Problem> {
+    pub(crate) fn keys(&self) -> Result<Keys, Problem> {
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner).clone();
         let why = "there is no master key, so that no secret can be kept or read";
         keys.ok_or_else(|| Problem::new(Code::StoreUnavailable, why))

@@ -11,6 +11,7 @@ use model::consumer::{ApiKey, CertificateMatch, FoundBy, password};
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 use store::credential::Written;
+use store::envelope::of_credential;
 
 const NOUN: &str = "credential";
 
@@ -203,11 +204,6 @@ impl From<store::credential::Credential> for Credential {
     }
 }
 
-/// What the secret of a credential is encrypted for.
-pub(crate) fn secret_of(workspace: &str, id: &str) -> String {
-    format!("credential {workspace}/{id}")
-}
-
 fn fresh(prefix: &str) -> Result<Secret, Problem> {
     token::generate(prefix).map_err(problem::random)
 }
@@ -373,7 +369,7 @@ impl Control {
         let kind = proof.kind().name();
         let id = self.store.new_id().map_err(problem::of(NOUN))?;
         let Forged { hash, hint, says, password, secret, shown } = self.forge(&id, proof).await?;
-        let of = secret_of(workspace, &id);
+        let of = of_credential(workspace, &id);
         let sealed = match &secret {
             Some(secret) => Some(self.seal(&of, secret)?),
             None => None,
@@ -433,7 +429,7 @@ impl Control {
         let kind = proof.kind().name();
         let new = self.store.new_id().map_err(problem::of(NOUN))?;
         let Forged { hash, hint, says, password, secret, shown } = self.forge(&new, proof).await?;
-        let of = secret_of(workspace, &new);
+        let of = of_credential(workspace, &new);
         let sealed = match &secret {
             Some(secret) => Some(self.seal(&of, secret)?),
             None => None,

@@ -1,12 +1,12 @@
 //! What gateways know of consumers and their credentials. This is for the program itself, which follows all workspaces:
 //! nothing here asks for a permission, and no operation of the admin API may hand out what it gives.
 
-use crate::credential::{Kind, secret_of};
+use crate::credential::Kind;
 use crate::{Control, Problem, application, consumer, problem};
 use base::Secret;
 pub use store::directory::Change;
 use store::directory::{Holder, Record, TOPIC};
-use store::envelope::Sealed;
+use store::envelope::{Sealed, of_credential};
 use store::outbox::{Event, Followed, Position};
 
 const NOUN: &str = "directory";
@@ -200,7 +200,7 @@ impl Control {
             (Some(password), ..) => Some(Secret::new(password)),
             (None, Some(master), Some(wrapped), Some(sealed)) => {
                 let sealed = Sealed { master, wrapped, sealed };
-                let of = secret_of(&record.workspace, &record.id);
+                let of = of_credential(&record.workspace, &record.id);
                 Some(self.open(&of, &sealed)?)
             }
             _ => None,

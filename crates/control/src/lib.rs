@@ -42,6 +42,20 @@ pub mod application;
 pub mod credential;
 /// What gateways know of them.
 pub mod directory;
+/// Values that configs name and nobody reads.
+pub mod secret;
+/// What somebody may, as a name.
+pub mod role;
+/// Where somebody is logged in, and tokens of machines.
+pub mod token;
+/// What holds for the platform as a whole.
+pub mod setting;
+/// Who did what.
+pub mod audit;
+/// Requests that may come twice.
+pub mod idempotency;
+/// What one process does for all.
+pub mod upkeep;
 
 pub use caller::Caller;
 pub use control::{Checked, Control, Finding};

@@ -17,12 +17,10 @@ const TOKEN: &str = "yett_token_";
 const LINK: &str = "yett_link_";
 const BYTES: usize = 32;
 
-/// How long a session lasts.
-const SESSION_MS: i64 = 12 * 3_600_000;
+const HOUR_MS: i64 = 3_600_000;
 /// How long a link works.
 const LINK_MS: i64 = 3_600_000;
-/// How long a token may last.
-const TOKEN_MS_MAX: i64 = 366 * 86_400_000;
+const DAY_MS: i64 = 86_400_000;
 /// What is read of anything that is shown.
 const SHOWN_MAX: usize = 128;
 
@@ -122,8 +120,9 @@ impl Control {
 
     async fn begin_session(&self, caller: &Caller) -> Result<Session, Problem> {
         let (shown, hash) = fresh(SESSION)?;
+        let hours = self.setting_number("session_hours").await?;
         let mut write = self.write(caller).await?;
-        let expires_ms = write.at_ms() + SESSION_MS;
+        let expires_ms = write.at_ms() + hours * HOUR_MS;
         let holder = &*caller.user;
         let written =
             Written { hash: &hash, holder, kind: "session", name: "", scopes: "", expires_ms };
@@ -144,8 +143,10 @@ impl Control {
         scopes: &[&str],
         length_ms: i64,
     ) -> Result<Secret, Problem> {
-        if !(1..=TOKEN_MS_MAX).contains(&length_ms) {
-            return Err(Problem::invalid("/expires", "a token lasts a year at most"));
+        let days = self.setting_number("token_days_max").await?;
+        if !(1..=days * DAY_MS).contains(&length_ms) {
+            let wanted = format!("a token lasts {days} days at most");
+            return Err(Problem::invalid("/expires", wanted));
         }
         let is_scope = |scope: &&str| {
             scope.split_once(':').is_some_and(|(noun, verb)| !noun.is_empty() && !verb.is_empty())
@@ -196,7 +197,8 @@ impl Control {
         }
         let mut caller = Caller::new(&user.id, &user.name);
         for grant in self.store.user_roles(&user.id).await.map_err(problem::of("role"))? {
-            caller.grant_role(&grant.workspace, &grant.role);
+            let may = self.role_may(&grant.role).await?;
+            caller.grant(&grant.workspace, may.iter().map(|it| &**it));
         }
         if !login.scopes.is_empty() {
             // What cannot be read allows nothing.

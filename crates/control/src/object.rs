@@ -2,6 +2,7 @@
 //! are published; here only what could not be kept is refused.
 
 use crate::permission::{OBJECTS, Permission, Verb};
+use crate::secret::must_be_named;
 use crate::{Caller, Control, Problem, name, problem};
 use serde_json::Value;
 use store::object::{Object, Place, Written};
@@ -35,6 +36,7 @@ fn owners(kind: &str) -> &'static [&'static str] {
 }
 
 fn text(body: &Value) -> Result<String, Problem> {
+    must_be_named("/body", body)?;
     let text = body.to_string();
     if text.len() > BODY_MAX {
         return Err(Problem::invalid("/body", "it is larger than 1 MiB"));

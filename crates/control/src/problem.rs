@@ -21,6 +21,8 @@ pub enum Code {
     Bound,
     /// There are as many as there may be.
     LimitReached,
+    /// Another request stands in the way.
+    Conflict,
     /// What was sent cannot be taken; the findings say why.
     Invalid,
     /// The database cannot be reached, is locked, full or read-only.
@@ -45,6 +47,7 @@ impl Code {
             Self::Taken => "taken",
             Self::Bound => "bound",
             Self::LimitReached => "limit_reached",
+            Self::Conflict => "conflict",
             Self::Invalid => "invalid",
             Self::StoreUnavailable => "store_unavailable",
             Self::StoreCorrupt => "store_corrupt",

@@ -1,11 +1,18 @@
 //! Users: people who use the console and the admin API, and the roles they have.
 
 use crate::permission::{self, Permission, Verb};
+use crate::role::must_have;
 use crate::{Caller, Code, Control, Problem, name, problem};
 use base::Secret;
-use store::user::{User, Written};
+use store::Write;
+use store::user::{Grant, User, Written};
 
 const NOUN: &str = "user";
+
+/// Whether somebody may do everything, and log in.
+async fn has_owner(write: &mut Write) -> Result<bool, Problem> {
+    write.user_has_owner("owner").await.map_err(problem::of(NOUN))
+}
 
 impl Control {
     /// Makes the first user, an owner of everything, and the link by which they log in once; nothing if there is
@@ -66,27 +73,145 @@ impl Control {
     ) -> Result<(), Problem> {
         let place = Some(workspace).filter(|it| !it.is_empty());
         caller.must(Permission::new(NOUN, Verb::Update), place)?;
-        let Some(role) = permission::role(role) else {
+        let may = self.role_may(role).await?;
+        if may.is_empty() {
             return Err(Problem::invalid("/role", format!("there is no role `{role}`")));
-        };
-        let exceeds = permission::NOUNS
-            .iter()
-            .flat_map(|noun| Verb::ALL.map(|verb| Permission::new(noun, verb)));
-        let exceeds = exceeds
-            .filter(|it| role.may.iter().any(|pattern| it.is_in(pattern)))
-            .any(|it| !caller.may(it, place));
-        if exceeds {
-            return Err(Problem::new(
-                Code::Forbidden,
-                "this role may do more than you may yourself",
-            ));
         }
+        must_have(caller, may.iter().map(|it| &**it), place)?;
         if let Some(place) = place {
             self.store.workspace_get(place).await.map_err(problem::of("workspace"))?;
         }
         let mut write = self.write(caller).await?;
-        write.user_role_add(id, workspace, role.name).await.map_err(problem::of(NOUN))?;
+        // A role that is taken out meanwhile is given to nobody.
+        if permission::role(role).is_none()
+            && write.role_hold(role).await.map_err(problem::of(NOUN))?.is_none()
+        {
+            return Err(Problem::invalid("/role", format!("there is no role `{role}`")));
+        }
+        write.user_role_add(id, workspace, role).await.map_err(problem::of(NOUN))?;
         write.commit().await.map_err(problem::of(NOUN))
+    }
+
+    /// Takes a role in a workspace from a user; in all where it is empty. Nobody takes what they could not do there
+    /// themselves, and one owner of everything remains who can log in.
+    ///
+    /// # Errors
+    /// When it is not allowed, or there is no such user.
+    pub async fn user_role_remove(
+        &self,
+        caller: &Caller,
+        id: &str,
+        workspace: &str,
+        role: &str,
+    ) -> Result<(), Problem> {
+        let place = Some(workspace).filter(|it| !it.is_empty());
+        caller.must(Permission::new(NOUN, Verb::Update), place)?;
+        let may = self.role_may(role).await?;
+        must_have(caller, may.iter().map(|it| &**it), place)?;
+        self.store.user_get(id).await.map_err(problem::of(NOUN))?;
+        let mut write = self.write(caller).await?;
+        let had = has_owner(&mut write).await?;
+        write.user_role_remove(id, workspace, role).await.map_err(problem::of(NOUN))?;
+        self.keep_an_owner(&mut write, had).await?;
+        write.commit().await.map_err(problem::of(NOUN))
+    }
+
+    /// Which roles a user has: in one workspace, in all without one. Everybody sees their own.
+    ///
+    /// # Errors
+    /// When it is not allowed, or there is no such user.
+    pub async fn user_roles(
+        &self,
+        caller: &Caller,
+        id: &str,
+        workspace: Option<&str>,
+    ) -> Result<Vec<Grant>, Problem> {
+        if id != caller.user || caller.is_narrow() {
+            caller.must(Permission::new(NOUN, Verb::Read), workspace)?;
+        }
+        let found = self.store.user_roles(id).await.map_err(problem::of(NOUN))?;
+        let is_asked = |it: &Grant| workspace.is_none_or(|place| it.workspace == place);
+        Ok(found.into_iter().filter(is_asked).collect())
+    }
+
+    /// One user.
+    ///
+    /// # Errors
+    /// When it is not allowed, or not there.
+    pub async fn user_get(&self, caller: &Caller, id: &str) -> Result<User, Problem> {
+        if id != caller.user {
+            caller.must(Permission::new(NOUN, Verb::Read), None)?;
+        }
+        self.store.user_get(id).await.map_err(problem::of(NOUN))
+    }
+
+    /// Changes a user who has this revision. Whoever is disabled is logged out everywhere, and cannot log in.
+    ///
+    /// # Errors
+    /// When it is not allowed, the user may more than the caller, is not there, or was changed meanwhile.
+    pub async fn user_update(
+        &self,
+        caller: &Caller,
+        (id, revision): (&str, i64),
+        written: Written<'_>,
+    ) -> Result<User, Problem> {
+        caller.must(Permission::new(NOUN, Verb::Update), None)?;
+        name::check("/name", written.name)?;
+        name::title("/email", written.email)?;
+        self.must_exceed(caller, id).await?;
+        let mut write = self.write(caller).await?;
+        let had = has_owner(&mut write).await?;
+        let became = write.user_update(id, revision, written).await.map_err(problem::of(NOUN))?;
+        self.keep_an_owner(&mut write, had).await?;
+        write.commit().await.map_err(problem::of(NOUN))?;
+        Ok(became)
+    }
+
+    /// Takes out a user who has this revision, with all logins and roles.
+    ///
+    /// # Errors
+    /// When it is not allowed, the user may more than the caller, is not there, or was changed meanwhile.
+    pub async fn user_delete(
+        &self,
+        caller: &Caller,
+        (id, revision): (&str, i64),
+    ) -> Result<(), Problem> {
+        caller.must(Permission::new(NOUN, Verb::Delete), None)?;
+        self.must_exceed(caller, id).await?;
+        let mut write = self.write(caller).await?;
+        let had = has_owner(&mut write).await?;
+        write.user_delete(id, revision).await.map_err(problem::of(NOUN))?;
+        self.keep_an_owner(&mut write, had).await?;
+        write.commit().await.map_err(problem::of(NOUN))
+    }
+
+    /// Makes a link by which a user who has lost the password logs in once; it works for an hour.
+    ///
+    /// # Errors
+    /// When it is not allowed, the user may more than the caller, or is not there.
+    pub async fn user_link_create(&self, caller: &Caller, id: &str) -> Result<Secret, Problem> {
+        caller.must(Permission::new(NOUN, Verb::Update), None)?;
+        self.must_exceed(caller, id).await?;
+        self.link_create(caller, id).await
+    }
+
+    /// Refuses what would be done to somebody who may more than the caller: they could become them by it.
+    async fn must_exceed(&self, caller: &Caller, id: &str) -> Result<(), Problem> {
+        for grant in self.store.user_roles(id).await.map_err(problem::of(NOUN))? {
+            let may = self.role_may(&grant.role).await?;
+            let place = Some(&*grant.workspace).filter(|it| !it.is_empty());
+            must_have(caller, may.iter().map(|it| &**it), place)?;
+        }
+        Ok(())
+    }
+
+    /// Refuses what would leave nobody who may do everything.
+    async fn keep_an_owner(&self, write: &mut Write, had: bool) -> Result<(), Problem> {
+        if !had || has_owner(write).await? {
+            return Ok(());
+        }
+        let why = "nobody would be left who may do everything; make somebody else an owner first";
+        Err(Problem::new(Code::Bound, why))
     }
 
     /// Users by name, from the first after `after`, at most `limit`.

@@ -5,7 +5,9 @@ mod it {
     /// A platform and people.
     mod kit;
     mod logins;
+    mod people;
     mod publishing;
     mod records;
+    mod secrets;
     mod strangers;
 }

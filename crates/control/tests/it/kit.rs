@@ -8,6 +8,7 @@ use tempfile::TempDir;
 pub(crate) struct World {
     pub(crate) control: Control,
     pub(crate) store: Store,
+    pub(crate) keys: Keys,
     pub(crate) clock: Clock,
     pub(crate) root: Caller,
     _folder: TempDir,
@@ -25,8 +26,9 @@ impl World {
             let errors = config.contains("broken").then(finding).into_iter().collect();
             Checked { errors, warnings: Vec::new() }
         });
-        let control = control.with_keys(Keys::generate().unwrap());
-        Self { control, store, clock, root: Caller::system("test"), _folder: folder }
+        let keys = Keys::generate().unwrap();
+        let control = control.with_keys(keys.clone());
+        Self { control, store, keys, clock, root: Caller::system("test"), _folder: folder }
     }
 
     pub(crate) async fn workspace(&self, name: &str) -> String {
