@@ -28,7 +28,7 @@ the body that was sent, `?name` is a query parameter, `{name}` a part of the pat
 
 **Lists** come in pages of `limit` items; `next` of one is `after` of the next.
 
-**`config`** of an object is what a file says of it, short forms included, and has the same schema. It is kept as it was sent, and checked as a whole: \
+**Objects** are the parts of a draft: `config` of one is what a file says of it, short forms included, and has the same schema. It is kept as it was sent, and checked as a whole: \
 by `GET …/draft/check`, and when it is published.";
 
 /// A problem as a schema.

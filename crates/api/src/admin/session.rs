@@ -33,19 +33,25 @@ struct Sent {
 
 /// A session that has begun.
 #[derive(Serialize, JsonSchema)]
-#[schemars(rename = "Session")]
+#[schemars(rename = "SessionMade")]
 struct Told {
     /// The id of the user.
     user: String,
-    /// What the user is called; left out where the session has just begun.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<String>,
-    /// When it ends (RFC 3339); left out where it has begun before.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    expires: Option<String>,
+    /// When it ends (RFC 3339).
+    expires: String,
     /// What to send as bearer token, if that was asked for. It is shown once.
     #[serde(skip_serializing_if = "Option::is_none")]
     bearer: Option<String>,
+}
+
+/// Who asks.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Session")]
+struct Current {
+    /// The id of the user.
+    user: String,
+    /// What the user is called.
+    name: String,
 }
 
 /// A token for machines.
@@ -87,17 +93,17 @@ async fn create(call: Call) -> Result<Answer, Refusal> {
             return Err(Refusal::malformed("", message));
         }
     };
-    let expires = Some(time(session.expires_ms));
+    let expires = time(session.expires_ms);
     let shown = session.shown.reveal();
     let bearer = sent.bearer.then(|| shown.to_owned());
-    let told = Told { user: session.user, name: None, expires, bearer };
+    let told = Told { user: session.user, expires, bearer };
     let cookie = if sent.bearer { None } else { login::cookie(shown, call.is_tls) };
     Ok(Answer { cookie, ..Answer::made(&told, Some("/v1/sessions/current".to_owned()))? })
 }
 
 async fn get(call: Call) -> Result<Answer, Refusal> {
-    let (user, name) = (call.caller.user.clone(), Some(call.caller.name.clone()));
-    Answer::found(&Told { user, name, expires: None, bearer: None })
+    let (user, name) = (call.caller.user.clone(), call.caller.name.clone());
+    Answer::found(&Current { user, name })
 }
 
 async fn delete(call: Call) -> Result<Answer, Refusal> {
@@ -136,7 +142,7 @@ pub(crate) fn operations() -> Vec<Operation> {
         .private()
         .problems(&[401, 429]),
         Operation::new((Method::GET, CURRENT), "session_get", Access::Own, "Who you are", get)
-            .answers(StatusCode::OK, Shape::of::<Told>()),
+            .answers(StatusCode::OK, Shape::of::<Current>()),
         Operation::new(
             (Method::DELETE, CURRENT),
             "session_delete",
