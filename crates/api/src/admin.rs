@@ -30,6 +30,10 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tower_service::Service as _;
 
+/// Who calls APIs, and their programs.
+pub(crate) mod consumer;
+/// By what they prove who they are.
+pub(crate) mod credential;
 /// Parts of drafts.
 pub(crate) mod object;
 /// Publishing.

@@ -3,6 +3,7 @@ use crate::login::Shown;
 use crate::precondition::{Goes, tag};
 use crate::query::{PAGE_MAX, Query};
 use crate::refusal::Refusal;
+use base::clock::unix_ms;
 use base::{Clock, Moment};
 use control::{Caller, Control};
 use http::{HeaderValue, StatusCode};
@@ -123,4 +124,9 @@ pub(crate) fn time(ms: i64) -> String {
     let since = Duration::from_millis(u64::try_from(ms).unwrap_or_default());
     let moment = SystemTime::UNIX_EPOCH.checked_add(since).and_then(Moment::of);
     moment.map(|moment| moment.to_string()).unwrap_or_default()
+}
+
+/// A time as it is kept.
+pub(crate) fn ms(moment: Moment) -> i64 {
+    i64::try_from(unix_ms(moment.0)).unwrap_or(i64::MAX)
 }

@@ -57,6 +57,11 @@ fn problem() -> Value {
     })
 }
 
+/// A name.
+const NAME: &str = "^[a-z0-9][a-z0-9_-]{0,62}$";
+/// A text in one line.
+const PLAIN: &str = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$";
+
 /// What each status of a problem means.
 const STATUSES: &[(u16, &str)] = &[
     (400, "The request cannot be understood; `findings` says where."),
@@ -78,7 +83,7 @@ const STATUSES: &[(u16, &str)] = &[
 
 /// The schema of a name.
 pub(crate) fn name_schema(about: &str) -> Value {
-    json!({ "type": "string", "pattern": "^[a-z0-9][a-z0-9_-]{0,62}$", "description": about })
+    json!({ "type": "string", "pattern": NAME, "description": about })
 }
 
 /// All schemas that bodies refer to.
@@ -182,7 +187,7 @@ impl Operation {
         for parameter in self.query {
             let schema = match parameter.is_count {
                 true => json!({ "type": "integer", "minimum": 1, "maximum": 200, "default": 50 }),
-                false => json!({ "type": "string", "maxLength": 512 }),
+                false => json!({ "type": "string", "maxLength": 128, "pattern": PLAIN }),
             };
             all.push(json!({
                 "name": parameter.name, "in": "query", "required": false,
@@ -223,6 +228,10 @@ impl Operation {
         if !headers.is_empty() {
             answer["headers"] = Value::Object(headers);
         }
+        let links = self.links();
+        if !links.is_empty() {
+            answer["links"] = Value::Object(links);
+        }
         let mut all = Map::from_iter([(self.status.as_u16().to_string(), answer)]);
         if self.is_tagged && self.method == Method::GET {
             all.insert("304".to_owned(), json!({ "description": "It is still the same." }));
@@ -230,6 +239,29 @@ impl Operation {
         for status in self.refusals() {
             let response = format!("#/components/responses/Problem{status}");
             all.insert(status.to_string(), json!({ "$ref": response }));
+        }
+        all
+    }
+
+    /// From what was made to what can be done with it.
+    fn links(&self) -> Map<String, Value> {
+        let Some(kind) = self.name.strip_suffix("_create") else { return Map::new() };
+        let mut all = Map::new();
+        for verb in ["get", "update", "delete"] {
+            let name = format!("{kind}_{verb}");
+            let Some(next) = operations().iter().find(|it| it.name == name) else { continue };
+            let Some(part) = next.parts().last() else { continue };
+            let above =
+                self.parts().map(|part| (part.to_owned(), json!(format!("$request.path.{part}"))));
+            let field = match part {
+                "credential" => "$response.body#/credential/id",
+                "revision" => "$response.body#/number",
+                _ => "$response.body#/name",
+            };
+            let own = (part.to_owned(), json!(field));
+            let parameters: Map<String, Value> =
+                above.filter(|(name, _)| next.parts().any(|it| it == name)).chain([own]).collect();
+            all.insert(verb.to_owned(), json!({ "operationId": name, "parameters": parameters }));
         }
         all
     }
@@ -280,11 +312,16 @@ impl Operation {
 fn part(name: &str) -> Value {
     let schema = match name {
         "revision" => json!({ "type": "integer", "format": "int64", "minimum": 1 }),
-        _ => json!({ "type": "string", "pattern": "^[a-z0-9][a-z0-9_-]{0,62}$" }),
+        _ => json!({ "type": "string", "pattern": NAME }),
+    };
+    let about = match name {
+        "revision" => "The number of the revision.".to_owned(),
+        "credential" => "The id of the credential.".to_owned(),
+        name => format!("The name of the {name}."),
     };
     json!({
         "name": name, "in": "path", "required": true,
-        "description": format!("The {}.", if name == "revision" { "number of the revision".to_owned() } else { format!("name of the {name}") }),
+        "description": about,
         "schema": schema,
     })
 }

@@ -1,6 +1,6 @@
 use crate::admin;
 use crate::call::{Answer, Call};
-use crate::query::{PAGED, Parameter};
+use crate::query::{PAGED, Parameter, SEARCHED};
 use crate::refusal::Refusal;
 use control::permission::{Permission, Verb};
 use http::{Method, StatusCode};
@@ -134,7 +134,22 @@ impl Operation {
     }
 
     pub(crate) fn paged(self) -> Self {
-        Self { query: PAGED, ..self }
+        self.asks(PAGED)
+    }
+
+    /// A list that can be searched, in pages.
+    pub(crate) fn searched(self) -> Self {
+        self.asks(SEARCHED)
+    }
+
+    /// It knows these query parameters.
+    pub(crate) fn asks(self, query: &'static [Parameter]) -> Self {
+        Self { query, ..self }
+    }
+
+    /// It takes bodies of so many bytes.
+    pub(crate) fn takes_up_to(self, body_max: usize) -> Self {
+        Self { body_max, ..self }
     }
 
     pub(crate) fn problems(self, problems: &'static [u16]) -> Self {
@@ -217,6 +232,9 @@ pub fn operations() -> &'static [Operation] {
         table.extend(admin::workspace::operations());
         table.extend(admin::object::operations());
         table.extend(admin::revision::operations());
+        table.extend(admin::consumer::operations());
+        table.extend(admin::consumer::parts());
+        table.extend(admin::credential::operations());
         table.extend(admin::user::operations());
         table
     });

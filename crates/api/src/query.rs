@@ -1,5 +1,6 @@
 use crate::refusal::Refusal;
 use base::report::did_you_mean;
+use control::page::Ask;
 use percent_encoding::percent_decode_str;
 
 /// Items of a page, unless the client says otherwise.
@@ -19,18 +20,27 @@ pub(crate) struct Parameter {
     pub(crate) is_count: bool,
 }
 
+const LIMIT: Parameter = Parameter {
+    name: "limit",
+    about: "How many items to answer with: 1 to 200, 50 unless said otherwise.",
+    is_count: true,
+};
+const AFTER: Parameter = text("after", "Where to go on: `next` of the page before.");
+
+const fn text(name: &'static str, about: &'static str) -> Parameter {
+    Parameter { name, about, is_count: false }
+}
+
 /// The parameters of every list.
-pub(crate) const PAGED: &[Parameter] = &[
-    Parameter {
-        name: "limit",
-        about: "How many items to answer with: 1 to 200, 50 unless said otherwise.",
-        is_count: true,
-    },
-    Parameter {
-        name: "after",
-        about: "Where to go on: `next` of the page before.",
-        is_count: false,
-    },
+pub(crate) const PAGED: &[Parameter] = &[LIMIT, AFTER];
+/// The parameters of lists that can be searched.
+pub(crate) const SEARCHED: &[Parameter] = &[
+    LIMIT,
+    AFTER,
+    text("q", "A part of the name or title, in small or large letters."),
+    text("name", "What the name begins with."),
+    text("plan", "The plan that was chosen for it itself."),
+    text("group", "A group that it is in."),
 ];
 
 /// What was asked for behind the `?`.
@@ -79,6 +89,13 @@ impl Query {
             Ok(limit) if (1..=PAGE_MAX).contains(&limit) => Ok(limit),
             _ => Err(Refusal::malformed("?limit", format!("a whole number from 1 to {PAGE_MAX}"))),
         }
+    }
+
+    /// What `control` is asked of a list.
+    pub(crate) fn ask(&self) -> Result<Ask<'_>, Refusal> {
+        let text = |name| self.text(name).unwrap_or_default();
+        let (q, name, plan, group) = (text("q"), text("name"), text("plan"), text("group"));
+        Ok(Ask { q, name, plan, group, after: self.after(), limit: self.limit()? })
     }
 
     /// Where to go on; empty at the beginning.

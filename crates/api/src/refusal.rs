@@ -86,7 +86,7 @@ impl From<Problem> for Refusal {
             Code::Forbidden => StatusCode::FORBIDDEN,
             Code::NotFound => StatusCode::NOT_FOUND,
             Code::Changed => StatusCode::PRECONDITION_FAILED,
-            Code::Taken | Code::Bound | Code::Conflict => StatusCode::CONFLICT,
+            Code::Taken | Code::Bound | Code::Conflict | Code::LimitReached => StatusCode::CONFLICT,
             Code::StoreUnavailable => StatusCode::SERVICE_UNAVAILABLE,
             Code::StoreCorrupt | Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             _ => StatusCode::UNPROCESSABLE_ENTITY,

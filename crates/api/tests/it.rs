@@ -4,6 +4,7 @@
 mod it {
     /// A platform and its clients.
     mod kit;
+    mod consumers;
     mod document;
     mod enumeration;
     mod publishing;

@@ -12,6 +12,8 @@ use http::{Method, StatusCode};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// Bytes of a login.
+const LOGIN_BYTES_MAX: usize = 16 << 10;
 /// How long a token lasts unless said otherwise.
 const TOKEN_MS: i64 = 90 * 86_400_000;
 
@@ -139,6 +141,7 @@ pub(crate) fn operations() -> Vec<Operation> {
         .about("Whatever is wrong with a login, it is told in the same words and takes as long. Who fails too often must wait.")
         .takes(Shape::of::<Sent>())
         .answers(StatusCode::CREATED, Shape::of::<Told>())
+        .takes_up_to(LOGIN_BYTES_MAX)
         .private()
         .problems(&[401, 429]),
         Operation::new((Method::GET, CURRENT), "session_get", Access::Own, "Who you are", get)

@@ -24,7 +24,7 @@ struct Sent {
     name: Line,
     /// What people call it: up to 200 letters in one line.
     #[serde(default)]
-    #[schemars(length(max = 200))]
+    #[schemars(length(max = 200), regex(pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$"))]
     title: Line,
 }
 

@@ -6,6 +6,7 @@ use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use serde_json::Value;
 use std::net::{IpAddr, Ipv4Addr};
+use store::envelope::Keys;
 use store::{Location, Store};
 use tempfile::TempDir;
 
@@ -67,7 +68,8 @@ impl World {
                 || Finding { pointer: "/apis".to_owned(), message: "it is broken".to_owned() };
             let errors = config.contains("broken").then(finding).into_iter().collect();
             Checked { errors, warnings: Vec::new() }
-        });
+        })
+        .with_keys(Keys::generate().unwrap());
         let options = Options {
             clock: clock.clone(),
             config_schema: config_schema(),
