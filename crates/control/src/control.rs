@@ -1,8 +1,10 @@
 use crate::password::Attempts;
 use crate::{Caller, Code, Problem, problem};
+use base::clock::unix_ms;
 use base::{Clock, Secret};
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::SystemTime;
 use store::envelope::{Keys, Sealed};
 use store::{Store, Write};
 
@@ -24,8 +26,19 @@ pub struct Checked {
     pub warnings: Vec<Finding>,
 }
 
-/// Checks a config, given as JSON.
-pub(crate) type Check = Arc<dyn Fn(&str) -> Checked + Send + Sync>;
+/// A config that is to be checked.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// The id of the workspace.
+    pub workspace: &'a str,
+    /// Its name.
+    pub name: &'a str,
+    /// The config, as JSON.
+    pub config: &'a str,
+}
+
+/// Checks a config.
+pub(crate) type Check = Arc<dyn Fn(Asked<'_>) -> Checked + Send + Sync>;
 
 /// The platform. Cloning is cheap.
 #[derive(Clone)]
@@ -35,6 +48,7 @@ pub struct Control {
     pub(crate) attempts: Arc<Attempts>,
     /// Master keys; nothing can be encrypted or read without.
     keys: Arc<RwLock<Option<Keys>>>,
+    pub(crate) clock: Clock,
 }
 
 impl Control {
@@ -45,8 +59,18 @@ impl Control {
         clock: &Clock,
         check: impl Fn(&str) -> Checked + Send + Sync + 'static,
     ) -> Self {
+        Self::with(store, clock, move |asked| check(asked.config))
+    }
+
+    /// The same, where it matters whose config it is. The check may take its time and block.
+    #[must_use]
+    pub fn with(
+        store: Store,
+        clock: &Clock,
+        check: impl Fn(Asked<'_>) -> Checked + Send + Sync + 'static,
+    ) -> Self {
         let attempts = Arc::new(Attempts::new(clock));
-        Self { store, check: Arc::new(check), attempts, keys: Arc::default() }
+        Self { store, check: Arc::new(check), attempts, keys: Arc::default(), clock: clock.clone() }
     }
 
     /// With the master keys by which secrets are encrypted. Clones have them, too.
@@ -73,6 +97,25 @@ impl Control {
         let text = String::from_utf8(opened);
         let corrupt = || store::Error::Corrupt("a secret is no text".to_owned());
         text.map(Secret::new).map_err(|_| problem::of("secret")(corrupt()))
+    }
+
+    /// What a config of a workspace comes to.
+    pub(crate) async fn checked(&self, workspace: &str, config: &str) -> Result<Checked, Problem> {
+        let found = self.store.workspace_get(workspace).await.map_err(problem::of("workspace"))?;
+        let (check, config) = (Arc::clone(&self.check), config.to_owned());
+        // Compiling takes its time, which whoever else is served here must not wait for.
+        let check =
+            move || check(Asked { workspace: &found.id, name: &found.name, config: &config });
+        tokio::task::spawn_blocking(check).await.map_err(|error| Problem {
+            cause: Some(error.to_string()),
+            ..Problem::new(Code::Internal, "the check of the config failed; the log says why")
+        })
+    }
+
+    /// The time, also in milliseconds since 1970.
+    pub(crate) fn now(&self) -> (SystemTime, i64) {
+        let wall = self.clock.wall();
+        (wall, i64::try_from(unix_ms(wall)).unwrap_or(i64::MAX))
     }
 
     /// Begins to write on behalf of somebody.

@@ -56,9 +56,11 @@ pub mod audit;
 pub mod idempotency;
 /// What one process does for all.
 pub mod upkeep;
+/// Whole configs.
+pub mod config;
 
 pub use caller::Caller;
-pub use control::{Checked, Control, Finding};
+pub use control::{Asked, Checked, Control, Finding};
 pub use problem::{Code, Problem};
 pub use store::object::Object;
 pub use store::revision::Revision;

@@ -1,57 +1,11 @@
 //! Publishing: the draft of a workspace, put together and checked, becomes its next revision.
 
+use crate::config::assemble;
 use crate::permission::{Permission, Verb};
 use crate::{Caller, Checked, Code, Control, Problem, problem};
-use serde_json::{Map, Value, json};
-use store::object::Object;
 use store::revision::Revision;
 
 const NOUN: &str = "revision";
-
-/// Where parts of a kind stand in a config.
-const SECTIONS: &[(&str, &str)] =
-    &[("listener", "listeners"), ("upstream", "upstreams"), ("plan", "plans"), ("api", "apis")];
-
-/// The config that a draft says: the same that files would.
-fn config(draft: &[Object]) -> Value {
-    let mut config = Map::from_iter([("version".to_owned(), json!(1))]);
-    for (kind, section) in SECTIONS {
-        let parts: Map<String, Value> = draft
-            .iter()
-            .filter(|it| it.kind == *kind)
-            .map(|it| (it.name.clone(), whole(it, draft)))
-            .collect();
-        if !parts.is_empty() {
-            config.insert((*section).to_owned(), Value::Object(parts));
-        }
-    }
-    let policies = parts_of("", "policy", draft);
-    if !policies.is_empty() {
-        config.insert("policies".to_owned(), Value::Array(policies));
-    }
-    Value::Object(config)
-}
-
-/// What an object says, with its parts.
-fn whole(object: &Object, draft: &[Object]) -> Value {
-    // It was JSON when it was kept.
-    let mut body: Value = serde_json::from_str(&object.body).unwrap_or_default();
-    if let Value::Object(fields) = &mut body {
-        for (kind, field) in [("route", "routes"), ("policy", "policies")] {
-            let parts = parts_of(&object.id, kind, draft);
-            if !parts.is_empty() {
-                fields.insert(field.to_owned(), Value::Array(parts));
-            }
-        }
-    }
-    body
-}
-
-/// The parts of one kind of an owner, in their order.
-fn parts_of(owner: &str, kind: &str, draft: &[Object]) -> Vec<Value> {
-    let parts = draft.iter().filter(|it| it.kind == kind && it.owner == owner);
-    parts.map(|it| whole(it, draft)).collect()
-}
 
 impl Control {
     /// What a draft comes to, without publishing it.
@@ -61,7 +15,7 @@ impl Control {
     pub async fn draft_check(&self, caller: &Caller, workspace: &str) -> Result<Checked, Problem> {
         caller.must(Permission::new("api", Verb::Read), Some(workspace))?;
         let draft = self.store.draft(workspace).await.map_err(problem::of(NOUN))?;
-        Ok((self.check)(&config(&draft).to_string()))
+        self.checked(workspace, &assemble(&draft).to_string()).await
     }
 
     /// Publishes the draft of a workspace, if `last` is the last revision so far (0: there is none).
@@ -78,7 +32,7 @@ impl Control {
     ) -> Result<Revision, Problem> {
         caller.must(Permission::new(NOUN, Verb::Create), Some(workspace))?;
         let draft = self.store.draft(workspace).await.map_err(problem::of(NOUN))?;
-        let config = config(&draft).to_string();
+        let config = assemble(&draft).to_string();
         self.publish(caller, (workspace, last), &config, note, None).await
     }
 
@@ -98,6 +52,35 @@ impl Control {
         self.publish(caller, (workspace, last), &old.config, note, Some(number)).await
     }
 
+    /// Revisions of a workspace without their configs, newest first, from the first before `before`, at most `limit`.
+    ///
+    /// # Errors
+    /// When it is not allowed, or the database cannot be read.
+    pub async fn revision_list(
+        &self,
+        caller: &Caller,
+        workspace: &str,
+        before: i64,
+        limit: i64,
+    ) -> Result<Vec<Revision>, Problem> {
+        caller.must(Permission::new(NOUN, Verb::Read), Some(workspace))?;
+        self.store.revision_list(workspace, before, limit).await.map_err(problem::of(NOUN))
+    }
+
+    /// One revision of a workspace, with its config.
+    ///
+    /// # Errors
+    /// When it is not allowed, or not there.
+    pub async fn revision_get(
+        &self,
+        caller: &Caller,
+        workspace: &str,
+        number: i64,
+    ) -> Result<Revision, Problem> {
+        caller.must(Permission::new(NOUN, Verb::Read), Some(workspace))?;
+        self.store.revision_get(workspace, number).await.map_err(problem::of(NOUN))
+    }
+
     async fn publish(
         &self,
         caller: &Caller,
@@ -106,7 +89,7 @@ impl Control {
         note: &str,
         again: Option<i64>,
     ) -> Result<Revision, Problem> {
-        let checked = (self.check)(config);
+        let checked = self.checked(workspace, config).await?;
         if !checked.errors.is_empty() {
             let detail =
                 format!("the draft has {} errors; nothing was published", checked.errors.len());

@@ -4,6 +4,7 @@
 mod it {
     /// A platform and people.
     mod kit;
+    mod configs;
     mod logins;
     mod people;
     mod publishing;

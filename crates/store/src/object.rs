@@ -3,8 +3,10 @@
 //! What a body may say is not known here. Put together, the objects of a workspace are its draft.
 
 use crate::audit::Deed;
-use crate::sql::sql;
+use crate::sql::{Sql, sql};
 use crate::{Error, Id, Result, Store, Write};
+use std::fmt::Write as _;
+use std::sync::LazyLock;
 
 /// An object.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
@@ -236,5 +238,182 @@ impl Store {
             "FROM object WHERE workspace = $1 ORDER BY kind, owner, position, name"
         ));
         self.pool.all(statement.bind(workspace)).await
+    }
+}
+
+/// Rows that one statement writes where there are many.
+const ROWS: usize = 64;
+
+/// What is done to one of many objects.
+#[derive(Clone, Copy, Debug)]
+pub enum Change<'a> {
+    /// Adds this one, of revision 1.
+    Create(&'a Object),
+    /// Makes the first the second, which has its id, kind, owner and name.
+    Update(&'a Object, &'a Object),
+    /// Takes out this one alone, without its parts.
+    Delete(&'a Object),
+}
+
+/// A statement for so many rows of so many values each: `before (…), (…) after`.
+fn rows(before: &str, width: usize, after: &str) -> String {
+    let mut text = format!("{before} ");
+    for row in 0..ROWS {
+        text.push_str(if row == 0 { "(" } else { ", (" });
+        for column in 1..=width {
+            // Writing to a string cannot fail.
+            write!(text, "{}${}", if column == 1 { "" } else { ", " }, row * width + column).ok();
+        }
+        text.push(')');
+    }
+    text.push(' ');
+    text + after
+}
+
+static CREATE: LazyLock<String> = LazyLock::new(|| {
+    let before = "INSERT INTO object (id, workspace, kind, owner, name, position, body, revision, created_ms, updated_ms) VALUES";
+    rows(before, 10, "")
+});
+static UPDATE: LazyLock<String> = LazyLock::new(|| {
+    let before = "UPDATE object SET position = v.column3, body = v.column4, revision = revision + 1, updated_ms = v.column5 FROM (VALUES";
+    rows(before, 5, ") AS v WHERE object.id = v.column1 AND object.revision = v.column2")
+});
+static DELETE: LazyLock<String> = LazyLock::new(|| {
+    let before = "DELETE FROM object WHERE (id, revision) IN (VALUES";
+    rows(before, 2, ")")
+});
+static AUDIT: LazyLock<String> = LazyLock::new(|| {
+    let before = "INSERT INTO audit (at_ms, workspace, actor, action, noun, subject, was, became, address, request) VALUES";
+    rows(before, 10, "")
+});
+
+impl Write {
+    /// Changes many objects of a workspace at once, which nobody else can do until the end of this transaction. The outbox
+    /// gets one event, `config.apply` of the workspace.
+    ///
+    /// # Errors
+    /// [`Error::Changed`] when one of them is not what it was any more, [`Error::Taken`] when a new one has the name of
+    /// another, [`Error::Bound`] when there is no such workspace.
+    pub async fn objects_change(&mut self, workspace: &str, all: &[Change<'_>]) -> Result<()> {
+        let lock = sql("UPDATE workspace SET id = id WHERE id = $1");
+        if self.tx.run(lock.bind(workspace)).await? == 0 {
+            return Err(Error::Bound);
+        }
+        // What goes makes room for what comes.
+        for rank in 0..3 {
+            let of_rank = all.iter().filter(|change| change.rank() == rank).copied();
+            let of_rank: Vec<Change<'_>> = of_rank.collect();
+            let (many, few) = of_rank.as_chunks::<ROWS>();
+            for many in many {
+                let texts: [&'static str; 3] = [&DELETE, &UPDATE, &CREATE];
+                let text = texts[usize::from(rank)];
+                let statement = many.iter().fold(sql(text), |it, change| change.bind(it));
+                if self.tx.run(statement).await? != ROWS as u64 {
+                    return Err(Error::Changed(0));
+                }
+            }
+            for change in few {
+                if self.tx.run(change.bind(sql(change.alone()))).await? == 0 {
+                    return Err(Error::Changed(0));
+                }
+            }
+        }
+        let (many, few) = all.as_chunks::<ROWS>();
+        for many in many {
+            let statement = many.iter().fold(sql(&AUDIT), |it, change| self.entry(it, change));
+            self.tx.run(statement).await?;
+        }
+        for change in few {
+            let text = "INSERT INTO audit (at_ms, workspace, actor, action, noun, subject, was, became, address, request)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+            self.tx.run(self.entry(sql(text), change)).await?;
+        }
+        self.tell("config.apply", workspace).await
+    }
+
+    /// Ids and revisions of all objects of a workspace.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn draft_versions(&mut self, workspace: &str) -> Result<Vec<(String, i64)>> {
+        let statement = sql("SELECT id, revision FROM object WHERE workspace = $1 ORDER BY id");
+        self.tx.all(statement.bind(workspace)).await
+    }
+
+    /// The values of a row of the audit trail.
+    fn entry(&self, statement: Sql, change: &Change<'_>) -> Sql {
+        let (action, was, became) = match *change {
+            Change::Create(became) => ("create", None, Some(became)),
+            Change::Update(was, became) => ("update", Some(was), Some(became)),
+            Change::Delete(was) => ("delete", Some(was), None),
+        };
+        let object = change.object();
+        let (was, became) = (was.map(Object::json), became.map(Object::json));
+        statement
+            .bind(self.at_ms)
+            .bind(&*object.workspace)
+            .bind(&*self.actor.name)
+            .bind(action)
+            .bind(&*object.kind)
+            .bind(&*object.id)
+            .bind(was.as_deref())
+            .bind(became.as_deref())
+            .bind(self.actor.address.as_deref())
+            .bind(self.actor.request.as_deref())
+    }
+}
+
+impl Change<'_> {
+    const fn rank(&self) -> u8 {
+        match self {
+            Self::Delete(_) => 0,
+            Self::Update(..) => 1,
+            Self::Create(_) => 2,
+        }
+    }
+
+    const fn object(&self) -> &Object {
+        match self {
+            Self::Delete(object) | Self::Update(_, object) | Self::Create(object) => object,
+        }
+    }
+
+    /// The statement for one row.
+    const fn alone(&self) -> &'static str {
+        match self {
+            Self::Delete(_) => "DELETE FROM object WHERE id = $1 AND revision = $2",
+            Self::Update(..) => {
+                "UPDATE object SET position = $3, body = $4, revision = revision + 1, updated_ms = $5
+                 WHERE id = $1 AND revision = $2"
+            }
+            Self::Create(_) => {
+                "INSERT INTO object (id, workspace, kind, owner, name, position, body, revision, created_ms, updated_ms)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
+            }
+        }
+    }
+
+    /// The values of its row.
+    fn bind(&self, statement: Sql) -> Sql {
+        match self {
+            Self::Delete(was) => statement.bind(&*was.id).bind(was.revision),
+            Self::Update(was, became) => statement
+                .bind(&*was.id)
+                .bind(was.revision)
+                .bind(became.position)
+                .bind(&*became.body)
+                .bind(became.updated_ms),
+            Self::Create(it) => statement
+                .bind(&*it.id)
+                .bind(&*it.workspace)
+                .bind(&*it.kind)
+                .bind(&*it.owner)
+                .bind(&*it.name)
+                .bind(it.position)
+                .bind(&*it.body)
+                .bind(it.revision)
+                .bind(it.created_ms)
+                .bind(it.updated_ms),
+        }
     }
 }

@@ -2,7 +2,7 @@ use super::kit::{self, workspace};
 use base::Clock;
 use store::Error;
 use store::audit::Actor;
-use store::object::{Place, Written};
+use store::object::{Change, Object, Place, Written};
 
 fn written<'a>(name: &'a str, body: &'a str) -> Written<'a> {
     Written { name, position: 0, body }
@@ -71,5 +71,64 @@ async fn a_change_needs_the_revision_that_is_there() {
         assert!(matches!(late, Err(Error::Changed(2))), "{late:?}");
         write.commit().await.unwrap();
         assert_eq!(store.object_get(&team, "api", &api.id).await.unwrap(), changed);
+    }
+}
+
+#[tokio::test]
+async fn many_change_at_once_or_none_and_the_trail_has_each() {
+    for place in kit::Place::both() {
+        let store = place.open(&Clock::manual()).await;
+        let team = workspace(&store, "team").await;
+        let made = |at: usize| Object {
+            id: format!("id{at}"),
+            workspace: team.clone(),
+            kind: "upstream".to_owned(),
+            owner: String::new(),
+            name: format!("u{at}"),
+            position: 0,
+            body: "{}".to_owned(),
+            revision: 1,
+            created_ms: 0,
+            updated_ms: 0,
+        };
+        let all: Vec<Object> = (0..150).map(made).collect();
+        let mut write = store.write(Actor::system("test")).await.unwrap();
+        let creates: Vec<Change<'_>> = all.iter().map(Change::Create).collect();
+        write.objects_change(&team, &creates).await.unwrap();
+        write.commit().await.unwrap();
+        assert_eq!(store.draft(&team).await.unwrap().len(), 150);
+        let trail = store.audit_list(0, 999).await.unwrap().len();
+
+        // The last of the new ones has the name of one that goes.
+        let became: Vec<Object> = all
+            .iter()
+            .map(|it| Object { body: "[1]".to_owned(), revision: 2, ..it.clone() })
+            .collect();
+        let again = Object { id: "new".to_owned(), ..made(149) };
+        let mut changes: Vec<Change<'_>> =
+            all.iter().zip(&became).take(70).map(|(was, it)| Change::Update(was, it)).collect();
+        changes.push(Change::Create(&again));
+        changes.extend(all.iter().skip(80).map(Change::Delete));
+        let mut write = store.write(Actor::system("test")).await.unwrap();
+        write.objects_change(&team, &changes).await.unwrap();
+        write.commit().await.unwrap();
+        let draft = store.draft(&team).await.unwrap();
+        let count = |revision| draft.iter().filter(|it| it.revision == revision).count();
+        assert_eq!((draft.len(), count(1), count(2)), (81, 11, 70));
+        assert_eq!(store.audit_list(0, 999).await.unwrap().len() - trail, changes.len());
+        let told = store.outbox_list(999).await.unwrap();
+        assert_eq!(told.iter().filter(|it| it.topic == "config.apply").count(), 2);
+
+        let mut write = store.write(Actor::system("test")).await.unwrap();
+        let late = write.objects_change(&team, &changes).await;
+        assert!(matches!(late, Err(Error::Changed(_))), "{late:?}");
+        drop(write);
+        let mut write = store.write(Actor::system("test")).await.unwrap();
+        let taken = write.objects_change(&team, &[Change::Create(&made(3))]).await;
+        assert!(matches!(taken, Err(Error::Taken)), "{taken:?}");
+        drop(write);
+        let mut write = store.write(Actor::system("test")).await.unwrap();
+        let bound = write.objects_change("nobody", &[]).await;
+        assert!(matches!(bound, Err(Error::Bound)), "{bound:?}");
     }
 }
