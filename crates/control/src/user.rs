@@ -8,6 +8,8 @@ use store::Write;
 use store::user::{Grant, User, Written};
 
 const NOUN: &str = "user";
+/// Who comes first.
+const FIRST: &str = "admin";
 
 /// Whether somebody may do everything, and log in.
 async fn has_owner(write: &mut Write) -> Result<bool, Problem> {
@@ -15,22 +17,34 @@ async fn has_owner(write: &mut Write) -> Result<bool, Problem> {
 }
 
 impl Control {
-    /// Makes the first user, an owner of everything, and the link by which they log in once; nothing if there is
-    /// somebody already.
+    /// Makes the first user, an owner of everything, and the link by which they log in once. As long as nobody has logged in
+    /// there is another link each time; nothing afterwards.
     ///
     /// # Errors
     /// When the database cannot be written to.
     pub async fn first_user(&self) -> Result<Option<Secret>, Problem> {
-        if self.store.has_users().await.map_err(problem::of(NOUN))? {
+        let told = problem::of(NOUN);
+        if self.store.has_logins().await.map_err(&told)? {
             return Ok(None);
         }
         let system = Caller::system("first run");
-        let mut write = self.write(&system).await?;
-        let written = Written { name: "admin", email: "", is_disabled: false };
-        let made = write.user_create(written).await.map_err(problem::of(NOUN))?;
-        write.user_role_add(&made.id, "", "owner").await.map_err(problem::of(NOUN))?;
-        write.commit().await.map_err(problem::of(NOUN))?;
-        self.link_create(&system, &made.id).await.map(Some)
+        if !self.store.has_users().await.map_err(&told)? {
+            let mut write = self.write(&system).await?;
+            let written = Written { name: FIRST, email: "", is_disabled: false };
+            match write.user_create(written).await {
+                Ok(made) => {
+                    write.user_role_add(&made.id, "", "owner").await.map_err(&told)?;
+                    write.commit().await.map_err(&told)?;
+                }
+                // Another process was quicker.
+                Err(store::Error::Taken) => drop(write),
+                Err(error) => return Err(told(error)),
+            }
+        }
+        let Some(first) = self.store.user_proof(FIRST).await.map_err(&told)? else {
+            return Ok(None);
+        };
+        self.link_create(&system, &first.id).await.map(Some)
     }
 
     /// Adds a user, who has no role yet.

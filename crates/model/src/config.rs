@@ -1,6 +1,7 @@
 //! Everything a user may write.
 
 use crate::balance::{Dns, Gateway};
+use crate::control::ControlPlane;
 use crate::node::{AccessLog, Admin, Drain, Egress};
 use crate::overload::Overload;
 use crate::proxies::TrustedProxies;
@@ -20,6 +21,7 @@ pub const FIELDS: [&str; 21] = [
     "state_dir",
     "workers",
     "admin",
+    "control",
     "access_log",
     "tracing",
     "drain",
@@ -54,6 +56,8 @@ pub struct Config {
     /// The listener for operators: metrics, status, probes.
     #[serde(default)]
     pub admin: Admin,
+    /// The control plane; there is none unless this is here.
+    pub control: Option<Placed<ControlPlane>>,
     /// Where the access log goes.
     #[serde(default)]
     pub access_log: AccessLog,

@@ -37,6 +37,8 @@ pub mod store;
 pub mod node;
 /// When a node refuses what it could not do well.
 pub mod overload;
+/// The control plane.
+pub mod control;
 /// Proxies in front of the gateway.
 pub mod proxies;
 /// Traces, and a closer look at single requests.
@@ -66,7 +68,7 @@ pub use consumer::Consumer;
 pub use effective::EffectiveConfig;
 pub use format::format;
 pub use listener::Listener;
-pub use load::{Files, Loaded, load};
+pub use load::{Files, Loaded, load, load_with};
 pub use map::Map;
 pub use path::PathPattern;
 pub use plan::Plan;

@@ -44,6 +44,11 @@ pub struct Loaded {
 /// Loads a config from a file, or from all `*.yaml` and `*.yml` files of a folder, together with what
 /// they include. At most [`CONFIG_FILES_MAX`] files are read.
 pub fn load(root: &str, files: &dyn Files) -> Loaded {
+    load_with(root, files, &[])
+}
+
+/// Loads a config as [`load`] does, with more texts that are read as files of these names would be. They include nothing.
+pub fn load_with(root: &str, files: &dyn Files, more: &[(Arc<str>, Arc<str>)]) -> Loaded {
     let mut loader = Loader {
         files,
         report: Report::new(),
@@ -54,6 +59,9 @@ pub fn load(root: &str, files: &dyn Files) -> Loaded {
         merged: Merged::default(),
     };
     loader.root(root);
+    for (name, text) in more {
+        loader.text(name, text);
+    }
     let Loader { mut report, read, sources, is_complete, merged, .. } = loader;
     let mut config = None;
     if !merged.fields.is_empty() {
@@ -163,6 +171,19 @@ impl Loader<'_> {
                     self.include(text, &pattern.place, &chain);
                 }
             }
+        }
+    }
+
+    /// Takes in what is no file.
+    fn text(&mut self, name: &Arc<str>, text: &Arc<str>) {
+        self.sources.push((Arc::clone(name), Arc::clone(text)));
+        let node = yaml::parse(text.as_bytes(), name, &mut self.report);
+        let Some(fields) = node.and_then(|node| self.fields(node)) else {
+            self.is_complete = false;
+            return;
+        };
+        for (key, value) in fields {
+            self.merged.add(key, value, &mut self.report);
         }
     }
 

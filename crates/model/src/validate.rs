@@ -5,7 +5,7 @@ use crate::{Config, Map};
 use base::caps::LOG_FILE_BYTES_MIN;
 use base::report::did_you_mean;
 use base::units::Size;
-use base::{Placed, Report};
+use base::{Placed, Report, Text};
 
 mod api;
 mod balance;
@@ -73,6 +73,7 @@ fn node(config: &Config, report: &mut Report) {
             .at("/workers")
             .help("leave `workers` out for one per core");
     }
+    control(config, report);
     if let Some(to) = config.access_log.to.as_ref().filter(|to| to.trim().is_empty()) {
         report
             .error("invalid_value", &to.place, "the access log has no destination")
@@ -81,6 +82,29 @@ fn node(config: &Config, report: &mut Report) {
     }
     if let Some(rotate) = &config.access_log.rotate {
         rotation(rotate, config, report);
+    }
+}
+
+/// The control plane needs a place for its database.
+fn control(config: &Config, report: &mut Report) {
+    let Some(control) = config.control.as_ref().filter(|control| !control.off) else { return };
+    if config.state_dir.is_none() && control.database.is_none() {
+        report
+            .error("missing_field", &control.place, "the control plane has no place for its database")
+            .at("/control")
+            .help("name a folder, `state_dir: /var/lib/yett`, or a PostgreSQL: `control: { database: \"postgres://…\" }`");
+    }
+    let is_wrong = |database: &&Placed<Text>| {
+        let text = database.value.to_string();
+        let names_other = |scheme: &str| !matches!(scheme, "postgres" | "postgresql");
+        !text.starts_with("${")
+            && text.split_once("://").is_none_or(|(scheme, _)| names_other(scheme))
+    };
+    if let Some(database) = control.database.as_ref().filter(is_wrong) {
+        report
+            .error("invalid_value", &database.place, "this is no address of a PostgreSQL")
+            .at("/control/database")
+            .help("write `postgres://user:${env:PASSWORD}@host/name`, or leave it out for a file in `state_dir`");
     }
 }
 

@@ -265,6 +265,16 @@ impl Store {
         self.pool.all(statement.bind(id)).await
     }
 
+    /// Whether anybody has ever logged in. Sessions end, but the trail tells of them.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn has_logins(&self) -> Result<bool> {
+        let statement =
+            sql("SELECT id FROM audit WHERE noun = 'session' AND action = 'create' LIMIT 1");
+        Ok(!self.pool.all::<(i64,)>(statement).await?.is_empty())
+    }
+
     /// Whether there is any user yet.
     ///
     /// # Errors

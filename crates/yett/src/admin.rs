@@ -2,6 +2,7 @@
 //! traffic, on threads of its own. It asks for no login, so it answers only to address literals and
 //! `localhost` as host: a web page cannot reach it under a name of its own (DNS rebinding).
 
+use crate::platform::Shared;
 use base::shutdown::{Phase, Signal};
 use base::{Endpoint, Report};
 use bytes::Bytes;
@@ -55,6 +56,8 @@ pub(crate) struct Board {
     files: Arc<Shelf>,
     /// Where gateways share counts.
     stores: Mutex<Arc<Stores>>,
+    /// The control plane, if there is one.
+    platform: Mutex<Option<Arc<Shared>>>,
     /// Told once when operators are served by another process.
     is_replaced: Notify,
 }
@@ -79,6 +82,7 @@ impl Board {
             plans: Mutex::default(),
             files: Arc::clone(files),
             stores: Mutex::default(),
+            platform: Mutex::default(),
             is_replaced: Notify::new(),
         })
     }
@@ -117,6 +121,11 @@ impl Board {
     pub(crate) fn planned(&self, plans: Arc<Plans>, stores: Arc<Stores>) {
         *self.plans.lock().unwrap_or_else(PoisonError::into_inner) = plans;
         *self.stores.lock().unwrap_or_else(PoisonError::into_inner) = stores;
+    }
+
+    /// Notes the control plane of this process.
+    pub(crate) fn joined(&self, platform: &Arc<Shared>) {
+        *self.platform.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(platform));
     }
 
     fn state(&self) -> &'static str {
@@ -180,6 +189,12 @@ impl Board {
             "upstreams": upstreams,
             "files": self.files.standings().iter().map(file).collect::<Vec<_>>(),
             "stores": self.stores.lock().unwrap_or_else(PoisonError::into_inner).status(),
+            "control": self
+                .platform
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .as_deref()
+                .map(Shared::status),
             "process": std::process::id(),
             "last_upgrade": *self.last_upgrade.lock().unwrap_or_else(PoisonError::into_inner),
             "last_reload": *self.last_reload.lock().unwrap_or_else(PoisonError::into_inner),

@@ -171,7 +171,7 @@ fn read(path: &Path) -> Result<Option<Entries>, String> {
 }
 
 /// Writes a file so that it is there as a whole or as it was before, whatever happens.
-fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let beside = path.with_extension("json.new");
     // What another process left there may have other rights.
     match fs::remove_file(&beside) {

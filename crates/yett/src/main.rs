@@ -16,6 +16,8 @@ mod journal;
 mod kept;
 /// How much memory there is.
 mod memory;
+/// The control plane beside the traffic.
+mod platform;
 /// What a service manager is told.
 mod notify;
 /// The listener for operators.

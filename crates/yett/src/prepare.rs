@@ -3,7 +3,7 @@
 use crate::disk::{Disk, digest};
 use base::{Clock, Place, Report};
 use compile::{Compiled, Inputs};
-use model::load::{Loaded, load};
+use model::load::{Loaded, load_with};
 use model::{Config, EffectiveConfig};
 use policy::files::Shelf;
 use std::fmt::Write as _;
@@ -57,6 +57,18 @@ impl Read {
         self.config.is_some() && !self.report.has_errors()
     }
 
+    /// Compiles it, if nothing is wrong with it so far.
+    pub(crate) fn compile(self, still: &Still, world: &World) -> Tried {
+        let is_usable = self.is_usable();
+        let Self { config, mut report, sources, disk, revision } = self;
+        let made = config.filter(|_| is_usable).map(|config| {
+            let compiled = compile_with(&config, &disk, still, Some(world), &revision);
+            report.absorb(compiled.report.clone());
+            (config, compiled)
+        });
+        Tried { made, report, sources, disk, revision }
+    }
+
     /// Compiles it without bringing anything to life, to find what else is wrong with it.
     pub(crate) fn check(self) -> Checked {
         let mut report = self.report;
@@ -79,6 +91,16 @@ impl Read {
     }
 }
 
+/// A config as it was read and compiled.
+pub(crate) struct Tried {
+    /// What came of it; it is to be used only if the report has no errors.
+    pub(crate) made: Option<(Config, Compiled)>,
+    pub(crate) report: Report,
+    pub(crate) sources: Sources,
+    pub(crate) disk: Disk,
+    pub(crate) revision: Arc<str>,
+}
+
 /// The credentials of a config as it is now, without bringing anything else of it to life. Nothing if it is not usable.
 pub(crate) fn credentials(root: &str) -> Option<Credentials> {
     let read = read(root);
@@ -89,8 +111,13 @@ pub(crate) fn credentials(root: &str) -> Option<Credentials> {
 
 /// Reads a config with all its files.
 pub(crate) fn read(root: &str) -> Read {
+    read_with(root, &[])
+}
+
+/// The same, with more texts that are read as files of these names would be.
+pub(crate) fn read_with(root: &str, more: &[(Arc<str>, Arc<str>)]) -> Read {
     let disk = Disk::default();
-    let Loaded { config, report, sources, .. } = load(root, &disk);
+    let Loaded { config, report, sources, .. } = load_with(root, &disk, more);
     let revision = revision(&sources);
     Read { config, report, sources, disk, revision }
 }

@@ -9,7 +9,9 @@ use crate::kept::{self, Kept};
 use crate::memory;
 use crate::notify;
 use crate::open_files;
-use crate::prepare::{self, Still, compile_with};
+use crate::platform::parts::{self, Parts};
+use crate::platform::{Place, Platform, Refused};
+use crate::prepare::{self, Read, Still, Tried};
 use crate::render;
 use crate::watch::Watch;
 use base::shutdown::{self, Phase, Trigger};
@@ -18,7 +20,7 @@ use compile::Compiled;
 use model::Config;
 use proxy::socket::Bound;
 use proxy::{Gateway, Workers};
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
@@ -149,35 +151,38 @@ struct Process {
     folders: Vec<PathBuf>,
     file_names: HashSet<OsString>,
     state_dir: Option<StateDir>,
+    platform: Option<Platform>,
     books: Books,
     program: PathBuf,
 }
+
+/// Parts of workspaces that are served by, and those that cannot be.
+type Joined = Option<(Parts, BTreeMap<String, Refused>)>;
 
 impl Process {
     fn start(settings: &Settings) -> Result<Self, Stop> {
         let diagnostics = begin(settings).map_err(Stop::Failed)?;
         let mut heir = Heir::find().map_err(Stop::Failed)?;
         let read = prepare::read(&settings.config);
-        let Some(config) = read.config.clone().filter(|_| read.is_usable()) else {
-            let checked = read.check();
-            render::text(&checked.report, &checked.sources);
-            return Err(Stop::BadConfig);
-        };
-        let workers = worker_count(&config);
+        let workers = read.config.as_ref().map_or(1, worker_count);
         let background = background().map_err(failed("cannot start threads"))?;
         let still = Still::new(workers);
         let handle = background.handle().clone();
         let world =
             World::system(workers, Arc::clone(&still.metrics), Arc::clone(&still.state), handle);
-        let compiled = compile_with(&config, &read.disk, &still, Some(&world), &read.revision);
-        let mut report = read.report;
-        report.absorb(compiled.report);
-        render::text(&report, &read.sources);
-        if report.has_errors() {
+        let (platform, mut state_dir) =
+            platform(settings, &read, &still, &background, heir.as_mut())?;
+        let (tried, joined) =
+            attempt(&settings.config, Some(read), platform.as_ref(), (&still, &world));
+        let Tried { made, report, sources, disk, revision } = tried;
+        let Some((config, compiled)) = made.filter(|_| !report.has_errors()) else {
+            refuse(settings, joined, &report, &sources);
             return Err(Stop::BadConfig);
+        };
+        render::text(&report, &sources);
+        if state_dir.is_none() {
+            state_dir = StateDir::claim(&config, &disk, heir.as_mut()).map_err(Stop::Failed)?;
         }
-        let state_dir =
-            StateDir::claim(&config, &read.disk, heir.as_mut()).map_err(Stop::Failed)?;
         let access_log = AccessLog::open(compiled.access_log, Arc::clone(&still.metrics))
             .map_err(failed("cannot open the access log"))?;
         let parts = compiled.snapshot.listeners.clone();
@@ -204,8 +209,12 @@ impl Process {
         if let Some(heir) = heir {
             heir.serving(&still.state);
         }
+        if let (Some(platform), Some((used, refused))) = (&platform, joined) {
+            platform.shared.adopted(used, refused);
+            board.joined(&platform.shared);
+        }
         notify::ready();
-        still.metrics.reload(true, &read.revision, still.clock.wall());
+        still.metrics.reload(true, &revision, still.clock.wall());
         Ok(Self {
             settings: settings.clone(),
             background: Some((background, signals)),
@@ -216,12 +225,13 @@ impl Process {
             trigger,
             admin,
             drain: config.drain.timeout.map_or(DRAIN, |limit| limit.0),
-            fingerprint: read.disk.fingerprint(),
-            paths: read.disk.paths(),
-            folders: read.disk.folders(),
-            file_names: read.disk.file_names(),
+            fingerprint: disk.fingerprint(),
+            paths: disk.paths(),
+            folders: disk.folders(),
+            file_names: disk.file_names(),
             still,
             state_dir,
+            platform,
             books,
             program: std::env::current_exe().map_err(failed("cannot find this program"))?,
         })
@@ -258,6 +268,8 @@ impl Process {
                 (None, tokio::sync::mpsc::channel(1).1)
             }
         };
+        let published = self.platform.as_mut().and_then(Platform::news);
+        let mut published = published.unwrap_or_else(|| tokio::sync::mpsc::channel(1).1);
         loop {
             if let Some(watch) = &mut watch
                 && watch.follow(&self.folders, &self.file_names)
@@ -290,6 +302,7 @@ impl Process {
                     changes.try_recv().ok();
                     self.reload(false);
                 }
+                Some(()) = published.recv() => self.reload(true),
             }
         }
         notify::stopping();
@@ -386,6 +399,9 @@ impl Process {
         mut changes: Receiver<()>,
     ) {
         self.trigger.advance(Phase::Leaving);
+        if let Some(platform) = &self.platform {
+            platform.leave();
+        }
         // From now on the other process keeps them.
         self.books.kept = None;
         let rest = to.told(Arc::clone(&self.still.state));
@@ -421,19 +437,18 @@ impl Process {
     fn reload(&mut self, is_ordered: bool) {
         // What policies go by has its own say, whatever is the matter with the config.
         self.still.files.refresh(disk::read);
-        let read = prepare::read(&self.settings.config);
-        let is_usable = read.is_usable();
-        let prepare::Read { config, mut report, disk, revision, .. } = read;
-        // Compiling takes its time, and most notices are of changes that are none.
-        if !is_ordered && disk.is_unchanged(&self.paths, self.fingerprint) {
-            return;
+        let mut read = None;
+        if !is_ordered {
+            // Compiling takes its time, and most notices are of changes that are none.
+            let is_now = prepare::read(&self.settings.config);
+            if is_now.disk.is_unchanged(&self.paths, self.fingerprint) {
+                return;
+            }
+            read = Some(is_now);
         }
-        let mut compiled = None;
-        if let Some(config) = config.filter(|_| is_usable) {
-            let new = compile_with(&config, &disk, &self.still, Some(&self.world), &revision);
-            report.absorb(new.report.clone());
-            compiled = Some((config, new));
-        }
+        let made = (&self.still, &self.world);
+        let (tried, joined) = attempt(&self.settings.config, read, self.platform.as_ref(), made);
+        let Tried { made, report, disk, revision, .. } = tried;
         let fingerprint = disk.fingerprint();
         self.folders.extend(disk.folders());
         self.file_names.extend(disk.file_names());
@@ -444,7 +459,7 @@ impl Process {
         }
         self.fingerprint = fingerprint;
         self.paths = disk.paths();
-        let outcome = match compiled.filter(|_| !report.has_errors()) {
+        let outcome = match made.filter(|_| !report.has_errors()) {
             Some((config, compiled)) => self.adopt(&config, compiled),
             None => Err("the config has problems".to_owned()),
         };
@@ -455,6 +470,9 @@ impl Process {
             Ok(()) => {
                 self.folders = disk.folders();
                 self.file_names = disk.file_names();
+                if let (Some(platform), Some((used, refused))) = (&self.platform, joined) {
+                    platform.shared.adopted(used, refused);
+                }
                 tracing::info!(revision = %revision, "config reloaded");
                 // What is doubtful may be an outage of somebody, as lists of certificates are that have ended.
                 tell(&report);
@@ -520,6 +538,51 @@ impl Process {
                 .any(|(name, address)| *name == part.name && part.bind.is_met_by(address))
         };
         parts.iter().filter(|part| !is_held(part)).cloned().collect()
+    }
+}
+
+/// Starts the control plane, if there is to be one, and takes the folder in which it keeps its things.
+fn platform(
+    settings: &Settings,
+    read: &Read,
+    still: &Still,
+    background: &Runtime,
+    heir: Option<&mut Heir>,
+) -> Result<(Option<Platform>, Option<StateDir>), Stop> {
+    let is_wanted = |config: &&Config| config.control.as_ref().is_some_and(|it| !it.off);
+    let Some(config) = read.config.as_ref().filter(is_wanted) else { return Ok((None, None)) };
+    let is_heir = heir.is_some();
+    let folder = StateDir::claim(config, &read.disk, heir).map_err(Stop::Failed)?;
+    let place = Place::of(config, &read.disk, folder.as_ref()).map_err(Stop::Failed)?;
+    let start = |place| Platform::start(place, &settings.config, &still.clock, background, is_heir);
+    Ok((place.map(start).transpose().map_err(Stop::Failed)?, folder))
+}
+
+/// Reads and compiles the config, with what workspaces have published. `read` is the file as it was read already.
+fn attempt(
+    root: &str,
+    read: Option<Read>,
+    platform: Option<&Platform>,
+    (still, world): (&Still, &World),
+) -> (Tried, Joined) {
+    let Some(platform) = platform else {
+        let read = read.unwrap_or_else(|| prepare::read(root));
+        return (read.compile(still, world), None);
+    };
+    let try_with = |more: &[_]| prepare::read_with(root, more).compile(still, world);
+    let settled = platform.shared.settle(try_with, |tried| &tried.report);
+    (settled.made, Some((settled.used, settled.refused)))
+}
+
+/// Tells all that is wrong with the config of a start.
+fn refuse(settings: &Settings, joined: Joined, report: &Report, sources: &prepare::Sources) {
+    let more = joined.map(|(used, _)| parts::texts(&used)).unwrap_or_default();
+    let checked = prepare::read_with(&settings.config, &more).check();
+    if checked.report.has_errors() {
+        render::text(&checked.report, &checked.sources);
+    } else {
+        // What was wrong shows only in what lives.
+        render::text(report, sources);
     }
 }
 

@@ -1,0 +1,486 @@
+//! The control plane beside the traffic: a database, an admin API to it, and what workspaces publish there, which reaches the
+//! gateway as a change of its files does. All of it runs on the background runtime. Traffic never waits for it, and goes on
+//! without it: what was served by last is kept in `state_dir`.
+
+use crate::disk::{Disk, StateDir};
+use crate::platform::check::check;
+use crate::platform::parts::{Part, Parts, Settled};
+use crate::render;
+use base::backoff::Backoff;
+use base::secret::Reference;
+use base::{Clock, Placed, Report, Secret, Text};
+use control::{Caller, Control};
+use model::control::{CONTROL_PORT, ControlPlane};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use store::{Location, Store};
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use tokio::sync::{mpsc, watch};
+
+/// Whether a config may be published.
+mod check;
+/// What workspaces have published.
+pub(crate) mod parts;
+
+/// The file of the database in `state_dir`.
+const DATABASE: &str = "yett.db";
+/// How often it is looked whether another process has published something.
+const POLL: Duration = Duration::from_millis(150);
+/// The same, where nobody else can.
+const POLL_ALONE: Duration = Duration::from_secs(5);
+/// How long a start waits for the database before it goes on without.
+const PATIENCE: Duration = Duration::from_secs(4);
+const RETRY_MIN: Duration = Duration::from_millis(200);
+const RETRY_MAX: Duration = Duration::from_secs(10);
+/// The workspace of those who run the gateway.
+pub(crate) const DEFAULT: &str = "default";
+
+/// What the config says of the control plane.
+#[derive(Debug)]
+pub(crate) struct Place {
+    bind: SocketAddr,
+    location: Location,
+    /// Where the last good revisions are kept.
+    folder: Option<PathBuf>,
+}
+
+impl Place {
+    /// What a config says, if there is to be a control plane.
+    ///
+    /// # Errors
+    /// What is wrong with it, with its place.
+    pub(crate) fn of(
+        config: &model::Config,
+        disk: &Disk,
+        state_dir: Option<&StateDir>,
+    ) -> Result<Option<Self>, String> {
+        let Some(written) = config.control.as_ref().filter(|control| !control.off) else {
+            return Ok(None);
+        };
+        let ControlPlane { bind, database, .. } = &written.value;
+        let bind = match bind {
+            None => SocketAddr::from((Ipv4Addr::LOCALHOST, CONTROL_PORT)),
+            Some(bind) => {
+                let text = resolve(bind, disk)?;
+                let wrong = |_| {
+                    format!(
+                        "{}: `{}` is no address such as `127.0.0.1:9181`",
+                        bind.place, bind.value
+                    )
+                };
+                text.reveal().parse().map_err(wrong)?
+            }
+        };
+        let folder = state_dir.map(|folder| folder.path().to_owned());
+        let location = match (database, &folder) {
+            (Some(url), _) => Location::Postgres(resolve(url, disk)?),
+            (None, Some(folder)) => Location::Sqlite(folder.join(DATABASE)),
+            (None, None) => {
+                return Err(format!(
+                    "{}: the control plane has no place for its database: `state_dir` cannot be used",
+                    written.place
+                ));
+            }
+        };
+        Ok(Some(Self { bind, location, folder }))
+    }
+}
+
+fn resolve(text: &Placed<Text>, disk: &Disk) -> Result<Secret, String> {
+    let resolved = text.value.resolve(&References { disk, place: &text.place });
+    resolved.map_err(|why| format!("{}: {why}", text.place))
+}
+
+/// References in the config file.
+struct References<'a> {
+    disk: &'a Disk,
+    place: &'a base::Place,
+}
+
+impl base::Secrets for References<'_> {
+    fn resolve(&self, reference: &Reference) -> Result<Secret, String> {
+        match reference {
+            Reference::Env(name) => compile::Outside::env(self.disk, name)
+                .map(Secret::new)
+                .ok_or_else(|| format!("the environment variable `{name}` is not set")),
+            Reference::File(path) => {
+                let path = compile::resolve_path(path, self.place);
+                let bytes = compile::Outside::read(self.disk, &path)?;
+                let text =
+                    String::from_utf8(bytes).map_err(|_| "it is not text in UTF-8".to_owned())?;
+                Ok(Secret::new(text.trim_end().to_owned()))
+            }
+        }
+    }
+}
+
+/// The control plane of this process, until it is dropped.
+pub(crate) struct Platform {
+    pub(crate) shared: Arc<Shared>,
+    news: Option<mpsc::Receiver<()>>,
+    /// Ends the admin API.
+    end: watch::Sender<bool>,
+}
+
+/// What the gateway and the control plane know of each other.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    place: Place,
+    /// The operator's config.
+    root: String,
+    clock: Clock,
+    /// What was published last, as far as is known.
+    newest: Mutex<Parts>,
+    /// What the gateway serves by.
+    used: Mutex<Parts>,
+    standing: Mutex<Standing>,
+}
+
+/// How things are, for operators.
+#[derive(Debug, Default)]
+struct Standing {
+    address: Option<SocketAddr>,
+    /// Whether the gateway serves by anything yet.
+    is_serving: bool,
+    /// Why the database cannot be used.
+    trouble: Option<String>,
+    /// Revisions that the gateway does not serve by, and why.
+    refused: BTreeMap<String, Refused>,
+}
+
+/// A revision that the gateway cannot serve by.
+#[derive(Clone, Debug)]
+pub(crate) struct Refused {
+    pub(crate) number: i64,
+    pub(crate) report: Report,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Platform {
+    /// Starts the control plane, and waits a while for its database, so that a start serves by what was published last. Then
+    /// it goes on by what was served by last.
+    ///
+    /// # Errors
+    /// When the admin API cannot have its address.
+    pub(crate) fn start(
+        place: Place,
+        root: &str,
+        clock: &Clock,
+        background: &Runtime,
+        is_heir: bool,
+    ) -> Result<Self, String> {
+        let last_good = place.folder.as_deref().map(parts::restore).unwrap_or_default();
+        // Whoever hands over has the address until it has done so.
+        let socket = if is_heir { None } else { Some(bind(place.bind)?) };
+        let shared = Arc::new(Shared {
+            place,
+            root: root.to_owned(),
+            clock: clock.clone(),
+            newest: Mutex::new(last_good.clone()),
+            used: Mutex::new(last_good),
+            standing: Mutex::default(),
+        });
+        let (sender, news) = mpsc::channel(1);
+        let (ready, is_ready) = std::sync::mpsc::sync_channel(1);
+        let (end, ending) = watch::channel(false);
+        let feeding = Arc::clone(&shared);
+        drop(background.spawn(async move {
+            feed(&feeding, socket, (sender, ready), ending).await;
+        }));
+        if is_ready.recv_timeout(PATIENCE).is_err() {
+            tracing::error!(
+                "the database of the control plane does not answer yet; serving by what was served by last"
+            );
+        }
+        Ok(Self { shared, news: Some(news), end })
+    }
+
+    /// Tells when something was published. It can be had once.
+    pub(crate) fn news(&mut self) -> Option<mpsc::Receiver<()>> {
+        self.news.take()
+    }
+
+    /// No longer answers on the address of the admin API.
+    pub(crate) fn leave(&self) {
+        self.end.send_replace(true);
+    }
+}
+
+impl Drop for Platform {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+impl Shared {
+    /// Whether the gateway serves by anything yet.
+    pub(crate) fn is_serving(&self) -> bool {
+        lock(&self.standing).is_serving
+    }
+
+    /// What was published last, and what the gateway serves by.
+    pub(crate) fn parts(&self) -> (Parts, Parts) {
+        (lock(&self.newest).clone(), lock(&self.used).clone())
+    }
+
+    /// Tries what was published last, and goes back to what was served by where that has errors.
+    pub(crate) fn settle<T>(
+        &self,
+        mut attempt: impl FnMut(&[(Arc<str>, Arc<str>)]) -> T,
+        report: impl Fn(&T) -> &Report,
+    ) -> Settled<T> {
+        let (newest, used) = self.parts();
+        let attempt = |parts: &Parts| attempt(&parts::texts(parts));
+        parts::settle(newest, &used, !self.is_serving(), attempt, report)
+    }
+
+    /// The operator's config.
+    pub(crate) fn root(&self) -> &str {
+        &self.root
+    }
+
+    /// Notes what the gateway serves by from now on, and keeps it for a start without the database.
+    pub(crate) fn adopted(&self, used: Parts, refused: BTreeMap<String, Refused>) {
+        for (name, refused) in &refused {
+            tracing::error!(workspace = %name, revision = refused.number, "this revision cannot be served by; the one before stays in force");
+        }
+        {
+            let mut standing = lock(&self.standing);
+            standing.refused = refused;
+            standing.is_serving = true;
+        }
+        let is_other = std::mem::replace(&mut *lock(&self.used), used.clone()) != used;
+        if let (true, Some(folder)) = (is_other, &self.place.folder)
+            && let Err(error) = parts::keep(folder, &used)
+        {
+            tracing::warn!(%error, "what is served by cannot be kept in state_dir; a start without the database would go by what was kept before");
+        }
+    }
+
+    /// How things are, for operators.
+    pub(crate) fn status(&self) -> Value {
+        let (newest, used) = self.parts();
+        let standing = lock(&self.standing);
+        let names = newest.keys().chain(used.keys()).collect::<std::collections::BTreeSet<_>>();
+        let workspace = |name: &String| {
+            let refused = standing.refused.get(name);
+            json!({
+                "name": name,
+                "published": newest.get(name).map(|part| part.number),
+                "serving": used.get(name).map(|part| part.number),
+                "refused": refused.map(|it| json!({ "revision": it.number, "problems": it.report.problems() })),
+            })
+        };
+        json!({
+            "address": standing.address.map(|address| address.to_string()),
+            "database": standing.trouble.as_deref().unwrap_or("ok"),
+            "workspaces": names.into_iter().map(workspace).collect::<Vec<_>>(),
+        })
+    }
+
+    /// Tells that the database cannot be used: once.
+    fn troubled(&self, why: &str) {
+        let mut standing = lock(&self.standing);
+        if standing.trouble.is_none() {
+            tracing::error!(
+                why,
+                "the database of the control plane cannot be used; traffic goes on by what was published before"
+            );
+        }
+        standing.trouble = Some(why.to_owned());
+    }
+
+    fn recovered(&self) {
+        if lock(&self.standing).trouble.take().is_some() {
+            tracing::info!("the database of the control plane can be used again");
+        }
+    }
+}
+
+fn bind(address: SocketAddr) -> Result<std::net::TcpListener, String> {
+    let bound = std::net::TcpListener::bind(address);
+    let told = |error| {
+        format!(
+            "the admin API cannot have {address}: {error}; set `control: {{ bind: … }}` to another address"
+        )
+    };
+    let socket = bound.map_err(told)?;
+    socket.set_nonblocking(true).map_err(told)?;
+    Ok(socket)
+}
+
+/// Opens the database as soon as that is possible, offers the admin API, and brings the gateway what is published.
+async fn feed(
+    shared: &Arc<Shared>,
+    socket: Option<std::net::TcpListener>,
+    (sender, ready): (mpsc::Sender<()>, std::sync::mpsc::SyncSender<()>),
+    mut ending: watch::Receiver<bool>,
+) {
+    let mut backoff = Backoff::new(RETRY_MIN, RETRY_MAX);
+    let store = loop {
+        match open(shared).await {
+            Ok(store) => break store,
+            Err(why) => shared.troubled(&why),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(backoff.after_failure()) => {}
+            _ = ending.wait_for(|is_ended| *is_ended) => return,
+        }
+    };
+    shared.recovered();
+    let checking = Arc::clone(shared);
+    let control = Control::with(store.clone(), &shared.clock, move |asked| check(&checking, asked));
+    drop(tokio::spawn(offer(Arc::clone(shared), control, socket, ending)));
+    let mut changes = store.changes();
+    backoff.reset();
+    loop {
+        let mut pause = match shared.place.location {
+            Location::Sqlite(_) => POLL_ALONE,
+            Location::Postgres(_) => POLL,
+        };
+        match fetch(shared, &store).await {
+            Ok(is_other) => {
+                shared.recovered();
+                backoff.reset();
+                ready.try_send(()).ok();
+                // A token that is already waiting says the same.
+                if is_other
+                    && matches!(sender.try_send(()), Err(mpsc::error::TrySendError::Closed(())))
+                {
+                    return;
+                }
+            }
+            Err(error) => {
+                shared.troubled(&error.to_string());
+                pause = backoff.after_failure();
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            changed = changes.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+/// Opens the database, with the workspace of those who run the gateway in it.
+async fn open(shared: &Shared) -> Result<Store, String> {
+    let told = |error: store::Error| error.to_string();
+    let store = Store::open(&shared.place.location, &shared.clock).await.map_err(told)?;
+    let known = store.revision_newest().await.map_err(told)?;
+    if !known.iter().any(|(_, name, _)| name == DEFAULT) {
+        let control = Control::new(store.clone(), &shared.clock, |_| control::Checked::default());
+        let system = Caller::system("first run");
+        match control.workspace_create(&system, DEFAULT, "The platform").await {
+            Ok(_) => {}
+            // Another process was quicker.
+            Err(problem) if problem.code == control::Code::Taken => {}
+            Err(problem) => return Err(problem.to_string()),
+        }
+    }
+    Ok(store)
+}
+
+/// Reads what was published since; whether there is anything.
+async fn fetch(shared: &Shared, store: &Store) -> store::Result<bool> {
+    let before = lock(&shared.newest).clone();
+    let mut now = Parts::new();
+    for (id, name, number) in store.revision_newest().await? {
+        let known = before.get(&name).filter(|part| part.id == id && part.number == number);
+        if number == 0 {
+            continue;
+        }
+        let part = match known {
+            Some(part) => part.clone(),
+            None => match store.revision_get(&id, number).await {
+                Ok(found) => Part { id, number, config: Arc::from(found.config) },
+                Err(store::Error::Corrupt(why)) => {
+                    tracing::error!(workspace = %name, why, "a revision cannot be used; the one before stays in force");
+                    match before.get(&name) {
+                        Some(part) => part.clone(),
+                        None => continue,
+                    }
+                }
+                Err(error) => return Err(error),
+            },
+        };
+        now.insert(name, part);
+    }
+    let is_other = now != before;
+    *lock(&shared.newest) = now;
+    Ok(is_other)
+}
+
+/// Offers the admin API, and tells the first of all users how to come in.
+async fn offer(
+    shared: Arc<Shared>,
+    control: Control,
+    socket: Option<std::net::TcpListener>,
+    mut ending: watch::Receiver<bool>,
+) {
+    let mut socket = socket;
+    let socket = loop {
+        // Whoever hands over has the address until it has done so.
+        if let Some(socket) = socket.take().or_else(|| bind(shared.place.bind).ok()) {
+            break socket;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(RETRY_MIN) => {}
+            _ = ending.wait_for(|is_ended| *is_ended) => return,
+        }
+    };
+    let (address, socket) = match (socket.local_addr(), TcpListener::from_std(socket)) {
+        (Ok(address), Ok(socket)) => (address, socket),
+        (Err(error), _) | (_, Err(error)) => {
+            tracing::error!(%error, "the admin API cannot be served");
+            return;
+        }
+    };
+    lock(&shared.standing).address = Some(address);
+    welcome(&control, address).await;
+    tracing::info!("admin API on http://{address}");
+    let end = async move { drop(ending.wait_for(|is_ended| *is_ended).await) };
+    serve(socket, control, &shared.clock, end).await;
+}
+
+async fn serve(
+    socket: TcpListener,
+    control: Control,
+    clock: &Clock,
+    end: impl Future<Output = ()>,
+) {
+    drop((control, clock));
+    end.await;
+    drop(socket);
+}
+
+/// Prints a link by which the first of all users logs in, while nobody has.
+async fn welcome(control: &Control, address: SocketAddr) {
+    match control.first_user().await {
+        Ok(Some(link)) => {
+            render::out(&format!(
+                "nobody has logged in to the admin API yet; this link does so once, within an hour, as `admin`:\n  http://{address}/login/{}",
+                link.reveal()
+            ));
+            tracing::info!("a link to log in for the first time is on standard output");
+        }
+        Ok(None) => {}
+        Err(problem) => {
+            let cause = problem.cause.as_deref().unwrap_or_default();
+            tracing::error!(%problem, cause, "nobody can be let in to the admin API for the first time");
+        }
+    }
+}
+
+impl std::fmt::Debug for Platform {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Platform({})", self.shared.place.bind)
+    }
+}
