@@ -52,35 +52,6 @@ impl Control {
         self.publish(caller, (workspace, last), &old.config, note, Some(number)).await
     }
 
-    /// Revisions of a workspace without their configs, newest first, from the first before `before`, at most `limit`.
-    ///
-    /// # Errors
-    /// When it is not allowed, or the database cannot be read.
-    pub async fn revision_list(
-        &self,
-        caller: &Caller,
-        workspace: &str,
-        before: i64,
-        limit: i64,
-    ) -> Result<Vec<Revision>, Problem> {
-        caller.must(Permission::new(NOUN, Verb::Read), Some(workspace))?;
-        self.store.revision_list(workspace, before, limit).await.map_err(problem::of(NOUN))
-    }
-
-    /// One revision of a workspace, with its config.
-    ///
-    /// # Errors
-    /// When it is not allowed, or not there.
-    pub async fn revision_get(
-        &self,
-        caller: &Caller,
-        workspace: &str,
-        number: i64,
-    ) -> Result<Revision, Problem> {
-        caller.must(Permission::new(NOUN, Verb::Read), Some(workspace))?;
-        self.store.revision_get(workspace, number).await.map_err(problem::of(NOUN))
-    }
-
     async fn publish(
         &self,
         caller: &Caller,

@@ -118,23 +118,6 @@ impl Store {
         Ok(last)
     }
 
-    /// Revisions of a workspace without their configs, newest first, from the first before `before`, at most `limit`.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn revision_list(
-        &self,
-        workspace: &str,
-        before: i64,
-        limit: i64,
-    ) -> Result<Vec<Revision>> {
-        let statement = sql(
-            "SELECT workspace, number, '' AS config, digest, note, author, again, created_ms FROM revision
-             WHERE workspace = $1 AND number < $2 ORDER BY number DESC LIMIT $3",
-        );
-        self.pool.all(statement.bind(workspace).bind(before).bind(limit)).await
-    }
-
     /// The id and name of each workspace with the number of its newest revision (0: it has none), by name.
     ///
     /// # Errors
