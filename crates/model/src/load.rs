@@ -49,15 +49,7 @@ pub fn load(root: &str, files: &dyn Files) -> Loaded {
 
 /// Loads a config as [`load`] does, with more texts that are read as files of these names would be. They include nothing.
 pub fn load_with(root: &str, files: &dyn Files, more: &[(Arc<str>, Arc<str>)]) -> Loaded {
-    let mut loader = Loader {
-        files,
-        report: Report::new(),
-        read: Vec::new(),
-        sources: Vec::new(),
-        known: HashSet::new(),
-        is_complete: true,
-        merged: Merged::default(),
-    };
+    let mut loader = Loader::new(files);
     loader.root(root);
     for (name, text) in more {
         loader.text(name, text);
@@ -76,6 +68,29 @@ pub fn load_with(root: &str, files: &dyn Files, more: &[(Arc<str>, Arc<str>)]) -
     }
     report.sort();
     Loaded { config, report, files: read, sources }
+}
+
+/// The files of a config as one document, as they were written.
+#[derive(Debug)]
+pub struct Document {
+    /// All fields together, but for `include`; none if a file could not be read.
+    pub node: Option<Node>,
+    /// All problems of all files, in the order of their places.
+    pub report: Report,
+    /// Names and texts of the files, to show the lines that problems are about.
+    pub sources: Vec<(Arc<str>, Arc<str>)>,
+}
+
+/// Reads files or folders with what they include, and puts them together without asking what they mean.
+pub fn document(roots: &[String], files: &dyn Files) -> Document {
+    let mut loader = Loader::new(files);
+    roots.iter().for_each(|root| loader.root(root));
+    let Loader { mut report, sources, is_complete, mut merged, .. } = loader;
+    report.sort();
+    merged.fields.retain(|(key, _)| key.value != "include");
+    let place = Place::new(Arc::from(roots.first().map_or("", |root| root)), 1, 1);
+    let node = (is_complete && !merged.fields.is_empty()).then(|| merged.into_node(place));
+    Document { node, report, sources }
 }
 
 struct Loader<'a> {
@@ -100,6 +115,20 @@ struct Chain<'a> {
 impl Chain<'_> {
     fn contains(&self, file: &str) -> bool {
         self.file == file || self.above.is_some_and(|above| above.contains(file))
+    }
+}
+
+impl<'a> Loader<'a> {
+    fn new(files: &'a dyn Files) -> Self {
+        Self {
+            files,
+            report: Report::new(),
+            read: Vec::new(),
+            sources: Vec::new(),
+            known: HashSet::new(),
+            is_complete: true,
+            merged: Merged::default(),
+        }
     }
 }
 

@@ -12,8 +12,10 @@ use base::{Clock, Placed, Report, Secret, Text};
 use control::{Caller, Control};
 use model::control::{CONTROL_PORT, ControlPlane};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -138,6 +140,8 @@ pub(crate) struct Shared {
     newest: Mutex<Parts>,
     /// What the gateway serves by.
     used: Mutex<Parts>,
+    /// The database from which that came, by the id of its first workspace.
+    origin: Mutex<Option<String>>,
     standing: Mutex<Standing>,
 }
 
@@ -177,7 +181,7 @@ impl Platform {
         background: &Runtime,
         is_heir: bool,
     ) -> Result<Self, String> {
-        let last_good = place.folder.as_deref().map(parts::restore).unwrap_or_default();
+        let (last_good, origin) = place.folder.as_deref().map(parts::restore).unwrap_or_default();
         // Whoever hands over has the address until it has done so.
         let socket = if is_heir { None } else { Some(bind(place.bind)?) };
         let shared = Arc::new(Shared {
@@ -186,6 +190,7 @@ impl Platform {
             clock: clock.clone(),
             newest: Mutex::new(last_good.clone()),
             used: Mutex::new(last_good),
+            origin: Mutex::new(origin),
             standing: Mutex::default(),
         });
         let (sender, news) = mpsc::channel(1);
@@ -259,7 +264,7 @@ impl Shared {
         }
         let is_other = std::mem::replace(&mut *lock(&self.used), used.clone()) != used;
         if let (true, Some(folder)) = (is_other, &self.place.folder)
-            && let Err(error) = parts::keep(folder, &used)
+            && let Err(error) = parts::keep(folder, &used, lock(&self.origin).as_deref())
         {
             tracing::warn!(%error, "what is served by cannot be kept in state_dir; a start without the database would go by what was kept before");
         }
@@ -269,7 +274,7 @@ impl Shared {
     pub(crate) fn status(&self) -> Value {
         let (newest, used) = self.parts();
         let standing = lock(&self.standing);
-        let names = newest.keys().chain(used.keys()).collect::<std::collections::BTreeSet<_>>();
+        let names = newest.keys().chain(used.keys()).collect::<BTreeSet<_>>();
         let workspace = |name: &String| {
             let refused = standing.refused.get(name);
             json!({
@@ -373,6 +378,10 @@ async fn feed(
 /// Opens the database, with the workspace of those who run the gateway in it.
 async fn open(shared: &Shared) -> Result<Store, String> {
     let told = |error: store::Error| error.to_string();
+    if let Location::Sqlite(path) = &shared.place.location {
+        // It holds hashes of passwords: nobody but its owner reads it. One that is there stays as it is.
+        File::options().write(true).create_new(true).mode(0o600).open(path).ok();
+    }
     let store = Store::open(&shared.place.location, &shared.clock).await.map_err(told)?;
     let known = store.revision_newest().await.map_err(told)?;
     if !known.iter().any(|(_, name, _)| name == DEFAULT) {
@@ -392,7 +401,11 @@ async fn open(shared: &Shared) -> Result<Store, String> {
 async fn fetch(shared: &Shared, store: &Store) -> store::Result<bool> {
     let before = lock(&shared.newest).clone();
     let mut now = Parts::new();
+    let mut here = None;
     for (id, name, number) in store.revision_newest().await? {
+        if name == DEFAULT {
+            here = Some(id.clone());
+        }
         let known = before.get(&name).filter(|part| part.id == id && part.number == number);
         if number == 0 {
             continue;
@@ -412,6 +425,21 @@ async fn fetch(shared: &Shared, store: &Store) -> store::Result<bool> {
             },
         };
         now.insert(name, part);
+    }
+    let mut origin = lock(&shared.origin);
+    if origin.is_some() && *origin != here {
+        // A database that was lost and made anew takes nothing away from what is served.
+        let lost: Parts = before
+            .iter()
+            .filter(|(name, _)| !now.contains_key(*name))
+            .map(|(name, part)| (name.clone(), part.clone()))
+            .collect();
+        if lost.is_empty() {
+            *origin = here;
+        }
+        now.extend(lost);
+    } else {
+        *origin = here;
     }
     let is_other = now != before;
     *lock(&shared.newest) = now;

@@ -40,6 +40,7 @@ mod it {
     mod messages;
     mod names;
     mod peers;
+    mod platform;
     mod quotas;
     mod relays;
     mod reload;

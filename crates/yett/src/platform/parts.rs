@@ -106,31 +106,34 @@ fn to_blame(report: &Report, used: &Parts, former: &Parts, is_start: bool) -> BT
     if named.is_empty() { differ } else { named }
 }
 
-/// Keeps what is served by, so that it is there as a whole or as it was before.
-pub(crate) fn keep(folder: &Path, parts: &Parts) -> io::Result<()> {
+/// Keeps what is served by and the database it came from, so that it is there as a whole or as it was before.
+pub(crate) fn keep(folder: &Path, parts: &Parts, origin: Option<&str>) -> io::Result<()> {
     let all: Vec<Value> = parts
         .iter()
         .map(|(name, part)| json!({ "workspace": name, "id": part.id, "revision": part.number, "config": &*part.config }))
         .collect();
-    let parts = Value::Array(all).to_string();
+    let parts = json!({ "parts": all, "origin": origin }).to_string();
     let file = json!({ "digest": hexadecimal(&digest(parts.as_bytes())), "parts": parts });
     kept::write(&folder.join(NAME), file.to_string().as_bytes())
 }
 
+/// Parts, and the database they came from.
+type Restored = (Parts, Option<String>);
+
 /// What was kept. What is damaged is not used.
-pub(crate) fn restore(folder: &Path) -> Parts {
+pub(crate) fn restore(folder: &Path) -> Restored {
     let path = folder.join(NAME);
     match fs::metadata(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Parts::new(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Restored::default(),
         _ => {}
     }
     read(&path).unwrap_or_else(|why| {
         tracing::error!(path = %path.display(), why, "what was served by last is not used");
-        Parts::new()
+        Restored::default()
     })
 }
 
-fn read(path: &Path) -> Result<Parts, String> {
+fn read(path: &Path) -> Result<Restored, String> {
     let damaged = || "it is not what was written".to_owned();
     let bytes = crate::disk::read(path, BYTES_MAX)?;
     let file: Value = serde_json::from_slice(&bytes).map_err(|_| damaged())?;
@@ -138,13 +141,15 @@ fn read(path: &Path) -> Result<Parts, String> {
     if file["digest"].as_str() != Some(&hexadecimal(&digest(parts.as_bytes()))) {
         return Err(damaged());
     }
-    let all: Vec<Value> = serde_json::from_str(parts).map_err(|_| damaged())?;
+    let kept: Value = serde_json::from_str(parts).map_err(|_| damaged())?;
     let part = |it: &Value| {
         let (id, config) = (it["id"].as_str()?.to_owned(), Arc::from(it["config"].as_str()?));
         let part = Part { id, number: it["revision"].as_i64()?, config };
         Some((it["workspace"].as_str()?.to_owned(), part))
     };
-    all.iter().map(|it| part(it).ok_or_else(damaged)).collect()
+    let all = kept["parts"].as_array().ok_or_else(damaged)?;
+    let parts = all.iter().map(|it| part(it).ok_or_else(damaged)).collect::<Result<Parts, _>>()?;
+    Ok((parts, kept["origin"].as_str().map(str::to_owned)))
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {
@@ -212,17 +217,17 @@ mod tests {
     #[test]
     fn what_is_kept_comes_back_unless_it_is_damaged() {
         let folder = tempfile::tempdir().unwrap();
-        assert_eq!(restore(folder.path()), Parts::new());
+        assert_eq!(restore(folder.path()), (Parts::new(), None));
         let all = parts(&[("bank", 3), ("shop", 7)]);
-        keep(folder.path(), &all).unwrap();
-        assert_eq!(restore(folder.path()), all);
+        keep(folder.path(), &all, Some("x")).unwrap();
+        assert_eq!(restore(folder.path()), (all, Some("x".to_owned())));
         let path = folder.path().join(NAME);
         let text = fs::read_to_string(&path).unwrap();
         for damaged in
             [text.replace("bank", "back"), text[..text.len() / 2].to_owned(), String::new()]
         {
             fs::write(&path, damaged).unwrap();
-            assert_eq!(restore(folder.path()), Parts::new());
+            assert_eq!(restore(folder.path()), (Parts::new(), None));
         }
     }
 }

@@ -84,6 +84,12 @@ impl Launch {
         Self { folder, level: "info", environment: Vec::new(), limits: None }
     }
 
+    /// A folder that there is already, with this `yett.yaml`.
+    pub(crate) fn within(folder: TempDir, config: &str) -> Self {
+        fs::write(folder.path().join("yett.yaml"), config).unwrap();
+        Self { folder, level: "info", environment: Vec::new(), limits: None }
+    }
+
     /// Puts another file beside the config.
     pub(crate) fn file(self, name: &str, content: impl AsRef<[u8]>) -> Self {
         fs::write(self.folder.path().join(name), content).unwrap();

@@ -1,0 +1,123 @@
+//! The control plane in the process of the gateway.
+
+use super::client::get;
+use super::servers::Nginx;
+use super::yett::{Launch, PUBLIC, TOP, Yett};
+use base::Clock;
+use control::config::Apply;
+use control::{Caller, Checked, Control};
+use serde_json::{Value, json};
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use store::{Location, Store};
+
+/// A gateway with a control plane, and this beside it.
+fn config(more: &str) -> String {
+    format!("{TOP}{PUBLIC}state_dir: state\ncontrol: {{ bind: \"127.0.0.1:0\" }}\n{more}")
+}
+
+/// An API below a path that answers with a word.
+fn shop(target: &str, word: &str) -> Value {
+    json!({
+        "version": 1,
+        "upstreams": { "shop": { "targets": [target] } },
+        "apis": { "shop": {
+            "path": "/shop", "upstream": "shop", "public": "a test",
+            "policies": [{ "headers": { "response": { "set": { "x-word": word } } } }],
+        } },
+    })
+}
+
+/// Publishes a config in the platform's own workspace, in a database that nobody else has open.
+fn publish(folder: &Path, config: &Value) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let location = Location::Sqlite(folder.join("yett.db"));
+        let store = Store::open(&location, &Clock::System).await.unwrap();
+        let known = store.revision_newest().await.unwrap();
+        let (id, ..) = known.iter().find(|(_, name, _)| name == "default").unwrap();
+        let control = Control::new(store.clone(), &Clock::System, |_| Checked::default());
+        let apply = Apply { publish: true, prune: true, ..Apply::default() };
+        control.config_apply(&Caller::system("test"), id, config, apply).await.unwrap();
+        store.close().await;
+    });
+}
+
+fn word(yett: &Yett, path: &str) -> Option<String> {
+    get(&yett.address("public"), path).header("x-word")
+}
+
+/// Ends a gateway and starts another one in its folder.
+fn again(mut yett: Yett, between: impl FnOnce(&Path)) -> Yett {
+    yett.signal("TERM");
+    assert!(yett.ended().success());
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state");
+    fs::rename(yett.path("state"), &state).unwrap();
+    let config = fs::read_to_string(yett.path("yett.yaml")).unwrap();
+    between(&state);
+    Launch::within(folder, &config).start()
+}
+
+#[test]
+fn the_first_start_makes_a_database_and_lets_somebody_in_once() {
+    let yett = Yett::start(&config(""));
+    let link = yett.access.find("the link", |line| {
+        let (_, link) = line.split_once("/login/")?;
+        Some(link.to_owned())
+    });
+    assert!(link.starts_with("yett_link_"), "{link}");
+    assert!(!yett.log.text().contains("yett_link_"), "{}", yett.log.text());
+    let mode = fs::metadata(yett.path("state/yett.db")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let status = yett.status()["control"].clone();
+    assert_eq!(status["database"], "ok", "{status}");
+    let yett = again(yett, |_| {});
+    yett.access.find("another link, as nobody has logged in", |line| {
+        line.split_once("/login/").filter(|(_, other)| *other != link).map(drop)
+    });
+}
+
+#[test]
+fn without_the_field_there_is_no_control_plane() {
+    let yett = Yett::start(&config("").replace("control: {", "control: { off: true,"));
+    assert_eq!(yett.status()["control"], Value::Null);
+    assert!(!yett.path("state/yett.db").exists());
+}
+
+#[test]
+fn what_was_published_is_served_beside_the_file_also_without_the_database() {
+    let nginx = Nginx::start("location / { return 200 \"hello\"; }");
+    let file = format!(
+        "upstreams: {{ own: {{ targets: [\"{}\"] }} }}\napis: {{ own: {{ path: /own, upstream: own, public: a test }} }}\n",
+        nginx.address
+    );
+    let yett = Yett::start(&config(&file));
+    let yett = again(yett, |state| publish(state, &shop(&nginx.address, "one")));
+    assert_eq!(get(&yett.address("public"), "/own").status, 200);
+    assert_eq!(word(&yett, "/shop").as_deref(), Some("one"));
+    let workspaces = yett.status()["control"]["workspaces"].clone();
+    assert_eq!(workspaces[0]["serving"], 1, "{workspaces}");
+
+    // What both define is nobody's; before, it was the file's.
+    let both = json!({ "version": 1, "upstreams": { "own": { "targets": ["127.0.0.1:1"] } } });
+    let yett = again(yett, |state| publish(state, &both));
+    assert_eq!(word(&yett, "/shop").as_deref(), Some("one"), "the revision before is in force");
+    let workspaces = yett.status()["control"]["workspaces"].clone();
+    assert_eq!((&workspaces[0]["published"], &workspaces[0]["serving"]), (&json!(2), &json!(1)));
+    assert_eq!(workspaces[0]["refused"]["problems"][0]["code"], "duplicate_key", "{workspaces}");
+
+    let yett = again(yett, |state| {
+        for name in ["yett.db", "yett.db-wal", "yett.db-shm"] {
+            fs::remove_file(state.join(name)).ok();
+        }
+        fs::create_dir(state.join("yett.db")).unwrap();
+    });
+    yett.log.expect(&["the database of the control plane cannot be used"]);
+    assert_eq!(word(&yett, "/shop").as_deref(), Some("one"), "the last good one is kept");
+    assert_ne!(yett.status()["control"]["database"], "ok");
+    fs::remove_dir(yett.path("state/yett.db")).unwrap();
+    yett.log.expect(&["the database of the control plane can be used again"]);
+    assert_eq!(word(&yett, "/shop").as_deref(), Some("one"), "an empty one takes nothing away");
+}
