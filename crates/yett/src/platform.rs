@@ -474,19 +474,15 @@ async fn offer(
     lock(&shared.standing).address = Some(address);
     welcome(&control, address).await;
     tracing::info!("admin API on http://{address}");
+    let options = api::Options {
+        clock: shared.clock.clone(),
+        config_schema: model::schema::schema(policy::policy_schema()),
+        hosts: Vec::new(),
+        is_loopback: address.ip().is_loopback(),
+        is_tls: false,
+    };
     let end = async move { drop(ending.wait_for(|is_ended| *is_ended).await) };
-    serve(socket, control, &shared.clock, end).await;
-}
-
-async fn serve(
-    socket: TcpListener,
-    control: Control,
-    clock: &Clock,
-    end: impl Future<Output = ()>,
-) {
-    drop((control, clock));
-    end.await;
-    drop(socket);
+    api::serve(socket, api::Admin::new(control, options), end).await;
 }
 
 /// Prints a link by which the first of all users logs in, while nobody has.
