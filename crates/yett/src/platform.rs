@@ -344,7 +344,7 @@ async fn feed(
     let checking = Arc::clone(shared);
     let control = Control::with(store.clone(), &shared.clock, move |asked| check(&checking, asked));
     drop(tokio::spawn(offer(Arc::clone(shared), control, socket, ending)));
-    let mut changes = store.changes();
+    let mut changes = store.kept();
     backoff.reset();
     loop {
         let mut pause = match shared.place.location {

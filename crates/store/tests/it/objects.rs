@@ -3,6 +3,7 @@ use base::Clock;
 use store::Error;
 use store::audit::Actor;
 use store::object::{Change, Object, Place, Written};
+use store::outbox::Followed;
 
 fn written<'a>(name: &'a str, body: &'a str) -> Written<'a> {
     Written { name, position: 0, body }
@@ -92,6 +93,7 @@ async fn many_change_at_once_or_none_and_the_trail_has_each() {
             updated_ms: 0,
         };
         let all: Vec<Object> = (0..150).map(made).collect();
+        let mut position = store.outbox_position().await.unwrap();
         let mut write = store.write(Actor::system("test")).await.unwrap();
         let creates: Vec<Change<'_>> = all.iter().map(Change::Create).collect();
         write.objects_change(&team, &creates).await.unwrap();
@@ -116,7 +118,9 @@ async fn many_change_at_once_or_none_and_the_trail_has_each() {
         let count = |revision| draft.iter().filter(|it| it.revision == revision).count();
         assert_eq!((draft.len(), count(1), count(2)), (81, 11, 70));
         assert_eq!(store.audit_list(0, 999).await.unwrap().len() - trail, changes.len());
-        let told = store.outbox_list(999).await.unwrap();
+        let Followed::Events(told) = store.outbox_follow(&mut position, 999).await.unwrap() else {
+            panic!("nothing is lost so soon");
+        };
         assert_eq!(told.iter().filter(|it| it.topic == "config.apply").count(), 2);
 
         let mut write = store.write(Actor::system("test")).await.unwrap();
