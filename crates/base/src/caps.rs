@@ -9,6 +9,20 @@ pub const CONFIG_FILES_MAX: usize = 1_000;
 pub const CONFIG_NODES_MAX: usize = 2_000_000;
 /// Nesting of one config document.
 pub const CONFIG_DEPTH_MAX: usize = 64;
+/// APIs of one workspace.
+pub const WORKSPACE_APIS_MAX: usize = 1_000;
+/// Routes of one workspace.
+pub const WORKSPACE_ROUTES_MAX: usize = 20_000;
+/// Routes of one workspace whose path is a regular expression: those of one host share an automaton.
+pub const WORKSPACE_REGEXES_MAX: usize = 200;
+/// Policies of one workspace.
+pub const WORKSPACE_POLICIES_MAX: usize = 20_000;
+/// Upstreams of one workspace.
+pub const WORKSPACE_UPSTREAMS_MAX: usize = 1_000;
+/// Targets of the upstreams of one workspace together.
+pub const WORKSPACE_TARGETS_MAX: usize = 5_000;
+/// Plans and roles of one workspace.
+pub const WORKSPACE_PLANS_MAX: usize = 1_000;
 /// Problems kept in one report; more are counted, not kept.
 pub const PROBLEMS_MAX: usize = 200;
 /// Size of a file that a `${file:…}` reference names, in bytes.

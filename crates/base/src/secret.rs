@@ -46,6 +46,8 @@ pub enum Reference {
     Env(String),
     /// `${file:PATH}`: the content of a file, without the final line break.
     File(String),
+    /// `${secret:NAME}`: a secret that a workspace keeps.
+    Kept(String),
 }
 
 impl fmt::Display for Reference {
@@ -53,6 +55,7 @@ impl fmt::Display for Reference {
         match self {
             Self::Env(name) => write!(f, "${{env:{name}}}"),
             Self::File(path) => write!(f, "${{file:{path}}}"),
+            Self::Kept(name) => write!(f, "${{secret:{name}}}"),
         }
     }
 }
@@ -139,6 +142,7 @@ fn reference(inside: &str) -> Result<Reference, String> {
     match inside.split_once(':') {
         Some(("env", name)) if !name.is_empty() => Ok(Reference::Env(name.to_owned())),
         Some(("file", path)) if !path.is_empty() => Ok(Reference::File(path.to_owned())),
+        Some(("secret", name)) if !name.is_empty() => Ok(Reference::Kept(name.to_owned())),
         _ => Err(format!(
             "`${{{inside}}}` is not a reference; write `${{env:NAME}}` or `${{file:PATH}}`"
         )),

@@ -4,22 +4,24 @@ use base::Report;
 use base::report::did_you_mean;
 use http::Method;
 use model::Config;
+use model::join::of;
 use model::role::{EVERY_API, Grant};
 use policy::access::{Access, Roles};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use traffic::snapshot::Route;
 
-/// The roles of a config, and the names of its consumers and groups.
-pub(crate) fn compile(config: &Config) -> Access {
-    let roles = config.roles.iter().map(|(name, role)| {
+/// The roles of a workspace, or of the platform, and the names of its consumers and groups.
+pub(crate) fn compile(config: &Config, workspace: Option<&str>) -> Access {
+    let roles = of(&config.roles, workspace).map(|(name, role)| {
         let grants = role.iter().map(|(api, grant)| self::grant(api, grant)).collect();
-        (name.value.as_str().into(), grants)
+        (name.into(), grants)
     });
+    let consumers = || of(&config.consumers, workspace);
     Access {
         roles: Roles::new(roles),
-        consumers: config.consumers.names().map(str::to_owned).collect(),
-        groups: config.consumers.iter().flat_map(|(_, it)| it.groups.iter().cloned()).collect(),
+        consumers: consumers().map(|(name, _)| name.to_owned()).collect(),
+        groups: consumers().flat_map(|(_, it)| it.groups.iter().cloned()).collect(),
     }
 }
 

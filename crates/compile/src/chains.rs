@@ -2,12 +2,12 @@
 //! an `exempt` with a reason.
 
 use crate::inputs::{FilesAt, Inputs, SecretsAt};
+use crate::rooms::Room;
 use crate::upstreams::Upstreams;
 use base::report::did_you_mean;
 use base::units::Size;
 use base::{Node, Placed, Report, Value};
 use model::{Map, PolicyConfig};
-use policy::plan::Plans;
 use policy::{BuildCtx, Kind};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -22,6 +22,8 @@ pub(crate) struct Owned {
     policies: Vec<Built>,
     /// Whether any policy could not be built: then the owner's routes answer 503.
     pub(crate) is_broken: bool,
+    /// Whether no exemption takes them away: those of the platform, on routes of workspaces.
+    pub(crate) is_locked: bool,
 }
 
 struct Built {
@@ -36,7 +38,7 @@ pub(crate) const GATEWAY: &str = "(gateway)";
 
 /// Who owns policies, and what they are built with.
 pub(crate) struct Owner<'a> {
-    /// [`GATEWAY`], an API's name, or `api/route`.
+    /// [`GATEWAY`], a workspace's name in parentheses, an API's name, or `api/route`.
     pub(crate) id: &'a str,
     /// JSON pointer of the owner in the config.
     pub(crate) path: String,
@@ -48,12 +50,11 @@ pub(crate) struct Owner<'a> {
 pub(crate) fn build(
     owner: &Owner<'_>,
     written: &[PolicyConfig],
-    upstreams: &Upstreams,
-    plans: &Arc<Plans>,
-    inputs: Inputs<'_>,
+    room: Room<'_>,
     report: &mut Report,
 ) -> Owned {
     let mut owned = Owned::default();
+    let Room { inputs, upstreams, plans, .. } = room;
     let closed = upstream::outbound(EgressSpec::default(), None);
     let outbound = inputs.outbound.unwrap_or(&closed);
     let background = upstream::background(inputs.world);
@@ -84,9 +85,10 @@ pub(crate) fn build(
         let key = format!("{}:{id}", owner.id.len());
         let ctx = BuildCtx {
             id: &key,
+            workspace: room.workspace,
             path: &path,
             place: config.place(),
-            state: inputs.state,
+            state: if kind.identifies() { room.identities } else { inputs.state },
             directory: inputs.directory,
             secrets: &secrets,
             files: &files,
@@ -127,7 +129,14 @@ pub(crate) fn defaults(inputs: Inputs<'_>, report: &mut Report) -> Owned {
         settings: Node::unplaced(Value::Text(size)),
     };
     let owner = Owner { id: "default", path: String::new(), params: &[] };
-    build(&owner, &[body_limit], &Upstreams::new(), &Arc::default(), inputs, report)
+    let room = Room {
+        workspace: None,
+        upstreams: &Upstreams::new(),
+        plans: &Arc::default(),
+        inputs,
+        identities: inputs.state,
+    };
+    build(&owner, &[body_limit], room, report)
 }
 
 fn known(config: &PolicyConfig, report: &mut Report) -> Option<&'static Kind> {
@@ -178,11 +187,17 @@ pub(crate) fn join(
     report: &mut Report,
 ) -> Effective {
     let mut kept: Vec<&Built> = Vec::new();
+    // How many of the first are there to stay.
+    let mut locked = 0;
     let mut exempt = Vec::new();
     for (owned, exemptions) in layers {
         for (name, reason) in exemptions.iter() {
             let before = kept.len();
-            kept.retain(|built| !is_named(built, &name.value));
+            let mut at = 0;
+            kept.retain(|built| {
+                at += 1;
+                at <= locked || !is_named(built, &name.value)
+            });
             if kept.len() == before {
                 report
                     .error(
@@ -200,6 +215,9 @@ pub(crate) fn join(
             }
         }
         kept.extend(&owned.policies);
+        if owned.is_locked {
+            locked = kept.len();
+        }
     }
     kept.sort_by_key(|built| policy::rank(built.kind.name));
     for default in &defaults.policies {

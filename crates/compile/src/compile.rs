@@ -1,6 +1,8 @@
 //! The whole, top to bottom.
 
 use crate::inputs::{Inputs, SecretsAt};
+use crate::rooms::{Furniture, Household};
+use crate::routes::PlacedRule;
 use crate::{
     access, access_log, clients, consumers, egress, facts, observe, plans, reach, relays, routes,
     stores, tls, upstreams,
@@ -9,9 +11,10 @@ use base::{Endpoint, Placed, Report, Text};
 use http::HeaderName;
 use http::header::AUTHORIZATION;
 use model::Config;
+use model::join::split;
 use model::listener::{DoubleSlash, EncodedSlash};
 use model::overload::MemoryMax;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,14 +60,21 @@ const QUEUE_DELAY: Duration = Duration::from_millis(500);
 pub fn compile(config: &Config, inputs: Inputs<'_>) -> Compiled {
     let mut report = Report::new();
     let outbound = egress::compile(config, inputs, &mut report);
-    let access = Arc::new(access::compile(config));
+    let access = Arc::new(access::compile(config, None));
     let stores = stores::compile(config, inputs, &mut report);
     let inputs = Inputs { outbound: Some(&outbound), access: Some(&access), ..inputs };
     let inputs = Inputs { stores: Some(&stores), ..inputs };
-    let upstreams = upstreams::compile(config, inputs, &mut report);
+    let parts = config.workspaces.iter();
+    let furniture: Vec<_> = parts.map(|part| Furniture::new(config, part, inputs)).collect();
+    let upstreams = upstreams::compile(config, &furniture, inputs, &mut report);
     let credentials = consumers::compile(config, inputs, &mut report);
-    let plans = plans::compile(config, &stores, inputs, &mut report);
-    let (routes, unrouted) = routes::compile(config, &upstreams, &plans, inputs, &mut report);
+    let platform = Household::new(config, None, &upstreams, inputs, &mut report);
+    let of_workspace = |it| Household::new(config, Some(it), &upstreams, inputs, &mut report);
+    let workspaces: Vec<_> = furniture.iter().map(of_workspace).collect();
+    let plans = Arc::clone(&platform.plans);
+    let (mut routes, unrouted) =
+        routes::compile(config, &platform, &workspaces, inputs, &mut report);
+    let reserved = reserve(&mut routes);
     facts::check(routes.iter().map(|placed| &placed.rule.route), &mut report);
     let all = routes.iter().map(|placed| &placed.rule.route);
     plans::unplanned_strangers(config, all, &mut report);
@@ -117,7 +127,7 @@ pub fn compile(config: &Config, inputs: Inputs<'_>) -> Compiled {
     let snapshot = Snapshot {
         revision: Arc::clone(inputs.revision),
         listeners,
-        reserved: reserved(&routes),
+        reserved,
         routes,
         unrouted,
         upstreams: upstreams.into_values().flatten().collect(),
@@ -143,10 +153,36 @@ fn overload(config: &Config) -> Overload {
     }
 }
 
-/// The headers that any policy needs for itself: a backend that believes them on one route may be reached by another.
-fn reserved(routes: &[Arc<Route>]) -> Option<Arc<Reserved>> {
+/// The headers that any policy needs for itself: a backend that believes them on one route may be reached by another. The
+/// backends of a workspace are reached by its own routes only, and no workspace takes headers from the others.
+fn reserve(routes: &mut [PlacedRule]) -> Option<Arc<Reserved>> {
+    let mut by_workspace: BTreeMap<Option<String>, Vec<usize>> = BTreeMap::new();
+    for (at, placed) in routes.iter().enumerate() {
+        let workspace = split(&placed.rule.route.api).0.map(str::to_owned);
+        by_workspace.entry(workspace).or_default().push(at);
+    }
+    let chosen = |routes: &[PlacedRule], of: &[usize]| {
+        let routes = of.iter().filter_map(|at| routes.get(*at));
+        reserved(routes.map(|placed| &*placed.rule.route))
+    };
+    let of_platform = by_workspace.remove(&None).unwrap_or_default();
+    for of in by_workspace.into_values() {
+        // Those of the platform are taken out on every route.
+        let both: Vec<usize> = of_platform.iter().chain(&of).copied().collect();
+        let reserved = chosen(routes, &both);
+        for at in of {
+            if let Some(route) = routes.get_mut(at).and_then(|it| Arc::get_mut(&mut it.rule.route))
+            {
+                route.reserved.clone_from(&reserved);
+            }
+        }
+    }
+    chosen(routes, &of_platform)
+}
+
+fn reserved<'a>(routes: impl Iterator<Item = &'a Route>) -> Option<Arc<Reserved>> {
     let (mut spoken_for, mut credentials) = (BTreeSet::<Box<str>>::new(), BTreeSet::new());
-    for entry in routes.iter().flat_map(|route| route.chain.entries()) {
+    for entry in routes.flat_map(|route| route.chain.entries()) {
         let plain = |name: &HeaderName| Box::from(name.as_str().replace('_', "-"));
         spoken_for.extend(entry.policy.speaks_for().iter().map(plain));
         let facts = entry.policy.facts();

@@ -5,6 +5,7 @@ use base::caps::{HMAC_SECRET_BYTES_MIN, PASSWORD_COSTS_MAX};
 use base::{Place, Placed, Report, Secret, Text};
 use model::Config;
 use model::consumer::{Credentials, FoundBy, Validity, password};
+use model::join::split;
 use std::sync::Arc;
 use traffic::directory::{Consumer, Credential, CredentialHash, CredentialKind};
 
@@ -31,9 +32,10 @@ pub(crate) fn compile(
             roles: names(&written.roles),
             plan: written.plan.as_ref().map(|plan| Arc::from(plan.as_str())),
             is_known: true,
+            workspace: split(&name.value).0.map(Arc::from),
         });
         let named = Credential::new(CredentialKind::Name, Arc::clone(&consumer));
-        gather.found.push((CredentialKind::Name.hash(&[&consumer.name]), Arc::new(named)));
+        gather.found.push((CredentialKind::Name.hash(&[consumer.own_name()]), Arc::new(named)));
         for credentials in written.credentials() {
             gather.all(&consumer, credentials);
         }

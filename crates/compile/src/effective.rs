@@ -76,6 +76,9 @@ fn digests(config: &Config) -> HashMap<String, String> {
         }
     };
     add(crate::chains::GATEWAY, &config.policies);
+    for part in &config.workspaces {
+        add(&format!("({})", part.name), &part.policies);
+    }
     for (name, api) in config.apis.iter() {
         add(&name.value, &api.policies);
         for route in &api.routes {

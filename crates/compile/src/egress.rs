@@ -27,6 +27,21 @@ pub(crate) fn compile(
     }
 }
 
+/// The way out for the policies of a workspace: as for all others, but not inward.
+pub(crate) fn of_workspace(
+    config: &Config,
+    (workspace, is_walled): (&str, bool),
+    inputs: Inputs<'_>,
+) -> Arc<dyn Outbound> {
+    // What is wrong with it was told when the way out of all others was made.
+    let spec = spec(config, inputs, &mut Report::new());
+    let workspace = Some(Arc::from(workspace));
+    match spec {
+        Some(spec) => upstream::outbound(EgressSpec { workspace, is_walled, ..spec }, inputs.world),
+        None => upstream::outbound(EgressSpec::default(), None),
+    }
+}
+
 fn spec(config: &Config, inputs: Inputs<'_>, report: &mut Report) -> Option<EgressSpec> {
     let written = &config.egress;
     let ca_pem = written.ca.as_ref().map(|path| upstreams::read(path, inputs, report));
@@ -49,7 +64,7 @@ fn spec(config: &Config, inputs: Inputs<'_>, report: &mut Report) -> Option<Egre
         Some(read) => Some(read?),
         None => None,
     };
-    Some(EgressSpec { ca_pem, proxy, no_proxy })
+    Some(EgressSpec { ca_pem, proxy, no_proxy, ..EgressSpec::default() })
 }
 
 /// Reads the URL of a proxy. What it says of a user may be secret, so it is never repeated.

@@ -38,6 +38,39 @@ pub trait Outside {
 
     /// The value of an environment variable.
     fn env(&self, name: &str) -> Option<String>;
+
+    /// A secret that a workspace keeps; the platform, which is no workspace, keeps none.
+    fn secret(&self, workspace: Option<&str>, name: &str) -> Option<Secret> {
+        let _ = (workspace, name);
+        None
+    }
+}
+
+/// What lies outside for whoever is not trusted with the machine: nothing but the secrets of the workspace.
+pub(crate) struct Behind<'a> {
+    pub(crate) outside: &'a dyn Outside,
+    pub(crate) workspace: &'a str,
+}
+
+/// Why there is no file.
+const NO_FILES: &str = "what a workspace writes reads no files of the machine";
+
+impl Outside for Behind<'_> {
+    fn read(&self, _: &Path) -> Result<Vec<u8>, String> {
+        Err(NO_FILES.to_owned())
+    }
+
+    fn read_apart(&self, _: &Path, _: usize) -> Result<Vec<u8>, String> {
+        Err(NO_FILES.to_owned())
+    }
+
+    fn env(&self, _: &str) -> Option<String> {
+        None
+    }
+
+    fn secret(&self, _: Option<&str>, name: &str) -> Option<Secret> {
+        self.outside.secret(Some(self.workspace), name)
+    }
 }
 
 /// Makes an upstream: a living one for a gateway, an inert one for `check` and `explain`.
@@ -113,6 +146,9 @@ impl Secrets for SecretsAt<'_> {
                 .env(name)
                 .map(Secret::new)
                 .ok_or_else(|| format!("the environment variable `{name}` is not set")),
+            Reference::Kept(name) => self.outside.secret(None, name).ok_or_else(|| {
+                format!("there is no secret `{name}`, or it is not this workspace's")
+            }),
             Reference::File(written) => {
                 let path = resolve_path(written, self.place);
                 let unreadable = |why: String| format!("cannot read `{}`: {why}", path.display());

@@ -31,6 +31,8 @@ mod client_auth;
 mod tls;
 /// Which APIs can be reached past a certificate that clients must show.
 mod reach;
+/// What the names in a workspace stand for.
+mod rooms;
 /// The effective chain of a route.
 mod chains;
 /// Routes and the trees that find them.

@@ -3,6 +3,7 @@
 use crate::inputs::Inputs;
 use base::{Node, Placed, Report, Value};
 use model::consumer::Consumer;
+use model::join::{of, split};
 use model::plan::{Per, Priority};
 use model::{Config, PolicyConfig};
 use policy::plan::{ClaimSpec, Each, Excess, PlanSpec, Plans};
@@ -25,13 +26,11 @@ const fn priority(written: Priority) -> plan::Priority {
     }
 }
 
-/// All plans, as they were written.
-pub(crate) fn specs(config: &Config, stores: &Stores) -> Vec<PlanSpec> {
-    config
-        .plans
-        .iter()
+/// The plans of a workspace, or of the platform, as they were written.
+pub(crate) fn specs(config: &Config, workspace: Option<&str>, stores: &Stores) -> Vec<PlanSpec> {
+    of(&config.plans, workspace)
         .map(|(name, plan)| PlanSpec {
-            name: Arc::from(name.value.as_str()),
+            name: Arc::from(name),
             priority: priority(plan.priority),
             limits: plan.limit.as_ref().map(|limits| limits.value.0.clone()).unwrap_or_default(),
             quotas: plan.quota.as_ref().map(|quotas| quotas.value.0.clone()).unwrap_or_default(),
@@ -63,28 +62,33 @@ pub(crate) fn specs(config: &Config, stores: &Stores) -> Vec<PlanSpec> {
 /// those who have a plan are answered 503.
 pub(crate) fn compile(
     config: &Config,
-    stores: &Stores,
+    workspace: Option<&str>,
     inputs: Inputs<'_>,
     report: &mut Report,
 ) -> Arc<Plans> {
-    doubts(config, report);
+    if workspace.is_none() {
+        doubts(config, report);
+    }
+    let none = Arc::default();
+    let stores = inputs.stores.unwrap_or(&none);
     // One whose store is missing must not count alone in silence.
     let is_stored = |plan: &model::Plan| {
         let store = plan.store.as_ref();
         store.is_none_or(|name| matches!(stores.0.get(&name.value), Some(Some(_))))
     };
-    if !config.plans.iter().all(|(_, plan)| is_stored(plan)) {
+    if !of(&config.plans, workspace).all(|(_, plan)| is_stored(plan)) {
         return Arc::default();
     }
-    let specs = specs(config, stores);
+    let specs = specs(config, workspace, stores);
     let plans = Plans::new(&specs, inputs.state, inputs.clock, inputs.metrics);
     let plans = plans.unwrap_or_else(|(index, field, why)| {
-        if let Some((name, plan)) = config.plans.iter().nth(index) {
+        if let Some((name, plan)) = of(&config.plans, workspace).nth(index) {
             let of_limit = plan.limit.as_ref().map(|limit| &limit.place);
             let of_quota = plan.quota.as_ref().map(|quota| &quota.place);
             let place = if field == "quota" { of_quota } else { of_limit };
-            let place = place.unwrap_or(&name.place);
-            report.error("invalid_value", place, why).at(format!("/plans/{}/{field}", name.value));
+            // A plan without either cannot be wrong in this.
+            let Some(place) = place else { return Plans::default() };
+            report.error("invalid_value", place, why).at(format!("/plans/{name}/{field}"));
         }
         Plans::default()
     });
@@ -189,10 +193,11 @@ fn policies(config: &Config) -> impl Iterator<Item = &PolicyConfig> {
 }
 
 /// The policies of the gateway with the one that holds consumers to their plans, if there are any.
-pub(crate) fn with_policy(config: &Config) -> Vec<PolicyConfig> {
+pub(crate) fn with_policy(config: &Config, workspace: Option<&str>) -> Vec<PolicyConfig> {
     let mut policies = config.policies.clone();
     let is_there = policies.iter().any(|policy| policy.kind.value == "plan");
-    if let Some((first, _)) = config.plans.iter().next().filter(|_| !is_there) {
+    let mut plans = config.plans.iter().filter(|(name, _)| split(&name.value).0 == workspace);
+    if let Some((first, _)) = plans.next().filter(|_| !is_there) {
         policies.push(PolicyConfig {
             kind: Placed { value: "plan".to_owned(), place: first.place.clone() },
             id: None,

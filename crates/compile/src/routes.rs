@@ -3,13 +3,14 @@
 use crate::chains::{self, Owned, Owner};
 use crate::inputs::Inputs;
 use crate::plans;
-use crate::upstreams::{Upstreams, method};
+use crate::rooms::{Household, Room};
+use crate::upstreams::method;
 use base::{Place, Placed, Report};
 use http::{HeaderName, Method};
+use model::join::split;
 use model::path::{self, PathPattern, Tail};
 use model::route::{RouteSettings, ValueMatch};
 use model::{Api, Config, Map, Route};
-use policy::plan::Plans;
 use regex::{Regex, RegexBuilder};
 use regex_syntax::hir::literal::{ExtractKind, Extractor};
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,33 +30,35 @@ pub(crate) struct PlacedRule {
 /// Compiles the routes of all APIs, and what treats the answers to requests that none of them takes.
 pub(crate) fn compile(
     config: &Config,
-    upstreams: &Upstreams,
-    plans: &Arc<Plans>,
+    platform: &Household<'_>,
+    workspaces: &[Household<'_>],
     inputs: Inputs<'_>,
     report: &mut Report,
 ) -> (Vec<PlacedRule>, Option<Arc<Chain>>) {
     let owner = Owner { id: chains::GATEWAY, path: String::new(), params: &[] };
-    let gateway =
-        chains::build(&owner, &plans::with_policy(config), upstreams, plans, inputs, report);
+    let gateway = chains::build(&owner, &plans::with_policy(config, None), platform.room(), report);
     let defaults = chains::defaults(inputs, report);
+    let above = Above { gateway, workspace: Owned::default() };
+    let of_workspaces: Vec<Above> =
+        workspaces.iter().map(|it| Above::new(config, it, platform, report)).collect();
     let mut rules = Vec::new();
     for (name, api) in config.apis.iter() {
+        let (workspace, own_name) = split(&name.value);
+        let at = workspaces.iter().position(|it| it.workspace() == workspace);
+        let household = at.and_then(|at| workspaces.get(at));
+        // An API of a workspace that nobody knows is served by nobody.
+        if workspace.is_some() && household.is_none() {
+            continue;
+        }
+        let room = household.unwrap_or(platform).room();
+        let above = at.and_then(|at| of_workspaces.get(at)).unwrap_or(&above);
         let base = base_segments(api);
         let params = names(&PathPattern::Template { segments: base.clone(), tail: Tail::End });
-        let path = format!("/apis/{}", name.value);
+        let path = format!("/apis/{own_name}");
         let owner = Owner { id: &name.value, path, params: &params };
-        let owned = chains::build(&owner, &api.policies, upstreams, plans, inputs, report);
-        let mut whole = Whole {
-            name,
-            api,
-            base,
-            defaults: &defaults,
-            gateway: &gateway,
-            owned,
-            upstreams,
-            plans,
-            inputs,
-        };
+        let owned = chains::build(&owner, &api.policies, room, report);
+        let mut whole =
+            Whole { name, own_name, api, base, defaults: &defaults, above, owned, room };
         if api.routes.is_empty() {
             let pattern = PathPattern::Template { segments: Vec::new(), tail: Tail::Rest(None) };
             let path = Placed { place: name.place.clone(), value: pattern };
@@ -67,7 +70,36 @@ pub(crate) fn compile(
             rules.extend(whole.route(index, &route.value, &route.place, report));
         }
     }
-    (rules, chains::replies(&gateway))
+    (rules, chains::replies(&above.gateway))
+}
+
+/// What stands above the APIs.
+struct Above {
+    gateway: Owned,
+    /// What a workspace says for all its APIs.
+    workspace: Owned,
+}
+
+impl Above {
+    /// Of a workspace.
+    fn new(
+        config: &Config,
+        household: &Household<'_>,
+        platform: &Household<'_>,
+        report: &mut Report,
+    ) -> Self {
+        let name = household.workspace();
+        let owner = Owner { id: chains::GATEWAY, path: String::new(), params: &[] };
+        let written = plans::with_policy(config, name);
+        // What is wrong with them was told of the platform.
+        let mut told = Report::new();
+        let mut gateway = chains::build(&owner, &written, household.gateway(platform), &mut told);
+        gateway.is_locked = true;
+        let id = format!("({})", name.unwrap_or_default());
+        let owner = Owner { id: &id, path: String::new(), params: &[] };
+        let policies = household.furniture.map_or(&[][..], |it| &it.part.policies);
+        Self { gateway, workspace: chains::build(&owner, policies, household.room(), report) }
+    }
 }
 
 /// The tree of one listener.
@@ -93,14 +125,14 @@ pub(crate) fn tree(
 /// An API and what its routes are compiled with.
 struct Whole<'a> {
     name: &'a Placed<String>,
+    /// Its name in its workspace.
+    own_name: &'a str,
     api: &'a Api,
     base: Vec<path::Segment>,
     defaults: &'a Owned,
-    gateway: &'a Owned,
+    above: &'a Above,
     owned: Owned,
-    upstreams: &'a Upstreams,
-    plans: &'a Arc<Plans>,
-    inputs: Inputs<'a>,
+    room: Room<'a>,
 }
 
 impl Whole<'_> {
@@ -115,20 +147,22 @@ impl Whole<'_> {
         let params = names(&pattern);
         let name = route_name(written, self.api.routes.is_empty());
         let id = format!("{}/{name}", self.name.value);
-        let path = format!("/apis/{}/routes/{index}", self.name.value);
+        let path = format!("/apis/{}/routes/{index}", self.own_name);
         let owner = Owner { id: &id, path, params: &params };
         let policies = &written.settings.policies;
-        let owned =
-            chains::build(&owner, policies, self.upstreams, self.plans, self.inputs, report);
+        let owned = chains::build(&owner, policies, self.room, report);
         let none = Map::default();
+        let Above { gateway, workspace } = self.above;
         let layers = [
-            (self.gateway, &none),
+            (gateway, &none),
+            (workspace, &none),
             (&self.owned, &self.api.exempt),
             (&owned, &written.settings.exempt),
         ];
         let effective = chains::join(self.defaults, &layers, (&self.name.value, &name), report);
         let public = written.settings.public.as_ref().or(self.api.public.as_ref());
-        let is_broken = self.gateway.is_broken || self.owned.is_broken || owned.is_broken;
+        let layers = [gateway, workspace, &self.owned, &owned];
+        let is_broken = layers.iter().any(|layer| layer.is_broken);
         let is_closed = check_identity(public, effective.identity, is_broken, place, report);
         if let Some(reason) = public.filter(|_| is_closed) {
             nobody_passes(reason, &effective.chain, report);
@@ -153,7 +187,8 @@ impl Whole<'_> {
             public: public.map(|reason| Arc::from(reason.value.as_str())),
             exempt: effective.exempt.into(),
             broken,
-            metrics: self.inputs.metrics.route(&self.name.value, &name),
+            metrics: self.room.inputs.metrics.route(&self.name.value, &name),
+            reserved: None,
         };
         let rule = Rule {
             hosts: hosts(self.api),
@@ -184,7 +219,7 @@ impl Whole<'_> {
                 Err(())
             }
             // An unknown name was reported by the model.
-            Some(name) => match self.upstreams.get(&name.value) {
+            Some(name) => match self.room.upstreams.get(&name.value) {
                 Some(Some(upstream)) => Ok(Some(Arc::clone(upstream))),
                 _ => Err(()),
             },

@@ -1,11 +1,13 @@
 //! Upstreams: from what was written to what crate `upstream` builds.
 
 use crate::inputs::{Inputs, SecretsAt, resolve_path};
+use crate::rooms::Furniture;
 use crate::{balance, egress, plans};
 use base::{Endpoint, Place, Placed, Report};
 use http::{HeaderValue, Method};
 use model::Config;
 use model::authority::{Host, parse_authority};
+use model::join::split;
 use model::upstream::{Health, Protocol, ProxyProtocol, Target, UpstreamTls};
 use rustls::crypto::aws_lc_rs::default_provider;
 use std::collections::BTreeMap;
@@ -27,14 +29,23 @@ const IDLE: Duration = Duration::from_secs(60);
 const KEPT: Duration = Duration::from_secs(55);
 
 /// Builds all upstreams.
-pub(crate) fn compile(config: &Config, inputs: Inputs<'_>, report: &mut Report) -> Upstreams {
+pub(crate) fn compile(
+    config: &Config,
+    workspaces: &[Furniture<'_>],
+    inputs: Inputs<'_>,
+    report: &mut Report,
+) -> Upstreams {
     let common = balance::common(config, inputs, report);
     let strangers = plans::lowest(config);
     let mut upstreams = Upstreams::new();
     for (name, written) in config.upstreams.iter() {
         let common = common.as_ref();
-        let spec =
-            common.and_then(|common| spec(name, written, (common, strangers), inputs, report));
+        let workspace = split(&name.value).0;
+        let furniture = workspaces.iter().find(|it| Some(it.part.name.as_str()) == workspace);
+        let own = furniture.map_or(inputs, |furniture| furniture.inputs(inputs));
+        let is_walled = furniture.is_some_and(|furniture| !furniture.part.may_go_inward);
+        let spec = common.and_then(|common| spec(name, written, (common, strangers), own, report));
+        let spec = spec.map(|spec| UpstreamSpec { is_walled, ..spec });
         let built = spec.and_then(|spec| {
             (inputs.upstream)(spec)
                 .map_err(|why| {
@@ -93,6 +104,7 @@ fn spec(
     let period = |period: Option<base::units::Period>| period.map(|period| period.0);
     Some(UpstreamSpec {
         name: Arc::from(name.value.as_str()),
+        is_walled: false,
         targets: match proxy {
             Some(proxy) => targets?.into_iter().map(|target| target.through(&proxy)).collect(),
             None => targets?,

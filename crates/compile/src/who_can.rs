@@ -91,8 +91,8 @@ pub fn who_can(
 ) -> Result<Vec<WhoCan>, String> {
     let (host, parts) = listeners(snapshot, question)?;
     let callers = everybody(config, credentials);
-    let plans =
-        policy::plan::names(&crate::plans::specs(config, &policy::store::Stores::default()));
+    let stores = policy::store::Stores::default();
+    let plans = policy::plan::names(&crate::plans::specs(config, None, &stores));
     let asked = Asking { question, callers: &callers, plans: &plans };
     Ok(parts.into_iter().map(|part| asked.on_listener(part, &host)).collect())
 }

@@ -2,6 +2,7 @@
 
 use crate::balance::{Dns, Gateway};
 use crate::control::ControlPlane;
+use crate::join::Part;
 use crate::node::{AccessLog, Admin, Drain, Egress};
 use crate::overload::Overload;
 use crate::proxies::TrustedProxies;
@@ -113,4 +114,7 @@ pub struct Config {
     #[serde(default)]
     #[schemars(extend("propertyNames" = {"pattern": "^[a-z0-9][a-z0-9_-]{0,62}$"}))]
     pub consumers: Map<Consumer>,
+    /// Workspaces that stand beside what is the platform's, see [`crate::join`]. No file says them.
+    #[serde(skip)]
+    pub workspaces: Vec<Part>,
 }

@@ -53,6 +53,8 @@ pub mod authority;
 pub mod yaml;
 /// From the files of a config to the config.
 pub mod load;
+/// Workspaces as parts of one config.
+pub mod join;
 /// What can be said about a config without policies and without input or output.
 pub mod validate;
 /// YAML in its canonical form, with every comment.

@@ -27,6 +27,21 @@ impl<T> Map<T> {
         self.0.iter().find(|(key, _)| key.value == name).map(|(_, value)| value)
     }
 
+    /// The values, to change them.
+    pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.0.iter_mut().map(|(_, value)| value)
+    }
+
+    /// Gives all entries other names.
+    pub(crate) fn rename(&mut self, name: impl Fn(&str) -> String) {
+        self.0.iter_mut().for_each(|(key, _)| key.value = name(&key.value));
+    }
+
+    /// Takes in the entries of another map, none of whose names is here.
+    pub(crate) fn append(&mut self, other: Self) {
+        self.0.extend(other.0);
+    }
+
     /// How many entries there are.
     #[must_use]
     pub fn len(&self) -> usize {

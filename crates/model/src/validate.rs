@@ -20,6 +20,9 @@ mod route;
 mod trouble;
 mod upstream;
 
+pub(crate) use api::host as host_pattern;
+pub(crate) use conflict::check as conflicts;
+
 /// The longest name in bytes.
 const NAME_BYTES_MAX: usize = 63;
 

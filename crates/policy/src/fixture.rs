@@ -88,6 +88,7 @@ pub(crate) fn routed(template: &str, text: &str) -> Exchange {
         }
     }
     let route = Route {
+        reserved: None,
         id: "test/route".into(),
         api: "test".into(),
         name: "route".into(),
@@ -294,6 +295,7 @@ impl World {
         let nobody: Arc<dyn traffic::Outbound> = Arc::new(Nobody);
         let ctx = BuildCtx {
             id: &id,
+            workspace: None,
             path: "/policies/0",
             place: &Place::unknown(),
             state: &self.state,

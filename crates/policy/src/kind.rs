@@ -21,6 +21,8 @@ use traffic::{Background, Outbound, Policy, State};
 pub struct BuildCtx<'a> {
     /// The stable id of this policy: owner and kind, and its own id if it has one. Keys its live state.
     pub id: &'a str,
+    /// The workspace whose policy it is: names that it has are of consumers there. None if it is the platform's.
+    pub workspace: Option<&'a str>,
     /// JSON pointer (RFC 6901) of the settings in their document.
     pub path: &'a str,
     /// Where the policy was written.

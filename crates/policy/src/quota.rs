@@ -38,13 +38,13 @@ const LEDGER: &str = "quotas";
 /// The ledger of all quotas.
 #[must_use]
 pub fn ledger(state: &State) -> Arc<Ledger> {
-    state.portable(LEDGER, Ledger::default)
+    state.whole().portable(LEDGER, Ledger::default)
 }
 
 /// The ledger, if a living config has quotas.
 #[must_use]
 pub fn ledger_in_use(state: &State) -> Option<Arc<Ledger>> {
-    state.is_in_use(LEDGER).then(|| ledger(state))
+    state.whole().is_in_use(LEDGER).then(|| ledger(state))
 }
 
 /// One quota, ready to be asked.

@@ -222,7 +222,7 @@ impl Sender {
             metadata,
             long: LongProofs {
                 background: Arc::clone(ctx.background),
-                places: ctx.state.cell("dpop/long", || Semaphore::new(LONG_CHECKS_MAX)),
+                places: ctx.state.whole().cell("dpop/long", || Semaphore::new(LONG_CHECKS_MAX)),
                 outcomes: ctx.state.cell("dpop/outcomes", || Cache::new(LONG_PROOFS_REMEMBERED)),
             },
             clock: ctx.clock.clone(),

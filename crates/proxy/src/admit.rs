@@ -15,7 +15,7 @@ use std::sync::Arc;
 use traffic::exchange::{Connection, Exchange};
 use traffic::grpc::Rpc;
 use traffic::head::{RequestHead, Scheme};
-use traffic::snapshot::{ListenerPart, Snapshot};
+use traffic::snapshot::{ListenerPart, Reserved, Snapshot};
 use traffic::upgrade::Upgrade;
 use traffic::{Body, Fault, FaultCode, Headers, Interim, Stage, canonical};
 
@@ -138,13 +138,7 @@ pub fn check<'a>(
     }
     strip(&mut exchange.request.headers);
     if let Some(reserved) = &snapshot.reserved {
-        exchange.request.headers.retain(|name, _| {
-            // In the other spelling a credential is not looked for.
-            let is_hidden =
-                || name.as_str().contains('_') && is_one_of(name, &reserved.credentials);
-            !is_one_of(name, &reserved.spoken_for) && !is_hidden()
-        });
-        exchange.reserved = Some(Arc::clone(reserved));
+        withhold(exchange, reserved);
     }
     if exchange.body.is_empty() || exchange.request.version == Version::HTTP_10 {
         // Without a body there is nothing to wait for, and HTTP/1.0 cannot mean it (RFC 9110, 10.1.1).
@@ -152,6 +146,16 @@ pub fn check<'a>(
     }
     exchange.is_preflight = is_preflight(&exchange.request);
     Ok(listener)
+}
+
+/// Takes headers out of a request that policies need for themselves.
+pub(crate) fn withhold(exchange: &mut Exchange, reserved: &Arc<Reserved>) {
+    exchange.request.headers.retain(|name, _| {
+        // In the other spelling a credential is not looked for.
+        let is_hidden = || name.as_str().contains('_') && is_one_of(name, &reserved.credentials);
+        !is_one_of(name, &reserved.spoken_for) && !is_hidden()
+    });
+    exchange.reserved = Some(Arc::clone(reserved));
 }
 
 fn fault(code: FaultCode) -> Fault {

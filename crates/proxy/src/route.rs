@@ -1,5 +1,6 @@
 //! Stage two: find the route.
 
+use crate::admit;
 use http::header::{ACCESS_CONTROL_REQUEST_METHOD, ALLOW};
 use http::{HeaderValue, Method};
 use traffic::exchange::Exchange;
@@ -29,6 +30,9 @@ pub fn find(listener: &ListenerPart, exchange: &mut Exchange) -> Result<(), Faul
     };
     matched.route.metrics.in_flight().add(exchange.worker, 1);
     let broken = matched.route.broken.clone();
+    if let Some(reserved) = &matched.route.reserved {
+        admit::withhold(exchange, reserved);
+    }
     exchange.matched = Some(matched);
     match broken {
         None => Ok(()),

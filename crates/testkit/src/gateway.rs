@@ -397,6 +397,7 @@ fn compile_within(
     let loaded = load(ROOT, surroundings);
     let config = loaded.config.ok_or_else(|| loaded.report.to_string())?;
     no_errors(&loaded.report)?;
+    let config = surroundings.joined(&config).map_err(|report| report.to_string())?;
     let compiled = compile(
         &config,
         Inputs {
@@ -446,7 +447,9 @@ pub fn problems_with(config: &str, files: &[(&str, &[u8])], env: &[(&str, &str)]
 pub fn report(surroundings: &Surroundings) -> Report {
     let loaded = load(ROOT, surroundings);
     let mut report = loaded.report;
-    if let Some(config) = loaded.config {
+    let joined = loaded.config.map(|config| surroundings.joined(&config));
+    let config = joined.and_then(|joined| joined.map_err(|found| report.absorb(found)).ok());
+    if let Some(config) = config {
         let compiled = compile(
             &config,
             Inputs {

@@ -21,6 +21,7 @@ pub mod mmdb;
 pub use backend::{Act, Backend};
 pub use certificates::{Authority, Pair};
 pub use gateway::TestGateway;
+pub use model::join::Grants;
 pub use surroundings::Surroundings;
 
 use std::path::{Path, PathBuf};

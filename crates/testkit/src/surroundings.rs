@@ -1,6 +1,9 @@
 //! What lies around a config: its files, and environment variables. Nothing else can be read.
 
+use base::{Report, Secret};
 use compile::Outside;
+use model::Config;
+use model::join::{self, Grants, Workspace};
 use model::load::Files;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,6 +16,8 @@ pub const ROOT: &str = "yett.yaml";
 pub struct Surroundings {
     files: BTreeMap<String, Vec<u8>>,
     env: BTreeMap<String, String>,
+    workspaces: BTreeMap<String, (String, Grants)>,
+    secrets: BTreeMap<(String, String), String>,
 }
 
 impl Surroundings {
@@ -60,6 +65,37 @@ impl Surroundings {
         self
     }
 
+    /// Adds a workspace with its config, and what is delegated to it.
+    #[must_use]
+    pub fn workspace(mut self, name: &str, config: &str, grants: Grants) -> Self {
+        self.workspaces.insert(name.to_owned(), (config.to_owned(), grants));
+        self
+    }
+
+    /// Has a workspace keep a secret.
+    #[must_use]
+    pub fn secret(mut self, workspace: &str, name: &str, value: &str) -> Self {
+        self.secrets.insert((workspace.to_owned(), name.to_owned()), value.to_owned());
+        self
+    }
+
+    /// A config with the workspaces beside it.
+    ///
+    /// # Errors
+    /// What is wrong with one of them.
+    pub fn joined(&self, platform: &Config) -> Result<Config, Report> {
+        let mut read = Vec::new();
+        for (name, (config, grants)) in &self.workspaces {
+            let own = join::read(&Workspace { name, config, grants }, platform);
+            if own.report.has_errors() {
+                return Err(own.report);
+            }
+            read.push(own);
+        }
+        let (config, mut left_out) = join::join(platform, &read);
+        left_out.pop().map_or(Ok(config), |(_, report)| Err(report))
+    }
+
     fn find(&self, name: &str) -> Result<Vec<u8>, String> {
         self.files.get(name).cloned().ok_or_else(|| "there is no such file".to_owned())
     }
@@ -99,5 +135,10 @@ impl Outside for Surroundings {
 
     fn env(&self, name: &str) -> Option<String> {
         self.env.get(name).cloned()
+    }
+
+    fn secret(&self, workspace: Option<&str>, name: &str) -> Option<Secret> {
+        let key = (workspace?.to_owned(), name.to_owned());
+        self.secrets.get(&key).cloned().map(Secret::new)
     }
 }

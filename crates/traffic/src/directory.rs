@@ -31,14 +31,32 @@ pub struct Consumer {
     pub plan: Option<Arc<str>>,
     /// Whether the directory knows it. Others are as somebody who is trusted says, such as an issuer of tokens.
     pub is_known: bool,
+    /// The workspace that it belongs to, whose name then stands before its own, with a dot between; none if it is the
+    /// platform's.
+    pub workspace: Option<Arc<str>>,
+}
+
+/// A name as it is unique in a gateway: what belongs to a workspace has that before it.
+#[must_use]
+pub fn qualified(workspace: Option<&str>, name: &str) -> String {
+    workspace.map_or_else(|| name.to_owned(), |workspace| format!("{workspace}.{name}"))
 }
 
 impl Consumer {
+    /// Its name in its workspace: by it the policies of the workspace know it, and its backends.
+    #[must_use]
+    pub fn own_name(&self) -> &str {
+        let of_workspace = self.workspace.as_deref().and_then(|workspace| {
+            self.name.strip_prefix(workspace).and_then(|rest| rest.strip_prefix('.'))
+        });
+        of_workspace.unwrap_or(&self.name)
+    }
+
     /// Its name as backends are told. What cannot stand in a header is percent-encoded (RFC 3986, 2.1), as is `%`: a name
     /// is never left out, and never reads like another.
     #[must_use]
     pub fn header(&self) -> HeaderValue {
-        let text: Cow<'_, str> = utf8_percent_encode(&self.name, ENCODED).into();
+        let text: Cow<'_, str> = utf8_percent_encode(self.own_name(), ENCODED).into();
         // Nothing else is left in it.
         HeaderValue::try_from(text.as_ref()).unwrap_or_else(|_| HeaderValue::from_static("%"))
     }
@@ -150,11 +168,26 @@ pub type CredentialHash = [u8; 32];
 
 type Shard = ArcSwap<HashedMap<CredentialHash, Arc<Credential>>>;
 
-/// All credentials of a gateway.
+/// All credentials of a gateway, as one workspace or the platform sees them: those of others are unknown there.
 pub struct Directory {
-    shards: Box<[Shard]>,
+    shards: Arc<[Shard]>,
     /// How often credentials were changed or taken away.
-    epoch: AtomicU64,
+    epoch: Arc<AtomicU64>,
+    /// Whose credentials are found here; those of the platform if there is none.
+    workspace: Option<Arc<str>>,
+}
+
+/// Under which hash all credentials of a gateway together know one: two workspaces may have the same.
+fn among_all(workspace: Option<&str>, hash: &CredentialHash) -> CredentialHash {
+    let Some(workspace) = workspace else { return *hash };
+    let mut context = Context::new(&SHA256);
+    context.update(b"workspace");
+    context.update(&(workspace.len() as u64).to_be_bytes());
+    context.update(workspace.as_bytes());
+    context.update(hash);
+    let mut apart = CredentialHash::default();
+    apart.copy_from_slice(context.finish().as_ref());
+    apart
 }
 
 /// Enough that changing one of a million credentials copies a few hundred entries.
@@ -163,7 +196,7 @@ const SHARDS: usize = 1_024;
 impl Default for Directory {
     fn default() -> Self {
         let shards = (0..SHARDS).map(|_| Shard::default()).collect();
-        Self { shards, epoch: AtomicU64::new(0) }
+        Self { shards, epoch: Arc::default(), workspace: None }
     }
 }
 
@@ -174,6 +207,19 @@ impl Directory {
         Self::default()
     }
 
+    /// The same credentials, of which only those of a workspace are found.
+    #[must_use]
+    pub fn within(&self, workspace: &str) -> Self {
+        let (shards, epoch) = (Arc::clone(&self.shards), Arc::clone(&self.epoch));
+        Self { shards, epoch, workspace: Some(workspace.into()) }
+    }
+
+    /// Whose credentials are found here; the platform's if there is none.
+    #[must_use]
+    pub const fn workspace(&self) -> Option<&Arc<str>> {
+        self.workspace.as_ref()
+    }
+
     fn shard(&self, hash: &CredentialHash) -> &Shard {
         &self.shards[usize::from(u16::from_le_bytes([hash[0], hash[1]])) % SHARDS]
     }
@@ -182,20 +228,27 @@ impl Directory {
     /// SHA-256, comparing it byte by byte tells an attacker nothing about a key.
     #[must_use]
     pub fn find(&self, kind: CredentialKind, hash: &CredentialHash) -> Option<Arc<Credential>> {
+        self.look(kind, &among_all(self.workspace.as_deref(), hash))
+    }
+
+    fn look(&self, kind: CredentialKind, hash: &CredentialHash) -> Option<Arc<Credential>> {
         // A key could be chosen so that its hash is that of another kind of credential.
         self.shard(hash).load().get(hash).filter(|credential| credential.kind == kind).cloned()
     }
 
-    /// Looks at all credentials of a kind, which takes as long as there are many.
+    /// Looks at all credentials of a kind that are found here, which takes as long as there are many in the gateway.
     pub fn each(&self, kind: CredentialKind, mut look: impl FnMut(&Credential)) {
-        for shard in &self.shards {
+        for shard in &*self.shards {
             let shard = shard.load();
-            shard.values().filter(|it| it.kind == kind).for_each(|it| look(it));
+            let here =
+                |it: &&Arc<Credential>| it.kind == kind && it.consumer.workspace == self.workspace;
+            shard.values().filter(here).for_each(|it| look(it));
         }
     }
 
-    /// Adds or changes one credential.
+    /// Adds or changes one credential, which becomes one of its consumer's workspace.
     pub fn put(&self, hash: CredentialHash, credential: &Arc<Credential>) {
+        let hash = among_all(credential.consumer.workspace.as_deref(), &hash);
         let credential = Arc::new(Credential { hash, ..Credential::clone(credential) });
         self.shard(&hash).rcu(|shard| {
             let mut shard = HashedMap::clone(shard);
@@ -205,22 +258,24 @@ impl Directory {
         self.changed();
     }
 
-    /// Revokes one credential; false if there was none.
+    /// Revokes one credential of those that are found here; false if there was none.
     pub fn remove(&self, hash: &CredentialHash) -> bool {
-        let before = self.shard(hash).rcu(|shard| {
+        let hash = among_all(self.workspace.as_deref(), hash);
+        let before = self.shard(&hash).rcu(|shard| {
             let mut shard = HashedMap::clone(shard);
-            shard.remove(hash);
+            shard.remove(&hash);
             shard
         });
         self.changed();
-        before.contains_key(hash)
+        before.contains_key(&hash)
     }
 
-    /// Makes `records` the whole content, shard by shard.
+    /// Makes `records` the whole content, of all workspaces, shard by shard.
     pub fn replace(&self, records: impl IntoIterator<Item = (CredentialHash, Arc<Credential>)>) {
         let mut shards: Vec<HashedMap<CredentialHash, Arc<Credential>>> =
             (0..SHARDS).map(|_| HashedMap::default()).collect();
         for (hash, credential) in records {
+            let hash = among_all(credential.consumer.workspace.as_deref(), &hash);
             let credential = Arc::new(Credential { hash, ..Arc::unwrap_or_clone(credential) });
             shards[usize::from(u16::from_le_bytes([hash[0], hash[1]])) % SHARDS]
                 .insert(hash, credential);
@@ -252,7 +307,7 @@ impl Directory {
     /// proves itself by the same secret and means the same consumer and application. Its end may be another.
     #[must_use]
     pub fn standing(&self, earlier: &Credential, wall: SystemTime) -> Option<Arc<Credential>> {
-        self.find(earlier.kind, &earlier.hash).filter(|now| {
+        self.look(earlier.kind, &earlier.hash).filter(|now| {
             now.is_valid_at(wall)
                 && now.consumer.name == earlier.consumer.name
                 && now.application == earlier.application
@@ -270,7 +325,7 @@ impl Directory {
     #[must_use]
     pub fn of_consumer(&self, name: &str) -> Vec<Arc<Credential>> {
         let mut found = Vec::new();
-        for shard in &self.shards {
+        for shard in &*self.shards {
             let shard = shard.load();
             found.extend(shard.values().filter(|it| *it.consumer.name == *name).cloned());
         }
@@ -282,7 +337,7 @@ impl Directory {
     #[must_use]
     pub fn holders(&self, after: Option<&ApplicationName>, most: usize) -> Vec<ApplicationName> {
         let mut first: BTreeSet<ApplicationName> = BTreeSet::new();
-        for shard in &self.shards {
+        for shard in &*self.shards {
             for credential in shard.load().values() {
                 let name = (Arc::clone(&credential.consumer.name), credential.application.clone());
                 if after.is_some_and(|after| name <= *after) {

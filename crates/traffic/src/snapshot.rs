@@ -126,4 +126,7 @@ pub struct Route {
     pub broken: Option<Arc<str>>,
     /// Its counters.
     pub metrics: Arc<RouteMetrics>,
+    /// Headers that policies of its workspace need for themselves, and those of the platform. None where the platform's
+    /// own hold.
+    pub reserved: Option<Arc<Reserved>>,
 }

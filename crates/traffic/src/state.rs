@@ -7,8 +7,15 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// Live state by id. It is looked up when a config is compiled, never by a request.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct State {
+    all: Arc<All>,
+    /// What stands before each id.
+    within: Option<Arc<str>>,
+}
+
+#[derive(Default)]
+struct All {
     cells: Mutex<HashMap<String, Weak<dyn Any + Send + Sync>>>,
     portable: Mutex<HashMap<String, Weak<dyn Portable>>>,
     lasting: Mutex<HashMap<String, Weak<dyn Lasting>>>,
@@ -52,16 +59,37 @@ impl State {
         Self::default()
     }
 
+    /// The same, where a workspace finds nothing but what is its own.
+    #[must_use]
+    pub fn within(&self, workspace: &str) -> Self {
+        Self { all: Arc::clone(&self.all), within: Some(workspace.into()) }
+    }
+
+    /// The same, where everybody finds what is of the whole gateway.
+    #[must_use]
+    pub fn whole(&self) -> Self {
+        Self { all: Arc::clone(&self.all), within: None }
+    }
+
+    /// As an id is known among all. No id of the gateway's own begins with a name and two colons.
+    fn id(&self, id: &str) -> String {
+        match &self.within {
+            Some(workspace) => format!("{workspace}::{id}"),
+            None => id.to_owned(),
+        }
+    }
+
     /// The state of `id`, made anew unless a living snapshot has one of this type.
     pub fn cell<T: Any + Send + Sync>(&self, id: &str, make: impl FnOnce() -> T) -> Arc<T> {
-        let mut cells = self.cells.lock().unwrap_or_else(PoisonError::into_inner);
-        let living = cells.get(id).and_then(Weak::upgrade);
+        let id = self.id(id);
+        let mut cells = self.all.cells.lock().unwrap_or_else(PoisonError::into_inner);
+        let living = cells.get(&id).and_then(Weak::upgrade);
         if let Some(cell) = living.and_then(|cell| cell.downcast::<T>().ok()) {
             return cell;
         }
         let cell = Arc::new(make());
         let erased: Arc<dyn Any + Send + Sync> = Arc::clone(&cell) as _;
-        cells.insert(id.to_owned(), Arc::downgrade(&erased));
+        cells.insert(id, Arc::downgrade(&erased));
         cell
     }
 
@@ -69,7 +97,7 @@ impl State {
     pub fn portable<T: Portable>(&self, id: &str, make: impl FnOnce() -> T) -> Arc<T> {
         let cell = self.cell(id, make);
         let erased: Arc<dyn Portable> = Arc::clone(&cell) as _;
-        self.portables().insert(id.to_owned(), Arc::downgrade(&erased));
+        self.portables().insert(self.id(id), Arc::downgrade(&erased));
         cell
     }
 
@@ -78,7 +106,7 @@ impl State {
     pub fn lasting<T: Lasting>(&self, id: &str, make: impl FnOnce() -> T) -> Arc<T> {
         let cell = self.portable(id, make);
         let erased: Arc<dyn Lasting> = Arc::clone(&cell) as _;
-        self.lastings().insert(id.to_owned(), Arc::downgrade(&erased));
+        self.lastings().insert(self.id(id), Arc::downgrade(&erased));
         cell
     }
 
@@ -154,23 +182,23 @@ impl State {
     }
 
     fn lastings(&self) -> MutexGuard<'_, HashMap<String, Weak<dyn Lasting>>> {
-        self.lasting.lock().unwrap_or_else(PoisonError::into_inner)
+        self.all.lasting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn portables(&self) -> MutexGuard<'_, HashMap<String, Weak<dyn Portable>>> {
-        self.portable.lock().unwrap_or_else(PoisonError::into_inner)
+        self.all.portable.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether somebody uses the state of `id`.
     #[must_use]
     pub fn is_in_use(&self, id: &str) -> bool {
-        let cells = self.cells.lock().unwrap_or_else(PoisonError::into_inner);
-        cells.get(id).is_some_and(|cell| cell.strong_count() > 0)
+        let cells = self.all.cells.lock().unwrap_or_else(PoisonError::into_inner);
+        cells.get(&self.id(id)).is_some_and(|cell| cell.strong_count() > 0)
     }
 
     /// Forgets the ids that no snapshot uses any more.
     pub fn sweep(&self) {
-        let mut cells = self.cells.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut cells = self.all.cells.lock().unwrap_or_else(PoisonError::into_inner);
         cells.retain(|_, cell| cell.strong_count() > 0);
         self.portables().retain(|_, cell| cell.strong_count() > 0);
         self.lastings().retain(|_, cell| cell.strong_count() > 0);
@@ -179,7 +207,7 @@ impl State {
     /// How many ids are known.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.cells.lock().unwrap_or_else(PoisonError::into_inner).len()
+        self.all.cells.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     /// Whether nothing is known.

@@ -33,6 +33,8 @@ const RACES_MAX: usize = 8;
 /// # Errors
 /// In words, what makes it impossible: a CA without certificates, a name that TLS cannot ask for.
 pub fn build(spec: UpstreamSpec, world: &World) -> Result<Arc<dyn Upstream>, String> {
+    let walled = spec.is_walled.then(|| world.walled());
+    let world = walled.as_ref().unwrap_or(world);
     let config = Arc::new(Config::of(&spec.name, world));
     if members::has_names(&spec) {
         return members::build(spec, world, config);

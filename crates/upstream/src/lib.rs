@@ -63,6 +63,8 @@ mod tls;
 mod names;
 /// Asks targets how they are.
 mod health;
+/// Addresses that lead inward.
+pub mod inward;
 /// Work beside the request path.
 mod background;
 /// The way out for whoever is not a client's request.

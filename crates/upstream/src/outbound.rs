@@ -2,6 +2,7 @@
 //! target, so that it has the same pools, TLS, time-outs and metrics as any other.
 
 use crate::backend;
+use crate::inward::why_inward;
 use crate::reach;
 use crate::spec::{
     Balance, ChoiceSpec, EgressSpec, HostHeader, Protocol, TargetHost, TargetSpec, TlsSpec,
@@ -77,14 +78,22 @@ impl Ways {
         let ca_pem = ca_pem.or_else(|| self.egress.ca_pem.clone());
         let text: Arc<str> = format!("{name}:{port}").into();
         let is_direct = self.egress.no_proxy.iter().any(|rule| rule.holds(&host));
+        let through = self.egress.proxy.as_ref().filter(|_| !is_direct);
+        if let (TargetHost::Ip(address), true) = (&host, self.egress.is_walled)
+            && let Some(why) = why_inward(*address)
+        {
+            return Err(format!("`{address}` is no destination for a workspace: {why}"));
+        }
         let target = TargetSpec::new(text, host, port);
-        let target = match &self.egress.proxy {
-            Some(proxy) if !is_direct => target.through(proxy),
-            _ => target,
+        let target = match through {
+            Some(proxy) => target.through(proxy),
+            None => target,
         };
+        let workspace = self.egress.workspace.as_ref().map(|it| format!("{it}."));
         Ok(UpstreamSpec {
             // No upstream of a config has a slash in its name.
-            name: format!("outbound/{name}").into(),
+            name: format!("{}outbound/{name}", workspace.unwrap_or_default()).into(),
+            is_walled: self.egress.is_walled && through.is_none(),
             targets: vec![target],
             balance: Balance::RoundRobin,
             choice: ChoiceSpec::default(),

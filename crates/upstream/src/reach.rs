@@ -362,10 +362,11 @@ pub(crate) fn own_host(target: &TargetSpec, scheme: &Scheme) -> Result<HeaderVal
 /// Tells apart how connections to a target are made: those that were made in another way must not be used.
 pub(crate) fn manner(target: &TargetSpec, spec: &UpstreamSpec) -> String {
     let print = tls::fingerprint(spec.tls.as_ref());
-    let UpstreamSpec { protocol, proxy_protocol, .. } = spec;
+    let UpstreamSpec { protocol, proxy_protocol, is_walled, .. } = spec;
     let login = target.through.as_ref().and_then(|through| through.authorization.as_ref());
     let login = login.map(|login| tls::digest_text(login.as_bytes())).unwrap_or_default();
-    format!("{protocol:?}/{print}/{proxy_protocol:?}/{}/{login}", target.way())
+    let wall = if *is_walled { "/walled" } else { "" };
+    format!("{protocol:?}/{print}/{proxy_protocol:?}/{}/{login}{wall}", target.way())
 }
 
 /// The connections to a target that were made as this config wants them.

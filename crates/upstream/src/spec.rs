@@ -21,6 +21,8 @@ pub(crate) const LOCALHOST: &str = "localhost";
 pub struct UpstreamSpec {
     /// Its name in the config: the id of its live state.
     pub name: Arc<str>,
+    /// Whether targets that lead inward are refused when they are connected to, see [`crate::inward`].
+    pub is_walled: bool,
     /// Its targets; at least one, each text at most once.
     pub targets: Vec<TargetSpec>,
     /// How a target is chosen.
@@ -460,6 +462,11 @@ pub struct EgressSpec {
     pub proxy: Option<ProxySpec>,
     /// Hosts to which they go directly.
     pub no_proxy: Vec<NoProxy>,
+    /// The workspace on whose behalf they are: it shares no connections with others.
+    pub workspace: Option<Arc<str>>,
+    /// Whether destinations that lead inward are refused, see [`crate::inward`]. What goes through the proxy is the
+    /// proxy's to judge, but for addresses.
+    pub is_walled: bool,
 }
 
 /// Which `Host` (RFC 9110, 7.2) a target sees.

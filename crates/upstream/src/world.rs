@@ -1,5 +1,6 @@
 //! What all upstreams of one gateway share, and the ways out of the process.
 
+use crate::inward::Walled;
 use crate::resolve::{Resolve, SystemResolve};
 use base::{Clock, Endpoint, Shortage, shortage};
 use socket2::{SockRef, TcpKeepalive};
@@ -44,6 +45,11 @@ impl World {
         self.workers + 1
     }
 
+    /// The same without ways that lead inward.
+    pub(crate) fn walled(&self) -> Self {
+        Self { dial: Arc::new(Walled(Arc::clone(&self.dial))), ..self.clone() }
+    }
+
     /// The real one: the system's clock, TCP, and the system's resolver settings.
     #[must_use]
     pub fn system(
@@ -74,12 +80,22 @@ impl fmt::Debug for World {
 pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {
     /// Has it end in a way that the peer does not take for the end of what is sent, where there is such a way.
     fn reset(&mut self);
+
+    /// Whether the peer is this very machine, as far as that shows.
+    fn is_local(&self) -> bool {
+        false
+    }
 }
 
 impl Io for TcpStream {
     fn reset(&mut self) {
         // If this fails the connection is gone already.
         SockRef::from(&*self).set_linger(Some(Duration::ZERO)).ok();
+    }
+
+    fn is_local(&self) -> bool {
+        let ends = (self.local_addr(), self.peer_addr());
+        matches!(ends, (Ok(own), Ok(peer)) if own.ip() == peer.ip())
     }
 }
 
@@ -95,6 +111,10 @@ impl Io for DuplexStream {
 impl Io for Box<dyn Io> {
     fn reset(&mut self) {
         (**self).reset();
+    }
+
+    fn is_local(&self) -> bool {
+        (**self).is_local()
     }
 }
 

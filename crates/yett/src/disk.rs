@@ -230,7 +230,7 @@ impl base::Secrets for References<'_> {
             base::secret::Reference::Env(name) => compile::Outside::env(self.0, name)
                 .map(base::Secret::new)
                 .ok_or_else(|| format!("the environment variable `{name}` is not set")),
-            base::secret::Reference::File(_) => {
+            base::secret::Reference::File(_) | base::secret::Reference::Kept(_) => {
                 Err("only `${env:NAME}` is possible here".to_owned())
             }
         }

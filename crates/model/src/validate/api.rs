@@ -82,7 +82,8 @@ fn hosts(name: &Placed<String>, api: &Api, report: &mut Report) {
 }
 
 /// Checks a host as it is compared with those of requests: in lower case, without a port.
-pub(super) fn host(text: &str) -> Result<(), (String, String)> {
+/// Checks a host, or a pattern of hosts; says what is wrong, and what to write.
+pub(crate) fn host(text: &str) -> Result<(), (String, String)> {
     const HELP: &str =
         "a host is a name such as `api.example.com`, or `*.example.com` for all below it";
     if text == "*" {

@@ -32,7 +32,7 @@ impl Numbers<'_> {
 }
 
 /// Compares all routes of all APIs, in time that grows with their number, not with its square.
-pub(super) fn check(config: &Config, report: &mut Report) {
+pub(crate) fn check(config: &Config, report: &mut Report) {
     let mut numbers = Numbers {
         listeners: config.listeners.names().enumerate().map(|(at, name)| (name, at)).collect(),
         ..Numbers::default()

@@ -76,7 +76,7 @@ impl VariableResolver for View<'_> {
             "request.params" => {
                 return Some(CowVal::owned(self.matched.map_or(Fields::Nothing, Fields::Params)));
             }
-            "consumer.name" => self.consumer.map_or("", |consumer| &*consumer.name).into(),
+            "consumer.name" => self.consumer.map_or("", Consumer::own_name).into(),
             "consumer.groups" => return Some(CowVal::owned(groups(self.consumer))),
             "consumer.application" => {
                 self.credential.and_then(|it| it.application.as_deref()).unwrap_or_default().into()

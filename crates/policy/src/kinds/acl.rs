@@ -14,7 +14,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::sync::Arc;
-use traffic::directory::Consumer;
+use traffic::directory::{Consumer, qualified};
 use traffic::exchange::Slot;
 use traffic::policy::{Asked, Foreseen, Phases};
 use traffic::{Exchange, Fault, FaultCode, Flow, Outcome, Policy, Stage};
@@ -150,7 +150,9 @@ impl Names {
             }
             unknown((what, bare, known), (node, &at), ctx, report);
             let set = if what == "group" { &mut names.groups } else { &mut names.consumers };
-            set.insert(bare.into());
+            let name =
+                if what == "group" { bare.to_owned() } else { qualified(ctx.workspace, bare) };
+            set.insert(name.into());
         }
         names
     }
@@ -158,7 +160,7 @@ impl Names {
     /// By what a consumer is on the list.
     fn find<'a>(&'a self, consumer: &'a Consumer) -> Option<(&'static str, &'a str)> {
         if self.consumers.contains(&*consumer.name) {
-            return Some(("consumer", &consumer.name));
+            return Some(("consumer", consumer.own_name()));
         }
         let group = consumer.groups.iter().find(|group| self.groups.contains(&***group));
         group.map(|group| ("group", &**group))
@@ -173,7 +175,8 @@ fn unknown(
     report: &mut Report,
 ) {
     // Whom only an issuer of tokens knows has a slash in its name.
-    if known.contains(name) || name.contains('/') {
+    // Consumers of a workspace are kept beside configs.
+    if known.contains(name) || name.contains('/') || ctx.directory.workspace().is_some() {
         return;
     }
     let near = did_you_mean(name, known.iter().map(String::as_str));
@@ -207,9 +210,10 @@ impl Acl {
         match self.allow.as_ref().map(|allow| allow.find(consumer)) {
             None => Ok(None),
             Some(Some((what, name))) => Ok(Some((what, name.to_owned()))),
-            Some(None) => {
-                Err(format!("`{}` is not on the list of those who are allowed", consumer.name))
-            }
+            Some(None) => Err(format!(
+                "`{}` is not on the list of those who are allowed",
+                consumer.own_name()
+            )),
         }
     }
 

@@ -160,7 +160,7 @@ fn build(node: &Node, ctx: &BuildCtx<'_>, report: &mut Report) -> Option<Arc<dyn
         level: settings.level,
         types: types.into(),
         min_bytes: settings.min_size.0,
-        running: ctx.state.cell("compress/running", AtomicUsize::default),
+        running: ctx.state.whole().cell("compress/running", AtomicUsize::default),
     };
     is_usable.then(|| Arc::new(compress) as Arc<dyn Policy>)
 }

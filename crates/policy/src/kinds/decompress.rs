@@ -144,7 +144,7 @@ fn build(node: &Node, ctx: &BuildCtx<'_>, report: &mut Report) -> Option<Arc<dyn
         names,
         codings: settings.codings.into(),
         bounds: Bounds { max_bytes: settings.max.0, max_ratio: settings.max_ratio.into() },
-        memory: ctx.state.cell("decompress/memory", AtomicU64::default),
+        memory: ctx.state.whole().cell("decompress/memory", AtomicU64::default),
     };
     is_usable.then(|| Arc::new(decompress) as Arc<dyn Policy>)
 }

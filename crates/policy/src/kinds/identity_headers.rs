@@ -172,7 +172,7 @@ impl Policy for TellIdentity {
 impl Told {
     fn value(&self, exchange: &Exchange) -> Option<HeaderValue> {
         let text = match self {
-            Self::Consumer => encoded(&exchange.consumer.as_ref()?.name).into_owned(),
+            Self::Consumer => encoded(exchange.consumer.as_ref()?.own_name()).into_owned(),
             Self::Application => {
                 encoded(exchange.credential.as_ref()?.application.as_ref()?).into_owned()
             }

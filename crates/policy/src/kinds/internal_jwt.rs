@@ -202,12 +202,12 @@ impl SignIdentity {
         let mut claims = json!({
             "iss": self.issuer,
             "aud": self.audience,
-            "sub": consumer.name,
+            "sub": consumer.own_name(),
             "iat": now_s,
             "exp": now_s + self.ttl_s,
             // Each attempt is a use of its own.
             "jti": format!("{}-{}", exchange.id.as_str(), exchange.attempts.count),
-            "consumer": consumer.name,
+            "consumer": consumer.own_name(),
             "known": consumer.is_known,
             "groups": consumer.groups,
         });

@@ -32,6 +32,7 @@ fn rule(text: &str) -> Rule {
     let predicates: Vec<Predicate> = words[3..].iter().map(|word| predicate(word)).collect();
     let paths = paths(words[2], &mut params);
     let route = Route {
+        reserved: None,
         id: text.into(),
         api: "api".into(),
         name: text.into(),

@@ -227,6 +227,7 @@ pub(crate) fn target(text: &str, weight: u32) -> TargetSpec {
 pub(crate) fn spec(targets: &[&str]) -> UpstreamSpec {
     UpstreamSpec {
         name: "orders".into(),
+        is_walled: false,
         targets: targets.iter().map(|text| target(text, 1)).collect(),
         balance: Balance::RoundRobin,
         choice: ChoiceSpec::default(),

@@ -7,6 +7,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 use http::header::{AUTHORIZATION, COOKIE};
 use http::{HeaderName, HeaderValue};
 use serde_json::json;
+use traffic::directory::qualified;
 use traffic::exchange::{Claims, Slot};
 use traffic::head::RequestHead;
 use traffic::policy::{Asked, Facts, Foreseen, Voucher};
@@ -180,7 +181,7 @@ enum Recalled {
 impl Authoriser {
     fn vouches(&self) -> Facts {
         let voucher = Voucher {
-            prefix: self.host.clone(),
+            prefix: qualified(self.directory.workspace().map(|it| &**it), &self.host),
             name: format!("the authoriser {}", self.host),
             is_told: false,
         };
@@ -281,7 +282,7 @@ impl Scheme for Authoriser {
 pub(super) fn known(exchange: &Exchange) -> Option<Claims> {
     let consumer = exchange.consumer.as_ref()?;
     let mut known = Claims::new();
-    known.insert("consumer".to_owned(), json!(consumer.name));
+    known.insert("consumer".to_owned(), json!(consumer.own_name()));
     known.insert("groups".to_owned(), json!(consumer.groups));
     if let Some(application) =
         exchange.credential.as_ref().and_then(|credential| credential.application.as_ref())

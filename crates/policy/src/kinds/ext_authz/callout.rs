@@ -57,7 +57,7 @@ impl Authoriser {
             }
         }
         if let Some(consumer) = &exchange.consumer {
-            headers.insert(named("x-yett-consumer"), text(&encoded(&consumer.name))?);
+            headers.insert(named("x-yett-consumer"), text(&encoded(consumer.own_name()))?);
         }
         if let Some(body) = body {
             headers.insert(

@@ -10,7 +10,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, StatusCode};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use std::sync::Arc;
-use traffic::directory::{Consumer, CredentialKind, Directory};
+use traffic::directory::{Consumer, CredentialKind, Directory, qualified};
 use traffic::exchange::KeptClaims;
 use traffic::head::RequestHead;
 use traffic::{Fault, FaultCode, Headers, Response, Stage, canonical};
@@ -226,9 +226,10 @@ impl Allowed {
             return Ok(Identity { claims, ..Identity::of(known) });
         }
         let groups = groups.iter().map(|group| group.as_str().into()).collect();
-        let name = format!("{authoriser}/{name}").into();
-        let consumer =
-            Some(Arc::new(Consumer { name, groups, is_known: false, ..Consumer::default() }));
+        let workspace = directory.workspace().cloned();
+        let name = qualified(workspace.as_deref(), &format!("{authoriser}/{name}")).into();
+        let consumer = Consumer { name, groups, workspace, ..Consumer::default() };
+        let consumer = Some(Arc::new(consumer));
         Ok(Identity { consumer, claims, ..Identity::default() })
     }
 }

@@ -45,7 +45,7 @@ impl Long {
     pub(super) fn of(ctx: &BuildCtx<'_>) -> Self {
         Self {
             background: Arc::clone(ctx.background),
-            places: ctx.state.cell("jwt/long", || Semaphore::new(LONG_CHECKS_MAX)),
+            places: ctx.state.whole().cell("jwt/long", || Semaphore::new(LONG_CHECKS_MAX)),
             guesses: Guesses::of(ctx),
         }
     }

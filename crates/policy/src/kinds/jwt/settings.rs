@@ -286,6 +286,7 @@ pub(in crate::kinds) fn subjects(
         issuer: issuer.to_owned(),
         claim: claim.clone(),
         prefix,
+        workspace: ctx.directory.workspace().cloned(),
         is_told,
         is_name: *by_name,
         accepts_unknown: *unknown == Unknown::Accept,

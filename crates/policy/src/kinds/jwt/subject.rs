@@ -8,7 +8,7 @@ use base::caps::{CONSUMER_NAME_BYTES_MAX, TOKEN_GROUPS_MAX};
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::SystemTime;
-use traffic::directory::{Consumer, CredentialHash, CredentialKind, Directory};
+use traffic::directory::{Consumer, CredentialHash, CredentialKind, Directory, qualified};
 use traffic::exchange::{Claims, KeptClaims};
 use traffic::policy::Voucher;
 
@@ -20,6 +20,8 @@ pub(in crate::kinds) struct Subjects {
     pub(in crate::kinds) claim: String,
     /// What stands before the slash in the names of those whom the directory does not know.
     pub(in crate::kinds) prefix: String,
+    /// The workspace to which callers belong, if it is one's.
+    pub(in crate::kinds) workspace: Option<Arc<str>>,
     /// Whether the config says that.
     pub(in crate::kinds) is_told: bool,
     /// Whether the claim is the name of a consumer of the directory.
@@ -64,7 +66,7 @@ impl Subjects {
     /// Whose word is taken for who calls.
     pub(in crate::kinds) fn vouchers(&self) -> Vec<Voucher> {
         let voucher = Voucher {
-            prefix: self.prefix.clone(),
+            prefix: qualified(self.workspace.as_deref(), &self.prefix),
             name: self.issuer.clone(),
             is_told: self.is_told,
         };
@@ -99,7 +101,8 @@ impl Subjects {
             let groups = self.groups.as_deref().map(|path| listed(find(claims, path)));
             let groups = groups.unwrap_or_default();
             Arc::new(Consumer {
-                name: format!("{}/{id}", self.prefix).into(),
+                name: qualified(self.workspace.as_deref(), &format!("{}/{id}", self.prefix)).into(),
+                workspace: self.workspace.clone(),
                 groups: groups.into_iter().take(TOKEN_GROUPS_MAX).map(Into::into).collect(),
                 is_known: false,
                 ..Consumer::default()
