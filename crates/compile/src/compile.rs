@@ -3,6 +3,7 @@
 use crate::inputs::{Inputs, SecretsAt};
 use crate::rooms::{Furniture, Household};
 use crate::routes::PlacedRule;
+use crate::upstreams::Upstreams;
 use crate::{
     access, access_log, clients, consumers, egress, facts, observe, plans, reach, relays, routes,
     stores, tls, upstreams,
@@ -78,14 +79,42 @@ pub fn compile(config: &Config, inputs: Inputs<'_>) -> Compiled {
     facts::check(routes.iter().map(|placed| &placed.rule.route), &mut report);
     let all = routes.iter().map(|placed| &placed.rule.route);
     plans::unplanned_strangers(config, all, &mut report);
+    let listeners = listeners(config, (&routes, &upstreams), inputs, &mut report);
+    let admin = admin(config, inputs, &mut report);
+    let access_log = access_log::compile(config, &mut report);
+    let observe = observe::compile(config, &access_log, inputs, &mut report);
+    let routes: Vec<_> = routes.into_iter().map(|placed| placed.rule.route).collect();
+    access::check(config, &routes, &mut report);
+    report.sort();
+    let snapshot = Snapshot {
+        revision: Arc::clone(inputs.revision),
+        listeners,
+        reserved,
+        routes,
+        unrouted,
+        upstreams: upstreams.into_values().flatten().collect(),
+        observe,
+        overload: overload(config),
+        memory: Memory::of(inputs.state),
+    };
+    Compiled { snapshot, credentials, plans, stores, admin, outbound, access_log, report }
+}
+
+/// The listeners, but those that are broken.
+fn listeners(
+    config: &Config,
+    (routes, upstreams): (&[PlacedRule], &Upstreams),
+    inputs: Inputs<'_>,
+    report: &mut Report,
+) -> Vec<Arc<ListenerPart>> {
     let (mut listeners, mut asking) = (Vec::new(), Vec::new());
-    let told = clients::told_certificates(&config.trusted_proxies, inputs, &mut report);
+    let told = clients::told_certificates(&config.trusted_proxies, inputs, report);
     for (name, listener) in config.listeners.iter() {
-        let bind = address(&listener.bind, inputs, &mut report);
+        let bind = address(&listener.bind, inputs, report);
         let (tls, is_raw) = (listener.tls.as_ref(), listener.tcp.is_some());
-        let tls = tls.map(|tls| tls::compile(name, tls, is_raw, inputs, &mut report));
+        let tls = tls.map(|tls| tls::compile(name, tls, is_raw, inputs, report));
         if let Some(Some(tls)) = tls.as_ref().filter(|_| listener.speaks_http()) {
-            reach::check(config, name, tls, &mut report);
+            reach::check(config, name, tls, report);
         }
         let trusted = listener.trusted_proxies.as_ref().unwrap_or(&config.trusted_proxies);
         // What a broken listener would have asked is not known.
@@ -94,10 +123,10 @@ pub fn compile(config: &Config, inputs: Inputs<'_>) -> Compiled {
         if asks || trusted.client_cert.is_some() {
             asking.push(name.value.as_str());
         }
-        let clients = clients::compile(&name.value, listener, (config, &told), inputs, &mut report);
-        let served = if listener.speaks_http() { &routes[..] } else { &[][..] };
-        let tree = routes::tree(&name.value, served, &name.place, &mut report);
-        let relays = relays::compile(listener, &upstreams);
+        let clients = clients::compile(&name.value, listener, (config, &told), inputs, report);
+        let served = if listener.speaks_http() { routes } else { &[][..] };
+        let tree = routes::tree(&name.value, served, &name.place, report);
+        let relays = relays::compile(listener, upstreams);
         let (Some(bind), Some(tree), Some(relays), Some(clients), None | Some(Some(_))) =
             (bind, tree, relays, clients, &tls)
         else {
@@ -117,25 +146,8 @@ pub fn compile(config: &Config, inputs: Inputs<'_>) -> Compiled {
             metrics: inputs.metrics.listener(&name.value),
         }));
     }
-    reach::check_asked(config, &asking, &mut report);
-    let admin = admin(config, inputs, &mut report);
-    let access_log = access_log::compile(config, &mut report);
-    let observe = observe::compile(config, &access_log, inputs, &mut report);
-    let routes: Vec<_> = routes.into_iter().map(|placed| placed.rule.route).collect();
-    access::check(config, &routes, &mut report);
-    report.sort();
-    let snapshot = Snapshot {
-        revision: Arc::clone(inputs.revision),
-        listeners,
-        reserved,
-        routes,
-        unrouted,
-        upstreams: upstreams.into_values().flatten().collect(),
-        observe,
-        overload: overload(config),
-        memory: Memory::of(inputs.state),
-    };
-    Compiled { snapshot, credentials, plans, stores, admin, outbound, access_log, report }
+    reach::check_asked(config, &asking, report);
+    listeners
 }
 
 /// From when on the node refuses what it could not do well.
