@@ -192,7 +192,7 @@ impl Plans {
             Some(Limits::Shared(shared)) => shared.reset(&who),
         }
         if let Some(allotment) = &allowance.allotment {
-            allotment.reset(allotment.holder(&who), clock.wall());
+            allotment.reset_for(&who, clock.wall());
         }
     }
 
@@ -241,9 +241,10 @@ fn allowance(
         }
     };
     let excess = spec.excess;
-    let written = Written { name: &spec.name, quotas: &spec.quotas, params: &[], excess };
+    let store = spec.store.as_ref().map(|(store, on_failure)| (store, *on_failure));
+    let written = Written { name: &spec.name, quotas: &spec.quotas, params: &[], excess, store };
     let allotment = (!spec.quotas.is_empty())
-        .then(|| Allotment::new(SCOPE, &written, state, metrics))
+        .then(|| Allotment::new(SCOPE, &written, state, clock, metrics))
         .transpose()
         .map_err(|why| ("quota", why))?;
     let refusal = Refusal::new(excess, &spec.name, metrics);

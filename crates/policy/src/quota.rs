@@ -20,6 +20,8 @@ use traffic::{Exchange, Fault, FaultCode, Headers, Stage, State};
 
 /// What was used, by whom.
 mod ledger;
+/// What gateways share.
+mod pool;
 /// What goes from one process to another.
 mod moved;
 #[cfg(test)]
@@ -27,10 +29,14 @@ mod tests;
 
 pub(crate) use ledger::{Ask, Holder};
 pub use ledger::{Ledger, Record};
+pub(crate) use pool::Pool;
 
 use crate::by;
+use crate::limit::leases;
 use crate::limit::told::{self, seconds};
 use crate::limit::{Cost, Excess, Verdict};
+use crate::store::{OnFailure, Store};
+use base::Clock;
 
 /// The id of the one ledger of a gateway.
 const LEDGER: &str = "quotas";
@@ -119,6 +125,8 @@ pub(crate) struct Written<'a> {
     /// Names captured by the route's path, for expressions.
     pub(crate) params: &'a [Box<str>],
     pub(crate) excess: Excess,
+    /// Where gateways share the counts, and what becomes of requests without.
+    pub(crate) store: Option<(&'a Arc<Store>, OnFailure)>,
 }
 
 /// Quotas that hold together for everybody who has a share of its own.
@@ -131,6 +139,7 @@ pub(crate) struct Allotment {
     metrics: Arc<QuotaMetrics>,
     told: Told,
     excess: Excess,
+    store: Option<(Arc<Pool>, OnFailure)>,
 }
 
 /// What is remembered of one request until it is answered.
@@ -140,6 +149,8 @@ pub(crate) struct Charge {
     now_s: i64,
     /// Whether it was counted.
     pub(crate) is_taken: bool,
+    /// What becomes of it without the store of its counts, if that does not answer.
+    without: Option<OnFailure>,
 }
 
 impl Allotment {
@@ -151,11 +162,20 @@ impl Allotment {
         scope: &str,
         written: &Written<'_>,
         state: &State,
+        clock: &Clock,
         metrics: &Metrics,
     ) -> Result<Self, String> {
-        let Written { name, quotas, params, excess } = written;
+        let Written { name, quotas, params, excess, store } = written;
         let meters = quotas.iter().map(|quota| Meter::new(quota, params));
+        let store = store.map(|(store, on_failure)| {
+            let id = format!("{LEDGER}@{}", store.mark());
+            let ledger = ledger(state);
+            let pool = state.cell(&id, || Pool::new(store, &ledger, clock));
+            store.share(&pool);
+            (pool, on_failure)
+        });
         Ok(Self {
+            store,
             scope: scope.into(),
             meters: meters.collect::<Result<_, _>>()?,
             ledger: ledger(state),
@@ -183,6 +203,36 @@ impl Allotment {
         self.ledger.holder(&self.scope, parts)
     }
 
+    /// The same, of somebody whose request is about to be counted.
+    pub(crate) fn meet(&self, parts: &impl Hash, wall: SystemTime) -> Holder {
+        let holder = self.holder(parts);
+        self.share(holder, parts, wall, Pool::touch);
+        holder
+    }
+
+    fn share<W: Hash>(
+        &self,
+        holder: Holder,
+        parts: &W,
+        wall: SystemTime,
+        how: impl Fn(&Pool, [u64; 2], u64, &dyn Fn() -> Box<str>),
+    ) {
+        let Some((pool, _)) = &self.store else { return };
+        for meter in &*self.meters {
+            let ask = meter.ask(0, unix_s(wall));
+            let name =
+                || ["q:", &*leases::name(&(&*self.scope, meter.calendar, parts))].concat().into();
+            how(pool, holder.key(meter.calendar), ask.ends_s, &name);
+        }
+    }
+
+    /// What becomes of requests now if the store does not answer, and how many gateways share it.
+    fn without(&self) -> Option<(OnFailure, u64)> {
+        let (pool, on_failure) = self.store.as_ref().filter(|(pool, _)| pool.store.is_down())?;
+        pool.store.fell(*on_failure);
+        Some((*on_failure, u64::from(pool.store.gateways())))
+    }
+
     /// Counts a request if all quotas have room for it. It costs what a quota says, else `cost`.
     pub(crate) fn charge(
         &self,
@@ -192,17 +242,30 @@ impl Allotment {
         wall: SystemTime,
     ) -> Charge {
         let now_s = unix_s(wall);
+        let without = self.without();
+        let gateways = match without {
+            Some((OnFailure::Refuse, _)) => {
+                let (asks, without) = (SmallVec::new(), Some(OnFailure::Refuse));
+                return Charge { holder, asks, now_s, is_taken: false, without };
+            }
+            Some((OnFailure::Local, gateways)) => gateways,
+            Some((OnFailure::Allow, _)) | None => 1,
+        };
         let ask = |meter: &Meter| {
             let cost = meter.cost.as_ref().map_or(cost, |own| own.of(exchange));
-            meter.ask(cost, now_s)
+            let ask = meter.ask(cost, now_s);
+            if self.store.is_some() { ask.shared(gateways) } else { ask }
         };
         let mut asks: SmallVec<[Ask; 2]> = self.meters.iter().map(ask).collect();
         let is_taken = self.ledger.take(holder, &mut asks, now_s, self.excess.count_refused);
-        Charge { holder, asks, now_s, is_taken }
+        Charge { holder, asks, now_s, is_taken, without: without.map(|(how, _)| how) }
     }
 
     /// Gives back what was counted if a limit refused the request after all, and adds to the answer what is left.
     pub(crate) fn answer(&self, charge: &Charge, exchange: &Exchange, headers: &mut Headers) {
+        if charge.asks.is_empty() {
+            return;
+        }
         let (at, mut verdict) = tightest(charge);
         let is_refused = exchange.record.fault.is_some_and(FaultCode::is_limit);
         if charge.is_taken && is_refused && !self.excess.count_refused {
@@ -259,6 +322,13 @@ impl Allotment {
         all
     }
 
+    /// Forgets what was used in the windows of now, and has other gateways forget it.
+    pub(crate) fn reset_for(&self, parts: &impl Hash, wall: SystemTime) {
+        let holder = self.holder(parts);
+        self.share(holder, parts, wall, Pool::reset);
+        self.reset(holder, wall);
+    }
+
     /// Forgets what a holder has used in the windows of now.
     pub(crate) fn reset(&self, holder: Holder, wall: SystemTime) {
         let now_s = unix_s(wall);
@@ -271,6 +341,11 @@ impl Allotment {
 impl Charge {
     /// The refusal, if it does not pass.
     pub(crate) fn judged(&self) -> Result<(), Fault> {
+        match self.without {
+            Some(OnFailure::Allow) => return Ok(()),
+            Some(OnFailure::Refuse) => return Err(store_down()),
+            Some(OnFailure::Local) | None => {}
+        }
         match tightest(self).1.retry_after {
             None => Ok(()),
             Some(wait) => {
@@ -284,6 +359,12 @@ impl Charge {
             }
         }
     }
+}
+
+/// Of a request that must not go on without the store of its counts.
+fn store_down() -> Fault {
+    let fault = Fault::new(Stage::Guard, FaultCode::LimitStoreDown);
+    fault.header(RETRY_AFTER, HeaderValue::from_static("1"))
 }
 
 /// Of the quotas of a request the one that says most, and what it says.

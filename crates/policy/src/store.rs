@@ -6,6 +6,7 @@
 
 use crate::limit::Key;
 use crate::limit::leases::Leases;
+use crate::quota::Pool;
 use base::backoff::Backoff;
 use base::caps::{STORE_BATCH_MAX, STORE_GATEWAYS_MAX, STORE_QUEUE_MAX};
 use base::stores::OnStoreFailure;
@@ -29,6 +30,8 @@ const BEAT: Duration = Duration::from_secs(1);
 const AGAIN: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 /// How often what nobody uses is looked for.
 const SWEEP: Duration = Duration::from_millis(250);
+/// How often a store is told what was counted of quotas, and asked what others have.
+const TELL: Duration = Duration::from_millis(100);
 /// Batches that are under way at a time.
 const BATCHES_MAX: usize = 4;
 
@@ -114,6 +117,8 @@ struct Inner {
     hurt: Notify,
     trouble: Mutex<Option<String>>,
     watched: Mutex<Vec<Weak<Leases>>>,
+    pools: Mutex<Vec<Weak<Pool>>>,
+    hurry: Notify,
 }
 
 /// A key of which more is wanted.
@@ -151,11 +156,14 @@ impl Store {
             hurt: Notify::new(),
             trouble: Mutex::default(),
             watched: Mutex::default(),
+            pools: Mutex::default(),
+            hurry: Notify::new(),
         });
         let ordered = Arc::new(tokio::sync::Mutex::new(ordered));
         let mut tasks = vec![
             background.spawn(Box::pin(Arc::clone(&inner).beat())),
             background.spawn(Box::pin(Arc::clone(&inner).sweep())),
+            background.spawn(Box::pin(Arc::clone(&inner).tell())),
         ];
         for _ in 0..BATCHES_MAX {
             let (inner, ordered) = (Arc::clone(&inner), Arc::clone(&ordered));
@@ -203,6 +211,20 @@ impl Store {
     /// Counts a request for which there was no room to ask.
     pub(crate) fn crowded(&self) {
         self.inner.metrics.crowded();
+    }
+
+    /// Somebody is there whose quotas are not known yet.
+    pub(crate) fn hurry(&self) {
+        self.inner.hurry.notify_one();
+    }
+
+    /// Shares from now on what these count.
+    pub(crate) fn share(&self, pool: &Arc<Pool>) {
+        let mut pools = self.inner.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        pools.retain(|it| it.strong_count() > 0);
+        if !pools.iter().any(|it| it.as_ptr() == Arc::as_ptr(pool)) {
+            pools.push(Arc::downgrade(pool));
+        }
     }
 
     /// Looks from now on for what nobody uses of these.
@@ -297,6 +319,37 @@ impl Inner {
         }
     }
 
+    async fn tell(self: Arc<Self>) {
+        let mut was_gone = false;
+        loop {
+            timeout(TELL, self.hurry.notified()).await.ok();
+            let pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let pools: Vec<Arc<Pool>> = pools.iter().filter_map(Weak::upgrade).collect();
+            if matches!(self.state(), StoreState::Down | StoreState::Starting) {
+                was_gone = true;
+                continue;
+            }
+            if std::mem::take(&mut was_gone) {
+                pools.iter().for_each(|pool| pool.retell());
+            }
+            for pool in pools {
+                let round = pool.sync(&*self.keeper).await;
+                self.metrics.asked(round.asked, round.failed);
+                if let Some(why) = round.why {
+                    self.failed(why);
+                }
+            }
+        }
+    }
+
+    /// A question failed: whether all do is for the next beat to tell.
+    fn failed(&self, why: String) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
+        if !self.is_hurt.swap(true, Ordering::Relaxed) && self.state() == StoreState::Up {
+            self.hurt.notify_one();
+        }
+    }
+
     async fn pump(self: Arc<Self>, ordered: Arc<tokio::sync::Mutex<mpsc::Receiver<Order>>>) {
         let mut state = self.state.subscribe();
         loop {
@@ -327,21 +380,18 @@ impl Inner {
             .collect();
         let asks = asked.iter().map(|(_, ask)| ask.clone()).collect();
         let mut told = self.keeper.take(asks).await.into_iter();
-        let mut failures = 0;
+        let (mut failures, mut trouble) = (0, None);
         for (order, ask) in &asked {
             let told = told.next().unwrap_or_else(|| Err("an answer is missing".to_owned()));
             order.leases.settle(order.key, ask, told.as_ref().map_err(|_| ()));
             if let Err(why) = told {
                 failures += 1;
-                *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
+                trouble = Some(why);
             }
         }
         self.metrics.asked(asked.len() as u64, failures);
-        if failures > 0
-            && !self.is_hurt.swap(true, Ordering::Relaxed)
-            && self.state() == StoreState::Up
-        {
-            self.hurt.notify_one();
+        if let Some(why) = trouble {
+            self.failed(why);
         }
     }
 }

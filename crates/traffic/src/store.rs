@@ -22,13 +22,6 @@ pub enum Counting {
         /// How long a window is.
         period_ns: u64,
     },
-    /// One counter until a moment of the calendar.
-    Calendar {
-        /// How many pass until then.
-        amount: u64,
-        /// The moment, in seconds since 1970.
-        ends_s: u64,
-    },
 }
 
 /// What is asked of one count.
@@ -69,10 +62,44 @@ pub struct Grant {
     pub seen: Arc<str>,
 }
 
+/// How much a gateway has counted of a quota in one window.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Tells the count, and its window, apart from all others of the store.
+    pub name: String,
+    /// When the window ends, in seconds since 1970.
+    pub ends_s: u64,
+    /// How much this gateway has counted, all in all.
+    pub own: u64,
+    /// Whether it may have told more before: then that holds.
+    pub is_first: bool,
+    /// Whether what all have counted so far is forgiven.
+    pub is_reset: bool,
+}
+
+/// What a store says to a [`Tally`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Total {
+    /// How much all gateways have counted.
+    pub total: u64,
+    /// How much of it this one told.
+    pub own: u64,
+    /// The number of the last question of this gateway: one with a number that is not greater changes nothing.
+    pub sequence: u64,
+}
+
 /// Keeps counts for several gateways. It never makes anybody wait for longer than it was told to when it was made.
 pub trait LimitStore: Send + Sync + fmt::Debug {
     /// Asks for all, each count for itself; what comes of each, in the same order.
     fn take(&self, asks: Vec<Ask>) -> BoxFuture<'_, Vec<Result<Grant, String>>>;
+
+    /// Tells what a gateway has counted, by a number that grows with each question; what all have, in the same order.
+    fn tally<'a>(
+        &'a self,
+        gateway: &'a str,
+        sequence: u64,
+        tallies: Vec<Tally>,
+    ) -> BoxFuture<'a, Vec<Result<Total, String>>>;
 
     /// Tells that a gateway is alive, after connecting where there is no connection. How many gateways have told so of
     /// late.

@@ -13,23 +13,27 @@ use redis::{
 };
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use traffic::BoxFuture;
-use traffic::store::{Ask, Counting, Grant, LimitStore};
+use traffic::store::{Ask, Counting, Grant, LimitStore, Tally, Total};
 
 /// What takes from counts.
 const TAKE: &str = include_str!("redis/take.lua");
 /// What tells that a gateway is alive.
 const BEAT: &str = include_str!("redis/beat.lua");
+/// What adds up what gateways have counted of quotas.
+const TALLY: &str = include_str!("redis/tally.lua");
 /// Counts that one script changes; a server does nothing else meanwhile.
 const TOGETHER_MAX: usize = 32;
 /// Shortest time for a connection to be made, with all that is said at its beginning.
 const CONNECT_MIN: Duration = Duration::from_secs(1);
 /// For how long a gateway is counted after it was heard of.
 const ALIVE: Duration = Duration::from_secs(5);
+const NONSENSE: &str = "the store gave an answer that means nothing";
 /// Numbers of an answer before those of its rules.
 const ANSWER_HEAD: usize = 5;
 
@@ -46,7 +50,7 @@ pub(crate) fn open(
         timeout: spec.timeout,
         prefix: spec.prefix.clone(),
         connection: Mutex::new(None),
-        scripts: [Script::new(TAKE), Script::new(BEAT)],
+        scripts: [TAKE, BEAT, TALLY].map(Script::new),
         background,
     }))
 }
@@ -70,7 +74,7 @@ struct Redis {
     timeout: Duration,
     prefix: String,
     connection: Mutex<Option<Connection>>,
-    scripts: [Script; 2],
+    scripts: [Script; 3],
     /// Where connections live; without it there are none.
     background: Option<Handle>,
 }
@@ -286,41 +290,83 @@ impl Redis {
         asks.iter().for_each(|ask| write(ask, &mut words));
         match self.run(connection, &self.scripts[0], &keys, &words).await {
             Err(why) => failed(why),
-            Ok(value) => read(value, asks).unwrap_or_else(|| {
-                failed("the store gave an answer that means nothing".to_owned())
-            }),
+            Ok(value) => read(value, asks).unwrap_or_else(|| failed(NONSENSE.to_owned())),
         }
     }
 }
 
+impl Redis {
+    /// Tells a few counts with one script.
+    async fn tally_some(
+        &self,
+        gateway: &str,
+        sequence: u64,
+        tallies: &[Tally],
+    ) -> Vec<Result<Total, String>> {
+        let failed = |why: String| tallies.iter().map(|_| Err(why.clone())).collect();
+        let Some(connection) = self.connection() else {
+            return failed("there is no connection".to_owned());
+        };
+        let keys: Vec<String> =
+            tallies.iter().map(|it| [&*self.prefix, &*it.name].concat()).collect();
+        let mut words = vec![gateway.to_owned(), sequence.to_string()];
+        for tally in tallies {
+            words.extend([tally.ends_s, tally.own].map(|number| number.to_string()));
+            words.extend([tally.is_first, tally.is_reset].map(|it| u8::from(it).to_string()));
+        }
+        match self.run(connection, &self.scripts[2], &keys, &words).await {
+            Err(why) => failed(why),
+            Ok(value) => {
+                totals(value, tallies.len()).unwrap_or_else(|| failed(NONSENSE.to_owned()))
+            }
+        }
+    }
+
+    /// Counts that one script may change.
+    fn together(&self) -> usize {
+        // A script that names several keys must find them all on one server.
+        if matches!(*self.way, Way::Cluster(_)) { 1 } else { TOGETHER_MAX }
+    }
+}
+
+/// Has all going on at once: the connection sends one behind the other without waiting for answers.
+async fn all<T>(parts: impl Iterator<Item = impl Future<Output = Vec<T>>>) -> Vec<T> {
+    let mut parts: Vec<_> = parts.map(|part| Some(Box::pin(part))).collect();
+    let mut told: Vec<Option<Vec<T>>> = parts.iter().map(|_| None).collect();
+    std::future::poll_fn(|cx| {
+        let mut is_done = true;
+        for (part, told) in parts.iter_mut().zip(&mut told) {
+            let Some(running) = part else { continue };
+            match running.as_mut().poll(cx) {
+                Poll::Ready(answers) => {
+                    *told = Some(answers);
+                    *part = None;
+                }
+                Poll::Pending => is_done = false,
+            }
+        }
+        if is_done { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    told.into_iter().flatten().flatten().collect()
+}
+
 impl LimitStore for Redis {
     fn take(&self, asks: Vec<Ask>) -> BoxFuture<'_, Vec<Result<Grant, String>>> {
+        Box::pin(
+            async move { all(asks.chunks(self.together()).map(|asks| self.take_some(asks))).await },
+        )
+    }
+
+    fn tally<'a>(
+        &'a self,
+        gateway: &'a str,
+        sequence: u64,
+        tallies: Vec<Tally>,
+    ) -> BoxFuture<'a, Vec<Result<Total, String>>> {
         Box::pin(async move {
-            // A script that names several keys must find them all on one server.
-            let together = if matches!(*self.way, Way::Cluster(_)) { 1 } else { TOGETHER_MAX };
-            if asks.len() <= together {
-                return self.take_some(&asks).await;
-            }
-            let mut parts: Vec<_> =
-                asks.chunks(together).map(|asks| Some(Box::pin(self.take_some(asks)))).collect();
-            let mut told: Vec<Option<Vec<_>>> = parts.iter().map(|_| None).collect();
-            // All at once: the connection sends them one behind the other without waiting for answers.
-            std::future::poll_fn(|cx| {
-                let mut is_done = true;
-                for (part, told) in parts.iter_mut().zip(&mut told) {
-                    let Some(running) = part else { continue };
-                    match running.as_mut().poll(cx) {
-                        std::task::Poll::Ready(answers) => {
-                            *told = Some(answers);
-                            *part = None;
-                        }
-                        std::task::Poll::Pending => is_done = false,
-                    }
-                }
-                if is_done { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
-            })
-            .await;
-            told.into_iter().flatten().flatten().collect()
+            let parts = tallies.chunks(self.together());
+            all(parts.map(|some| self.tally_some(gateway, sequence, some))).await
         })
     }
 
@@ -338,7 +384,7 @@ impl LimitStore for Redis {
                     return Err(why);
                 }
             };
-            told.ok_or_else(|| "the store gave an answer that means nothing".to_owned())
+            told.ok_or_else(|| NONSENSE.to_owned())
         })
     }
 }
@@ -353,7 +399,6 @@ fn write(ask: &Ask, words: &mut Vec<String>) {
         let (kind, a, b) = match *rule {
             Counting::Gcra { cost_ns, burst_ns } => ("g", cost_ns, burst_ns),
             Counting::Window { count, period_ns } => ("w", count, period_ns),
-            Counting::Calendar { amount, ends_s } => ("c", amount, ends_s),
         };
         let owed = ask.owed.get(index).copied().unwrap_or(0);
         words.push(kind.to_owned());
@@ -368,6 +413,23 @@ fn read(value: Value, asks: &[Ask]) -> Option<Vec<Result<Grant, String>>> {
         return None;
     }
     answers.into_iter().zip(asks).map(|(answer, ask)| grant(answer, ask).map(Ok)).collect()
+}
+
+fn totals(value: Value, count: usize) -> Option<Vec<Result<Total, String>>> {
+    let Value::Array(answers) = value else { return None };
+    let total = |answer: Value| match answer {
+        Value::Array(words) => match words[..] {
+            [Value::Int(total), Value::Int(own), Value::Int(sequence)] => Some(Total {
+                total: u64::try_from(total).ok()?,
+                own: u64::try_from(own).ok()?,
+                sequence: u64::try_from(sequence).ok()?,
+            }),
+            _ => None,
+        },
+        _ => None,
+    };
+    let totals: Vec<_> = answers.into_iter().map(|it| total(it).map(Ok)).collect::<Option<_>>()?;
+    (totals.len() == count).then_some(totals)
 }
 
 fn grant(answer: Value, ask: &Ask) -> Option<Grant> {

@@ -7,6 +7,7 @@ mod it {
     mod client;
     mod node;
     mod python;
+    mod redis;
     mod servers;
     mod wait;
     mod yett;
@@ -49,6 +50,8 @@ mod it {
     mod secrets;
     mod serving;
     mod shared_limits;
+    mod shared_quotas;
+    mod store_faults;
     mod shadow;
     mod shutdown;
     mod signed_requests;

@@ -163,8 +163,9 @@ impl Plan {
         let judged = allowance.refusal.decide(judged, exchange);
         let judged = match (&allowance.allotment, judged) {
             (Some(allotment), Ok(())) => {
-                let holder = allotment.holder(&who(allowance, exchange));
-                let charge = allotment.charge(holder, exchange, cost, self.clock.wall());
+                let wall = self.clock.wall();
+                let holder = allotment.meet(&who(allowance, exchange), wall);
+                let charge = allotment.charge(holder, exchange, cost, wall);
                 allotment.warn(&charge, exchange);
                 let judged = allowance.refusal.decide(charge.judged(), exchange);
                 note.charge = Some(charge);

@@ -9,6 +9,7 @@ use crate::limit::{Cost, Excess, Per, Refusal};
 use crate::quota::{self, Allotment, Charge, Holder};
 use crate::written::{Short, Written};
 use base::quotas::Quotas;
+use base::stores::OnStoreFailure;
 use base::{Clock, Node, Report, decode};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -60,6 +61,11 @@ pub struct Settings {
     pub count_refused: bool,
     /// Whether answers have the headers `RateLimit-Policy` and `RateLimit`. They have, but in a dry run.
     pub headers: Option<bool>,
+    /// The store in which all gateways count together; each counts for itself when left out.
+    pub store: Option<String>,
+    /// What becomes of requests while the store cannot be asked: `local` (each gateway allows its share), `refuse` (503), or
+    /// `{ allow: "why that is right" }`. `local` when left out.
+    pub on_store_failure: Option<OnStoreFailure>,
 }
 
 fn all() -> String {
@@ -75,7 +81,16 @@ impl Short for Settings {
         let (quota, per) = Per::split(text);
         let (dry_run, count_refused) = (false, false);
         let quota = Quotas::parse(quota)?;
-        Ok(Self { quota, per, cost: None, dry_run, count_refused, headers: None })
+        Ok(Self {
+            quota,
+            per,
+            cost: None,
+            dry_run,
+            count_refused,
+            headers: None,
+            store: None,
+            on_store_failure: None,
+        })
     }
 }
 
@@ -102,8 +117,13 @@ fn build(node: &Node, ctx: &BuildCtx<'_>, report: &mut Report) -> Option<Arc<dyn
     let name = ctx.id.rsplit_once("/quota/").map_or("", |(_, own)| own);
     let Settings { dry_run, count_refused, headers, .. } = settings;
     let excess = Excess { dry_run, count_refused, headers };
-    let written = quota::Written { name, quotas: &settings.quota.0, params: ctx.params, excess };
-    let allotment = Allotment::new(ctx.id, &written, ctx.state, ctx.metrics)
+    let store =
+        ctx.store(report, node, settings.store.as_deref(), settings.on_store_failure.as_ref());
+    let store = store.ok()?;
+    let store = store.as_ref().map(|(store, on_failure)| (store, *on_failure));
+    let quotas = &settings.quota.0;
+    let written = quota::Written { name, quotas, params: ctx.params, excess, store };
+    let allotment = Allotment::new(ctx.id, &written, ctx.state, ctx.clock, ctx.metrics)
         .map_err(|message| ctx.error(report, node, "/quota", message))
         .ok()?;
     let cost = Cost::parse(settings.cost.as_deref(), ctx.params)
@@ -118,9 +138,10 @@ fn build(node: &Node, ctx: &BuildCtx<'_>, report: &mut Report) -> Option<Arc<dyn
 
 impl Policy for Quota {
     fn on_request<'a>(&'a self, exchange: &'a mut Exchange, slot: Slot) -> Outcome<'a, Flow> {
-        let holder = self.allotment.holder(&self.per.who(exchange));
+        let wall = self.clock.wall();
+        let holder = self.allotment.meet(&self.per.who(exchange), wall);
         let cost = self.cost.of(exchange);
-        let charge = self.allotment.charge(holder, exchange, cost, self.clock.wall());
+        let charge = self.allotment.charge(holder, exchange, cost, wall);
         self.allotment.warn(&charge, exchange);
         let judged = charge.judged();
         exchange.notes.put(slot, charge);
@@ -175,7 +196,12 @@ impl Counting for Quota {
     }
 
     fn reset(&self, whom: Whom<'_>, clock: &Clock) -> Result<(), String> {
-        self.allotment.reset(self.holder(whom)?, clock.wall());
+        match whom {
+            Whom::Id(id) => self.allotment.reset(Holder(id), clock.wall()),
+            Whom::Named(key, application) => {
+                self.allotment.reset_for(&self.per.named(key, application)?, clock.wall());
+            }
+        }
         Ok(())
     }
 

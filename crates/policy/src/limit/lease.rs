@@ -29,8 +29,6 @@ const APART_NS: u64 = 250_000_000;
 pub(super) struct Lease {
     /// The rest of the name of the count in the store.
     pub(super) name: Box<str>,
-    /// Which window of the calendar it is about; zero where there is none.
-    epoch: u64,
     /// Given by the store and not used yet.
     pub(super) held: u64,
     /// How much more there was in the store.
@@ -98,20 +96,8 @@ pub(super) enum Taking {
 }
 
 impl Lease {
-    pub(super) fn new(name: Box<str>, epoch: u64) -> Self {
-        Self { name, epoch, ..Self::default() }
-    }
-
-    /// Goes on to another window of the calendar, in which nothing is used yet.
-    pub(super) fn turn(&mut self, epoch: u64) {
-        if epoch > self.epoch {
-            (self.epoch, self.held, self.remaining, self.again_ns) = (epoch, 0, 0, 0);
-            (self.used, self.seen) = (Vec::new(), None);
-        }
-    }
-
-    pub(super) const fn epoch(&self) -> u64 {
-        self.epoch
+    pub(super) fn new(name: Box<str>) -> Self {
+        Self { name, ..Self::default() }
     }
 
     pub(super) const fn is_apart(&self, now_ns: u64) -> bool {
@@ -170,10 +156,8 @@ impl Lease {
     }
 
     /// Gives back what was taken and not used after all.
-    pub(super) fn give_back(&mut self, cost: u64, epoch: u64) {
-        if epoch == self.epoch {
-            self.held = self.held.saturating_add(cost);
-        }
+    pub(super) fn give_back(&mut self, cost: u64) {
+        self.held = self.held.saturating_add(cost);
     }
 
     /// The store does not answer: those who wait are told so, and who comes soon does not wait.
@@ -262,7 +246,7 @@ impl Lease {
         }
     }
 
-    /// What was known to be used when the store was asked last; nothing of another window.
+    /// What was known to be used when the store was asked last.
     pub(super) fn known(&self) -> (Vec<u64>, u64) {
         (self.used.clone(), self.used_ns)
     }

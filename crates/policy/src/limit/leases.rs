@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use traffic::State;
-use traffic::store::{Ask, Counting, Grant};
+use traffic::store::{Ask, Grant};
 
 /// So many that two workers seldom want the same one.
 const SHARDS: usize = 64;
@@ -39,7 +39,7 @@ type Shard = HashMap<Key, Lease, foldhash::fast::FixedState>;
 pub(crate) struct Leases {
     /// The beginning of the names of its counts.
     id: String,
-    counted: Counted,
+    rules: Arc<[Rule]>,
     pub(crate) store: Arc<Store>,
     clock: Clock,
     start: Instant,
@@ -49,43 +49,10 @@ pub(crate) struct Leases {
     local: Option<Limiter>,
 }
 
-/// What is counted.
-pub(crate) enum Counted {
-    /// Limits that hold together.
-    Rules(Arc<[Rule]>),
-    /// So many in each window of a calendar.
-    #[cfg_attr(not(test), expect(dead_code, reason = "quotas are not shared yet"))]
-    Calendar(u64),
-}
-
-impl Counted {
-    fn counting(&self, epoch: u64) -> Vec<Counting> {
-        match self {
-            Self::Rules(rules) => rules.iter().map(Rule::counting).collect(),
-            Self::Calendar(amount) => vec![Counting::Calendar { amount: *amount, ends_s: epoch }],
-        }
-    }
-
-    /// How much may come at once.
-    fn at_once(&self) -> u64 {
-        match self {
-            Self::Rules(rules) => rules.iter().map(Rule::cost_max).min().unwrap_or(0),
-            Self::Calendar(amount) => *amount,
-        }
-    }
-
-    fn regain_ns(&self, cost: u64) -> u64 {
-        match self {
-            Self::Rules(rules) => rules.iter().map(|it| it.regain_ns(cost)).max().unwrap_or(0),
-            Self::Calendar(_) => 0,
-        }
-    }
-}
-
 impl Leases {
     pub(crate) fn new(
         id: String,
-        counted: Counted,
+        rules: Arc<[Rule]>,
         store: Arc<Store>,
         clock: &Clock,
         local: Option<Limiter>,
@@ -94,7 +61,7 @@ impl Leases {
         let halves = [random.hash_one(0), random.hash_one(1)].map(u128::from);
         Self {
             id,
-            counted,
+            rules,
             store,
             clock: clock.clone(),
             start: clock.now(),
@@ -102,6 +69,15 @@ impl Leases {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             local,
         }
+    }
+
+    /// How much may come at once.
+    fn at_once(&self) -> u64 {
+        self.rules.iter().map(Rule::cost_max).min().unwrap_or(0)
+    }
+
+    fn regain_ns(&self, cost: u64) -> u64 {
+        self.rules.iter().map(|rule| rule.regain_ns(cost)).max().unwrap_or(0)
     }
 
     fn key(&self, who: &impl Hash) -> Key {
@@ -126,15 +102,9 @@ impl Leases {
     }
 
     /// Takes what a request costs out of what is held; the key is for [`Leases::give_back`].
-    fn take(
-        self: &Arc<Self>,
-        who: &impl Hash,
-        cost: u64,
-        epoch: u64,
-        at: Instant,
-    ) -> (Key, Taking) {
+    fn take(self: &Arc<Self>, who: &impl Hash, cost: u64, at: Instant) -> (Key, Taking) {
         let key = self.key(who);
-        let (now_ns, at_once) = (self.ns(at), self.counted.at_once());
+        let (now_ns, at_once) = (self.ns(at), self.at_once());
         if cost > at_once {
             return (key, Taking::Now(self.too_much(key, cost, now_ns)));
         }
@@ -146,10 +116,9 @@ impl Leases {
             if !make_room(&mut shard, now_ns) {
                 return (key, Taking::Full);
             }
-            shard.insert(key, Lease::new(name(who), epoch));
+            shard.insert(key, Lease::new(name(who)));
         }
         let Some(lease) = shard.get_mut(&key) else { return (key, Taking::Full) };
-        lease.turn(epoch);
         let taking = lease.take(cost, at_once, now_ns);
         if lease.is_due(now_ns) && !lease.is_apart(now_ns) {
             self.order(lease, key);
@@ -159,11 +128,11 @@ impl Leases {
 
     /// Of what costs more than ever passes. The store need not be asked about that.
     fn too_much(&self, key: Key, cost: u64, now_ns: u64) -> Verdict {
-        let wait = Some(Duration::from_nanos(self.counted.regain_ns(cost)));
+        let wait = Some(Duration::from_nanos(self.regain_ns(cost)));
         match self.shard(key).get(&key) {
             Some(lease) => lease.verdict(now_ns, wait),
             None => Verdict {
-                remaining: self.counted.at_once(),
+                remaining: self.at_once(),
                 reset_after: Duration::ZERO,
                 retry_after: wait,
             },
@@ -176,7 +145,7 @@ impl Leases {
         let (key, now_ns) = (self.key(who), self.now_ns());
         let mut shard = self.shard(key);
         if make_room(&mut shard, now_ns) {
-            let mut lease = Lease::new(name(who), 0);
+            let mut lease = Lease::new(name(who));
             lease.is_asked = true;
             shard.insert(key, lease);
         }
@@ -191,9 +160,9 @@ impl Leases {
     }
 
     /// Gives back what was taken and not used after all.
-    pub(crate) fn give_back(&self, key: Key, cost: u64, epoch: u64) {
+    pub(crate) fn give_back(&self, key: Key, cost: u64) {
         if let Some(lease) = self.shard(key).get_mut(&key) {
-            lease.give_back(cost, epoch);
+            lease.give_back(cost);
         }
     }
 
@@ -202,9 +171,9 @@ impl Leases {
         let now_ns = self.now_ns();
         let mut shard = self.shard(key);
         let lease = shard.get_mut(&key)?;
-        let mut ask = lease.ask(self.counted.at_once(), self.store.gateways(), now_ns);
+        let mut ask = lease.ask(self.at_once(), self.store.gateways(), now_ns);
         ask.name = [&*self.id, ":", &*lease.name].concat();
-        ask.rules = self.counted.counting(lease.epoch());
+        ask.rules = self.rules.iter().map(Rule::counting).collect();
         if let (Some(local), Some(fallen)) = (&self.local, &lease.fallen) {
             ask.owed = self.owed(local, fallen);
         }
@@ -240,7 +209,7 @@ impl Leases {
         if ask.want == 0 && ask.back > 0 {
             lease.is_asked = false;
         } else {
-            let regain_ns = self.counted.regain_ns(ask.want.saturating_sub(1).max(1));
+            let regain_ns = self.regain_ns(ask.want.saturating_sub(1).max(1));
             lease.settle(ask, grant, regain_ns, now_ns);
         }
         if lease.is_due(now_ns) {
@@ -274,7 +243,7 @@ impl Leases {
             let mut shard = self.shard(lease_key);
             let now_ns = self.ns(at);
             if !shard.contains_key(&lease_key) && make_room(&mut shard, now_ns) {
-                shard.insert(lease_key, Lease::new(name(who), 0));
+                shard.insert(lease_key, Lease::new(name(who)));
             }
             if let Some(lease) = shard.get_mut(&lease_key)
                 && lease.fallen.is_none()
@@ -285,7 +254,7 @@ impl Leases {
             }
         }
         // What may pass at all may pass once in a while, however many gateways there are.
-        let most = self.counted.at_once();
+        let most = self.at_once();
         let cost = if cost > most { cost } else { cost.saturating_mul(gateways).min(most) };
         let mut verdict = local.take(Some(key), cost, at);
         verdict.remaining /= gateways;
@@ -325,7 +294,7 @@ impl Leases {
         if let Some(local) = &self.local {
             local.reset(Some(local.key(who)));
         }
-        self.shard(key).entry(key).or_insert_with(|| Lease::new(name(who), 0));
+        self.shard(key).entry(key).or_insert_with(|| Lease::new(name(who)));
         self.reset_known(key);
     }
 
@@ -366,7 +335,7 @@ impl Hasher for Collected {
     }
 }
 
-fn name(who: &impl Hash) -> Box<str> {
+pub(crate) fn name(who: &impl Hash) -> Box<str> {
     let mut collected = Collected(Vec::new());
     who.hash(&mut collected);
     let hash = digest(&SHA256, &collected.0);
@@ -421,8 +390,7 @@ impl SharedLimiter {
         let cell = format!("{name}@{}{rules:?}", store.mark());
         let local = Limiter::new(&format!("{id}@alone"), Arc::clone(&rules), state, clock);
         let leases = state.cell(&cell, || {
-            let counted = Counted::Rules(Arc::clone(&rules));
-            Leases::new(name, counted, Arc::clone(store), clock, Some(local))
+            Leases::new(name, Arc::clone(&rules), Arc::clone(store), clock, Some(local))
         });
         store.watch(&leases);
         Self { leases, rules, on_failure }
@@ -436,7 +404,7 @@ impl SharedLimiter {
     /// Judges a request.
     pub(crate) fn take(&self, who: &impl Hash, cost: u64) -> Judged {
         let at = self.leases.clock.now();
-        match self.leases.take(who, cost, 0, at) {
+        match self.leases.take(who, cost, at) {
             (key, Taking::Now(verdict)) => Judged::Now(Ok(shared(key, cost, verdict, at))),
             (key, Taking::Later(told)) => Judged::Later(key, told),
             (_, Taking::Full) => Judged::Now(Ok(self.crowded(who, cost, at))),
@@ -489,7 +457,7 @@ impl SharedLimiter {
     /// Gives back what passed here and was refused elsewhere.
     pub(crate) fn give_back(&self, place: Place, at: Instant) {
         match place {
-            Place::Shared(key, cost) => self.leases.give_back(key, cost, 0),
+            Place::Shared(key, cost) => self.leases.give_back(key, cost),
             Place::Alone(key, cost) => {
                 if let Some(local) = &self.leases.local {
                     local.give_back(Some(key), cost, at);

@@ -1,10 +1,14 @@
+use aws_lc_rs::digest::{SHA256, digest};
 use base::caps::{CLOCK_BACK_MAX_S, QUOTA_COUNTS_MAX};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hashbrown::HashTable;
 use siphasher::sip128::{Hasher128 as _, SipHasher13};
 use std::fmt;
 use std::hash::{BuildHasher as _, Hash, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use traffic::store::Total;
 
 /// So many that two workers seldom want the same one.
 pub(super) const SHARDS: usize = 64;
@@ -32,10 +36,17 @@ const TOLD: u64 = TOLD_80 | TOLD_100;
 pub(crate) struct Holder(pub(crate) [u64; 2]);
 
 /// A holder and a calendar.
-type Key = [u64; 2];
+pub(super) type Key = [u64; 2];
+
+/// Tells what this gateway has counted from what all that share the count have.
+const OWN: u64 = 0x9E37_79B9_7F4A_7C15;
+
+const fn own(key: Key) -> Key {
+    [key[0], key[1] ^ OWN]
+}
 
 impl Holder {
-    const fn key(self, calendar: u64) -> Key {
+    pub(super) const fn key(self, calendar: u64) -> Key {
         [self.0[0], self.0[1] ^ calendar]
     }
 }
@@ -49,6 +60,8 @@ pub(crate) struct Ask {
     /// How much the quota allows.
     pub(crate) amount: u64,
     cost: u64,
+    /// How much of it is told to other gateways; nothing where none share it.
+    own: u64,
     /// How much is used, with what was asked if it was counted.
     pub(crate) used: u64,
     /// What is to be told for the first time.
@@ -58,7 +71,17 @@ pub(crate) struct Ask {
 
 impl Ask {
     pub(crate) const fn new(calendar: u64, ends_s: u64, amount: u64, cost: u64) -> Self {
-        Self { calendar, ends_s, amount, cost, used: 0, tells: 0, is_too_much: false }
+        Self { calendar, ends_s, amount, cost, own: 0, used: 0, tells: 0, is_too_much: false }
+    }
+
+    /// The same, of a count that others share. While they cannot be heard, each counts for so many: it costs as many times
+    /// as much, but not so much that nothing would pass any more.
+    pub(crate) fn shared(mut self, gateways: u64) -> Self {
+        self.own = self.cost;
+        if self.cost <= self.amount {
+            self.cost = self.cost.saturating_mul(gateways).min(self.amount);
+        }
+        self
     }
 
     /// How much more would pass now.
@@ -213,6 +236,9 @@ impl Ledger {
             if is_kept {
                 ask.used = ask.used.saturating_add(cost);
                 shard.count(key, ask, now_s, is_noted);
+                if cost > 0 && ask.own > 0 {
+                    shard.add(own(key), ask.ends_s, ask.own, is_noted);
+                }
             } else if cost > 0 {
                 self.forgotten.fetch_add(1, Ordering::Relaxed);
             }
@@ -230,6 +256,13 @@ impl Ledger {
                     entry.used = entry.used.saturating_sub(ask.cost);
                 }
             });
+            if ask.own > 0 {
+                shard.change(own(holder.key(ask.calendar)), is_noted, |entry| {
+                    if entry.ends_s() == ask.ends_s {
+                        entry.used = entry.used.saturating_sub(ask.own);
+                    }
+                });
+            }
         }
     }
 
@@ -245,6 +278,40 @@ impl Ledger {
             entry.used = 0;
             entry.state &= !TOLD;
         });
+    }
+
+    /// How much this gateway has counted itself of what others share; none if it has nothing.
+    pub(super) fn own(&self, key: Key, ends_s: u64) -> Option<u64> {
+        self.shard(key[0]).own(key, ends_s)
+    }
+
+    /// Goes on from what all gateways have counted, with `forgotten` more that this one told before it was killed.
+    pub(super) fn learn(&self, key: Key, ends_s: u64, total: &Total, forgotten: u64) {
+        let is_noted = self.is_noted.load(Ordering::Relaxed);
+        let mut shard = self.shard(key[0]);
+        if forgotten > 0 {
+            shard.add(own(key), ends_s, forgotten, is_noted);
+        }
+        // With what was counted since the store was asked.
+        let own = shard.own(key, ends_s).unwrap_or(total.own);
+        let used = total.total.saturating_add(own).saturating_sub(total.own);
+        if shard.find(key).is_none() && (used == 0 || !shard.insert(key, 0)) {
+            return;
+        }
+        shard.change(key, is_noted, |entry| {
+            if entry.ends_s() < ends_s {
+                *entry = Entry::new(&Record { key, ends_s, told: 0, used: 0 });
+            }
+            if entry.ends_s() == ends_s {
+                entry.used = used;
+            }
+        });
+    }
+
+    /// What other gateways know this one by, also after a restart: as long as it has its journal.
+    pub(super) fn gateway(&self) -> String {
+        let hash = digest(&SHA256, &[&b"gateway"[..], &self.secret()].concat());
+        URL_SAFE_NO_PAD.encode(hash.as_ref().get(..SECRET_BYTES).unwrap_or_default())
     }
 
     pub(super) fn shard(&self, hash: u64) -> MutexGuard<'_, Shard> {
@@ -420,6 +487,26 @@ impl Shard {
             let due = ask.due();
             ask.tells = due & !entry.state;
             entry.state |= due;
+        });
+    }
+
+    fn own(&self, key: Key, ends_s: u64) -> Option<u64> {
+        let entry = self.entries.get(self.find(own(key))?)?;
+        (entry.ends_s() == ends_s).then_some(entry.used)
+    }
+
+    /// Adds to a count in a window, unless a later one has begun.
+    fn add(&mut self, key: Key, ends_s: u64, by: u64, is_noted: bool) {
+        if self.find(key).is_none() && !self.insert(key, 0) {
+            return;
+        }
+        self.change(key, is_noted, |entry| {
+            if entry.ends_s() < ends_s {
+                *entry = Entry::new(&Record { key, ends_s, told: 0, used: 0 });
+            }
+            if entry.ends_s() == ends_s {
+                entry.used = entry.used.saturating_add(by);
+            }
         });
     }
 

@@ -80,6 +80,11 @@ const CASES: &[Case] = &[
         "GET /orders/export\nx-api-key: alice-pays-for-gold-every-month",
         &["200", "ratelimit-policy: \"gold-month\";q=2000000", "r=1999997"],
     ),
+    case(
+        "limits-on-many-nodes",
+        "GET /orders\nx-api-key: bob-tries-it-out-for-nothing",
+        &["200", "here are your orders", "ratelimit: \"free\";r="],
+    ),
     case("quickstart", "GET /nothing", &["404", "no_route"]),
     case(
         "static-site",

@@ -2,7 +2,7 @@
 -- KEYS: the counts. ARGV[1]: the time in microseconds, for tests; empty: the server's.
 -- Then for each count: rules, want, least, back, reset, seen; and for each rule: kind, a, b, owed.
 -- A count is a row of whole numbers: `g` has seconds and nanoseconds of the arrival time, `w` the window's number, what was used
--- before and in it, `c` the end of the window and what was used. What is a number of nanoseconds here spans a limit, never 1970
+-- before and in it. What is a number of nanoseconds here spans a limit, never 1970
 -- to now, so that doubles hold it.
 local G = 1000000000
 local now_s, now_us
@@ -72,31 +72,9 @@ local kinds = {
     end,
     write = function(rule) return text(rule.number) .. ' ' .. text(rule.before) .. ' ' .. text(rule.now) end,
   },
-  c = {
-    read = function(rule, words, first)
-      rule.ends, rule.now = rule.b, 0
-      -- A gateway whose clock is late must not bring back a window that others have left.
-      if (words[first] or 0) >= rule.b then rule.ends, rule.now = words[first], words[first + 1] or 0 end
-      return first + 2
-    end,
-    add = function(rule, count) rule.now = math.max(rule.now + count, 0) end,
-    sum = function(rule) return rule.now end,
-    wait = function(rule, count)
-      if rule.now + count <= rule.a then return 0 end
-      return math.max((rule.ends - now_s) * G - now_ns, G)
-    end,
-    reset = function(rule)
-      if rule.now == 0 then return 0 end
-      return math.max((rule.ends - now_s) * G - now_ns, G)
-    end,
-    write = function(rule) return text(rule.ends) .. ' ' .. text(rule.now) end,
-  },
 }
-for _, name in ipairs({ 'w', 'c' }) do
-  local kind = kinds[name]
-  kind.room = function(rule) return math.max(rule.a - kind.sum(rule), 0) end
-  kind.used = kind.sum
-end
+kinds.w.room = function(rule) return math.max(rule.a - kinds.w.sum(rule), 0) end
+kinds.w.used = kinds.w.sum
 
 local told = {}
 for index, key in ipairs(KEYS) do

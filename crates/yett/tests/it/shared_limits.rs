@@ -1,78 +1,10 @@
 //! Gateways that share limits through Redis, and what they do without it.
 
 use super::client::{Answer, Load, get};
+use super::redis::{Redis, store_state as state};
 use super::servers::free_port;
-use super::wait::{now, until, until_true};
+use super::wait::{now, until_true};
 use super::yett::{Launch, PUBLIC, TOP, Yett, signal};
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
-use tempfile::TempDir;
-
-/// A Redis with a folder of its own.
-struct Redis {
-    child: Child,
-    folder: TempDir,
-    port: u16,
-}
-
-fn launch(folder: &TempDir, port: u16, more: &[&str]) -> Option<Child> {
-    let mut child = Command::new("redis-server")
-        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""])
-        .args(more)
-        .arg("--dir")
-        .arg(folder.path())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("redis-server is installed: scripts/needs.sh");
-    until("Redis answers", || {
-        if child.try_wait().unwrap().is_some() {
-            return Some(None);
-        }
-        say(port, "PING").filter(|told| told.contains("PONG")).map(|_| Some(()))
-    })
-    .map(|()| child)
-}
-
-/// Says one line to a server of Redis; nothing if it does not answer.
-fn say(port: u16, line: &str) -> Option<String> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
-    stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
-    stream.write_all(format!("{line}\r\n").as_bytes()).ok()?;
-    let mut told = vec![0; 4_096];
-    let length = stream.read(&mut told).ok()?;
-    told.truncate(length);
-    String::from_utf8(told).ok()
-}
-
-impl Redis {
-    fn start(more: &[&str]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let (child, port) = until("Redis finds a free port", || {
-            let port = free_port();
-            launch(&folder, port, more).map(|child| (child, port))
-        });
-        Self { child, folder, port }
-    }
-
-    fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-
-    fn revive(&mut self, more: &[&str]) {
-        self.child = until("Redis starts again", || launch(&self.folder, self.port, more));
-    }
-}
-
-impl Drop for Redis {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
 
 const RATE: u64 = 100;
 
@@ -88,10 +20,6 @@ fn by_url(port: u16, more: &str) -> String {
 
 fn limit(more: &str) -> String {
     format!("{{ limit: {RATE}/s, per: all, store: shared{more} }}")
-}
-
-fn state(yett: &Yett) -> String {
-    yett.status()["stores"][0]["state"].as_str().unwrap().to_owned()
 }
 
 fn gateways(yett: &Yett) -> u64 {

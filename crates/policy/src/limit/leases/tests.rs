@@ -1,5 +1,5 @@
 use super::super::{Algorithm, Judged, Rule, SharedLimiter, Verdict};
-use super::{Counted, Key, LEASE_KEYS_MAX, Place, SHARDS, Told};
+use super::{Key, LEASE_KEYS_MAX, Place, SHARDS, Told};
 use crate::store::{OnFailure, Store, StoreParts};
 use base::Clock;
 use base::rates::Limits;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use telemetry::Metrics;
 use tokio::sync::oneshot::Receiver;
 use traffic::background::{Busy, Job, Task};
-use traffic::store::{Ask, Counting, Grant, LimitStore};
+use traffic::store::{Ask, Grant, LimitStore, Tally, Total};
 use traffic::{BoxFuture, State};
 
 /// Counts as a store does, by the clock of the test. What counts in it is what [`Rule`] says.
@@ -58,6 +58,15 @@ struct Nobody;
 
 impl LimitStore for Nobody {
     fn take(&self, _: Vec<Ask>) -> BoxFuture<'_, Vec<Result<Grant, String>>> {
+        Box::pin(async { Vec::new() })
+    }
+
+    fn tally<'a>(
+        &'a self,
+        _: &'a str,
+        _: u64,
+        _: Vec<Tally>,
+    ) -> BoxFuture<'a, Vec<Result<Total, String>>> {
         Box::pin(async { Vec::new() })
     }
 
@@ -360,10 +369,6 @@ fn names_of_counts_are_the_same_at_all_gateways() {
     };
     assert_eq!(name(), name());
     assert!(name().starts_with("a#gcra:"), "{}", name());
-    assert!(matches!(
-        Counted::Calendar(5).counting(7)[..],
-        [Counting::Calendar { amount: 5, ends_s: 7 }]
-    ));
 }
 
 /// What is decided at once, whoever asks.
