@@ -522,6 +522,10 @@ pub const ADDRESS_LISTS_MAX: usize = 64;
 pub const MISTAKES_TOLD_MAX: usize = 10;
 /// Who has requests under way that a `concurrency` policy counts: so many of each policy; beyond it others are refused.
 pub const CONCURRENCY_KEYS_MAX: usize = 1_000_000;
+/// Who used a `bandwidth` just now: so many of each policy; beyond it others share one together.
+pub const BANDWIDTH_KEYS_MAX: usize = 1_000_000;
+/// Bytes a second of the slowest `bandwidth` there is: slower ones would wait for longer than other time limits let them.
+pub const BANDWIDTH_MIN: u64 = 1 << 10;
 /// Addresses of which one listener remembers how often they connected, for each of its rates; of the others those are
 /// forgotten that used the least.
 pub const ARRIVALS_REMEMBERED: usize = 65_536;

@@ -22,6 +22,10 @@ pub struct Rate {
     pub period: Duration,
 }
 
+/// Bytes per second: `1MiB/s`, `500kB/s`, `8Mbit/s`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Speed(pub u64);
+
 /// A share of a whole: `10%`, `0.5%`, `all`, `none`. In millionths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Share(u32);
@@ -113,6 +117,35 @@ impl Rate {
             return Err(format!("`{text}` allows nothing; count and period must be above zero"));
         }
         Ok(Self { count, period })
+    }
+}
+
+/// Eight of them are a byte.
+const BITS: &[(&str, u64)] =
+    &[("bit", 1), ("kbit", 1_000), ("Mbit", 1_000_000), ("Gbit", 1_000_000_000)];
+
+impl Speed {
+    /// Reads a speed.
+    ///
+    /// # Errors
+    /// A sentence that says what is expected.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let wrong = || format!("`{text}` is not a speed such as `1MiB/s`, `500kB/s` or `8Mbit/s`");
+        let (amount, per) = text.trim().split_once('/').ok_or_else(wrong)?;
+        if !matches!(per.trim(), "s" | "sec" | "second") {
+            return Err(wrong());
+        }
+        let amount = amount.trim();
+        let bits = number_and_unit(amount).filter(|(_, _, rest)| rest.is_empty());
+        let bits = bits.and_then(|(number, unit, _)| number.checked_mul(factor(BITS, unit)?));
+        let bytes = match bits {
+            Some(bits) => bits / 8,
+            None => Size::parse(amount).map_err(|_| wrong())?.0,
+        };
+        if bytes == 0 {
+            return Err(format!("`{text}` lets nothing pass"));
+        }
+        Ok(Self(bytes))
     }
 }
 
@@ -243,6 +276,12 @@ impl fmt::Display for Rate {
     }
 }
 
+impl fmt::Display for Speed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/s", Size(self.0))
+    }
+}
+
 impl fmt::Display for Share {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (whole, part) = (self.0 / (MILLION / 100), self.0 % (MILLION / 100));
@@ -299,6 +338,11 @@ word!(Period, "a duration such as `250ms`, `30s`, `5min` or `1h`", "^([0-9]+ ?[a
 word!(Size, "a size such as `64KiB`, `10MiB` or `1GiB`", "^[0-9]+ ?([kKMG]i?)?B?$");
 word!(Rate, "a rate such as `100/min`, `5/s` or `10/30s`", "^[0-9]+ ?/ ?[0-9]* ?[a-z]+$");
 word!(
+    Speed,
+    "a speed such as `1MiB/s`, `500kB/s` or `8Mbit/s`",
+    "^[0-9]+ ?(([kKMG]i?)?B?|[kMG]?bit) ?/ ?s(ec(ond)?)?$"
+);
+word!(
     Share,
     "a share such as `10%`, `0.5%`, `all` or `none`",
     "^(all|none|[0-9]{1,3}(\\.[0-9]{1,4})? ?%)$"
@@ -306,7 +350,7 @@ word!(
 
 #[cfg(test)]
 mod tests {
-    use super::{Period, Rate, Share, Size};
+    use super::{Period, Rate, Share, Size, Speed};
 
     fn period(text: &str) -> String {
         Period::parse(text).map_or_else(|e| e, |p| format!("{}ms = {p}", p.0.as_millis()))
@@ -341,6 +385,23 @@ mod tests {
         assert!(Rate::parse("0/min").unwrap_err().contains("allows nothing"));
         assert!(Rate::parse("100").is_err());
         assert!(Rate::parse("100/fortnight").is_err());
+    }
+
+    #[test]
+    fn speeds() {
+        for (text, bytes, shown) in [
+            ("1MiB/s", 1 << 20, "1MiB/s"),
+            ("500 kB / s", 500_000, "500000B/s"),
+            ("8Mbit/s", 1_000_000, "1000000B/s"),
+            ("1024/second", 1_024, "1KiB/s"),
+        ] {
+            let speed = Speed::parse(text).unwrap();
+            assert_eq!((speed.0, &*speed.to_string()), (bytes, shown), "{text}");
+        }
+        for wrong in ["1MiB", "1MiB/min", "fast", "/s", "-1kB/s", "1Mbit 1kbit/s"] {
+            assert!(Speed::parse(wrong).unwrap_err().contains("is not a speed"), "{wrong}");
+        }
+        assert!(Speed::parse("7bit/s").unwrap_err().contains("lets nothing pass"));
     }
 
     #[test]

@@ -61,6 +61,8 @@ pub mod rate_limit;
 pub mod quota;
 /// So many requests at a time.
 pub mod concurrency;
+/// So many bytes a second.
+pub mod bandwidth;
 /// Decompresses request bodies.
 pub mod decompress;
 /// Bounds request bodies.
@@ -124,6 +126,7 @@ pub const KINDS: &[&Kind] = &[
     &rate_limit::KIND,
     &quota::KIND,
     &concurrency::KIND,
+    &bandwidth::KIND,
     &decompress::KIND,
     &body_limit::KIND,
     &timeouts::KIND,

@@ -22,6 +22,8 @@ pub(crate) mod leases;
 mod per;
 /// Who has how many requests under way.
 mod permits;
+/// Who shares a bandwidth.
+mod lanes;
 /// What one limit says, whatever its algorithm.
 mod rule;
 /// What all requests used together.
@@ -39,6 +41,7 @@ pub(crate) use cost::Cost;
 pub use excess::Excess;
 pub(crate) use excess::Refusal;
 pub(crate) use gcra::Gcra;
+pub(crate) use lanes::LaneTable;
 pub(crate) use leases::{Judged, SharedLimiter};
 pub(crate) use per::{Per, Who};
 pub(crate) use permits::Permits;

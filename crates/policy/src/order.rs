@@ -75,6 +75,10 @@ pub const ORDER: &[(&str, &str)] = &[
         "after the limits that count requests, which get back what it refuses: whoever has used them up takes no place",
     ),
     (
+        "bandwidth",
+        "after `concurrency`, which refuses who has too much under way before anybody waits",
+    ),
+    (
         "decompress",
         "after access and the limit on requests, since it costs more than they do; before all that reads, bounds or \
          copies the body",

@@ -38,6 +38,7 @@ mod it {
     mod quota;
     mod rate_limit;
     mod concurrency;
+    mod bandwidth;
     mod decompress;
     mod body_limit;
     mod timeouts;

@@ -22,6 +22,7 @@ use tokio::time::Sleep;
 use traffic::body::BodyError;
 use traffic::exchange::Exchange;
 use traffic::headers::may_trail;
+use traffic::pace::{Direction, paced};
 use traffic::snapshot::Reserved;
 use traffic::upstream::{Entry, Peers, Upstream};
 use traffic::{Body, Fault, FaultCode, Headers, Request, Response, Stage};
@@ -54,6 +55,11 @@ pub async fn send(worker: &Arc<Worker>, exchange: &mut Exchange) -> Result<Respo
     let plan = tunnel::plan(exchange);
     if plan.is_none() {
         watch_body(exchange);
+    }
+    if !exchange.paces.is_empty() {
+        // Outermost, for who is kept waiting here is not slow.
+        let body = std::mem::take(&mut exchange.body);
+        exchange.body = paced(body, &exchange.paces, Direction::Up);
     }
     // What passes through a tunnel is a conversation, which cannot be had twice.
     if plan.is_none() && !exchange.mirrors.is_empty() {

@@ -15,6 +15,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use traffic::exchange::Exchange;
 use traffic::fault::Blame;
+use traffic::pace::{Direction, paced};
 use traffic::{Body, Fault, FaultCode, Response};
 
 /// Gives the answer its last touches and its way to `record`.
@@ -44,7 +45,8 @@ pub async fn finish(worker: &Arc<Worker>, mut underway: Underway, answer: Respon
     if is_bodiless || answer.body.is_empty() {
         underway.complete();
     } else {
-        let recorded = Recorded::new(answer.body, underway, time_left);
+        let body = paced(answer.body, &underway.paces, Direction::Down);
+        let recorded = Recorded::new(body, underway, time_left);
         answer.body = if has_switched { Body::tunnel(recorded) } else { Body::duplex(recorded) };
     }
     answer

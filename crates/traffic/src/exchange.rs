@@ -13,6 +13,7 @@ use crate::memory::Hold;
 use crate::message::Interim;
 use crate::mirror::Mirror;
 use crate::observe::Marks;
+use crate::pace::Pace;
 use crate::plan::{Plan, Priority};
 use crate::snapshot::Reserved;
 use crate::tls::{ClientCertificate, ShownByClient};
@@ -88,6 +89,8 @@ pub struct Exchange {
     pub mirrors: Vec<Mirror>,
     /// Time limits that override those of the upstream; set by policies.
     pub timeouts: Timeouts,
+    /// How fast its bodies may pass; set by policies.
+    pub paces: Vec<Pace>,
     /// What of it is held in memory, as far as that is counted.
     pub holds: Vec<Hold>,
     /// The policies' own notes.
@@ -139,6 +142,7 @@ impl Exchange {
             upstream: None,
             mirrors: Vec::new(),
             timeouts: Timeouts::default(),
+            paces: Vec::new(),
             holds: Vec::new(),
             notes: Notes::default(),
             attempts: Attempts::default(),

@@ -67,6 +67,8 @@ pub mod store;
 pub mod plan;
 /// Copies of requests.
 pub mod mirror;
+/// So many bytes a second.
+pub mod pace;
 /// The compiled config.
 pub mod snapshot;
 /// What outlives a snapshot.

@@ -25,14 +25,14 @@ pub(crate) const CASES: &[Case] = &[
 ];
 
 /// A gateway with these policies, and the connections to a backend that the test plays.
-fn played(policies: &str) -> (TestGateway, Receiver<DuplexStream>) {
+pub(crate) fn played(policies: &str) -> (TestGateway, Receiver<DuplexStream>) {
     let (gateway, _) = gateway("/*", policies);
     let connections = gateway.play(BACKEND);
     (gateway, connections)
 }
 
 /// Sends a request from an address, and waits until the backend has it.
-async fn begin(
+pub(crate) async fn begin(
     gateway: &TestGateway,
     connections: &mut Receiver<DuplexStream>,
     request: &str,
@@ -47,7 +47,7 @@ async fn begin(
 }
 
 /// Reads until the text ends so.
-async fn until(io: &mut DuplexStream, end: &str) -> String {
+pub(crate) async fn until(io: &mut DuplexStream, end: &str) -> String {
     let mut text = String::new();
     while !text.ends_with(end) {
         let byte = io.read_u8().await;

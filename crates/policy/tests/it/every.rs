@@ -1,9 +1,9 @@
 use crate::it::kit::{Case, difference};
 use crate::it::{
-    access, allow, api_key, basic, body_limit, compress, concurrency, cors, decompress, deny,
-    errors, ext_authz, grpc_web, headers, hmac, hsts, introspection, jwt, maintenance, mirror,
-    mtls, places, plan, quota, rate_limit, redirect, respond, rewrite, split, steer, timeouts,
-    towards_backends, websocket,
+    access, allow, api_key, bandwidth, basic, body_limit, compress, concurrency, cors, decompress,
+    deny, errors, ext_authz, grpc_web, headers, hmac, hsts, introspection, jwt, maintenance,
+    mirror, mtls, places, plan, quota, rate_limit, redirect, respond, rewrite, split, steer,
+    timeouts, towards_backends, websocket,
 };
 
 const ANY: &[Case] = &[
@@ -79,6 +79,7 @@ const TABLE: &[(&str, &[Case])] = &[
     ("rate_limit", rate_limit::CASES),
     ("quota", quota::CASES),
     ("concurrency", concurrency::CASES),
+    ("bandwidth", bandwidth::CASES),
     ("decompress", decompress::CASES),
     ("body_limit", body_limit::CASES),
     ("timeouts", timeouts::CASES),
