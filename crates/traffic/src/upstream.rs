@@ -1,10 +1,10 @@
 //! Where requests go, as the stages see it; crate `upstream` implements it.
 
-use crate::BoxFuture;
 use crate::exchange::Exchange;
 use crate::fault::{Fault, FaultCode};
 use crate::message::{Interim, Request, Response};
 use crate::observe::Connected;
+use crate::{Body, BoxFuture};
 use http::{HeaderValue, StatusCode};
 use std::fmt;
 use std::sync::Arc;
@@ -180,6 +180,14 @@ pub trait Pass: Send + Sync + fmt::Debug {
 
     /// Notes that an attempt was sent whole: from now on its answer is waited for, and nothing else.
     fn sent(&self) {}
+
+    /// The request's body for one attempt. An upstream may have it looked after: who sends a body slowly need not keep others
+    /// waiting meanwhile.
+    fn mind(self: Arc<Self>, exchange: &Exchange, body: Body) -> Body {
+        // Nothing of it matters to who has no places.
+        let _ = exchange;
+        body
+    }
 
     /// Notes that a target failed an attempt, or let the time of the whole exchange run out. Without this word a
     /// `total_timeout` says nothing about the upstream.

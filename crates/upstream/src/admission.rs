@@ -2,6 +2,7 @@
 //! over cells that outlive it.
 
 mod granted;
+mod lent;
 mod places;
 mod watch;
 
@@ -122,22 +123,8 @@ impl Admission {
                 Entry::Refused(Box::new(fault))
             }
             Turn::Wait(waiting) => {
-                let queued = Queued::new(worker, Arc::clone(&self.metrics), self.time.clone());
-                let priority = places.priority(exchange);
-                let (wait, deadline_us) = places.patience(&waiting);
-                let places = places.clone();
-                Entry::Queue(Box::pin(async move {
-                    let place = tokio::time::timeout(wait, waiting.place()).await;
-                    let is_late = queued.time.now_us() > deadline_us;
-                    drop(queued);
-                    match place {
-                        Ok(Some(place)) if !is_late => granting.finish(Some(place)),
-                        Ok(None) => Err(places.shed(priority, ShedReason::Displaced, worker)),
-                        Ok(Some(_)) | Err(_) => {
-                            Err(places.shed(priority, ShedReason::Late, worker))
-                        }
-                    }
-                }))
+                let turn = places.turn(waiting, places.priority(exchange), worker, &self.time);
+                Entry::Queue(Box::pin(async move { granting.finish(Some(turn.await?)) }))
             }
         }
     }

@@ -92,6 +92,11 @@ impl Gate {
         self.take(cap).then(|| Place(Arc::clone(self)))
     }
 
+    /// How many places there are.
+    pub(crate) fn cap(&self) -> u32 {
+        self.cap.load(Ordering::Relaxed)
+    }
+
     /// Places taken.
     pub(crate) fn taken(&self) -> u32 {
         taken(self.counts.load(Ordering::Relaxed))

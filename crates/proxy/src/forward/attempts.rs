@@ -44,6 +44,10 @@ pub(super) async fn send(
         let sent = match hedge.filter(|_| body.is_empty() && exchange.upgrade.is_none()) {
             None => {
                 let call = call(worker, exchange, limit);
+                let body = match &exchange.attempts.pass {
+                    Some(pass) if !body.is_empty() => Arc::clone(pass).mind(exchange, body),
+                    _ => body,
+                };
                 let request = outgoing(exchange, body);
                 let sent = picked.target.send(call, request).await;
                 observe::attempted(worker, exchange, &sent);

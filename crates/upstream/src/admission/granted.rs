@@ -1,19 +1,23 @@
 //! What a request holds that was let in, and what its end tells.
 
 use super::Time;
+use super::lent::{Lent, Whose};
+use super::places::Places;
 use crate::adaptive::{Adaptive, Sign};
 use crate::breaker::{Breaker, Passed, Verdict};
-use crate::gate::{Gate, Place};
+use crate::gate::{Place, Turn};
 use crate::spec::AdaptiveSpec;
 use http::StatusCode;
 use http::header::RETRY_AFTER;
 use std::fmt;
+use std::future::ready;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use telemetry::{BreakerState, UpstreamMetrics};
+use telemetry::{BreakerState, ShedReason};
+use traffic::exchange::Exchange;
 use traffic::upstream::Pass;
-use traffic::{Blame, Fault, FaultCode, Stage};
+use traffic::{Blame, Body, BoxFuture, Fault, FaultCode, Stage};
 
 /// No attempt was sent whole yet.
 const NOT_SENT: u64 = u64::MAX;
@@ -23,16 +27,19 @@ const NOT_SENT: u64 = u64::MAX;
 pub(super) struct Meter {
     pub(super) spec: AdaptiveSpec,
     pub(super) adaptive: Arc<Adaptive>,
-    pub(super) gate: Arc<Gate>,
-    pub(super) metrics: Arc<UpstreamMetrics>,
+    pub(super) places: Places,
 }
 
 impl Meter {
+    fn entered(&self) {
+        self.adaptive.entered(self.places.gate.taken());
+    }
+
     fn note(&self, sign: Sign, sent_us: u64, now_us: u64) {
         let Some(limit) = self.adaptive.note(self.spec, sign, (sent_us, now_us)) else { return };
         // Those who wait need not wait for the next one who comes.
-        self.gate.limit(limit);
-        let load = &self.metrics.trouble.load;
+        self.places.gate.limit(limit);
+        let load = &self.places.metrics.trouble.load;
         load.limit.store(limit, Ordering::Relaxed);
         load.unloaded_us.store(self.adaptive.unloaded_us(), Ordering::Relaxed);
     }
@@ -51,7 +58,7 @@ impl Granting {
     pub(super) fn pass(self, place: Option<Place>) -> Arc<dyn Pass> {
         let Self { worker, passed, meter, time, .. } = self;
         if let Some(meter) = &meter {
-            meter.adaptive.entered(meter.gate.taken());
+            meter.entered();
         }
         Arc::new(Granted {
             worker,
@@ -79,7 +86,7 @@ impl Granting {
 }
 
 /// A request that was let in.
-struct Granted {
+pub(super) struct Granted {
     worker: usize,
     /// Taken by whoever says how the request ended; nobody else wants the lock.
     passed: Mutex<Option<Passed>>,
@@ -97,6 +104,46 @@ struct Granted {
 }
 
 impl Granted {
+    fn place(&self) -> MutexGuard<'_, Option<Place>> {
+        self.place.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether its place was given back although there is no answer yet.
+    pub(super) fn lacks_place(&self) -> bool {
+        !self.is_settled.load(Ordering::Relaxed) && self.place().is_none()
+    }
+
+    /// Gives its place to somebody else until it has one again.
+    pub(super) fn lend(&self) {
+        drop(self.place().take());
+    }
+
+    /// Asks for a place once more, as one who has just come.
+    pub(super) fn ask_again(&self, whose: &Whose) -> BoxFuture<'static, Result<Place, Fault>> {
+        let Some(meter) = &self.meter else {
+            return Box::pin(ready(Err(Fault::new(Stage::Forward, FaultCode::Internal))));
+        };
+        let (places, priority) = (&meter.places, whose.priority);
+        match places.enter_again(whose, &self.time) {
+            Turn::Place(place) => Box::pin(ready(Ok(place))),
+            Turn::Full => {
+                let fault = places.shed(priority, ShedReason::Full, self.worker);
+                Box::pin(ready(Err(fault)))
+            }
+            Turn::Wait(waiting) => {
+                Box::pin(places.turn(waiting, priority, self.worker, &self.time))
+            }
+        }
+    }
+
+    /// Has a place again, unless it is answered by now.
+    pub(super) fn regain(&self, place: Place) {
+        if !self.is_settled.load(Ordering::Relaxed) {
+            *self.place() = Some(place);
+        }
+        self.meter.iter().for_each(Meter::entered);
+    }
+
     /// Tells how long the answer took, if that says anything about how much the upstream has to do.
     fn measure(&self, outcome: Result<StatusCode, &Fault>, sent_us: u64, now_us: u64) {
         let Some(meter) = &self.meter else { return };
@@ -134,6 +181,15 @@ impl Pass for Granted {
         }
     }
 
+    fn mind(self: Arc<Self>, exchange: &Exchange, body: Body) -> Body {
+        let Some(meter) = &self.meter else { return body };
+        if body.is_empty() || body.is_tunnel() {
+            return body;
+        }
+        let whose = meter.places.whose(exchange);
+        Body::stream(Lent::new(body, self, whose))
+    }
+
     fn failed(&self) {
         self.has_failed.store(true, Ordering::Relaxed);
     }
@@ -147,7 +203,7 @@ impl Pass for Granted {
         if self.meter.is_some() {
             // What is measured is what is limited. How long a body takes is often up to the client, who could keep
             // places from others by not reading it.
-            drop(self.place.lock().unwrap_or_else(PoisonError::into_inner).take());
+            self.lend();
         }
         let passed = self.passed.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(passed) = passed else { return };

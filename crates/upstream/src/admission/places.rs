@@ -1,7 +1,8 @@
 //! How many requests an upstream has under way, and how long others wait for their turn.
 
 use super::granted::Meter;
-use super::{Time, busy};
+use super::lent::Whose;
+use super::{Queued, Time, busy};
 use crate::adaptive::Adaptive;
 use crate::gate::{Arrival, Asker, Gate, Place, Turn, Waiting};
 use crate::spec::{ConcurrencySpec, DelaySpec};
@@ -28,7 +29,7 @@ const INTERVAL_US: u64 = 100_000;
 #[derive(Clone)]
 pub(super) struct Places {
     pub(super) spec: ConcurrencySpec,
-    gate: Arc<Gate>,
+    pub(super) gate: Arc<Gate>,
     adaptive: Option<Arc<Adaptive>>,
     pub(super) metrics: Arc<UpstreamMetrics>,
 }
@@ -68,10 +69,60 @@ impl Places {
             now_us: time.now_us(),
         };
         let turn = self.gate.enter(self.count(available), self.spec.queue, who);
+        self.found(turn)
+    }
+
+    /// The same for one who was in already, as many places as there were last.
+    pub(super) fn enter_again(&self, whose: &Whose, time: &Time) -> Turn {
+        let Whose { priority, consumer, network } = whose;
+        let who = || Arrival {
+            priority: *priority,
+            from: match consumer {
+                Some(consumer) => Asker::Consumer(&consumer.name),
+                None => Asker::Address(*network),
+            },
+            now_us: time.now_us(),
+        };
+        self.found(self.gate.enter(self.gate.cap(), self.spec.queue, who))
+    }
+
+    /// By what one who is in may ask again.
+    pub(super) fn whose(&self, exchange: &Exchange) -> Whose {
+        Whose {
+            priority: self.priority(exchange),
+            consumer: exchange.consumer.clone(),
+            network: network(exchange.client()),
+        }
+    }
+
+    fn found(&self, turn: Turn) -> Turn {
         if let (Some(adaptive), Turn::Wait(_) | Turn::Full) = (&self.adaptive, &turn) {
             adaptive.found_none();
         }
         turn
+    }
+
+    /// Waits until it is somebody's turn, or too late.
+    pub(super) fn turn(
+        &self,
+        waiting: Waiting,
+        priority: Priority,
+        worker: usize,
+        time: &Time,
+    ) -> impl Future<Output = Result<Place, Fault>> + Send + use<> {
+        let queued = Queued::new(worker, Arc::clone(&self.metrics), time.clone());
+        let (wait, deadline_us) = self.patience(&waiting);
+        let places = self.clone();
+        async move {
+            let place = tokio::time::timeout(wait, waiting.place()).await;
+            let is_late = queued.time.now_us() > deadline_us;
+            drop(queued);
+            match place {
+                Ok(Some(place)) if !is_late => Ok(place),
+                Ok(None) => Err(places.shed(priority, ShedReason::Displaced, worker)),
+                Ok(Some(_)) | Err(_) => Err(places.shed(priority, ShedReason::Late, worker)),
+            }
+        }
     }
 
     /// Who goes first. Whoever shows no credential must not be better off for it.
@@ -88,8 +139,7 @@ impl Places {
     /// What finds the limit, if it is found.
     pub(super) fn meter(&self) -> Option<Meter> {
         let adaptive = Arc::clone(self.adaptive.as_ref()?);
-        let (gate, metrics) = (Arc::clone(&self.gate), Arc::clone(&self.metrics));
-        Some(Meter { spec: self.spec.adaptive?, adaptive, gate, metrics })
+        Some(Meter { spec: self.spec.adaptive?, adaptive, places: self.clone() })
     }
 
     /// How many there are: as many as are allowed, and no more than the targets have.
@@ -115,7 +165,7 @@ impl Places {
     /// `target`, which is all that is needed so that no place is ever free. CoDel drops one packet and then more and more
     /// of them, so that senders slow down; requests that come from many clients do not, so all that have waited for too
     /// long go at once (Maurer, "Fail at Scale", ACM Queue 13.8, 2015).
-    pub(super) fn patience(&self, waiting: &Waiting) -> (Duration, u64) {
+    fn patience(&self, waiting: &Waiting) -> (Duration, u64) {
         let (since_us, line_since_us) = (waiting.since_us, waiting.line_since_us);
         let last_us = since_us.saturating_add(micros(self.spec.wait));
         let Some((target_us, interval_us)) = self.delay_us() else {
