@@ -1,6 +1,6 @@
 //! What operators see of the policies that count, and how they make them forget.
 
-use crate::kinds::{quota, rate_limit};
+use crate::kinds::{concurrency, quota, rate_limit};
 use crate::limit::Verdict;
 use crate::limit::told;
 use base::Clock;
@@ -70,6 +70,11 @@ pub trait Counting {
     /// What is wrong with the name.
     fn left(&self, whom: Whom<'_>, clock: &Clock) -> Result<Value, String>;
 
+    /// Whether it can forget: what is under way ends by itself, and cannot be made undone.
+    fn forgets(&self) -> bool {
+        true
+    }
+
     /// Forgets what was used of a share.
     ///
     /// # Errors
@@ -92,7 +97,9 @@ pub fn counting(policy: &dyn Policy) -> Option<&dyn Counting> {
     let policy: &dyn Any = policy;
     let rate_limit = policy.downcast_ref::<rate_limit::RateLimit>();
     let quota = || policy.downcast_ref::<quota::Quota>().map(|it| it as &dyn Counting);
-    rate_limit.map(|it| it as &dyn Counting).or_else(quota)
+    let places = || policy.downcast_ref::<concurrency::Concurrency>();
+    let concurrency = || places().map(|it| it as &dyn Counting);
+    rate_limit.map(|it| it as &dyn Counting).or_else(quota).or_else(concurrency)
 }
 
 /// What is left of a limit.

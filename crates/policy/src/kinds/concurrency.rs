@@ -4,12 +4,14 @@
 //! of its answer, with a client or a backend that goes away, with a refusal. Streams and upgraded connections keep theirs
 //! as long as they last. Nobody waits here: who finds no place is told to come back.
 
+use crate::counting::{Apart, Counting, Id, Page, Whom};
 use crate::kind::{BuildCtx, Group, Kind};
 use crate::limit::{Per, Permits};
 use crate::written::{Short, Written};
-use base::{Node, Report, decode};
+use base::{Clock, Node, Report, decode};
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::{Value, json};
 use std::sync::Arc;
 use traffic::exchange::Slot;
 use traffic::policy::Phases;
@@ -64,7 +66,7 @@ impl Short for Settings {
     }
 }
 
-struct Concurrency {
+pub(crate) struct Concurrency {
     max: u32,
     per: Per,
     written: String,
@@ -107,5 +109,63 @@ impl Policy for Concurrency {
 
     fn about(&self) -> Vec<String> {
         vec![format!("{} at a time, per {}", self.max, self.written)]
+    }
+}
+
+impl Concurrency {
+    fn key(&self, whom: Whom<'_>) -> Result<Option<u64>, String> {
+        Ok(match whom {
+            _ if self.per.is_all() => None,
+            Whom::Id([key, _]) => Some(key),
+            Whom::Named(key, application) => self.permits.key(&self.per.named(key, application)?),
+        })
+    }
+
+    fn shown(&self, under_way: u32) -> Value {
+        let remaining = self.max.saturating_sub(under_way);
+        json!({ "concurrency": [{ "max": self.max, "under_way": under_way, "remaining": remaining }] })
+    }
+}
+
+impl Counting for Concurrency {
+    fn per(&self) -> &str {
+        &self.written
+    }
+
+    fn apart(&self) -> Apart {
+        self.per.apart()
+    }
+
+    fn id(&self, whom: Whom<'_>) -> Result<Id, String> {
+        self.key(whom).map(|key| [key.unwrap_or(0), 0])
+    }
+
+    fn left(&self, whom: Whom<'_>, _: &Clock) -> Result<Value, String> {
+        Ok(self.shown(self.permits.under_way(self.key(whom)?)))
+    }
+
+    fn forgets(&self) -> bool {
+        false
+    }
+
+    fn reset(&self, _: Whom<'_>, _: &Clock) -> Result<(), String> {
+        Err("requests under way cannot be forgotten".to_owned())
+    }
+
+    fn reset_all(&self) -> bool {
+        false
+    }
+
+    fn remembered(&self) -> Option<usize> {
+        Some(if self.per.is_all() { 1 } else { self.permits.len() })
+    }
+
+    fn page(&self, from: u64, most: usize, _: &Clock) -> Option<Page> {
+        if self.per.is_all() {
+            return None;
+        }
+        let (found, next) = self.permits.page(from, most);
+        let shares = found.into_iter().map(|(key, count)| ([key, 0], self.shown(count))).collect();
+        Some(Page { shares, next })
     }
 }

@@ -2,6 +2,7 @@ use super::Who;
 use base::caps::CONCURRENCY_KEYS_MAX;
 use base::hashed::HashedMap;
 use count::Count;
+use std::collections::BinaryHeap;
 use std::collections::hash_map::Entry;
 use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
@@ -44,10 +45,7 @@ impl Default for Permits {
 impl Permits {
     /// Leave for one request more until it is dropped; none beyond `max`.
     pub(crate) fn enter(self: &Arc<Self>, who: &Who<'_>, max: u32) -> Option<Permit> {
-        let key = match who {
-            Who::All => None,
-            who => Some(self.hasher.hash_one(who)),
-        };
+        let key = self.key(who);
         let enters = match key {
             None => self.all.enter(max),
             Some(key) => enter(&mut self.shard(key), key, max),
@@ -55,15 +53,49 @@ impl Permits {
         enters.then(|| Permit { permits: Arc::clone(self), key })
     }
 
-    fn shard(&self, key: u64) -> MutexGuard<'_, HashedMap<u64, u32>> {
-        let shard = usize::try_from((key >> 32) % SHARDS as u64).unwrap_or(0);
-        self.shards[shard].lock().unwrap_or_else(PoisonError::into_inner)
+    /// What somebody is counted by; nothing where all requests count together.
+    pub(crate) fn key(&self, who: &Who<'_>) -> Option<u64> {
+        match who {
+            Who::All => None,
+            who => Some(self.hasher.hash_one(who)),
+        }
+    }
+
+    /// How many somebody has.
+    pub(crate) fn under_way(&self, key: Option<u64>) -> u32 {
+        match key {
+            None => self.all.inside(),
+            Some(key) => self.shard(key).get(&key).copied().unwrap_or(0),
+        }
+    }
+
+    /// At most so many of those who have any, by their keys from this one on, and the key after the last of them.
+    pub(crate) fn page(&self, from: u64, most: usize) -> (Vec<(u64, u32)>, Option<u64>) {
+        // The largest is on top, and goes first where there are too many.
+        let mut found: BinaryHeap<(u64, u32)> = BinaryHeap::new();
+        for shard in &self.shards {
+            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            for (key, count) in shard.iter().filter(|(key, _)| **key >= from) {
+                found.push((*key, *count));
+                if found.len() > most + 1 {
+                    found.pop();
+                }
+            }
+        }
+        let mut found = found.into_sorted_vec();
+        let next = if found.len() > most { found.pop() } else { None };
+        (found, next.map(|(key, _)| key))
     }
 
     /// How many have any.
-    #[cfg(test)]
-    fn len(&self) -> usize {
-        self.shards.iter().map(|shard| shard.lock().unwrap().len()).sum()
+    pub(crate) fn len(&self) -> usize {
+        let len = |shard: &Shard| shard.lock().unwrap_or_else(PoisonError::into_inner).len();
+        self.shards.iter().map(len).sum()
+    }
+
+    fn shard(&self, key: u64) -> MutexGuard<'_, HashedMap<u64, u32>> {
+        let shard = usize::try_from((key >> 32) % SHARDS as u64).unwrap_or(0);
+        self.shards[shard].lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -136,8 +168,30 @@ mod tests {
                 }
                 let keyed = held.iter().filter(|(who, own)| **who < 4 && !own.is_empty()).count();
                 prop_assert_eq!(permits.len(), keyed, "nobody who has none is remembered");
+                for (who, own) in &held {
+                    let asked = names.get(usize::from(*who)).map_or(Who::All, |name| Who::Consumer(name));
+                    prop_assert_eq!(permits.under_way(permits.key(&asked)) as usize, own.len());
+                }
             }
         }
+    }
+
+    #[test]
+    fn pages_show_everybody_once() {
+        let permits = Arc::new(Permits::default());
+        let held: Vec<_> = (0..250).map(|at| permits.enter(&Who::Address(at % 25), 10)).collect();
+        let (mut from, mut seen) = (Some(0), Vec::new());
+        while let Some(first) = from {
+            let (page, next) = permits.page(first, 10);
+            assert!(page.len() == 10 || next.is_none());
+            seen.extend(page);
+            from = next;
+        }
+        assert!(seen.iter().all(|(_, count)| *count == 10));
+        seen.dedup();
+        assert_eq!(seen.len(), 25);
+        drop(held);
+        assert_eq!(permits.page(0, 10), (Vec::new(), None));
     }
 
     #[test]

@@ -161,3 +161,84 @@ async fn a_body_that_nobody_reads_keeps_no_place_where_the_limit_is_found() {
         unread.push((client, backend));
     }
 }
+
+/// A request whose body of ten bytes comes by and by.
+async fn upload(gateway: &TestGateway, consumer: &str) -> DuplexStream {
+    let mut client = gateway.connect();
+    let key = format!("x-api-key: {consumer}-is-what-this-caller-has");
+    let head = format!("POST /slow HTTP/1.1\nhost: a.test\n{key}\ncontent-length: 10\n\nfirst");
+    tell(&mut client, &head).await;
+    client
+}
+
+const ONE_PLACE: &str = "{ adaptive: { min: 1, max: 1 }, queue: 1, wait: 1h, delay: 1h }";
+
+#[tokio::test(start_paused = true)]
+async fn who_sends_a_body_slowly_keeps_no_place_from_others() {
+    let gateway = gateway(ONE_PLACE);
+    let mut connections = gateway.play(BACKEND);
+    let mut slow = upload(&gateway, "gold").await;
+    let mut first = accept(&mut connections).await;
+    assert!(hear(&mut first).await.ends_with("first"), "what there is goes on at once");
+    let (mut waiting, said) = asked(&gateway, "tin").await;
+    assert_eq!(
+        (&*said, hear(&mut first).await),
+        ("", String::new()),
+        "for a moment it may be slow"
+    );
+    // The place of whom nothing comes is given to who waits for one.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let mut second = accept(&mut connections).await;
+    assert!(hear(&mut second).await.starts_with("GET /tin "));
+    // What comes meanwhile goes on, but for the last of it, with which the backend could begin.
+    tell(&mut slow, "la").await;
+    assert_eq!(hear(&mut first).await, "la");
+    tell(&mut slow, "st.").await;
+    assert_eq!(hear(&mut first).await, "");
+    assert_eq!(metric(&gateway, "yett_upstream_queue", ""), 1);
+    tell(&mut second, OK).await;
+    assert_eq!(brief(&hear(&mut waiting).await), "200");
+    assert_eq!(hear(&mut first).await, "st.", "it is its turn");
+    tell(&mut first, OK).await;
+    assert_eq!(brief(&hear(&mut slow).await), "200");
+    let admission = gateway.gateway.snapshot.load().upstreams.first().unwrap().admission();
+    assert_eq!((admission.concurrency, admission.queued), (Some((0, 1)), 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn slow_bodies_that_all_end_at_once_are_not_all_served_at_once() {
+    let gateway = gateway(ONE_PLACE);
+    let mut connections = gateway.play(BACKEND);
+    let mut uploads = Vec::new();
+    for _ in 0..3 {
+        let client = upload(&gateway, "gold").await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        uploads.push((client, accept(&mut connections).await));
+    }
+    for (client, backend) in &mut uploads {
+        assert!(hear(backend).await.ends_with("first"));
+        tell(client, "last.").await;
+    }
+    let mut heard = Vec::new();
+    for (_, backend) in &mut uploads {
+        heard.push(hear(backend).await);
+    }
+    // One is served, one waits, and there is no room for the third.
+    assert_eq!(heard, ["last.", "", "<closed>"]);
+    assert_eq!(brief(&hear(&mut uploads[2].0).await), "503 upstream_overloaded, closed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_body_whose_client_goes_away_leaves_no_place_taken() {
+    let gateway = gateway(ONE_PLACE);
+    let mut connections = gateway.play(BACKEND);
+    for pause_ms in [10, 2_000] {
+        let slow = upload(&gateway, "gold").await;
+        let _backend = accept(&mut connections).await;
+        tokio::time::sleep(Duration::from_millis(pause_ms)).await;
+        drop(slow);
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let admission = gateway.gateway.snapshot.load().upstreams.first().unwrap().admission();
+        assert_eq!((admission.concurrency, admission.queued), (Some((0, 1)), 0), "{pause_ms}");
+    }
+}

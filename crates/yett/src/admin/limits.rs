@@ -12,7 +12,7 @@ use std::sync::{Arc, PoisonError};
 use traffic::directory::{Consumer, Credential, CredentialKind};
 use traffic::plan::Plan;
 
-/// Those of `rate_limit` and `quota`.
+/// Those of `rate_limit`, `quota` and `concurrency`.
 mod policies;
 
 const USAGE: &str = "name a consumer (/limits?consumer=NAME, or one of its applications: &application=NAME) for what its plan leaves, or a policy (/limits?policy=ID), and whose share of it: &key=NAME, &application=NAME\n";

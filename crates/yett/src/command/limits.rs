@@ -22,7 +22,7 @@ pub(crate) struct Arguments {
     /// The plan of a consumer whom only an issuer of tokens knows, where a claim decides which it is.
     #[arg(long, requires = "consumer")]
     plan: Option<String>,
-    /// What is left of a `rate_limit` or `quota`, by its id such as `orders/rate_limit`.
+    /// What is left of a `rate_limit`, `quota` or `concurrency`, by its id such as `orders/rate_limit`.
     #[arg(long, short)]
     policy: Option<String>,
     /// Of that policy only the share of this consumer, plan, route, address or value.
@@ -138,6 +138,13 @@ fn of_share(share: &Value) -> Vec<String> {
         let (amount, used) = (word(&quota["quota"]), word(&quota["used"]));
         let (left, window) = (word(&quota["remaining"]), word(&quota["window"]));
         lines.push(format!("  {amount}: {used} used, {left} left ({window})"));
+    }
+    for places in share["concurrency"].as_array().into_iter().flatten() {
+        let (max, left) = (word(&places["max"]), word(&places["remaining"]));
+        lines.push(format!(
+            "  {max} at a time: {} under way, {left} left",
+            word(&places["under_way"])
+        ));
     }
     lines
 }

@@ -25,6 +25,7 @@ const GUIDES: &[&str] = &[
     "load-balancing-and-health",
     "plans-limits-quotas",
     "protect-an-api",
+    "protect-the-node",
     "surviving-overload",
     "tls",
     "upgrade",

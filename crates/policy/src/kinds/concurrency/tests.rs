@@ -1,6 +1,8 @@
 use super::KIND;
+use crate::counting::{Apart, Whom, counting};
 use crate::fixture::{self, World};
-use serde_json::json;
+use base::Clock;
+use serde_json::{Value, json};
 use std::sync::Arc;
 use traffic::Exchange;
 use traffic::directory::Consumer;
@@ -74,4 +76,33 @@ fn what_is_no_limit_is_refused() {
     ] {
         fixture::refuses(&KIND, &settings, part);
     }
+}
+
+#[test]
+fn operators_see_how_many_are_under_way_and_whose() {
+    let clock = Clock::manual();
+    let policy = fixture::built(&KIND, &json!("3 per consumer"));
+    let shown = counting(&*policy.0).unwrap();
+    let of_places = |left: &Value| {
+        let places = &left["concurrency"][0];
+        ["max", "under_way", "remaining"].map(|name| places[name].as_u64().unwrap())
+    };
+    let of_alice = || of_places(&shown.left(Whom::Named("alice", None), &clock).unwrap());
+    let mut requests = [of("alice"), of("alice"), of("bob")];
+    requests.iter_mut().for_each(|request| assert_eq!(policy.request(request), "continue"));
+    assert_eq!((shown.apart(), of_alice()), (Apart::Consumers, [3, 2, 1]));
+    let id = shown.id(Whom::Named("alice", None)).unwrap();
+    let page = shown.page(0, 10, &clock).unwrap();
+    assert_eq!((page.shares.len(), shown.remembered(), page.next), (2, Some(2), None));
+    let alice = page.shares.iter().find(|(found, _)| *found == id).unwrap();
+    assert_eq!(of_places(&alice.1), [3, 2, 1]);
+    assert!(!shown.forgets() && shown.reset(Whom::Id(id), &clock).is_err());
+    drop(requests);
+    assert_eq!((of_alice(), shown.remembered()), ([3, 0, 3], Some(0)));
+    let together = fixture::built(&KIND, &json!("1"));
+    let shown = counting(&*together.0).unwrap();
+    let mut request = of("alice");
+    assert_eq!(together.request(&mut request), "continue");
+    assert_eq!(of_places(&shown.left(Whom::Named("", None), &clock).unwrap()), [1, 1, 0]);
+    assert!(shown.page(0, 10, &clock).is_none());
 }

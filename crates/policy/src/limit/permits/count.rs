@@ -27,6 +27,11 @@ impl Count {
         false
     }
 
+    /// How many are in.
+    pub(super) fn inside(&self) -> u32 {
+        self.0.load(Ordering::Relaxed)
+    }
+
     /// One less; only who entered leaves, and once.
     pub(super) fn leave(&self) {
         self.0.fetch_sub(1, Ordering::Relaxed);

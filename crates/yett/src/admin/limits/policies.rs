@@ -221,6 +221,9 @@ fn extend(shown: &mut Value, left: Value) {
 pub(super) fn reset(board: &Board, id: &str, question: &Question) -> Answer {
     let Some(found) = find(board, id) else { return unknown() };
     let Some(policy) = counting(&*found) else { return unknown() };
+    if !policy.forgets() {
+        return wrong("what is under way ends by itself: there is nothing to forget\n");
+    }
     let whom = match whom(policy, question) {
         Ok(whom) => whom,
         Err(why) => return wrong(&format!("{why}\n")),
