@@ -412,7 +412,7 @@ pub struct Concurrency {
 #[serde(deny_unknown_fields)]
 struct ConcurrencyLong {
     /// Requests under way in all; unlimited unless said otherwise. With `adaptive` only those count whose answer has not
-    /// begun.
+    /// begun, and of which the rest is not waited for: after a second of that a client gives its place back.
     max: Option<u32>,
     /// Requests under way at each target; unlimited unless said otherwise.
     max_per_target: Option<u32>,
