@@ -3,10 +3,11 @@
 //! not traffic run elsewhere and are never refused.
 
 use crate::gateway::Worker;
+use base::Clock;
 use sojourn::{Sojourn, WHOLE, refused};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use telemetry::metrics::Shortage;
 use traffic::exchange::Exchange;
 use traffic::memory::Want;
@@ -102,19 +103,33 @@ pub(crate) async fn probe(worker: Arc<Worker>) {
     loop {
         let is_busy = worker.loads.requests(worker.index) > 0 || worker.shedding.is_on();
         let pause = if is_busy { PROBE_EVERY } else { PROBE_IDLE_EVERY };
-        let clock = &worker.gateway.clock;
-        let (before, spent_before) = (clock.now(), clock.spent_by_thread());
+        let look = Look::now(&worker.gateway.clock);
         tokio::time::sleep(pause).await;
-        let since = clock.now().saturating_duration_since(before);
-        let spent = clock.spent_by_thread().saturating_sub(spent_before);
-        worker.came_late(own(since.saturating_sub(pause), spent), since);
+        let (delay, since) = look.late(&worker.gateway.clock, pause);
+        worker.came_late(delay, since);
     }
 }
 
-/// How much of a delay was work that the worker had to do first. For the rest the system let others run: a thread that
-/// gets no processor comes late without any backlog, and refusing requests would not help it.
-fn own(delay: Duration, spent: Duration) -> Duration {
-    delay.min(spent)
+/// A moment, and how long the thread had been at work until then.
+struct Look {
+    at: Instant,
+    spent: Duration,
+}
+
+impl Look {
+    fn now(clock: &Clock) -> Self {
+        Self { at: clock.now(), spent: clock.spent_by_thread() }
+    }
+
+    /// By how much more than a pause it is later now, and how long it is since then. Of a delay only what was work of the
+    /// thread counts. For the rest the system let others run: a thread that gets no processor comes late without any
+    /// backlog, and refusing requests would not help it.
+    fn late(&self, clock: &Clock, pause: Duration) -> (Duration, Duration) {
+        let now = Self::now(clock);
+        let since = now.at.saturating_duration_since(self.at);
+        let spent = now.spent.saturating_sub(self.spent);
+        (since.saturating_sub(pause).min(spent), since)
+    }
 }
 
 impl Worker {
@@ -160,15 +175,27 @@ impl Worker {
 
 #[cfg(test)]
 mod tests {
-    use super::own;
+    use super::Look;
+    use base::Clock;
+    use std::thread;
     use std::time::Duration;
 
+    const PAUSE: Duration = Duration::from_millis(10);
+    const LONG: Duration = Duration::from_millis(60);
+
     #[test]
-    fn a_worker_that_was_not_let_run_was_not_late_of_itself() {
-        for (delay_ms, spent_ms, expected_ms) in [(5_000, 3, 3), (800, 805, 800), (0, 10, 0)] {
-            let [delay, spent, expected] =
-                [delay_ms, spent_ms, expected_ms].map(Duration::from_millis);
-            assert_eq!(own(delay, spent), expected);
+    fn a_thread_that_works_comes_late_and_one_that_is_not_let_run_does_not() {
+        let clock = Clock::System;
+        let look = Look::now(&clock);
+        while look.late(&clock, PAUSE).0 < LONG {}
+        let (delay, since) = look.late(&clock, PAUSE);
+        assert!(since >= delay + PAUSE);
+        let look = Look::now(&clock);
+        let began = clock.now();
+        while clock.now() - began < PAUSE + LONG {
+            thread::park_timeout(LONG);
         }
+        let (delay, since) = look.late(&clock, PAUSE);
+        assert!(since > LONG && delay < LONG, "{delay:?} of {since:?}");
     }
 }
