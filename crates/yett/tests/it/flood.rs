@@ -12,8 +12,8 @@ use std::thread;
 
 const PROGRAM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/programs/authoriser.py");
 /// Clients of the flood, and how long the body of each is, which is in memory twice: together more than the ceiling.
-const CLIENTS: usize = 160;
-const BYTES: usize = 2 << 20;
+const CLIENTS: usize = 200;
+const BYTES: usize = 1 << 20;
 /// So many of them are refused at least, for there is no room for half of them.
 const REFUSED: u64 = 80;
 /// What the process may take, in mebibytes.
@@ -29,7 +29,7 @@ fn start(authoriser: &Python, backend: &Backend) -> Yett {
 access_log: {{ to: off }}
 upstreams: {{ backend: {{ targets: [\"{}\"] }} }}
 apis:
-  checked: {{ path: /checked, upstream: backend, public: a test, policies: [{{ ext_authz: {{ http: 'http://127.0.0.1:{}', timeout: 20s, body: {{ max: 2MiB }} }} }}] }}
+  checked: {{ path: /checked, upstream: backend, public: a test, policies: [{{ ext_authz: {{ http: 'http://127.0.0.1:{}', timeout: 20s, body: {{ max: 1MiB }} }} }}] }}
   plain: {{ path: /plain, upstream: backend, policies: [api_key] }}
 plans: {{ gold: {{ limit: 1000/s, priority: high }} }}
 consumers: {{ alice: {{ plan: gold, keys: ['sha256:5a55ebd42e49b9e370611a550c60e42ac453c8302b8f633de0d0aae35c6e6872'] }} }}
