@@ -94,8 +94,11 @@ fn lines(told: &Value) -> Vec<String> {
         let remembered = policy["remembered"].as_u64();
         let remembered = remembered.map(|count| format!(", {count} remembered"));
         let place = word(&policy["place"]);
+        // Of some kinds what they say of their limits says whose they are.
+        let per = format!(", per {per}");
+        let per = if limits.ends_with(&per) { "" } else { &*per };
         lines.push(format!(
-            "policy  {id}: {limits}, per {per}{}  ({place})",
+            "policy  {id}: {limits}{per}{}  ({place})",
             remembered.unwrap_or_default()
         ));
     }
