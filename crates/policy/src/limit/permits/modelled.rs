@@ -32,5 +32,6 @@ fn in_no_order_of_events_are_more_in_than_may_be_and_all_places_come_back() {
         }
         assert!(count.enter(1), "every place came back");
         assert!(!count.enter(1), "and none besides");
+        assert_eq!(count.inside(), 1);
     });
 }
