@@ -514,6 +514,8 @@ pub const CEDAR_TOLD_MAX: usize = 4;
 pub const ADDRESS_LIST_ENTRIES_MAX: usize = 1_000_000;
 /// and bytes of its file.
 pub const ADDRESS_LIST_BYTES_MAX: usize = 64 << 20;
+/// Entries from which on a list is large: one of them that loses more than half of them is thought to be cut.
+pub const ADDRESS_LIST_LARGE: usize = 100;
 /// Bytes of one of them as a text, with its prefix.
 pub const ADDRESS_TEXT_BYTES_MAX: usize = 64;
 /// Lists of addresses that one policy goes by.
@@ -567,3 +569,29 @@ pub const ROLE_PATTERNS_MAX: usize = 128;
 pub const IDEMPOTENCY_KEYS_MAX: i64 = 100_000;
 /// and bytes of an answer that is kept for them.
 pub const IDEMPOTENT_ANSWER_BYTES_MAX: usize = 1 << 20;
+/// Texts and patterns that one list of an `agents` policy names,
+pub const AGENT_RULES_MAX: usize = 1_000;
+/// the bots that it names,
+pub const AGENT_BOTS_MAX: usize = 64;
+/// and the domains of one of them.
+pub const AGENT_DOMAINS_MAX: usize = 16;
+/// Addresses of which it is remembered whether their names prove something,
+pub const NAMES_KNOWN_MAX: usize = 65_536;
+/// names of each that are looked at,
+pub const NAMES_PER_ADDRESS_MAX: usize = 4;
+/// addresses that are asked about at once,
+pub const NAMES_ASKED_AT_ONCE: usize = 8;
+/// that wait to be,
+pub const NAMES_ASKED_WAITING_MAX: usize = 1_024;
+/// seconds that asking about one may take,
+pub const NAMES_ASKED_TIMEOUT_S: u64 = 10;
+/// seconds after which it is asked again where nothing could be found out,
+pub const NAMES_PAUSE_S: u64 = 10;
+/// seconds for which what was found out holds, at least
+pub const NAMES_VALID_MIN_S: u64 = 60;
+/// and at most,
+pub const NAMES_VALID_MAX_S: u64 = 24 * 3_600;
+/// seconds for which it holds beyond that while it is asked again,
+pub const NAMES_STALE_S: u64 = 3_600;
+/// and seconds for which it holds, at most, that they prove nothing.
+pub const NOT_PROVED_VALID_S: u64 = 600;

@@ -1,9 +1,14 @@
 //! A great many addresses: networks melted into ranges, in which one is found by halving. A look-up takes twenty steps
 //! among a million networks, and allocates nothing.
 
-use crate::caps::{ADDRESS_LIST_ENTRIES_MAX, ADDRESS_TEXT_BYTES_MAX, MISTAKES_TOLD_MAX};
+use crate::caps::{
+    ADDRESS_LIST_ENTRIES_MAX, ADDRESS_LIST_LARGE, ADDRESS_TEXT_BYTES_MAX, MISTAKES_TOLD_MAX,
+};
 use crate::network::Network;
 use std::net::IpAddr;
+
+/// Networks as their owners publish them.
+mod published;
 
 /// Addresses of both versions of IP, and perhaps those who have none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -12,6 +17,8 @@ pub struct Ranges {
     v6: Sorted<u128>,
     has_unix: bool,
     networks: usize,
+    /// Whether they said themselves how many they are.
+    is_counted: bool,
 }
 
 /// Ranges that neither meet nor touch, in their order. First and last addresses lie apart, so that a look-up passes over
@@ -40,19 +47,25 @@ impl Mistake {
 }
 
 impl Ranges {
-    /// Reads a text with one network or address a line. What follows `#` or `;` is a comment.
+    /// Reads a text with one network or address a line; what follows `#` or `;` is a comment. Or JSON as the owners of
+    /// networks publish it: `{ "prefixes": [{ "ipv4Prefix": "192.0.2.0/24" }] }`.
     ///
     /// # Errors
     /// The first few lines that are wrong, and how many others are.
     pub fn parse(bytes: &[u8]) -> Result<Self, Vec<Mistake>> {
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+        if bytes.trim_ascii_start().starts_with(b"{") {
+            return published::parse(bytes);
+        }
         let mut gathered = Gathered::default();
         let mut mistakes = Vec::new();
         let mut others = 0_usize;
+        let mut says = None;
         for (at, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
-            let word = line.split(|byte| matches!(byte, b'#' | b';')).next().unwrap_or_default();
-            let word = word.trim_ascii();
+            let mut parts = line.splitn(2, |byte| matches!(byte, b'#' | b';'));
+            let word = parts.next().unwrap_or_default().trim_ascii();
             if word.is_empty() {
+                says = says.or_else(|| entries_said(parts.next().unwrap_or_default()));
                 continue;
             }
             let line = u32::try_from(at).unwrap_or(u32::MAX).saturating_add(1);
@@ -72,7 +85,7 @@ impl Ranges {
         if others > 0 {
             mistakes.push(Mistake::whole(format!("{others} more lines are wrong")));
         }
-        if mistakes.is_empty() { Ok(gathered.melt()) } else { Err(mistakes) }
+        if mistakes.is_empty() { gathered.says(says) } else { Err(mistakes) }
     }
 
     /// Whether a peer is among them: one without an address is if `unix` was listed. An IPv4 address that is written as
@@ -84,6 +97,21 @@ impl Ranges {
             Some(IpAddr::V4(address)) => self.v4.holds(address.to_bits()),
             Some(IpAddr::V6(address)) => self.v6.holds(address.to_bits()),
         }
+    }
+
+    /// Whether they can be what has become of others, as far as one can tell: a list that is cut at the end of a line looks
+    /// like any other, but has lost much.
+    ///
+    /// # Errors
+    /// Why not, in a sentence that says what to do if they can.
+    pub fn follows(&self, old: &Self) -> Result<(), String> {
+        let (before, now) = (old.networks, self.networks);
+        if self.is_counted || before < ADDRESS_LIST_LARGE || now >= before / 2 {
+            return Ok(());
+        }
+        Err(format!(
+            "it has lost more than half of its entries, {now} of {before} are left; if that is right, write `# entries: {now}` into it"
+        ))
     }
 
     /// How many networks and addresses they were made of.
@@ -99,6 +127,12 @@ impl FromIterator<Network> for Ranges {
         networks.into_iter().for_each(|network| gathered.add(network));
         gathered.melt()
     }
+}
+
+/// How many entries a list has, as it says itself in a comment: `entries: 3`.
+fn entries_said(comment: &[u8]) -> Option<usize> {
+    let number = comment.trim_ascii().strip_prefix(b"entries:")?;
+    std::str::from_utf8(number).ok()?.trim().parse().ok()
 }
 
 fn network(word: &[u8]) -> Result<Network, String> {
@@ -146,12 +180,25 @@ impl Gathered {
         self.v4.push((first, first | rest));
     }
 
+    /// All of them, if they are as many as they say.
+    fn says(self, entries: Option<usize>) -> Result<Ranges, Vec<Mistake>> {
+        match entries {
+            Some(said) if said != self.networks => {
+                let has = self.networks;
+                let message = format!("it says that it has {said} entries, and has {has}");
+                Err(vec![Mistake::whole(message)])
+            }
+            _ => Ok(Ranges { is_counted: entries.is_some(), ..self.melt() }),
+        }
+    }
+
     fn melt(self) -> Ranges {
         Ranges {
             v4: melt(self.v4, |last| last.saturating_add(1)),
             v6: melt(self.v6, |last| last.saturating_add(1)),
             has_unix: self.has_unix,
             networks: self.networks,
+            is_counted: false,
         }
     }
 }
@@ -253,6 +300,31 @@ mod tests {
         assert!(found[0].1.contains("too long") && found[0].1.len() < 100, "{found:?}");
         let broken = Ranges::parse(b"10.0.0.0/8\n\xff\xfe\n").unwrap_err();
         assert_eq!((broken[0].line, broken.len()), (2, 1));
+    }
+
+    #[test]
+    fn a_list_that_says_how_many_it_has_must_have_them() {
+        assert_eq!(Ranges::parse(b"# entries: 2\n10.0.0.0/8\n::1\n").unwrap().networks(), 2);
+        let found = mistakes("10.0.0.0/8\n; entries: 2\n");
+        assert_eq!(found, [(0, "it says that it has 2 entries, and has 1".to_owned())]);
+        // Not every comment is such a word.
+        assert!(Ranges::parse(b"# entries: many\n10.0.0.0/8 # entries: 7\n").is_ok());
+    }
+
+    #[test]
+    fn a_large_list_that_has_lost_half_follows_nothing_unless_it_says_so() {
+        let list = |count: u32, head: &str| {
+            let line = |number: u32| format!("{}\n", IpAddr::V4((number * 2).into()));
+            let text: String = head.to_owned() + &(0..count).map(line).collect::<String>();
+            Ranges::parse(text.as_bytes()).unwrap()
+        };
+        let old = list(200, "");
+        assert!(list(100, "").follows(&old).is_ok());
+        let why = list(99, "").follows(&old).unwrap_err();
+        assert!(why.contains("99 of 200") && why.contains("`# entries: 99`"), "{why}");
+        assert!(list(99, "# entries: 99\n").follows(&old).is_ok());
+        assert!(list(0, "# entries: 0\n").follows(&old).is_ok());
+        assert!(list(0, "").follows(&list(99, "")).is_ok(), "few are written by hand");
     }
 
     #[test]

@@ -61,6 +61,8 @@ pub(crate) fn build(
     let nobody = Arc::default();
     let no_stores = Arc::default();
     let stores = inputs.stores.unwrap_or(&no_stores);
+    let nameless = upstream::names(&[], None);
+    let names = inputs.names.unwrap_or(&nameless);
     let access = inputs.access.unwrap_or(&nobody);
     let mut ids = HashSet::new();
     for (index, config) in written.iter().enumerate() {
@@ -100,6 +102,7 @@ pub(crate) fn build(
             params: owner.params,
             outbound,
             background: &background,
+            names,
             upstreams,
         };
         let Some(policy) = (kind.build)(&config.settings, &ctx, report) else {

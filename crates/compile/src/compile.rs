@@ -3,10 +3,11 @@
 use crate::inputs::{Inputs, SecretsAt};
 use crate::rooms::{Furniture, Household};
 use crate::routes::PlacedRule;
+use crate::shared::Shared;
 use crate::upstreams::Upstreams;
 use crate::{
-    access, access_log, clients, consumers, egress, facts, observe, plans, reach, relays, routes,
-    stores, tls, upstreams,
+    access, access_log, clients, consumers, facts, observe, plans, reach, relays, routes, tls,
+    upstreams,
 };
 use base::{Endpoint, Placed, Report, Text};
 use http::HeaderName;
@@ -60,11 +61,8 @@ const QUEUE_DELAY: Duration = Duration::from_millis(500);
 #[must_use]
 pub fn compile(config: &Config, inputs: Inputs<'_>) -> Compiled {
     let mut report = Report::new();
-    let outbound = egress::compile(config, inputs, &mut report);
-    let access = Arc::new(access::compile(config, None));
-    let stores = stores::compile(config, inputs, &mut report);
-    let inputs = Inputs { outbound: Some(&outbound), access: Some(&access), ..inputs };
-    let inputs = Inputs { stores: Some(&stores), ..inputs };
+    let shared = Shared::compile(config, inputs, &mut report);
+    let inputs = shared.given(inputs);
     let parts = config.workspaces.iter();
     let furniture: Vec<_> = parts.map(|part| Furniture::new(config, part, inputs)).collect();
     let upstreams = upstreams::compile(config, &furniture, inputs, &mut report);
@@ -97,6 +95,7 @@ pub fn compile(config: &Config, inputs: Inputs<'_>) -> Compiled {
         overload: overload(config),
         memory: Memory::of(inputs.state),
     };
+    let (outbound, stores) = (Arc::clone(&shared.outbound), Arc::clone(&shared.stores));
     Compiled { snapshot, credentials, plans, stores, admin, outbound, access_log, report }
 }
 

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use telemetry::Metrics;
 use telemetry::trace::TraceSink;
 use traffic::directory::Directory;
+use traffic::names::Names;
 use traffic::outbound::{Destination, Remote};
 use traffic::upstream::Upstream;
 use traffic::{Outbound, State};
@@ -113,6 +114,8 @@ pub struct Inputs<'a> {
     pub access: Option<&'a Arc<Access>>,
     /// Where gateways share counts, likewise made by [`crate::compile()`]; leave it empty.
     pub stores: Option<&'a Arc<Stores>>,
+    /// What asks name servers for the names of addresses, likewise; leave it empty.
+    pub names: Option<&'a Arc<dyn Names>>,
     /// Makes what sends spans away; without it nothing is traced.
     pub exporter: Option<BuildExporter<'a>>,
     /// Identifies the config in logs and metrics.

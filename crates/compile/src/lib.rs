@@ -7,6 +7,8 @@
 
 /// What a compiler needs besides the config.
 mod inputs;
+/// What many parts of a config go by.
+mod shared;
 /// The whole, top to bottom.
 mod compile;
 /// Upstreams.

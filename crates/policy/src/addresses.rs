@@ -74,7 +74,7 @@ impl<'de> Deserialize<'de> for WrittenAddresses {
                 f.write_str(EXPECTING)
             }
             fn visit_str<E: Error>(self, text: &str) -> Result<WrittenAddresses, E> {
-                Ok(WrittenAddresses(vec![Source::word(text)]))
+                Ok(WrittenAddresses::word(text))
             }
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<WrittenAddresses, A::Error> {
                 let InFile { file } = InFile::deserialize(MapAccessDeserializer::new(map))?;
@@ -129,6 +129,11 @@ pub(crate) struct Addresses {
 }
 
 impl WrittenAddresses {
+    /// One network, address or file, as a word.
+    pub(crate) fn word(text: &str) -> Self {
+        Self(vec![Source::word(text)])
+    }
+
     /// What is written in the setting `below`, with its files read. Whatever is wrong is told.
     pub(crate) fn build(
         &self,

@@ -12,6 +12,7 @@ use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::SystemTime;
 use telemetry::metrics::FileMetrics;
@@ -69,6 +70,10 @@ impl Content for Ranges {
     fn entries(&self) -> usize {
         self.networks()
     }
+
+    fn replaces(&self, old: &Self) -> Result<(), String> {
+        self.follows(old)
+    }
 }
 
 /// A file that somebody goes by.
@@ -90,6 +95,8 @@ struct Seen {
     at: SystemTime,
     /// What is there instead.
     bad: Option<Bad>,
+    /// What was there when it was looked at last, if that was neither.
+    new: Option<Digest>,
 }
 
 struct Bad {
@@ -129,12 +136,13 @@ impl<T: Content> Kept<T> {
             self.metrics.refused();
         }
         seen.bad = Some(Bad { digest, why });
+        seen.new = None;
     }
 
     fn accept(&self, digest: Digest, content: T) {
         let entries = content.entries();
         self.now.store(Arc::new(content));
-        *self.seen() = Seen { digest, at: self.clock.wall(), bad: None };
+        *self.seen() = Seen { digest, at: self.clock.wall(), bad: None, new: None };
         self.metrics.read(entries);
         let file = self.path.display();
         tracing::info!(%file, entries, "a {} was read anew", T::WHAT);
@@ -167,36 +175,47 @@ type ReadFile<'a> = &'a dyn Fn(&Path, usize) -> Result<Vec<u8>, String>;
 
 /// A file of any kind.
 trait Volume: Any + Send + Sync {
-    fn refresh(&self, read: ReadFile<'_>);
+    /// Whether it must be looked at again soon, though nothing else may tell that it changes.
+    fn refresh(&self, read: ReadFile<'_>) -> bool;
     fn standing(&self) -> Standing;
     fn is_read(&self);
 }
 
 impl<T: Content> Volume for Kept<T> {
-    fn refresh(&self, read: ReadFile<'_>) {
+    fn refresh(&self, read: ReadFile<'_>) -> bool {
         let bytes = match load(&self.path, T::BYTES_MAX, read) {
             Ok(bytes) => bytes,
-            Err(why) => return self.refuse(None, why),
+            Err(why) => {
+                self.refuse(None, why);
+                return false;
+            }
         };
         let digest = digest_of(&bytes);
         {
             let mut seen = self.seen();
+            let last = seen.new.take();
             if digest == seen.digest {
                 if seen.bad.take().is_some() {
                     self.metrics.read(self.now().entries());
                     let file = self.path.display();
                     tracing::info!(%file, "a {} is again what it was", T::WHAT);
                 }
-                return;
+                return false;
             }
             if seen.bad.as_ref().is_some_and(|bad| bad.digest == Some(digest)) {
-                return;
+                return false;
+            }
+            // Somebody may be writing it: half a list lets pass whom the rest would deny.
+            if last != Some(digest) {
+                seen.new = Some(digest);
+                return true;
             }
         }
-        // Somebody may be about to write it.
+        // Or be about to.
         if bytes.is_empty() && self.now().entries() > 0 {
             let why = "it is empty; write a comment into it if nothing is to be in it";
-            return self.refuse(Some(digest), why.to_owned());
+            self.refuse(Some(digest), why.to_owned());
+            return false;
         }
         match T::read(bytes) {
             Ok(content) => match content.replaces(&self.now()) {
@@ -205,6 +224,7 @@ impl<T: Content> Volume for Kept<T> {
             },
             Err(mistakes) => self.refuse(Some(digest), joined(&mistakes)),
         }
+        false
     }
 
     fn standing(&self) -> Standing {
@@ -253,6 +273,8 @@ type Name = (PathBuf, &'static str);
 #[derive(Default)]
 pub struct Shelf {
     volumes: Mutex<BTreeMap<Name, Weak<dyn Volume>>>,
+    /// Whether some were about to change when they were looked at last.
+    is_unsettled: AtomicBool,
 }
 
 /// The one shelf of a process; whoever holds it sees all files that are in use.
@@ -262,11 +284,18 @@ pub fn shelf(state: &State) -> Arc<Shelf> {
 }
 
 impl Shelf {
-    /// Reads all files again, and goes by those that have changed.
+    /// Reads all files again, and goes by those that have changed and are the same as when they were last looked at.
     pub fn refresh(&self, read: impl Fn(&Path, usize) -> Result<Vec<u8>, String>) {
+        let mut is_again = false;
         for volume in self.living() {
-            volume.refresh(&read);
+            is_again |= volume.refresh(&read);
         }
+        self.is_unsettled.store(is_again, Ordering::Relaxed);
+    }
+
+    /// Whether some had changed and must be looked at again soon, though nobody may tell that they do.
+    pub fn is_unsettled(&self) -> bool {
+        self.is_unsettled.load(Ordering::Relaxed)
     }
 
     /// How the files are.
@@ -337,7 +366,7 @@ pub(crate) fn open<T: Content>(
                 metrics: ctx.metrics.file(&path.display().to_string()),
                 path,
                 now: ArcSwap::from_pointee(content),
-                seen: Mutex::new(Seen { digest, at: ctx.clock.wall(), bad: None }),
+                seen: Mutex::new(Seen { digest, at: ctx.clock.wall(), bad: None, new: None }),
                 clock: ctx.clock.clone(),
                 _shelf: Arc::clone(&shelf),
             });

@@ -204,6 +204,20 @@ impl traffic::Outbound for Nobody {
     }
 }
 
+impl traffic::names::Names for Nobody {
+    fn manner(&self) -> &str {
+        ""
+    }
+
+    fn prove(
+        &self,
+        _: std::net::IpAddr,
+        _: Arc<[Box<str>]>,
+    ) -> traffic::BoxFuture<'static, Result<traffic::names::Proved, String>> {
+        Box::pin(async { Err("nobody answers".to_owned()) })
+    }
+}
+
 #[derive(Debug)]
 struct NoWay(http::uri::PathAndQuery);
 
@@ -293,6 +307,7 @@ impl World {
         let id = format!("test/{}", kind.name);
         let here: Arc<dyn traffic::Background> = Arc::new(Here);
         let nobody: Arc<dyn traffic::Outbound> = Arc::new(Nobody);
+        let nameless: Arc<dyn traffic::names::Names> = Arc::new(Nobody);
         let ctx = BuildCtx {
             id: &id,
             workspace: None,
@@ -310,6 +325,7 @@ impl World {
             params: &self.params,
             outbound: &nobody,
             background: &here,
+            names: &nameless,
             upstreams: &self.upstreams,
         };
         let mut report = Report::new();

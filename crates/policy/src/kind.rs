@@ -13,6 +13,7 @@ use std::fmt;
 use std::sync::Arc;
 use telemetry::Metrics;
 use traffic::directory::Directory;
+use traffic::names::Names;
 use traffic::policy::Phases;
 use traffic::upstream::Upstream;
 use traffic::{Background, Outbound, Policy, State};
@@ -51,6 +52,8 @@ pub struct BuildCtx<'a> {
     pub outbound: &'a Arc<dyn Outbound>,
     /// Work beside the request path.
     pub background: &'a Arc<dyn Background>,
+    /// Asks what addresses are called.
+    pub names: &'a Arc<dyn Names>,
     /// All upstreams by name; one that could not be built is there without a value.
     pub upstreams: &'a BTreeMap<String, Option<Arc<dyn Upstream>>>,
 }

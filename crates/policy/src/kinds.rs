@@ -12,6 +12,8 @@ pub mod grpc_web;
 pub mod ip;
 /// Lets clients pass by their countries and networks.
 pub mod geo;
+/// Lets clients pass by what they say they are.
+pub mod agents;
 /// Lets requests pass at some times.
 pub mod hours;
 /// Tells that a service is being worked on.
@@ -102,6 +104,7 @@ pub const KINDS: &[&Kind] = &[
     &grpc_web::KIND,
     &ip::KIND,
     &geo::KIND,
+    &agents::KIND,
     &hours::KIND,
     &maintenance::KIND,
     &websocket::KIND,

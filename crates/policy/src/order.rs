@@ -29,6 +29,7 @@ pub const ORDER: &[(&str, &str)] = &[
          credential, nor told that a service is being worked on",
     ),
     ("geo", "after `ip`, which costs less; before identity for the same reason"),
+    ("agents", "after `ip` and `geo`: where a client is says more than what it says of itself"),
     ("hours", "beside `ip` and `geo`: who may not come at all is not told when to come back"),
     (
         "maintenance",

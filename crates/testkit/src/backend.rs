@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::io::{AsyncWriteExt as _, DuplexStream};
 use tokio::sync::mpsc;
 use traffic::BoxFuture;
-use upstream::{Dial, Io, Resolve, Resolved};
+use upstream::{Called, Dial, Io, Led, Resolve, Resolved};
 
 /// One thing a backend does with a request.
 #[derive(Clone, Debug)]
@@ -192,6 +192,7 @@ impl Dial for MemoryDial {
 }
 
 /// Names that tests may use: `name-7.test` stands for 10.0.0.7, `inward.test` for this machine, all others for nothing.
+/// All addresses are called `crawl-A-B-C-D.bots.test`, those of 198.51.100.0/24 wrongly so.
 #[derive(Clone, Copy, Debug)]
 pub struct MemoryResolve;
 
@@ -208,5 +209,16 @@ impl Resolve for MemoryResolve {
             let addresses = vec![IpAddr::from([10, 0, 0, last])];
             Ok(Resolved { addresses, valid_for: Duration::from_secs(60) })
         })
+    }
+
+    fn names(&self, address: IpAddr) -> BoxFuture<'_, Result<Called, String>> {
+        let name = format!("crawl-{}.bots.test", address.to_string().replace(['.', ':'], "-"));
+        let valid_for = Duration::from_secs(60);
+        Box::pin(async move { Ok(Called { names: vec![name], valid_for }) })
+    }
+
+    fn leads(&self, _: &str, address: IpAddr) -> BoxFuture<'_, Result<Led, String>> {
+        let there = !address.to_string().starts_with("198.51.100.");
+        Box::pin(async move { Ok(Led { there, valid_for: Duration::from_secs(60) }) })
     }
 }

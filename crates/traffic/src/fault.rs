@@ -142,6 +142,8 @@ fault_codes! {
     AccessUndecided "access_undecided" 403 Gateway "Access is denied" "An expression of an `allow` or `deny` policy, or a policy in Cedar, could not be evaluated, which counts as a refusal.";
     AddressRefused "address_refused" 403 Client "Access is denied" "An `ip` policy does not let the client's address pass; the log tells which address, and by which list.";
     CountryRefused "country_refused" 403 Client "Access is denied" "A `geo` policy does not let clients pass from where the client's address is; the log tells which country and network.";
+    AgentRefused "agent_refused" 403 Client "Access is denied" "An `agents` policy does not let clients pass that say they are this, or that say they are a bot and are not; the log tells which.";
+    AgentUnproven "agent_unproven" 503 Gateway "Access cannot be decided now" "A client says that it is a bot of an `agents` policy, and the name of its address is still being asked for; `Retry-After` says when to come back.";
     ClosedNow "closed_now" 503 Gateway "The service is closed" "An `hours` policy is not open now; `Retry-After` says when it opens.";
     ClosedHours "closed_hours" 403 Client "The service is closed" "An `hours` policy with `status: 403` is not open now.";
     PermissionMissing "permission_missing" 403 Client "Access is denied" "No role of the caller permits the request; the log tells what it needs and which roles the caller has.";

@@ -63,6 +63,8 @@ pub mod outbound;
 pub mod background;
 /// Counts of limits that several gateways share.
 pub mod store;
+/// What addresses are called.
+pub mod names;
 /// By which plan a consumer uses APIs.
 pub mod plan;
 /// Copies of requests.

@@ -61,6 +61,8 @@ mod preface;
 mod tls;
 /// What names stand for, kept fresh.
 mod names;
+/// Names of addresses that lead back to them.
+mod reverse;
 /// Asks targets how they are.
 mod health;
 /// Addresses that lead inward.
@@ -78,7 +80,8 @@ mod redis;
 pub use backend::{build, check};
 pub use background::background;
 pub use outbound::outbound;
-pub use resolve::{Offered, Resolve, Resolved, Server, SystemResolve};
+pub use resolve::{Called, Led, Offered, Resolve, Resolved, Server, SystemResolve};
+pub use reverse::names;
 pub use spec::{
     AdaptiveSpec, Balance, BreakerSpec, ChoiceSpec, ClientCert, ConcurrencySpec, DelaySpec,
     Distance, EgressSpec, HashKey, HashSpec, HealthQuestion, HealthSpec, HostHeader, Locality,

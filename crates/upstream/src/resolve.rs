@@ -14,6 +14,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use traffic::BoxFuture;
 
+/// How long it holds that there is nothing.
+const NOTHING_VALID_FOR: Duration = Duration::from_secs(300);
+
 /// What a name stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resolved {
@@ -45,6 +48,24 @@ pub struct Server {
     pub weight: u16,
 }
 
+/// What an address is called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Called {
+    /// Its names in lower case, without the final dot; none if it has no name.
+    pub names: Vec<String>,
+    /// How long this holds.
+    pub valid_for: Duration,
+}
+
+/// Whether a name leads to an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Led {
+    /// Whether it does.
+    pub there: bool,
+    /// How long this holds.
+    pub valid_for: Duration,
+}
+
 /// Resolves names.
 pub trait Resolve: Send + Sync {
     /// The addresses of a name, or in words why there are none.
@@ -53,6 +74,17 @@ pub trait Resolve: Send + Sync {
     /// Who offers a service, or in words why nobody does.
     fn servers(&self, service: &str) -> BoxFuture<'_, Result<Offered, String>> {
         let why = format!("`{service}` is the name of a service, which cannot be asked for here");
+        Box::pin(async { Err(why) })
+    }
+
+    /// What an address is called, or in words why that cannot be found out.
+    fn names(&self, address: IpAddr) -> BoxFuture<'_, Result<Called, String>> {
+        Box::pin(async move { Err(format!("{address} cannot be asked about here")) })
+    }
+
+    /// Whether a name leads to an address, or in words why that cannot be found out.
+    fn leads(&self, name: &str, address: IpAddr) -> BoxFuture<'_, Result<Led, String>> {
+        let why = format!("whether `{name}` leads to {address} cannot be asked here");
         Box::pin(async { Err(why) })
     }
 
@@ -158,6 +190,46 @@ impl Resolve for SystemResolve {
                 return Err("nobody offers the service".to_owned());
             }
             Ok(Offered { servers, valid_for })
+        })
+    }
+
+    fn names(&self, address: IpAddr) -> BoxFuture<'_, Result<Called, String>> {
+        Box::pin(async move {
+            let resolver = self.resolver()?;
+            let found = match resolver.reverse_lookup(address).await {
+                Ok(found) => found,
+                Err(error) if error.is_no_records_found() => {
+                    return Ok(Called { names: Vec::new(), valid_for: NOTHING_VALID_FOR });
+                }
+                Err(error) => return Err(error.to_string()),
+            };
+            let valid_for = found.valid_until().saturating_duration_since(Clock::System.now());
+            let name = |data: &RData| match data {
+                RData::PTR(name) => Some(name.0.to_utf8().trim_end_matches('.').to_lowercase()),
+                _ => None,
+            };
+            let names = found.answers().iter().filter_map(|answer| name(&answer.data)).collect();
+            Ok(Called { names, valid_for })
+        })
+    }
+
+    fn leads(&self, name: &str, address: IpAddr) -> BoxFuture<'_, Result<Led, String>> {
+        // The dot says that it is whole: no domain of this machine is tried behind it.
+        let name = format!("{name}.");
+        Box::pin(async move {
+            let resolver = self.resolver()?;
+            match resolver.lookup_ip(name).await {
+                Ok(found) => {
+                    let valid_for =
+                        found.valid_until().saturating_duration_since(Clock::System.now());
+                    let there = found.iter().any(|own| own.to_canonical() == address);
+                    Ok(Led { there, valid_for })
+                }
+                Err(error) if error.is_no_records_found() => {
+                    Ok(Led { there: false, valid_for: NOTHING_VALID_FOR })
+                }
+                Err(error) => Err(error.to_string()),
+            }
         })
     }
 

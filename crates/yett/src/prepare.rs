@@ -199,6 +199,7 @@ pub(crate) fn compile_with(
             outbound: None,
             access: None,
             stores: None,
+            names: None,
             exporter,
             state: &still.state,
             directory: &still.directory,

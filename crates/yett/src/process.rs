@@ -40,6 +40,9 @@ use upstream::World;
 const DRAIN: Duration = Duration::from_secs(30);
 /// Changes that come within this time are one change.
 const SETTLE: Duration = Duration::from_millis(150);
+
+/// How long a file that policies go by must stay the same before it is gone by.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// How long the collector may take for the last spans.
 #[cfg(feature = "otlp")]
 const LAST_SPANS: Duration = Duration::from_secs(2);
@@ -303,6 +306,9 @@ impl Process {
                     self.reload(false);
                 }
                 Some(()) = published.recv() => self.reload(true),
+                () = tokio::time::sleep(LOOK_AGAIN), if self.still.files.is_unsettled() => {
+                    self.still.files.refresh(disk::read);
+                }
             }
         }
         notify::stopping();
@@ -417,6 +423,7 @@ impl Process {
                     tokio::time::sleep(SETTLE).await;
                     changes.try_recv().ok();
                 }
+                () = tokio::time::sleep(LOOK_AGAIN), if self.still.files.is_unsettled() => {}
             }
             self.still.files.refresh(disk::read);
             match prepare::credentials(&self.settings.config) {

@@ -36,6 +36,7 @@ impl Outer {
             outbound: None,
             access: None,
             stores: None,
+            names: None,
             exporter: None,
             state: &self.state,
             directory: &Arc::default(),

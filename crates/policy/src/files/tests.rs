@@ -13,6 +13,9 @@ fn denying(world: &World) -> Built {
 
 fn refresh(shelf: &Shelf, files: &Folder) {
     shelf.refresh(|path, most| super::Files::read(files, path, most));
+    if shelf.is_unsettled() {
+        refresh(shelf, files);
+    }
 }
 
 fn is_denied(policy: &Built) -> bool {
@@ -96,4 +99,49 @@ fn whoever_holds_the_shelf_sees_files_that_come_later() {
     let _policy = denying(&world);
     assert!(Arc::ptr_eq(&early, &shelf(&world.state)));
     assert_eq!(early.standings().len(), 1);
+}
+
+#[test]
+fn a_file_that_is_being_written_is_gone_by_when_it_stays_the_same() {
+    let world = World::default();
+    world.files.write(LIST, "192.0.2.0/24\n");
+    let policy = denying(&world);
+    let shelf = shelf(&world.state);
+    let look = || {
+        shelf.refresh(|path, most| super::Files::read(&world.files, path, most));
+        shelf.is_unsettled()
+    };
+    assert!(!look(), "nothing has changed");
+    // As somebody writes it piece by piece: none of these is what they mean.
+    for half in ["", "198.51.100.0/24\n", "198.51.100.0/24\n192.0", "198.51.100.0/24\n192.0.2.9"] {
+        world.files.write(LIST, half);
+        assert!(look(), "it must be looked at again");
+        assert!(is_denied(&policy));
+        assert_eq!(problem(&shelf), None);
+    }
+    world.files.write(LIST, "198.51.100.0/24\n192.0.2.99\n");
+    assert!(look() && is_denied(&policy));
+    assert!(!look() && !is_denied(&policy));
+    // What goes back to what it was has not changed.
+    world.files.write(LIST, "192.0.2.0/24\n");
+    assert!(look());
+    world.files.write(LIST, "198.51.100.0/24\n192.0.2.99\n");
+    assert!(!look() && !is_denied(&policy));
+}
+
+#[test]
+fn a_large_list_that_is_cut_leaves_the_one_before_in_force() {
+    let world = World::default();
+    let list: String = (0..120).map(|number| format!("198.51.100.{number}\n")).collect();
+    world.files.write(LIST, format!("{list}192.0.2.7\n"));
+    let policy = denying(&world);
+    let shelf = shelf(&world.state);
+    world.files.write(LIST, "198.51.100.0\n");
+    refresh(&shelf, &world.files);
+    assert!(is_denied(&policy));
+    assert!(problem(&shelf).unwrap().contains("1 of 121 are left"));
+    world.files.write(LIST, "198.51.100.0\n# entries: 1\n");
+    refresh(&shelf, &world.files);
+    assert!(!is_denied(&policy));
+    assert_eq!(problem(&shelf), None);
 }

@@ -56,6 +56,7 @@ const TABLE: &[(&str, &[Case])] = &[
     ("grpc_web", grpc_web::CASES),
     ("ip", places::IP),
     ("geo", places::GEO),
+    ("agents", places::AGENTS),
     ("hours", places::HOURS),
     ("maintenance", maintenance::CASES),
     ("websocket", websocket::CASES),

@@ -130,10 +130,9 @@ fn surroundings(config: &str) -> Surroundings {
     for found in list.captures_iter(config) {
         all = all.file(&found[1], authority.revoked(&[], std::time::Duration::from_secs(86_400)));
     }
-    let addresses = Regex::new(r"\bfile: ?([\w./-]+)\.txt").unwrap();
+    let addresses = Regex::new(r"\bfile: ?([\w./-]+(?:\.txt|bot\.json))").unwrap();
     for found in addresses.captures_iter(config) {
-        let name = found[1].trim_start_matches("./");
-        all = all.file(&format!("{name}.txt"), "203.0.113.0/24 # a list\n");
+        all = all.file(found[1].trim_start_matches("./"), "203.0.113.0/24 # a list\n");
     }
     let places = Regex::new(r"\b(country|asn)\.mmdb\b").unwrap();
     for found in places.captures_iter(config) {

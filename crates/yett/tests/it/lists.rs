@@ -4,6 +4,7 @@ use super::client::raw;
 use super::wait::{until, until_true};
 use super::yett::{Launch, PUBLIC, TOP, Yett, run};
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::symlink;
 
 /// Denies whoever is in a file. The proxies of this machine are believed.
@@ -97,4 +98,22 @@ fn a_list_that_is_bad_from_the_start_is_told_with_its_line_and_nothing_is_served
     let ended = run(launch.folder.path(), &["run", "yett.yaml"]);
     assert_ne!(ended.code, Some(0), "{ended:?}");
     assert!(ended.err.contains("`blocked.txt` cannot be read: there is no such file"), "{ended:?}");
+}
+
+#[test]
+fn a_list_that_is_written_slowly_is_gone_by_when_it_is_whole() {
+    let yett = Launch::new(&denying("blocked.txt")).file("blocked.txt", "192.0.2.0/24\n").start();
+    // Not renamed into place: any look at it may find half of it.
+    let mut file = fs::File::create(yett.path("blocked.txt")).unwrap();
+    for number in 0..200_u32 {
+        let line = match number {
+            0..199 => format!("198.51.100.{number}\n"),
+            _ => "192.0.2.0/24\n".to_owned(),
+        };
+        file.write_all(line.as_bytes()).unwrap();
+        assert_eq!(status(&yett, "192.0.2.7"), 403, "after line {number}");
+    }
+    drop(file);
+    refused(&yett, "198.51.100.7");
+    assert_eq!(status(&yett, "192.0.2.7"), 403);
 }

@@ -1,7 +1,7 @@
 //! Targets that are names: a name server that the test plays, and real backends.
 
 use super::backend::Backend;
-use super::client::{Load, get};
+use super::client::{Load, get, raw};
 use super::wait::{until, until_true};
 use super::yett::{PUBLIC, TOP, Yett};
 use std::collections::{BTreeSet, HashMap};
@@ -13,12 +13,14 @@ use std::time::Duration;
 
 /// Types of records (RFC 1035, 2782).
 const A: u16 = 1;
+const PTR: u16 = 12;
 const SRV: u16 = 33;
 
 /// A record's content.
 #[derive(Clone, Debug)]
 enum Record {
     Address(Ipv4Addr),
+    Name(&'static str),
     Server { priority: u16, weight: u16, port: u16, host: &'static str },
 }
 
@@ -152,16 +154,23 @@ fn answer(question: &[u8], zone: &Zone) -> Vec<u8> {
 fn content(record: &Record) -> Vec<u8> {
     match record {
         Record::Address(address) => address.octets().to_vec(),
+        Record::Name(name) => name_as_bytes(name),
         Record::Server { priority, weight, port, host } => {
             let mut content = [priority, weight, port].map(|n| n.to_be_bytes()).concat();
-            for label in host.split('.') {
-                content.push(u8::try_from(label.len()).unwrap());
-                content.extend(label.as_bytes());
-            }
-            content.push(0);
+            content.extend(name_as_bytes(host));
             content
         }
     }
+}
+
+fn name_as_bytes(name: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for label in name.split('.') {
+        bytes.push(u8::try_from(label.len()).unwrap());
+        bytes.extend(label.as_bytes());
+    }
+    bytes.push(0);
+    bytes
 }
 
 const SERVICE: &str = "_orders._tcp.shop.test";
@@ -296,4 +305,48 @@ apis: {{ all: {{ upstream: orders, public: a test }} }}
     let shown = || yett.metrics().lines().filter(|l| l.starts_with("yett_target_up{")).count();
     until_true("so are their numbers", || shown() == 1);
     assert_eq!(get(&yett.address("public"), "/").body, "here");
+}
+
+/// The status and the code that a client at this address gets that says it is a bot.
+fn told(yett: &Yett, client: &str) -> String {
+    let request = format!(
+        "GET / HTTP/1.1\r\nhost: a.test\r\nuser-agent: TestBot/1\r\nx-forwarded-for: {client}\r\n\
+         connection: close\r\n\r\n"
+    );
+    let answer = raw(&yett.address("public"), request.as_bytes());
+    let code = answer.split("\"code\":\"").nth(1).and_then(|rest| rest.split('"').next());
+    format!("{} {}", answer.split(' ').nth(1).unwrap(), code.unwrap_or_default())
+}
+
+#[test]
+fn a_bot_is_believed_once_its_name_leads_back_and_no_request_waits_for_that() {
+    let names = NameServer::start();
+    names.put("7.2.0.192.in-addr.arpa", PTR, vec![Record::Name("crawl-7.bots.test")]);
+    names.put("crawl-7.bots.test", A, vec![Record::Address(Ipv4Addr::new(192, 0, 2, 7))]);
+    // Whoever owns an address can call it what they like; this name is not there, and the other leads elsewhere.
+    names.put("8.2.0.192.in-addr.arpa", PTR, vec![Record::Name("crawl-8.bots.test")]);
+    names.put("9.2.0.192.in-addr.arpa", PTR, vec![Record::Name("crawl-7.bots.test")]);
+    let yett = Yett::start(&format!(
+        "{TOP}{PUBLIC}dns: {{ servers: [\"{}\"] }}
+trusted_proxies: [127.0.0.0/8]
+policies: [{{ agents: {{ bots: {{ testbot: {{ domains: bots.test }} }}, deny: [bot] }} }}]
+apis: {{ all: {{ public: a test, routes: [{{ GET /: {{ policies: [{{ respond: {{ body: ok }} }}] }} }}] }} }}
+",
+        names.address
+    ));
+    for (client, expected) in [
+        ("192.0.2.7", "200 "),
+        ("192.0.2.8", "403 agent_refused"),
+        ("192.0.2.9", "403 agent_refused"),
+        // It has no name at all.
+        ("192.0.2.10", "403 agent_refused"),
+    ] {
+        assert_eq!(told(&yett, client), "503 agent_unproven", "{client}");
+        until_true(&format!("{client} is known"), || told(&yett, client) == expected);
+    }
+    names.trouble.store(SERVFAIL, Ordering::SeqCst);
+    assert_eq!(told(&yett, "192.0.2.11"), "503 agent_unproven");
+    yett.log.expect(&["could not be found out", "192.0.2.11"]);
+    assert_eq!(told(&yett, "192.0.2.11"), "503 agent_unproven");
+    assert_eq!(told(&yett, "192.0.2.7"), "200 ", "what was known stays");
 }
