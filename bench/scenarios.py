@@ -39,6 +39,8 @@ class Scenario:
     # How often the config is changed while the load goes on.
     reloads: int = 0
     is_guarded: bool = False
+    # Networks that are refused, of which the client is none.
+    addresses: int = 0
     # How the tokens are signed that requests show, or that the issuer is asked about them; how many, and of how many
     # consumers. `is_cold`: each is shown only once.
     token: str = None
@@ -97,6 +99,8 @@ SCENARIOS = [
              budget=(1.10, 0.95), budget_base="plain"),
     Scenario("guarded", "API key, limit per consumer, headers set and removed, metrics, access log",
              budget=(1.45, 1.15), budget_base="plain", template="guarded", is_guarded=True),
+    Scenario("ip_list", "100,000 networks that are refused, of which the client is none",
+             template="ip_list", addresses=100_000),
     Scenario("jwt_rs256", "10,000 tokens signed by RSA, seen before; limit per consumer; nginx is a plain proxy",
              load.wrk_tokens, budget=(1.50, 1.20), budget_base="plain", template="jwt", token="RS256",
              needs=("cryptography",)),

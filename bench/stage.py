@@ -10,6 +10,7 @@ import time
 import urllib.request
 from pathlib import Path
 
+import addresses
 import routes
 from load import IdleConnections, Order
 from peers import BASE, PEERS, SUBJECT, nginx_argv
@@ -79,6 +80,8 @@ class Stage:
         (self.folder / "answer.json").write_text(filler(self.scenario.body_bytes))
         if self.scenario.is_guarded:
             self.make_key()
+        if self.scenario.addresses:
+            self.make_addresses()
         if self.scenario.is_tls:
             self.make_certificate()
         if self.scenario.token:
@@ -127,6 +130,11 @@ class Stage:
         keys.write_text(f"{key['key']} bench\n")
         self.values |= {"key": key["key"], "key_hash": key["hash"], "keys": keys}
         self.headers = {"x-api-key": key["key"], "cookie": "session=abc"}
+
+    def make_addresses(self):
+        """Those that are refused, in the words of each proxy."""
+        self.values |= {"addresses": self.folder / "addresses.txt", "addresses_nginx": self.folder / "addresses.nginx"}
+        addresses.write(self.scenario.addresses, self.values["addresses"], self.values["addresses_nginx"])
 
     def make_tokens(self):
         """An issuer for this run, its tokens, and who is asked about those that say nothing by themselves."""
@@ -283,6 +291,9 @@ class Stage:
             checks["bytes of the request at the backend"] = (received > work.post_bytes, True)
         if work.is_tls:
             checks["protocol and cipher of TLS"] = (self.cipher(name), ("TLSv1.3", CIPHER))
+        if work.addresses:
+            refused = addresses.status(self.listen[name], work.target, addresses.REFUSED)
+            checks["status of a client that is on the list"] = (refused, 403)
         if work.is_guarded:
             checks |= {
                 "status without a key": (self.fetch(name, work.target, {})[1], 401),

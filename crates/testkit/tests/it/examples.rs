@@ -292,6 +292,16 @@ const CASES: &[Case] = &[
     case("where-and-when", "GET /orders/1", &["200", "GET /orders/1"]),
     case(
         "where-and-when",
+        "GET /orders/1\nuser-agent: AhrefsBot/7.0",
+        &["403", "agent_refused"],
+    ),
+    case(
+        "where-and-when",
+        "GET /orders/1\nuser-agent: Googlebot/2.1",
+        &["503", "agent_unproven", "retry-after: 3"],
+    ),
+    case(
+        "where-and-when",
         "GET /stock/7",
         &["403", "address_refused", "the stock is for our shops", "-192.0.2.7"],
     ),
