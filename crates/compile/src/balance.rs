@@ -16,6 +16,7 @@ const LOAD_MAX_PERCENT: u32 = 125;
 pub(crate) fn balance(
     name: &Placed<String>,
     written: &model::Upstream,
+    inputs: Inputs<'_>,
     report: &mut Report,
 ) -> Option<upstream::Balance> {
     let Some(balance) = &written.balance else { return Some(upstream::Balance::RoundRobin) };
@@ -27,7 +28,7 @@ pub(crate) fn balance(
         Balance::Hash(key) => key,
     };
     // An upstream belongs to many routes, so that parameters of their paths are not known here.
-    match By::parse(key, &[]) {
+    match By::parse(key, policy::expression::Scope { params: &[], geo: inputs.geo }) {
         Ok(by) => {
             let key = Arc::new(move |exchange: &traffic::Exchange| by.hash(exchange));
             Some(upstream::Balance::Hash(HashSpec { key, load_max_percent: LOAD_MAX_PERCENT }))

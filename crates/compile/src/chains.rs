@@ -103,6 +103,7 @@ pub(crate) fn build(
             outbound,
             background: &background,
             names,
+            geo: inputs.geo,
             upstreams,
         };
         let Some(policy) = (kind.build)(&config.settings, &ctx, report) else {

@@ -5,6 +5,7 @@ use base::{Clock, Place, Secret, Secrets};
 use http::HeaderName;
 use policy::access::Access;
 use policy::files::Files;
+use policy::geo::Geo;
 use policy::store::Stores;
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
@@ -116,6 +117,8 @@ pub struct Inputs<'a> {
     pub stores: Option<&'a Arc<Stores>>,
     /// What asks name servers for the names of addresses, likewise; leave it empty.
     pub names: Option<&'a Arc<dyn Names>>,
+    /// Where clients are, likewise, if the config names databases; leave it empty.
+    pub geo: Option<&'a Arc<Geo>>,
     /// Makes what sends spans away; without it nothing is traced.
     pub exporter: Option<BuildExporter<'a>>,
     /// Identifies the config in logs and metrics.

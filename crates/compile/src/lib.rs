@@ -9,6 +9,8 @@
 mod inputs;
 /// What many parts of a config go by.
 mod shared;
+/// The databases of places that all share.
+mod geo;
 /// The whole, top to bottom.
 mod compile;
 /// Upstreams.

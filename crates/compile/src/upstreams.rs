@@ -71,7 +71,7 @@ fn spec(
 ) -> Option<UpstreamSpec> {
     let targets: Option<Vec<TargetSpec>> =
         written.targets.iter().map(|written| target(written, inputs, report)).collect();
-    let balance = balance::balance(name, written, report);
+    let balance = balance::balance(name, written, inputs, report);
     let choice = balance::choice(name, written, common, inputs, report);
     let tls = match &written.tls {
         Some(tls) if tls.on => Some(self::tls(tls, inputs, report)?),

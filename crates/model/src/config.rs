@@ -3,7 +3,7 @@
 use crate::balance::{Dns, Gateway};
 use crate::control::ControlPlane;
 use crate::join::Part;
-use crate::node::{AccessLog, Admin, Drain, Egress};
+use crate::node::{AccessLog, Admin, Drain, Egress, Geo};
 use crate::overload::Overload;
 use crate::proxies::TrustedProxies;
 use crate::tracing::Tracing;
@@ -31,6 +31,7 @@ pub const FIELDS: [&str; 22] = [
     "egress",
     "gateway",
     "dns",
+    "geo",
     "listeners",
     "upstreams",
     "stores",
@@ -83,6 +84,8 @@ pub struct Config {
     /// How names of targets are resolved.
     #[serde(default)]
     pub dns: Dns,
+    /// Where clients are, for policies `geo` and for expressions.
+    pub geo: Option<Geo>,
     /// The addresses on which clients are served.
     #[serde(default)]
     #[schemars(extend("propertyNames" = {"pattern": "^[a-z0-9][a-z0-9_-]{0,62}$"}))]

@@ -1,5 +1,6 @@
 //! How the program itself runs: admin listener, access log, draining.
 
+use crate::role::Words;
 use base::decode::short_or_long;
 use base::units::{Period, Share, Size};
 use base::{Placed, Text};
@@ -120,4 +121,13 @@ pub struct Egress {
     pub no_proxy: Vec<Placed<String>>,
     /// PEM file with the certificate authorities to trust in place of the system's.
     pub ca: Option<Placed<String>>,
+}
+
+/// Where clients are.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Geo {
+    /// A database of places (`.mmdb`), relative to this file, or several, such as one of countries and one of networks; of what
+    /// both say, the first has its way. It is read again when it changes.
+    pub database: Words,
 }

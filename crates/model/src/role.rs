@@ -45,7 +45,8 @@ struct GrantLong {
 }
 
 /// One text or several.
-struct Words(Vec<Placed<String>>);
+#[derive(Clone, Debug)]
+pub struct Words(pub Vec<Placed<String>>);
 
 impl<'de> Deserialize<'de> for Grant {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

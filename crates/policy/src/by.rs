@@ -2,7 +2,7 @@
 //! The same request gives the same number on every gateway and after every restart, so that what is
 //! chosen by it stays chosen.
 
-use crate::expression::Expression;
+use crate::expression::{Expression, Scope};
 use base::network::owner;
 use http::HeaderName;
 use http::header::COOKIE;
@@ -30,12 +30,12 @@ impl By {
     pub const EXPECTING: &str =
         "`client`, `consumer`, `header NAME`, `cookie NAME`, or an expression that gives a text";
 
-    /// Reads `client`, `consumer`, `header x-tenant`, `cookie sid`, or an expression, for a route whose
-    /// path captures `params`.
+    /// Reads `client`, `consumer`, `header x-tenant`, `cookie sid`, or an expression, in its
+    /// scope.
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn parse(text: &str, params: &[Box<str>]) -> Result<Self, String> {
+    pub fn parse<'a>(text: &str, scope: impl Into<Scope<'a>>) -> Result<Self, String> {
         let text = text.trim();
         let named = text.split_once(char::is_whitespace).map(|(word, name)| (word, name.trim()));
         match (text, named) {
@@ -49,7 +49,7 @@ impl By {
                 false => Err(format!("`{name}` is not the name of a cookie")),
             },
             ("header" | "cookie", None) => Err(format!("`{text}` needs a name: `{text} NAME`")),
-            _ => Expression::compile_key(text, params)
+            _ => Expression::compile_key(text, scope)
                 .map(|expression| Self::Expression(Box::new(expression)))
                 .map_err(|message| format!("{message}; it can be {}", Self::EXPECTING)),
         }

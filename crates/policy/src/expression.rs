@@ -17,11 +17,13 @@
 //! | `claims` | map | what an issuer of tokens says of the caller; empty where none does |
 //! | `plan.name`, `.priority` | text | empty when the consumer has no plan; `low`, `normal` or `high` |
 //! | `client.address` | text | the address the connection comes from |
+//! | `geo.country`, `.asn` | text, number | where the client's address is, by the databases under `geo`; empty and 0 where they do not say |
 //! | `tls.version`, `.server_name` | text | empty without TLS |
 //!
 //! Functions: `size`, `contains`, `startsWith`, `endsWith`, `matches` (with a literal pattern), `int`,
 //! `double`, `string`; macros: `has`, `all`, `exists`, `exists_one`, `map`, `filter`, not nested.
 
+use crate::geo::Geo;
 use base::caps::EXPRESSION_BYTES_MAX;
 use cel::parser::Parser;
 use cel::{Context, Env, IdedExpr, Value};
@@ -45,47 +47,63 @@ pub use foresight::Foretold;
 /// over 100 KiB for each; the system provides only what is touched.
 const PARSER_STACK_BYTES: usize = 64 << 20;
 
+/// What an expression may name, besides the request.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Scope<'a> {
+    /// What the path of the route captures.
+    pub params: &'a [Box<str>],
+    /// Where clients are, if there is a database.
+    pub geo: Option<&'a Arc<Geo>>,
+}
+
+impl<'a, T: AsRef<[Box<str>]> + ?Sized> From<&'a T> for Scope<'a> {
+    fn from(params: &'a T) -> Self {
+        Self { params: params.as_ref(), geo: None }
+    }
+}
+
 /// A checked condition.
 pub struct Expression {
     text: Box<str>,
     expr: IdedExpr,
     /// The patterns of `matches`, in the order in which they were found.
     patterns: Vec<view::Pattern>,
+    /// Where clients are, if that is asked.
+    geo: Option<Arc<Geo>>,
 }
 
 impl Expression {
-    /// Compiles a condition for a route whose path captures `params`. It must be able to be true or
-    /// false.
+    /// Compiles a condition. It must be able to be true or false.
     ///
     /// # Errors
     /// What is wrong with the text, and in which column.
-    pub fn compile(text: &str, params: &[Box<str>]) -> Result<Self, String> {
-        Self::compile_as(text, params, check::Wanted::Condition)
+    pub fn compile<'a>(text: &str, scope: impl Into<Scope<'a>>) -> Result<Self, String> {
+        Self::compile_as(text, scope.into(), check::Wanted::Condition)
     }
 
     /// Compiles an expression that gives a text or a number, by which requests can be told apart.
     ///
     /// # Errors
     /// What is wrong with the text, and in which column.
-    pub fn compile_key(text: &str, params: &[Box<str>]) -> Result<Self, String> {
-        Self::compile_as(text, params, check::Wanted::Key)
+    pub fn compile_key<'a>(text: &str, scope: impl Into<Scope<'a>>) -> Result<Self, String> {
+        Self::compile_as(text, scope.into(), check::Wanted::Key)
     }
 
-    fn compile_as(text: &str, params: &[Box<str>], wanted: check::Wanted) -> Result<Self, String> {
+    fn compile_as(text: &str, scope: Scope<'_>, wanted: check::Wanted) -> Result<Self, String> {
         if text.len() > EXPRESSION_BYTES_MAX {
             let length = text.len();
             return Err(format!("the expression has {length} bytes; {EXPRESSION_BYTES_MAX} fit"));
         }
         // The parser takes so much stack per bracket that a config could end the process.
-        std::thread::scope(|scope| {
+        std::thread::scope(|threads| {
             let thread = std::thread::Builder::new().stack_size(PARSER_STACK_BYTES);
-            let parsed = thread.spawn_scoped(scope, || Self::parse(text, params, wanted));
+            let parsed = thread.spawn_scoped(threads, || Self::parse(text, scope, wanted));
             let parsed = parsed.map_err(|error| format!("no thread to read it with: {error}"))?;
             parsed.join().unwrap_or_else(|_| Err("the expression cannot be read".to_owned()))
         })
     }
 
-    fn parse(text: &str, params: &[Box<str>], wanted: check::Wanted) -> Result<Self, String> {
+    fn parse(text: &str, scope: Scope<'_>, wanted: check::Wanted) -> Result<Self, String> {
         let parsed = Parser::new().parse_with_source_info(text);
         let (mut expr, source) = parsed.map_err(|errors| {
             errors.errors.first().map_or_else(
@@ -101,9 +119,10 @@ impl Expression {
                 },
             )
         })?;
-        let patterns = check::check(&mut expr, &source, params, wanted)?;
+        let patterns = check::check(&mut expr, &source, scope, wanted)?;
         let patterns = patterns.into_iter().map(view::Pattern).collect();
-        Ok(Self { text: text.into(), expr, patterns })
+        let geo = scope.geo.filter(|_| expr.references().has_variable("geo")).cloned();
+        Ok(Self { text: text.into(), expr, patterns, geo })
     }
 
     /// Evaluates the condition for one request.
@@ -135,8 +154,8 @@ impl Expression {
     ///
     /// # Errors
     /// As [`compile_key`](Self::compile_key).
-    pub fn compile_number(text: &str, params: &[Box<str>]) -> Result<Self, String> {
-        Self::compile_as(text, params, check::Wanted::Number)
+    pub fn compile_number<'a>(text: &str, scope: impl Into<Scope<'a>>) -> Result<Self, String> {
+        Self::compile_as(text, scope.into(), check::Wanted::Number)
     }
 
     /// The number that it gives; a text that is one, too.
@@ -158,7 +177,7 @@ impl Expression {
     }
 
     fn eval(&self, exchange: &Exchange) -> Result<Value, String> {
-        let view = view::View::new(exchange, &self.patterns);
+        let view = view::View::new(exchange, self);
         let mut context = Context::with_env(Arc::clone(environment()));
         context.set_variable_resolver(&view);
         // Not `resolve_val`: inlined into a caller that is not optimised, it takes 40 KiB of stack per level.

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::SystemTime;
+use telemetry::Metrics;
 use telemetry::metrics::FileMetrics;
 use traffic::State;
 
@@ -339,43 +340,77 @@ pub(crate) fn open<T: Content>(
     ctx: &BuildCtx<'_>,
     report: &mut Report,
 ) -> Option<Arc<Kept<T>>> {
-    let path = ctx.files.locate(written);
-    let shelf = shelf(ctx.state);
-    if let Some(kept) = shelf.find::<T>(&path) {
-        if let Some(why) = kept.problem() {
-            let message = format!(
-                "`{}` is bad, so that what it said before stays in force: {why}",
-                path.display()
-            );
-            ctx.warning(report, node, below, message);
-        }
-        return Some(kept);
+    let BuildCtx { files, state, metrics, clock, .. } = *ctx;
+    let (place, pointer) = ctx.find(node, below);
+    Library { files, state, metrics, clock }.open(written, (&place, &pointer), report)
+}
+
+/// Where files are, and where what they say is kept.
+#[derive(Clone, Copy)]
+pub struct Library<'a> {
+    /// Where files are.
+    pub files: &'a dyn Files,
+    /// Where what they say is kept.
+    pub state: &'a State,
+    /// Counters.
+    pub metrics: &'a Metrics,
+    /// Time.
+    pub clock: &'a Clock,
+}
+
+impl fmt::Debug for Library<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Library")
     }
-    let bytes = match load(&path, T::BYTES_MAX, &|path, most| ctx.files.read(path, most)) {
-        Ok(bytes) => bytes,
-        Err(why) => {
-            let message = format!("the {} `{}` {why}", T::WHAT, path.display());
-            ctx.error(report, node, below, message);
-            return None;
+}
+
+impl Library<'_> {
+    /// As `open`, for a setting at a place, which has this JSON pointer in its document.
+    pub(crate) fn open<T: Content>(
+        self,
+        written: &str,
+        (place, pointer): (&Place, &str),
+        report: &mut Report,
+    ) -> Option<Arc<Kept<T>>> {
+        let ctx = self;
+        let path = ctx.files.locate(written);
+        let shelf = shelf(ctx.state);
+        if let Some(kept) = shelf.find::<T>(&path) {
+            if let Some(why) = kept.problem() {
+                let message = format!(
+                    "`{}` is bad, so that what it said before stays in force: {why}",
+                    path.display()
+                );
+                report.warning("doubtful_value", place, message).at(pointer);
+            }
+            return Some(kept);
         }
-    };
-    let digest = digest_of(&bytes);
-    match T::read(bytes) {
-        Ok(content) => {
-            let kept = Arc::new(Kept {
-                metrics: ctx.metrics.file(&path.display().to_string()),
-                path,
-                now: ArcSwap::from_pointee(content),
-                seen: Mutex::new(Seen { digest, at: ctx.clock.wall(), bad: None, new: None }),
-                clock: ctx.clock.clone(),
-                _shelf: Arc::clone(&shelf),
-            });
-            shelf.put(&kept);
-            Some(kept)
-        }
-        Err(mistakes) => {
-            tell(&mistakes, (&path, T::WHAT), (node, below), ctx, report);
-            None
+        let bytes = match load(&path, T::BYTES_MAX, &|path, most| ctx.files.read(path, most)) {
+            Ok(bytes) => bytes,
+            Err(why) => {
+                let message = format!("the {} `{}` {why}", T::WHAT, path.display());
+                report.error("invalid_value", place, message).at(pointer);
+                return None;
+            }
+        };
+        let digest = digest_of(&bytes);
+        match T::read(bytes) {
+            Ok(content) => {
+                let kept = Arc::new(Kept {
+                    metrics: ctx.metrics.file(&path.display().to_string()),
+                    path,
+                    now: ArcSwap::from_pointee(content),
+                    seen: Mutex::new(Seen { digest, at: ctx.clock.wall(), bad: None, new: None }),
+                    clock: ctx.clock.clone(),
+                    _shelf: Arc::clone(&shelf),
+                });
+                shelf.put(&kept);
+                Some(kept)
+            }
+            Err(mistakes) => {
+                tell(&mistakes, (&path, T::WHAT), (place, pointer), report);
+                None
+            }
         }
     }
 }
@@ -384,18 +419,16 @@ pub(crate) fn open<T: Content>(
 fn tell(
     mistakes: &[Mistake],
     (path, what): (&Path, &str),
-    (node, below): (&Node, &str),
-    ctx: &BuildCtx<'_>,
+    (named, pointer): (&Place, &str),
     report: &mut Report,
 ) {
     let file: Arc<str> = path.display().to_string().into();
     for mistake in mistakes {
         let whole = format!("the {what} `{file}` cannot be used: {}", mistake.message);
         if mistake.line == 0 {
-            ctx.error(report, node, below, whole);
+            report.error("invalid_value", named, whole).at(pointer);
             continue;
         }
-        let (named, pointer) = ctx.find(node, below);
         let place = Place::new(Arc::clone(&file), mistake.line, 1);
         let help = format!("{named} names this {what}");
         report.error("bad_file", &place, &*mistake.message).at(pointer).help(help);

@@ -1,7 +1,8 @@
 //! What the tests of all policies need: requests as text, and settings as JSON.
 
 use crate::access::Access;
-use crate::files::Files;
+use crate::files::{Files, Library};
+use crate::geo::Geo;
 use crate::kind::{BuildCtx, Kind};
 use crate::plan::Plans;
 use base::secret::Reference;
@@ -133,6 +134,7 @@ pub(crate) struct World {
     pub(crate) access: Arc<Access>,
     pub(crate) upstreams: BTreeMap<String, Option<Arc<dyn Upstream>>>,
     pub(crate) files: Folder,
+    pub(crate) geo: Option<Arc<Geo>>,
     clock: OneClock,
     metrics: OneMetrics,
 }
@@ -274,6 +276,22 @@ impl World {
         Self { access: Arc::new(access), ..Self::default() }
     }
 
+    /// The same world with these databases of places for all.
+    pub(crate) fn with_geo(mut self, names: &[&str]) -> Self {
+        let library = Library {
+            files: &self.files,
+            state: &self.state,
+            metrics: &self.metrics.0,
+            clock: &self.clock.0,
+        };
+        let nowhere = Place::unknown();
+        let open =
+            |name: &&str| Geo::open(name, library, (&nowhere, "/geo"), &mut Report::new()).unwrap();
+        let geo = Geo::new(names.iter().map(open).collect());
+        self.geo = Some(Arc::new(geo));
+        self
+    }
+
     pub(crate) fn clock(&self) -> &Clock {
         &self.clock.0
     }
@@ -326,6 +344,7 @@ impl World {
             outbound: &nobody,
             background: &here,
             names: &nameless,
+            geo: self.geo.as_ref(),
             upstreams: &self.upstreams,
         };
         let mut report = Report::new();

@@ -1,9 +1,10 @@
 //! Places of addresses: countries and autonomous systems, from databases in the format of MaxMind (`.mmdb`). Any such
 //! database will do; none comes along. They are read again when they change (see [`crate::files`]).
 
-use crate::files::{Content, Kept};
+use crate::files::{Content, Kept, Library};
 use base::caps::{GEO_DATABASE_BYTES_MAX, GEO_RECORDS_SAMPLED};
 use base::ranges::Mistake;
+use base::{Place, Report};
 use maxminddb::{PathElement, Reader, WithinOptions};
 use std::fmt;
 use std::net::IpAddr;
@@ -148,6 +149,16 @@ impl Geo {
     #[must_use]
     pub fn new(databases: Vec<Arc<Kept<Database>>>) -> Self {
         Self(databases.into())
+    }
+
+    /// Opens one that a config names at a place, with this JSON pointer. What is wrong with it is told.
+    pub fn open(
+        written: &str,
+        library: Library<'_>,
+        named: (&Place, &str),
+        report: &mut Report,
+    ) -> Option<Arc<Kept<Database>>> {
+        library.open(written, named, report)
     }
 
     /// Where an address is.

@@ -1,7 +1,9 @@
 //! What the table says of a kind of policy, and what a policy is built with.
 
 use crate::access::Access;
+use crate::expression::Scope;
 use crate::files::Files;
+use crate::geo::Geo;
 use crate::plan::Plans;
 use crate::store::{OnFailure, Store, Stores};
 use base::report::did_you_mean;
@@ -52,6 +54,8 @@ pub struct BuildCtx<'a> {
     pub outbound: &'a Arc<dyn Outbound>,
     /// Work beside the request path.
     pub background: &'a Arc<dyn Background>,
+    /// Where clients are, by the databases of the config, if it names any.
+    pub geo: Option<&'a Arc<Geo>>,
     /// Asks what addresses are called.
     pub names: &'a Arc<dyn Names>,
     /// All upstreams by name; one that could not be built is there without a value.
@@ -119,6 +123,11 @@ impl fmt::Debug for BuildCtx<'_> {
 }
 
 impl BuildCtx<'_> {
+    /// What expressions of this policy may name.
+    pub(crate) fn scope(&self) -> Scope<'_> {
+        Scope { params: self.params, geo: self.geo }
+    }
+
     /// The id as people know it: owner, kind, and the policy's own id.
     pub(crate) fn shown_id(&self) -> &str {
         // The length of the owner stands before it.

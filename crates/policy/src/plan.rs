@@ -1,6 +1,7 @@
 //! The plans of a config, ready to hold consumers to them.
 
 use crate::counting::{of_limit, of_quota};
+use crate::expression::Scope;
 pub use crate::limit::Excess;
 use crate::limit::{Algorithm, Limiter, Limits, Refusal, Rule, SharedLimiter, Who};
 use crate::quota::{Allotment, Written};
@@ -242,12 +243,20 @@ fn allowance(
     };
     let excess = spec.excess;
     let store = spec.store.as_ref().map(|(store, on_failure)| (store, *on_failure));
-    let written = Written { name: &spec.name, quotas: &spec.quotas, params: &[], excess, store };
+    let label = format!("plan:{}", spec.name);
+    let written = Written {
+        name: &spec.name,
+        label: &label,
+        quotas: &spec.quotas,
+        scope: Scope::default(),
+        excess,
+        store,
+    };
     let allotment = (!spec.quotas.is_empty())
         .then(|| Allotment::new(SCOPE, &written, state, clock, metrics))
         .transpose()
         .map_err(|why| ("quota", why))?;
-    let refusal = Refusal::new(excess, &spec.name, metrics);
+    let refusal = Refusal::new(excess, &label, metrics);
     let name = Arc::clone(&spec.name);
     Ok(Allowance { name, each: spec.each, limits, allotment, excess, refusal })
 }

@@ -32,9 +32,10 @@ pub use ledger::{Ledger, Record};
 pub(crate) use pool::Pool;
 
 use crate::by;
+use crate::expression::Scope;
 use crate::limit::leases;
 use crate::limit::told::{self, seconds};
-use crate::limit::{Cost, Excess, Verdict};
+use crate::limit::{Cost, Excess, Verdict, Who};
 use crate::store::{OnFailure, Store};
 use base::Clock;
 
@@ -69,9 +70,9 @@ pub(crate) struct Meter {
 const LENGTH_BITS: u32 = 24;
 
 impl Meter {
-    fn new(quota: &Quota, params: &[Box<str>]) -> Result<Self, String> {
+    fn new(quota: &Quota, scope: Scope<'_>) -> Result<Self, String> {
         let calendar = by::hash(&[quota.per.to_string().as_bytes()]);
-        let cost = quota.cost.as_deref().map(|cost| Cost::parse(Some(cost), params)).transpose()?;
+        let cost = quota.cost.as_deref().map(|cost| Cost::parse(Some(cost), scope)).transpose()?;
         let meter = Self { quota: quota.clone(), cost, calendar, span: AtomicU64::new(0) };
         match &meter.cost {
             Some(cost) => meter.check(cost).map(|()| meter),
@@ -119,11 +120,13 @@ impl Meter {
 
 /// Quotas as they were written.
 pub(crate) struct Written<'a> {
-    /// What they are called in headers and metrics; empty if they have no name.
+    /// What they are called in headers; empty if they have no name.
     pub(crate) name: &'a str,
+    /// What they are called in metrics.
+    pub(crate) label: &'a str,
     pub(crate) quotas: &'a [Quota],
     /// Names captured by the route's path, for expressions.
-    pub(crate) params: &'a [Box<str>],
+    pub(crate) scope: Scope<'a>,
     pub(crate) excess: Excess,
     /// Where gateways share the counts, and what becomes of requests without.
     pub(crate) store: Option<(&'a Arc<Store>, OnFailure)>,
@@ -165,8 +168,8 @@ impl Allotment {
         clock: &Clock,
         metrics: &Metrics,
     ) -> Result<Self, String> {
-        let Written { name, quotas, params, excess, store } = written;
-        let meters = quotas.iter().map(|quota| Meter::new(quota, params));
+        let Written { name, label, quotas, scope, excess, store } = written;
+        let meters = quotas.iter().map(|quota| Meter::new(quota, scope));
         let store = store.map(|(store, on_failure)| {
             let id = format!("{LEDGER}@{}", store.mark());
             let ledger = ledger(state);
@@ -179,7 +182,7 @@ impl Allotment {
             scope: scope.into(),
             meters: meters.collect::<Result<_, _>>()?,
             ledger: ledger(state),
-            metrics: metrics.quota(if name.is_empty() { shown(scope) } else { name }),
+            metrics: metrics.quota(label),
             told: Told::new(name, quotas),
             excess: *excess,
         })
@@ -203,11 +206,15 @@ impl Allotment {
         self.ledger.holder(&self.scope, parts)
     }
 
-    /// The same, of somebody whose request is about to be counted.
-    pub(crate) fn meet(&self, parts: &impl Hash, wall: SystemTime) -> Holder {
-        let holder = self.holder(parts);
+    /// The same of a policy; whoever no config knows takes no room from those it does.
+    pub(crate) fn holder_of(&self, who: &Who<'_>) -> Holder {
+        let holder = self.holder(who);
+        if who.is_of_outsiders() { holder.outside() } else { holder }
+    }
+
+    /// Notes that a request of a holder, who is these parts, is about to be counted.
+    pub(crate) fn meet(&self, holder: Holder, parts: &impl Hash, wall: SystemTime) {
         self.share(holder, parts, wall, Pool::touch);
-        holder
     }
 
     fn share<W: Hash>(
@@ -411,11 +418,6 @@ impl Told {
         let name = self.names.get(at).map_or("", |name| &**name);
         told::append(&self.policy, name, verdict, headers);
     }
-}
-
-/// A scope as people know it: without the length of the owner before it.
-fn shown(scope: &str) -> &str {
-    scope.split_once(':').map_or(scope, |(_, shown)| shown)
 }
 
 /// Whole seconds since 1970.

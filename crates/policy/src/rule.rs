@@ -51,7 +51,7 @@ pub(crate) fn rule(
     ctx: &BuildCtx<'_>,
     report: &mut Report,
 ) -> Option<Rule> {
-    let when = Expression::compile(when, ctx.params).map_err(|message| {
+    let when = Expression::compile(when, ctx.scope()).map_err(|message| {
         ctx.error(report, node, when_at, message);
     });
     let to = ctx.upstream(report, node, to_at, to);

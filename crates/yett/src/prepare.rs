@@ -200,6 +200,7 @@ pub(crate) fn compile_with(
             access: None,
             stores: None,
             names: None,
+            geo: None,
             exporter,
             state: &still.state,
             directory: &still.directory,

@@ -37,6 +37,7 @@ impl Outer {
             access: None,
             stores: None,
             names: None,
+            geo: None,
             exporter: None,
             state: &self.state,
             directory: &Arc::default(),

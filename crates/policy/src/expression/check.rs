@@ -1,6 +1,6 @@
 //! Names, types and functions of an expression, checked before any request comes.
 
-use super::{Patterns, pattern_name};
+use super::{Patterns, Scope, pattern_name};
 use base::caps::{EXPRESSION_DEPTH_MAX, REGEX_BYTES_MAX};
 use base::report::did_you_mean;
 use cel::IdedExpr;
@@ -39,6 +39,9 @@ enum Fields {
 /// What a client showed of itself, if it was asked to.
 const TLS_CLIENT: &str = "tls.client";
 
+/// Where a client is, if there is a database that says so.
+const GEO: &str = "geo";
+
 /// The names that an expression can begin with, and what can be asked of each.
 const ROOTS: &[(&str, &[(&str, Type)])] = &[
     (
@@ -65,6 +68,7 @@ const ROOTS: &[(&str, &[(&str, Type)])] = &[
     ("claims", &[]),
     ("plan", &[("name", Type::Text), ("priority", Type::Text)]),
     ("client", &[("address", Type::Text)]),
+    (GEO, &[("country", Type::Text), ("asn", Type::Int)]),
     ("tls", &[("version", Type::Text), ("server_name", Type::Text)]),
     (
         TLS_CLIENT,
@@ -111,11 +115,11 @@ pub(super) enum Wanted {
 pub(super) fn check(
     expr: &mut IdedExpr,
     source: &SourceInfo,
-    params: &[Box<str>],
+    scope: Scope<'_>,
     wanted: Wanted,
 ) -> Result<Patterns, String> {
     let mut checker =
-        Checker { source, params, variables: Vec::new(), patterns: Vec::new(), depth: 0 };
+        Checker { source, scope, variables: Vec::new(), patterns: Vec::new(), depth: 0 };
     let kind = checker.expr(expr)?;
     let (fits, what) = match wanted {
         Wanted::Condition => (matches!(kind, Type::Any | Type::Bool), "true or false"),
@@ -133,7 +137,7 @@ pub(super) fn check(
 
 struct Checker<'a> {
     source: &'a SourceInfo,
-    params: &'a [Box<str>],
+    scope: Scope<'a>,
     /// The variables of the comprehension around, if there is one.
     variables: Vec<(String, Type)>,
     patterns: Patterns,
@@ -236,6 +240,9 @@ impl Checker<'_> {
                 let message = format!("`{root}.{}` is always there", select.field);
                 return Err(self.problem(id, message));
             }
+            if root == GEO {
+                self.geo(&select.field).map_err(|message| self.problem(id, message))?;
+            }
             return Ok(*kind);
         }
         let operand = self.expr(&mut select.operand)?;
@@ -243,11 +250,23 @@ impl Checker<'_> {
         Ok(if select.test { Type::Bool } else { kind })
     }
 
+    /// Whether something can say it.
+    fn geo(&self, field: &str) -> Result<(), String> {
+        let Some(geo) = self.scope.geo else {
+            return Err("`geo` asks for a database of places: name one at the top of the config, `geo: { database: ./country.mmdb }`".to_owned());
+        };
+        let (says, what) = match field {
+            "country" => (geo.says_countries(), "countries"),
+            _ => (geo.says_systems(), "networks (autonomous systems)"),
+        };
+        if says { Ok(()) } else { Err(format!("no database under `geo` says {what}")) }
+    }
+
     /// What a map gives for a key, if the key is known.
     fn entry(&self, id: u64, map: Type, key: Option<&str>) -> Checked {
         match map {
             Type::Fields(Fields::Params) => {
-                let known = self.params.iter().map(|param| &**param);
+                let known = self.scope.params.iter().map(|param| &**param);
                 match key {
                     Some(key) if !known.clone().any(|param| param == key) => {
                         Err(self.problem(id, unknown("parameter of the route's path", key, known)))

@@ -64,7 +64,7 @@ impl Expression {
     /// `consumer.groups`.
     #[must_use]
     pub fn foresee(&self, exchange: &Exchange, knows: &(dyn Fn(&str) -> bool + Sync)) -> Foretold {
-        let view = View::new(exchange, &self.patterns);
+        let view = View::new(exchange, self);
         let reader = Reader { view, knows, missed: Mutex::default() };
         let mut open = Vec::new();
         match part(&self.expr, &reader, &mut open) {

@@ -1,5 +1,7 @@
 //! What an expression reads of an exchange: values are borrowed, and made only when asked for.
 
+use super::Expression;
+use crate::geo::{Geo, Spot};
 use crate::query;
 use base::caps::QUERY_PARAMS_MAX;
 use cel::ExecutionError;
@@ -15,7 +17,8 @@ use percent_encoding::percent_decode_str;
 use regex::Regex;
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::net::IpAddr;
+use std::sync::{Arc, OnceLock};
 use traffic::directory::{Consumer, Credential};
 use traffic::exchange::{Claim, Connection, KeptClaims};
 use traffic::head::RequestHead;
@@ -36,10 +39,15 @@ pub(super) struct View<'a> {
     certificate: Option<&'a ClientCertificate>,
     client: &'a HeaderValue,
     patterns: &'a [Pattern],
+    geo: Option<&'a Geo>,
+    address: Option<IpAddr>,
+    /// Where the client is, once that is asked.
+    spot: OnceLock<Spot>,
 }
 
 impl<'a> View<'a> {
-    pub(super) fn new(exchange: &'a Exchange, patterns: &'a [Pattern]) -> Self {
+    pub(super) fn new(exchange: &'a Exchange, expression: &'a Expression) -> Self {
+        let geo = expression.geo.as_deref();
         Self {
             request: &exchange.request,
             matched: exchange.matched.as_ref(),
@@ -50,8 +58,16 @@ impl<'a> View<'a> {
             connection: &exchange.connection,
             certificate: exchange.client_certificate(),
             client: exchange.client_text(),
-            patterns,
+            patterns: &expression.patterns,
+            geo,
+            address: geo.and_then(|_| exchange.client_ip()),
+            spot: OnceLock::new(),
         }
+    }
+
+    fn spot(&self) -> Spot {
+        let find = || self.geo.map(|geo| geo.find(self.address)).unwrap_or_default();
+        *self.spot.get_or_init(find)
     }
 }
 
@@ -89,6 +105,13 @@ impl VariableResolver for View<'_> {
             }
             "plan.name" => self.plan.map_or("", |plan| &*plan.name).into(),
             "plan.priority" => self.plan.map_or("", |plan| plan.priority.name()).into(),
+            "geo.country" => {
+                self.spot().country.map_or("".into(), |it| Cow::Owned(it.as_str().to_owned()))
+            }
+            "geo.asn" => {
+                let number = self.spot().asn.unwrap_or_default();
+                return Some(CowVal::owned(CelInt::from(i64::from(number))));
+            }
             "client.address" => self.client.to_str().unwrap_or_default().into(),
             "tls.version" => tls().map_or("", |tls| tls.version).into(),
             "tls.server_name" => {

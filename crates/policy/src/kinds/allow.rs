@@ -56,7 +56,7 @@ pub(super) fn build_rule(
     report: &mut Report,
 ) -> Option<Arc<dyn Policy>> {
     let Written(settings) = decode::<Written<Settings>>(node, ctx.path, report)?;
-    match Expression::compile(&settings.when, ctx.params) {
+    match Expression::compile(&settings.when, ctx.scope()) {
         Ok(when) => {
             let reason = settings.reason.map(Cow::Owned);
             Some(Arc::new(Rule { when, refuses_when, reason }))

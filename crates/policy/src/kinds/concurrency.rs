@@ -79,7 +79,7 @@ fn build(node: &Node, ctx: &BuildCtx<'_>, report: &mut Report) -> Option<Arc<dyn
         ctx.error(report, node, "/max", "a limit of zero would refuse every request");
         return None;
     }
-    let per = Per::parse(&written, ctx.params)
+    let per = Per::parse(&written, ctx.scope())
         .map_err(|message| ctx.error(report, node, "/per", message))
         .ok()?;
     let permits = ctx.state.cell(ctx.id, Permits::default);

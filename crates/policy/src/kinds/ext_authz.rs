@@ -506,7 +506,7 @@ fn remembered(
         let message = format!("between 1 and {AUTHORISER_CACHE_MAX} answers can be remembered");
         wrongs.push(("/cache/entries", message));
     }
-    let key = Expression::compile_key(&cache.key, ctx.params);
+    let key = Expression::compile_key(&cache.key, ctx.scope());
     let key = key.map_err(|message| wrongs.push(("/cache/key", message))).ok()?;
     // Whatever the answers depend on makes another memory. Text that is written has no secret in it.
     let id = format!("{}/said/{settings:?}", ctx.id);

@@ -42,8 +42,9 @@ pub const KIND: Kind = Kind {
 #[schemars(inline)]
 pub struct Settings {
     /// A database of places (`.mmdb`), or several, such as one of countries and one of networks; of what both say, the first
-    /// has its way.
-    database: OneOrMany,
+    /// has its way. Those under `geo` at the top of the config if none is named here.
+    #[serde(default)]
+    database: Option<OneOrMany>,
     /// The countries (`GB`) and networks (`AS64496`, or `asn: 64496`) that may pass; nobody else may. Without it everybody
     /// may who is not denied.
     allow: Option<Vec<Place>>,
@@ -139,7 +140,10 @@ fn build(node: &Node, ctx: &BuildCtx<'_>, report: &mut Report) -> Option<Arc<dyn
         let message = "it refuses nobody: say who may pass (`allow`), or who may not (`deny`)";
         ctx.error(&mut own, node, "", message);
     }
-    let databases = databases(&settings.database.0, node, ctx, &mut own);
+    let databases = match &settings.database {
+        Some(files) => databases(&files.0, node, ctx, &mut own),
+        None => shared(node, ctx, &mut own),
+    };
     let allow =
         settings.allow.as_deref().map(|places| rules(places, "/allow", node, ctx, &mut own));
     let deny = rules(&settings.deny, "/deny", node, ctx, &mut own);
@@ -168,7 +172,7 @@ fn databases(
     node: &Node,
     ctx: &BuildCtx<'_>,
     report: &mut Report,
-) -> Option<Geo> {
+) -> Option<Arc<Geo>> {
     if files.is_empty() {
         ctx.error(report, node, "/database", "no database of places is named");
         return None;
@@ -177,7 +181,16 @@ fn databases(
     let open = |file: &String| crate::files::open(file, (node, "/database"), ctx, report);
     let opened: Vec<_> = files.iter().map(open).collect();
     let opened: Option<Vec<_>> = opened.into_iter().collect();
-    Some(Geo::new(opened?))
+    Some(Arc::new(Geo::new(opened?)))
+}
+
+/// Those at the top of the config.
+fn shared(node: &Node, ctx: &BuildCtx<'_>, report: &mut Report) -> Option<Arc<Geo>> {
+    if ctx.geo.is_none() {
+        ctx.error(report, node, "", "no database of places is named")
+            .help("name one here (`database: ./country.mmdb`), or for all at the top of the config: `geo: { database: ./country.mmdb }`");
+    }
+    ctx.geo.cloned()
 }
 
 /// Places, and what must be known of an address to find it among them.
@@ -244,7 +257,7 @@ impl Rules {
 }
 
 struct Located {
-    databases: Geo,
+    databases: Arc<Geo>,
     allow: Option<Rules>,
     deny: Rules,
     unknown: Option<Unknown>,

@@ -117,7 +117,7 @@ const PLAIN_PAGE: &str = "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf
 const PLAIN_TEXT: &str = "{title}: {detail}\n";
 
 fn condition(text: &str, node: &Node, ctx: &BuildCtx<'_>, report: &mut Report) -> Option<Allowed> {
-    let message = match Expression::compile(text, ctx.params) {
+    let message = match Expression::compile(text, ctx.scope()) {
         Ok(when) if when.reads("consumer") || when.reads("claims") => {
             "nobody is identified yet when `maintenance` decides: ask for `client.address` or a header"
                 .to_owned()

@@ -116,7 +116,7 @@ fn build(node: &Node, ctx: &BuildCtx<'_>, report: &mut Report) -> Option<Arc<dyn
     let Written(settings) = decode::<Written<Settings>>(node, ctx.path, report)?;
     let mut own = Report::new();
     let upstream = ctx.upstream(&mut own, node, "/to", &settings.to);
-    let when = settings.when.as_deref().map(|text| Expression::compile(text, ctx.params));
+    let when = settings.when.as_deref().map(|text| Expression::compile(text, ctx.scope()));
     let when = when.transpose().unwrap_or_else(|message| {
         ctx.error(&mut own, node, "/when", message);
         None

@@ -56,7 +56,7 @@ fn build(node: &Node, ctx: &BuildCtx<'_>, report: &mut Report) -> Option<Arc<dyn
     let settings: Settings = decode(node, ctx.path, report)?;
     let limiters = ctx.plans.allowances().filter_map(|(_, allowance)| allowance.limits.as_ref());
     let mut allotments = ctx.plans.allowances().filter_map(|(_, it)| it.allotment.as_ref());
-    let cost = Cost::parse(settings.cost.as_deref(), ctx.params)
+    let cost = Cost::parse(settings.cost.as_deref(), ctx.scope())
         .and_then(|cost| cost.check(limiters.flat_map(Limits::rules)).map(|()| cost))
         .and_then(|cost| allotments.try_for_each(|it| it.check(&cost)).map(|()| cost))
         .map_err(|message| ctx.error(report, node, "/cost", message))
@@ -164,7 +164,9 @@ impl Plan {
         let judged = match (&allowance.allotment, judged) {
             (Some(allotment), Ok(())) => {
                 let wall = self.clock.wall();
-                let holder = allotment.meet(&who(allowance, exchange), wall);
+                let who = who(allowance, exchange);
+                let holder = allotment.holder(&who);
+                allotment.meet(holder, &who, wall);
                 let charge = allotment.charge(holder, exchange, cost, wall);
                 allotment.warn(&charge, exchange);
                 let judged = allowance.refusal.decide(charge.judged(), exchange);
@@ -303,7 +305,10 @@ mod tests {
         assert_eq!(passing(&world, None, None), 9);
         let page = metrics.encode();
         // The limit would have refused seven of nine, and the quota five of those nine that all the same got there.
-        assert!(page.contains("yett_limit_would_refuse_total{limit=\"trial\"} 12\n"), "{page}");
+        assert!(
+            page.contains("yett_limit_would_refuse_total{limit=\"plan:trial\"} 12\n"),
+            "{page}"
+        );
         assert!(world.plans.allowances().next().unwrap().1.about().contains("; dry run: "));
         let policy = world.build(&KIND, &json!({})).unwrap();
         let mut exchange = calling(&world, None, None);

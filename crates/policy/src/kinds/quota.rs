@@ -111,7 +111,7 @@ fn build(node: &Node, ctx: &BuildCtx<'_>, report: &mut Report) -> Option<Arc<dyn
     if let Some(doubt) = settings.quota.doubt() {
         ctx.warning(report, node, "/quota", doubt);
     }
-    let per = Per::parse(&settings.per, ctx.params)
+    let per = Per::parse(&settings.per, ctx.scope())
         .map_err(|message| ctx.error(report, node, "/per", message))
         .ok()?;
     let name = ctx.id.rsplit_once("/quota/").map_or("", |(_, own)| own);
@@ -121,17 +121,16 @@ fn build(node: &Node, ctx: &BuildCtx<'_>, report: &mut Report) -> Option<Arc<dyn
         ctx.store(report, node, settings.store.as_deref(), settings.on_store_failure.as_ref());
     let store = store.ok()?;
     let store = store.as_ref().map(|(store, on_failure)| (store, *on_failure));
-    let quotas = &settings.quota.0;
-    let written = quota::Written { name, quotas, params: ctx.params, excess, store };
+    let (label, quotas) = (ctx.shown_id(), &settings.quota.0);
+    let written = quota::Written { name, label, quotas, scope: ctx.scope(), excess, store };
     let allotment = Allotment::new(ctx.id, &written, ctx.state, ctx.clock, ctx.metrics)
         .map_err(|message| ctx.error(report, node, "/quota", message))
         .ok()?;
-    let cost = Cost::parse(settings.cost.as_deref(), ctx.params)
+    let cost = Cost::parse(settings.cost.as_deref(), ctx.scope())
         .and_then(|cost| allotment.check(&cost).map(|()| cost))
         .map_err(|message| ctx.error(report, node, "/cost", message))
         .ok()?;
-    let refusal =
-        Refusal::new(excess, if name.is_empty() { ctx.shown_id() } else { name }, ctx.metrics);
+    let refusal = Refusal::new(excess, ctx.shown_id(), ctx.metrics);
     let (per_text, clock) = (settings.per.into_boxed_str(), ctx.clock.clone());
     Some(Arc::new(Quota { allotment, per, per_text, cost, clock, excess, refusal }))
 }
@@ -139,7 +138,9 @@ fn build(node: &Node, ctx: &BuildCtx<'_>, report: &mut Report) -> Option<Arc<dyn
 impl Policy for Quota {
     fn on_request<'a>(&'a self, exchange: &'a mut Exchange, slot: Slot) -> Outcome<'a, Flow> {
         let wall = self.clock.wall();
-        let holder = self.allotment.meet(&self.per.who(exchange), wall);
+        let who = self.per.who(exchange);
+        let holder = self.allotment.holder_of(&who);
+        self.allotment.meet(holder, &who, wall);
         let cost = self.cost.of(exchange);
         let charge = self.allotment.charge(holder, exchange, cost, wall);
         self.allotment.warn(&charge, exchange);
@@ -171,7 +172,7 @@ impl Quota {
         match whom {
             Whom::Id(id) => Ok(Holder(id)),
             Whom::Named(key, application) => {
-                Ok(self.allotment.holder(&self.per.named(key, application)?))
+                Ok(self.allotment.holder_of(&self.per.named(key, application)?))
             }
         }
     }

@@ -126,10 +126,10 @@ pub(crate) struct RateLimit {
 fn build(node: &Node, ctx: &BuildCtx<'_>, report: &mut Report) -> Option<Arc<dyn Policy>> {
     let Written(settings) = decode::<Written<Settings>>(node, ctx.path, report)?;
     let rules = rules(&settings, node, ctx, report)?;
-    let per = Per::parse(&settings.per, ctx.params)
+    let per = Per::parse(&settings.per, ctx.scope())
         .map_err(|message| ctx.error(report, node, "/per", message))
         .ok()?;
-    let cost = Cost::parse(settings.cost.as_deref(), ctx.params)
+    let cost = Cost::parse(settings.cost.as_deref(), ctx.scope())
         .and_then(|cost| cost.check(&rules).map(|()| cost))
         .map_err(|message| ctx.error(report, node, "/cost", message))
         .ok()?;
@@ -151,8 +151,7 @@ fn build(node: &Node, ctx: &BuildCtx<'_>, report: &mut Report) -> Option<Arc<dyn
     let excess = Excess { dry_run, count_refused, headers };
     let name = own_name(ctx.id).unwrap_or("default");
     let told = Told::new(name, limits.rules()).only_if(excess.tells());
-    let refusal =
-        Refusal::new(excess, own_name(ctx.id).unwrap_or_else(|| ctx.shown_id()), ctx.metrics);
+    let refusal = Refusal::new(excess, ctx.shown_id(), ctx.metrics);
     let per_text = settings.per.into_boxed_str();
     Some(Arc::new(RateLimit { limits, per, per_text, cost, told, excess, refusal }))
 }

@@ -85,7 +85,7 @@ fn build(node: &Node, ctx: &BuildCtx<'_>, report: &mut Report) -> Option<Arc<dyn
     let mut own = Report::new();
     let rules = rule::build(&settings.r#match, (node, "/match"), ctx, &mut own);
     let sides = sides(&settings.to, node, ctx, &mut own);
-    let by = settings.by.as_deref().map(|text| By::parse(text, ctx.params)).transpose();
+    let by = settings.by.as_deref().map(|text| By::parse(text, ctx.scope())).transpose();
     if let Err(message) = &by {
         ctx.error(&mut own, node, "/by", message.clone());
     }

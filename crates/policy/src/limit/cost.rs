@@ -1,5 +1,5 @@
 use super::Rule;
-use crate::expression::Expression;
+use crate::expression::{Expression, Scope};
 use traffic::Exchange;
 
 /// What a request costs.
@@ -18,7 +18,10 @@ impl Cost {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub(crate) fn parse(text: Option<&str>, params: &[Box<str>]) -> Result<Self, String> {
+    pub(crate) fn parse<'a>(
+        text: Option<&str>,
+        scope: impl Into<Scope<'a>>,
+    ) -> Result<Self, String> {
         let Some(text) = text else { return Ok(Self::Same(1)) };
         let text = text.trim();
         let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
@@ -27,7 +30,7 @@ impl Cost {
             Err(_) if !digits.is_empty() && digits.bytes().all(|it| it.is_ascii_digit()) => {
                 Err(format!("a cost is between 0 and {}", u64::MAX))
             }
-            Err(_) => Expression::compile_number(text, params)
+            Err(_) => Expression::compile_number(text, scope)
                 .map(Self::Each)
                 .map_err(|message| format!("{message}; a cost is {}", Self::ABOUT)),
         }

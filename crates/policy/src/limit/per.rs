@@ -1,6 +1,7 @@
 use super::{Key, Limiter};
 use crate::by::By;
 use crate::counting::Apart;
+use crate::expression::Scope;
 use base::network::owner;
 use std::borrow::Cow;
 use std::hash::{Hash, Hasher};
@@ -45,6 +46,13 @@ pub(crate) enum Who<'a> {
     Value(Option<Cow<'a, [u8]>>),
 }
 
+impl Who<'_> {
+    /// Whether it is one of as many as outsiders like to make up.
+    pub(crate) const fn is_of_outsiders(&self) -> bool {
+        matches!(self, Self::Address(_) | Self::Value(_))
+    }
+}
+
 /// Bits of an IPv6 address that one client owns.
 const OWN_BITS: u8 = 64;
 
@@ -58,11 +66,11 @@ impl Per {
         (passes, per.trim().to_owned())
     }
 
-    /// Reads it, for a route whose path captures `params`.
+    /// Reads it.
     ///
     /// # Errors
     /// What is wrong with it.
-    pub(crate) fn parse(text: &str, params: &[Box<str>]) -> Result<Self, String> {
+    pub(crate) fn parse<'a>(text: &str, scope: impl Into<Scope<'a>>) -> Result<Self, String> {
         let text = text.trim();
         if let Some(bits) = text.strip_prefix("address/") {
             return bits_of(bits).ok_or_else(|| {
@@ -76,7 +84,7 @@ impl Per {
             "plan" => Self::Plan,
             "route" => Self::Route,
             "address" | "client" => Self::Address(32, OWN_BITS),
-            text => By::parse(text, params).map(Self::By).map_err(|message| {
+            text => By::parse(text, scope).map(Self::By).map_err(|message| {
                 format!("`per {text}`: {message}; also `all`, `application`, `plan`, `route`, `address/24`")
             })?,
         })

@@ -14,8 +14,13 @@ use traffic::store::Total;
 pub(super) const SHARDS: usize = 64;
 /// Counts of one shard.
 const SHARD_COUNTS_MAX: usize = QUOTA_COUNTS_MAX / SHARDS;
+/// Those of them whose holders outsiders choose, such as addresses: however many they make up, they take no room from
+/// consumers.
+const SHARD_OUTSIDE_MAX: usize = SHARD_COUNTS_MAX / 4;
 /// Entries looked at for one to reuse when a count is new: bounds the work of one request.
 const SWEEP: usize = 8;
+/// The same where only those of outsiders can be reused, which are a quarter or fewer.
+const SWEEP_OUTSIDE: usize = 64;
 /// How late a request may be counted after its time was looked at.
 const LATE_MAX_S: u64 = 2;
 /// Bytes of the secret with which holders are hashed.
@@ -45,7 +50,22 @@ const fn own(key: Key) -> Key {
     [key[0], key[1] ^ OWN]
 }
 
+/// What the keys of holders begin with whom outsiders choose; of others one in 65,536 does.
+const OUTSIDE: u64 = 0xa5c3;
+/// Bits of a key behind that.
+const OUTSIDE_BITS: u32 = 48;
+
+const fn is_outside(key: Key) -> bool {
+    key[0] >> OUTSIDE_BITS == OUTSIDE
+}
+
 impl Holder {
+    /// The same, as one whom outsiders choose.
+    pub(crate) const fn outside(self) -> Self {
+        let rest = self.0[0] & (u64::MAX >> (u64::BITS - OUTSIDE_BITS));
+        Self([OUTSIDE << OUTSIDE_BITS | rest, self.0[1]])
+    }
+
     pub(super) const fn key(self, calendar: u64) -> Key {
         [self.0[0], self.0[1] ^ calendar]
     }
@@ -187,6 +207,8 @@ pub(super) struct Shard {
     positions: HashTable<u32>,
     entries: Vec<Entry>,
     changes: Vec<Change>,
+    /// How many entries are of holders whom outsiders choose.
+    outside: usize,
     /// Where the search for an entry to reuse goes on.
     hand: usize,
 }
@@ -239,8 +261,10 @@ impl Ledger {
                 if cost > 0 && ask.own > 0 {
                     shard.add(own(key), ask.ends_s, ask.own, is_noted);
                 }
-            } else if cost > 0 {
-                self.forgotten.fetch_add(1, Ordering::Relaxed);
+            } else if cost > 0 && self.forgotten.fetch_add(1, Ordering::Relaxed) == 0 {
+                tracing::warn!(
+                    "there is no room for all quotas' counts: what some use is not counted"
+                );
             }
         }
         fits
@@ -548,7 +572,8 @@ impl Shard {
     /// looked at of which the least was used. False if there is none.
     fn insert(&mut self, key: Key, now_s: u64) -> bool {
         let fresh = Entry { key, used: 0, state: 0 };
-        let position = match self.reusable(now_s) {
+        let is_full = is_outside(key) && self.outside >= SHARD_OUTSIDE_MAX;
+        let position = match self.reusable(key, is_full, now_s) {
             Some(position) => {
                 let Some(entry) = self.entries.get_mut(position) else { return false };
                 let old = std::mem::replace(entry, fresh);
@@ -556,14 +581,16 @@ impl Shard {
                 if let Ok(found) = self.positions.find_entry(old.key[1], is_it) {
                     found.remove();
                 }
+                self.outside -= usize::from(is_outside(old.key));
                 position
             }
-            None if self.entries.len() >= SHARD_COUNTS_MAX => return false,
+            None if is_full || self.entries.len() >= SHARD_COUNTS_MAX => return false,
             None => {
                 self.entries.push(fresh);
                 self.entries.len() - 1
             }
         };
+        self.outside += usize::from(is_outside(key));
         let Ok(position) = u32::try_from(position) else { return false };
         let entries = &self.entries;
         let hash_of = |position: &u32| {
@@ -574,22 +601,30 @@ impl Shard {
         true
     }
 
-    fn reusable(&mut self, now_s: u64) -> Option<usize> {
+    /// An entry that another key can have: where its own kind has all that it may, one of them.
+    fn reusable(&mut self, key: Key, is_full: bool, now_s: u64) -> Option<usize> {
         let count = self.entries.len();
-        let mut least: Option<(u64, usize)> = None;
-        for _ in 0..SWEEP.min(count) {
+        let mut least: Option<(bool, u64, usize)> = None;
+        let looked_at = if is_full { SWEEP_OUTSIDE } else { SWEEP };
+        for _ in 0..looked_at.min(count) {
             self.hand = (self.hand + 1) % count;
             let entry = self.entries.get(self.hand)?;
+            let is_inside = !is_outside(entry.key);
             // Its change must be told first.
-            if entry.state & CHANGED != 0 {
+            if entry.state & CHANGED != 0 || is_full && is_inside {
                 continue;
             }
             if entry.is_over(now_s) {
                 return Some(self.hand);
             }
-            least = least.into_iter().chain([(entry.used, self.hand)]).min();
+            // Outsiders make room for consumers, and never the other way round.
+            if is_inside && is_outside(key) {
+                continue;
+            }
+            least = least.into_iter().chain([(is_inside, entry.used, self.hand)]).min();
         }
-        least.filter(|_| count >= SHARD_COUNTS_MAX).map(|(_, position)| position)
+        let must = is_full || count >= SHARD_COUNTS_MAX;
+        least.filter(|_| must).map(|(.., position)| position)
     }
 }
 
@@ -602,5 +637,51 @@ fn secret() -> [u8; SECRET_BYTES] {
 impl fmt::Debug for Ledger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Ledger")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Key, OUTSIDE, OUTSIDE_BITS, Record, SHARD_COUNTS_MAX, SHARD_OUTSIDE_MAX, Shard};
+
+    const END_S: u64 = 2_000_000_000;
+
+    fn outsider(name: usize) -> Key {
+        let name = name as u64;
+        [OUTSIDE << OUTSIDE_BITS | name, name.wrapping_mul(0x9e37_79b9_7f4a_7c15)]
+    }
+
+    fn consumer(name: usize) -> Key {
+        [name as u64, (name as u64).wrapping_mul(0xff51_afd7_ed55_8ccd)]
+    }
+
+    fn count(shard: &mut Shard, key: Key) {
+        shard.put(&Record { key, ends_s: END_S, told: 0, used: 1 });
+    }
+
+    #[test]
+    fn holders_whom_outsiders_make_up_take_no_room_from_consumers() {
+        let mut shard = Shard::default();
+        (0..100).for_each(|name| count(&mut shard, consumer(name)));
+        (0..SHARD_COUNTS_MAX).for_each(|name| count(&mut shard, outsider(name)));
+        assert_eq!(
+            (shard.outside, shard.entries.len()),
+            (SHARD_OUTSIDE_MAX, SHARD_OUTSIDE_MAX + 100)
+        );
+        let has = |shard: &Shard, key| shard.used(key, END_S) == 1;
+        assert!((0..100).all(|name| has(&shard, consumer(name))));
+        assert!(has(&shard, outsider(SHARD_COUNTS_MAX - 1)), "the newest has the place of another");
+        // Consumers may have all, also the places of outsiders.
+        (0..SHARD_COUNTS_MAX - 1_000).for_each(|name| count(&mut shard, consumer(name)));
+        assert_eq!(shard.entries.len(), SHARD_COUNTS_MAX);
+        let outsiders = shard.entries.iter().filter(|entry| super::is_outside(entry.key)).count();
+        assert_eq!(shard.outside, outsiders);
+        assert!(outsiders <= SHARD_OUTSIDE_MAX);
+        // And keep them, however many outsiders come.
+        let before: Vec<Key> = shard.entries.iter().map(|entry| entry.key).collect();
+        let before = before.into_iter().filter(|key| !super::is_outside(*key)).count();
+        (0..SHARD_COUNTS_MAX).for_each(|name| count(&mut shard, outsider(name + SHARD_COUNTS_MAX)));
+        let after = shard.entries.iter().filter(|entry| !super::is_outside(entry.key)).count();
+        assert_eq!(before, after);
     }
 }

@@ -290,11 +290,7 @@ const CASES: &[Case] = &[
     ),
     case("zones", "GET /orders/1", &["200", "GET /orders/1"]),
     case("where-and-when", "GET /orders/1", &["200", "GET /orders/1"]),
-    case(
-        "where-and-when",
-        "GET /orders/1\nuser-agent: AhrefsBot/7.0",
-        &["403", "agent_refused"],
-    ),
+    case("where-and-when", "GET /orders/1\nuser-agent: AhrefsBot/7.0", &["403", "agent_refused"]),
     case(
         "where-and-when",
         "GET /orders/1\nuser-agent: Googlebot/2.1",

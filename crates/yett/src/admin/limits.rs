@@ -110,7 +110,9 @@ impl Board {
             share
         };
         let shares: Vec<Value> = shares.iter().map(share).collect();
-        json!({ "consumer": question.consumer, "shares": shares })
+        // Of whom only an issuer knows nothing is known here but the name.
+        let is_known = !self.gateway.directory.of_consumer(&question.consumer).is_empty();
+        json!({ "consumer": question.consumer, "known": is_known, "shares": shares })
     }
 }
 

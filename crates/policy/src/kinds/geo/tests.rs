@@ -1,6 +1,7 @@
 use super::KIND;
 use crate::files::{Files as _, shelf};
 use crate::fixture::{self, Built, World};
+use crate::kinds::{deny, rate_limit};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -150,7 +151,7 @@ fn what_cannot_be_meant_is_refused() {
     world.files.write("broken.mmdb", b"no database".to_vec());
     for (settings, part) in [
         (json!({ "database": "country.mmdb" }), "it refuses nobody"),
-        (json!({ "allow": ["GB"] }), "`database` is missing"),
+        (json!({ "allow": ["GB"] }), "no database of places is named"),
         (json!({ "database": [], "allow": ["GB"] }), "no database of places is named"),
         (json!({ "database": "none.mmdb", "allow": ["GB"] }), "there is no such file"),
         (json!({ "database": "broken.mmdb", "allow": ["GB"] }), "it is no good `.mmdb`"),
@@ -164,4 +165,52 @@ fn what_cannot_be_meant_is_refused() {
     }
     let warned = world.warnings(&KIND, &json!({ "database": "country.mmdb", "deny": ["UK"] }));
     assert!(warned.contains("the United Kingdom is `GB`"), "{warned}");
+}
+
+#[test]
+fn databases_that_are_named_once_serve_all_policies_and_expressions() {
+    let world = world().with_geo(&["country.mmdb", "asn.mmdb"]);
+    let policy = world.build(&KIND, &json!({ "allow": ["GB"] })).unwrap();
+    assert!(passes(&policy, "192.0.2.7") && !passes(&policy, "198.51.100.7"));
+    for (expression, refuses) in [
+        ("geo.country == 'GB'", [true, false, false]),
+        ("geo.country in ['GB', 'IE'] && geo.asn == 64497", [false, true, false]),
+        // Of whom nothing is known.
+        ("geo.country == '' && geo.asn == 0", [false, false, true]),
+    ] {
+        let policy = world.build(&deny::KIND, &json!(expression)).unwrap();
+        let refused = ["192.0.2.7", "198.51.100.7", "203.0.113.7"]
+            .map(|address| policy.request(&mut from(address)) == "access_denied");
+        assert_eq!(refused, refuses, "{expression}");
+    }
+    let limit = world.build(&rate_limit::KIND, &json!("1/min per geo.country")).unwrap();
+    let outcomes = ["192.0.2.7", "192.0.2.200", "198.51.100.7"]
+        .map(|address| limit.request(&mut from(address)));
+    assert_eq!(outcomes, ["continue", "rate_limited", "continue"]);
+    // It is that of the file as it is now.
+    let policy = world.build(&deny::KIND, &json!("geo.country == 'IE'")).unwrap();
+    assert_eq!(policy.request(&mut from("198.51.100.7")), "access_denied");
+    world.files.write("country.mmdb", countries("FR"));
+    let shelf = shelf(&world.state);
+    shelf.refresh(|path, most| world.files.read(path, most));
+    shelf.refresh(|path, most| world.files.read(path, most));
+    assert_eq!(policy.request(&mut from("198.51.100.7")), "continue");
+}
+
+#[test]
+fn expressions_ask_only_for_what_a_database_says() {
+    let only = world().with_geo(&["country.mmdb"]);
+    for (world, expression, part) in [
+        (&World::default(), "geo.country == 'GB'", "asks for a database of places"),
+        (&only, "geo.asn == 64496", "no database under `geo` says networks"),
+        (&only, "geo.city == 'x'", "unknown field of `geo` `city`"),
+        (&only, "has(geo.country)", "is always there"),
+        (&only, "geo.country == 7", "cannot be used with"),
+        (&only, "geo == 'GB'", "alone is no value"),
+    ] {
+        let Err(problems) = world.build(&deny::KIND, &json!(expression)) else {
+            panic!("{expression} is accepted")
+        };
+        assert!(problems.contains(part), "{expression}: {problems}");
+    }
 }
