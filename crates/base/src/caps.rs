@@ -496,6 +496,8 @@ pub const DPOP_NONCE_STEP_S: u64 = 30;
 pub const REPLAYS_MAX: usize = 1 << 20;
 /// Bytes of the address that challenges tell of a resource's metadata (RFC 9728).
 pub const CHALLENGE_URL_BYTES_MAX: usize = 1 << 10;
+/// Limits that hold together, of a policy or a plan.
+pub const LIMITS_MAX: usize = 8;
 /// Roles of a config.
 pub const ROLES_MAX: usize = 1_024;
 /// Callers times routes for which it is asked in advance who reaches what.

@@ -1,5 +1,6 @@
 //! Several rates that hold together, as words: `10/s and 1000/h`.
 
+use crate::caps::LIMITS_MAX;
 use crate::decode::short_or_long;
 use crate::units::Rate;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -27,6 +28,34 @@ impl From<Rate> for Limit {
 }
 
 impl Limits {
+    /// Limits that hold together.
+    ///
+    /// # Errors
+    /// A sentence that says how many they can be at most.
+    pub fn new(limits: Vec<Limit>) -> Result<Self, String> {
+        if limits.len() > LIMITS_MAX {
+            return Err(format!("at most {LIMITS_MAX} limits hold together"));
+        }
+        Ok(Self(limits))
+    }
+
+    /// A limit that never has its turn, with the one that is always used up before it or at the same time: one of the
+    /// same length that lets no more pass.
+    #[must_use]
+    pub fn idle(&self) -> Option<(Limit, Limit)> {
+        let burst = |limit: &Limit| limit.burst.unwrap_or(limit.rate.count);
+        let is_within = |one: &Limit, other: &Limit| {
+            one.rate.period == other.rate.period
+                && one.rate.count <= other.rate.count
+                && burst(one) <= burst(other)
+        };
+        let pairs = self.0.iter().enumerate();
+        let mut pairs = pairs.flat_map(|(at, one)| {
+            self.0.iter().enumerate().filter(move |(of, _)| *of != at).map(move |(_, it)| (one, it))
+        });
+        pairs.find(|(one, other)| is_within(one, other)).map(|(one, other)| (*other, *one))
+    }
+
     /// Reads rates with `and` or commas between them. A comma needs quotes inside of YAML's `{ }` and `[ ]`.
     ///
     /// # Errors
@@ -36,7 +65,7 @@ impl Limits {
             .flat_map(|text| text.split(" and "))
             .map(|rate| Rate::parse(rate).map(Limit::from))
             .collect::<Result<_, _>>()
-            .map(Self)
+            .and_then(Self::new)
     }
 }
 
@@ -99,7 +128,7 @@ impl<'de> Deserialize<'de> for Limits {
                 if limits.is_empty() {
                     return Err(A::Error::custom(format!("an empty list; write {EXPECTING}")));
                 }
-                Ok(Limits(limits))
+                Limits::new(limits).map_err(A::Error::custom)
             }
         }
         deserializer.deserialize_any(OneOrMany)
@@ -171,12 +200,39 @@ mod tests {
     }
 
     #[test]
+    fn a_limit_that_never_has_its_turn_is_found() {
+        for (written, expected) in [
+            ("5/s and 5/s", Some("5/s 5/s")),
+            ("10/s, 5/s", Some("10/s 5/s")),
+            ("5/s, 10/s", Some("10/s 5/s")),
+            ("5/s and 300/min", None),
+            ("5/s, 100/min", None),
+        ] {
+            let idle = Limits::parse(written).unwrap().idle();
+            let idle = idle.map(|(idle, other)| format!("{} {}", idle.rate, other.rate));
+            assert_eq!(idle.as_deref(), expected, "{written}");
+        }
+        let bursts = |first: u32, second: u32| {
+            let limit = |count: u32, burst: u32| serde_json::json!({ "rate": format!("{count}/s"), "burst": burst });
+            let node = Node::from_json(&serde_json::json!([limit(5, first), limit(10, second)]));
+            let limits: Option<Limits> = decode(&node, "", &mut Report::new());
+            limits.unwrap().idle().is_some()
+        };
+        assert!(bursts(10, 20) && !bursts(20, 10));
+    }
+
+    #[test]
     fn what_is_no_limit_is_refused_with_what_is_expected() {
         for (written, part) in [
             (serde_json::json!("often"), "is not a rate"),
             (serde_json::json!("1/s,"), "is not a rate"),
             (serde_json::json!([]), "an empty list"),
             (serde_json::json!(true), "a rate such as"),
+            (serde_json::json!("1/s, 2/s, 3/s, 4/s, 5/s, 6/s, 7/s, 8/s, 9/s"), "at most 8 limits"),
+            (
+                serde_json::json!(["1/s", "2/s", "3/s", "4/s", "5/s", "6/s", "7/s", "8/s", "9/s"]),
+                "at most 8 limits",
+            ),
             (serde_json::json!({ "rate": "1/s", "brust": 1 }), "burst"),
         ] {
             let message = read(&written).unwrap_err();

@@ -43,7 +43,7 @@ pub(crate) const DECIDE: [&str; 7] =
     ["acl", "allow", "deny", "scopes", "rbac", "cedar", "ext_authz"];
 
 /// Policies by which claims may come to be known, so that none are only known when a request comes.
-const TELL_CLAIMS: [&str; 5] = ["jwt", "introspection", "any", "all", "ext_authz"];
+pub(crate) const TELL_CLAIMS: [&str; 5] = ["jwt", "introspection", "any", "all", "ext_authz"];
 
 /// What comes of somebody's request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,6 +101,11 @@ impl Caller {
             shows: None,
             has_ended: false,
         }
+    }
+
+    /// Somebody of the config of whom nothing is known but what it can show.
+    pub(crate) fn showing(kinds: Vec<CredentialKind>) -> Self {
+        Self { shows: Some(kinds), ..Self::with(String::new(), None, None) }
     }
 
     /// Somebody whom only others know, such as an issuer of tokens.

@@ -6,8 +6,8 @@ use crate::routes::PlacedRule;
 use crate::shared::Shared;
 use crate::upstreams::Upstreams;
 use crate::{
-    access, access_log, clients, consumers, facts, observe, plans, reach, relays, routes, tls,
-    upstreams,
+    access, access_log, clients, consumers, facts, observe, plans, reach, relays, routes,
+    strangers, tls, upstreams,
 };
 use base::{Endpoint, Placed, Report, Text};
 use http::HeaderName;
@@ -75,6 +75,7 @@ pub fn compile(config: &Config, inputs: Inputs<'_>) -> Compiled {
         routes::compile(config, &platform, &workspaces, inputs, &mut report);
     let reserved = reserve(&mut routes);
     facts::check(routes.iter().map(|placed| &placed.rule.route), &mut report);
+    strangers::check(routes.iter().map(|placed| &placed.rule.route), &credentials, &mut report);
     let all = routes.iter().map(|placed| &placed.rule.route);
     plans::unplanned_strangers(config, all, &mut report);
     let listeners = listeners(config, (&routes, &upstreams), inputs, &mut report);

@@ -66,7 +66,8 @@ fn check_costs(costs: &[((u32, u32, u32), Place)], report: &mut Report) {
     report.warning("mixed_password_costs", place, message).help(help);
 }
 
-/// Warns of credentials by which nobody gets in any more: once, for there may be many.
+/// Tells of credentials by which nobody gets in any more: once, for there may be many. It is a note, for a config that was
+/// fine must not turn bad by the mere passing of time.
 fn check_ends(config: &Config, inputs: Inputs<'_>, report: &mut Report) {
     let now = inputs.clock.wall();
     let all = config.consumers.iter().flat_map(|(name, consumer)| {
@@ -86,7 +87,7 @@ fn check_ends(config: &Config, inputs: Inputs<'_>, report: &mut Report) {
     let message =
         format!("a credential of `{}` has ended{others}: nobody gets in by it", name.value);
     report
-        .warning("ended_credential", &place, message)
+        .note("ended_credential", &place, message)
         .help("give it another end (`expires`), or remove it");
 }
 

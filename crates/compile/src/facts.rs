@@ -1,6 +1,7 @@
 //! What policies of a config mean to each other: headers that two of them write, tokens that one needs and no other
 //! keeps, names that two issuers give to different people.
 
+use crate::callers::TELL_CLAIMS;
 use base::Report;
 use http::HeaderName;
 use std::collections::{BTreeMap, HashSet};
@@ -56,6 +57,16 @@ fn one(route: &Route, told: &mut Told, report: &mut Report) {
             report
                 .error("no_token", &entry.place, message)
                 .help("identify callers by `jwt` or `introspection` with `keep: true`");
+        }
+        let tells = || entries.iter().any(|entry| TELL_CLAIMS.contains(&entry.kind));
+        if entry.kind == "scopes" && !tells() && told.is_new("no_scopes", entry) {
+            let message = format!(
+                "nobody passes on route `{}`: no policy there reads tokens, and only they have scopes",
+                route.id
+            );
+            report.warning("no_scopes", &entry.place, message).help(
+                "identify callers by `jwt` or `introspection`, or say who may by `rbac` or `acl`",
+            );
         }
         for name in facts.writes.iter().map(HeaderName::as_str) {
             let Some(first) = writers.insert(name, entry) else { continue };

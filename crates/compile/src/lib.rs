@@ -47,6 +47,8 @@ mod stores;
 mod relays;
 /// What policies say of themselves, taken together.
 mod facts;
+/// Groups that only others say.
+mod strangers;
 /// Upstreams that are only looked at.
 mod inert;
 /// The access log.

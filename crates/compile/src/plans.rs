@@ -97,6 +97,7 @@ pub(crate) fn compile(
 
 /// Warns of quotas and keys that a restart forgets, and of quotas that are never used up.
 fn doubts(config: &Config, report: &mut Report) {
+    idle(config, report);
     for (_, plan) in config.plans.iter() {
         if let Some(quotas) = &plan.quota
             && let Some(doubt) = quotas.value.doubt()
@@ -124,6 +125,19 @@ fn doubts(config: &Config, report: &mut Report) {
         report.warning("unkept_keys", &policy.kind.place, message).help(
             "name a folder for them at the top of the config: `state_dir: /var/lib/yett`, or give a `key`",
         );
+    }
+}
+
+/// Warns of limits of plans that never have their turn.
+fn idle(config: &Config, report: &mut Report) {
+    for (name, plan) in config.plans.iter() {
+        let Some(limits) = &plan.limit else { continue };
+        let Some((idle, other)) = limits.value.idle() else { continue };
+        let message = format!(
+            "`{}` of the plan `{}` never has its turn beside `{}`",
+            idle.rate, name.value, other.rate
+        );
+        report.warning("idle_limit", &limits.place, message).help("leave it out");
     }
 }
 

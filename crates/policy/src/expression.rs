@@ -176,6 +176,26 @@ impl Expression {
         self.expr.references().has_variable(root)
     }
 
+    /// Whether it gives the same for every request.
+    #[must_use]
+    pub fn is_constant(&self) -> bool {
+        !["request", "consumer", "claims", "plan", "client", "tls"].iter().any(|it| self.reads(it))
+    }
+
+    /// The groups that it asks for by their names, as in `"staff" in consumer.groups`.
+    #[must_use]
+    pub fn groups(&self) -> Vec<String> {
+        let mut pieces: Vec<&str> = self.text.split("consumer.groups").collect();
+        pieces.pop();
+        let name = |before: &str| {
+            let before = before.trim_end().strip_suffix("in")?.trim_end();
+            let quote = before.chars().next_back().filter(|it| ['"', '\''].contains(it))?;
+            let (_, name) = before.strip_suffix(quote)?.rsplit_once(quote)?;
+            Some(name.to_owned())
+        };
+        pieces.into_iter().filter_map(name).collect()
+    }
+
     fn eval(&self, exchange: &Exchange) -> Result<Value, String> {
         let view = view::View::new(exchange, self);
         let mut context = Context::with_env(Arc::clone(environment()));

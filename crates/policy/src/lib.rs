@@ -38,6 +38,8 @@ pub mod plan;
 pub mod store;
 /// Slows down whoever guesses credentials.
 mod guesses;
+/// Groups that others say.
+pub mod groups;
 /// Cookies of a request.
 mod cookie;
 /// Bearer tokens: where they are shown, and how those without are refused.

@@ -161,6 +161,8 @@ pub struct Facts {
     pub credentials: Vec<HeaderName>,
     /// The headers that it alone writes for the backend.
     pub writes: Vec<HeaderName>,
+    /// The groups by which it judges.
+    pub groups: Vec<String>,
 }
 
 /// Somebody whose word is taken for who calls, also where the directory does not know them.
@@ -172,6 +174,17 @@ pub struct Voucher {
     pub name: String,
     /// Whether the config says that prefix.
     pub is_told: bool,
+    /// Which groups of the config it may put people into; none if it says no groups at all.
+    pub groups: Option<Gives>,
+}
+
+/// Groups of the config that somebody else may put people into. All others stand behind the prefix of whoever says them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Gives {
+    /// All of them.
+    All,
+    /// These.
+    These(Vec<Arc<str>>),
 }
 
 impl Facts {
@@ -184,6 +197,7 @@ impl Facts {
         self.asks_scopes |= other.asks_scopes;
         self.credentials.extend(other.credentials);
         self.writes.extend(other.writes);
+        self.groups.extend(other.groups);
     }
 }
 

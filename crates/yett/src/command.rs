@@ -23,7 +23,7 @@ mod limits;
 /// `yett demo`.
 mod demo;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::process::ExitCode;
 
 /// An API gateway: one facade for clients, in front of any number of backends.
@@ -71,6 +71,23 @@ pub(crate) enum Format {
     Text,
     /// For programs.
     Json,
+}
+
+/// How a command prints its results.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct Printed {
+    /// How results are printed.
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+    /// The same as `--format json`.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Printed {
+    pub(crate) const fn format(self) -> Format {
+        if self.json { Format::Json } else { self.format }
+    }
 }
 
 impl Command {

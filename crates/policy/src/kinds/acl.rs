@@ -16,7 +16,7 @@ use std::fmt;
 use std::sync::Arc;
 use traffic::directory::{Consumer, qualified};
 use traffic::exchange::Slot;
-use traffic::policy::{Asked, Foreseen, Phases};
+use traffic::policy::{Asked, Facts, Foreseen, Phases};
 use traffic::{Exchange, Fault, FaultCode, Flow, Outcome, Policy, Stage};
 
 /// The row of the table.
@@ -117,6 +117,16 @@ fn build(node: &Node, ctx: &BuildCtx<'_>, report: &mut Report) -> Option<Arc<dyn
     let allow_at = if is_list { "" } else { "/allow" };
     let allow = settings.allow.map(|names| Names::new(&names, (node, allow_at), ctx, &mut own));
     let deny = Names::new(&settings.deny, (node, "/deny"), ctx, &mut own);
+    if let Some(allow) = &allow {
+        if allow.consumers.is_empty() && allow.groups.is_empty() && !own.has_errors() {
+            ctx.warning(&mut own, node, allow_at, "nobody may pass: the list is empty")
+                .help("name somebody: `acl: [alice, \"group:staff\"]`");
+        }
+        for (index, name) in settings.deny.iter().enumerate().filter(|(_, it)| allow.has(it)) {
+            let message = format!("`{name}` is allowed and denied: it is denied");
+            ctx.warning(&mut own, node, &format!("/deny/{index}"), message);
+        }
+    }
     let is_fine = !own.has_errors();
     report.absorb(own);
     let reason = settings.reason.map(Cow::Owned);
@@ -148,6 +158,12 @@ impl Names {
                 ctx.error(report, node, &at, format!("the {what} has no name"));
                 continue;
             }
+            if bare.trim() != bare {
+                let message = format!("the name of a {what} neither begins nor ends with a space");
+                let meant = name.replace(bare, bare.trim());
+                ctx.error(report, node, &at, message).help(format!("write `{meant}`"));
+                continue;
+            }
             unknown((what, bare, known), (node, &at), ctx, report);
             let set = if what == "group" { &mut names.groups } else { &mut names.consumers };
             let name =
@@ -155,6 +171,14 @@ impl Names {
             set.insert(name.into());
         }
         names
+    }
+
+    /// Whether what is written so is on the list.
+    fn has(&self, written: &str) -> bool {
+        match written.strip_prefix(GROUP) {
+            Some(group) => self.groups.contains(group),
+            None => self.consumers.contains(written),
+        }
     }
 
     /// By what a consumer is on the list.
@@ -237,6 +261,12 @@ impl Policy for Acl {
             Some(reason) => fault.detail(reason.clone()),
             None => fault,
         }))
+    }
+
+    fn facts(&self) -> Facts {
+        let allowed = self.allow.iter().flat_map(|allow| &allow.groups);
+        let groups = allowed.chain(&self.deny.groups).map(ToString::to_string).collect();
+        Facts { groups, ..Facts::default() }
     }
 
     fn foresee(&self, asked: &Asked<'_>) -> Option<Foreseen> {
@@ -347,6 +377,24 @@ mod tests {
         for name in ["alice", "group:staff", "group:remote", "idp/anybody"] {
             assert_eq!(world.warnings(&KIND, &json!([name])), "", "{name}");
         }
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_told() {
+        let world = World::default();
+        for (settings, part) in [
+            (json!([]), "nobody may pass: the list is empty"),
+            (json!({ "allow": [] }), "nobody may pass: the list is empty"),
+            (
+                json!({ "allow": ["idp/a", "group:a"], "deny": ["group:a"] }),
+                "`group:a` is allowed and denied",
+            ),
+        ] {
+            let told = world.warnings(&KIND, &settings);
+            assert!(told.contains(part), "{settings}: {told}");
+        }
+        fixture::refuses(&KIND, &json!(["group: staff"]), "write `group:staff`");
+        fixture::refuses(&KIND, &json!([" alice"]), "neither begins nor ends with a space");
     }
 
     #[test]

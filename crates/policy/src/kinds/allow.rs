@@ -11,7 +11,7 @@ use std::any::Any;
 use std::borrow::Cow;
 use std::sync::Arc;
 use traffic::exchange::Slot;
-use traffic::policy::{Asked, Foreseen, Knows, Phases};
+use traffic::policy::{Asked, Facts, Foreseen, Knows, Phases};
 use traffic::{Exchange, Fault, FaultCode, Flow, Outcome, Policy, Stage};
 
 /// The row of the table.
@@ -91,6 +91,10 @@ impl Policy for Rule {
         }))
     }
 
+    fn facts(&self) -> Facts {
+        Facts { groups: self.when.groups(), ..Facts::default() }
+    }
+
     fn foresee(&self, asked: &Asked<'_>) -> Option<Foreseen> {
         let knows = asked.knows;
         Some(match self.when.foresee(asked.exchange, &|name| is_known(name, knows)) {
@@ -124,7 +128,7 @@ impl Rule {
 }
 
 /// What of a request is known in advance.
-fn is_known(name: &str, knows: Knows) -> bool {
+pub(super) fn is_known(name: &str, knows: Knows) -> bool {
     match name {
         "claims" => knows.claims,
         "request.method" => knows.method,

@@ -12,7 +12,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use traffic::background::compute;
 use traffic::exchange::Slot;
-use traffic::policy::{Asked, Foreseen, Phases, Placement};
+use traffic::policy::{Asked, Facts, Foreseen, Phases, Placement};
 use traffic::{Background, Exchange, Fault, FaultCode, Flow, Outcome, Policy, Stage};
 use written::{Source, Written};
 
@@ -182,6 +182,10 @@ impl Policy for OnRoute {
 
     fn about(&self) -> Vec<String> {
         vec![self.parts.about.clone()]
+    }
+
+    fn facts(&self) -> Facts {
+        Facts { groups: self.parts.rules.groups(), ..Facts::default() }
     }
 
     fn foresee(&self, asked: &Asked<'_>) -> Option<Foreseen> {

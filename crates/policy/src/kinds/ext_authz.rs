@@ -6,6 +6,7 @@
 //! backends to go by, so that it must be a decision to do without.
 
 use crate::expression::Expression;
+use crate::groups::{self, Groups};
 use crate::identity::Scheme;
 use crate::kind::{BuildCtx, Group, Kind};
 use crate::plain;
@@ -153,8 +154,9 @@ pub struct ConsumerSettings {
     /// The member of its `dynamic_metadata` (gRPC) that holds the name. Either this or `header`.
     pub metadata: Option<String>,
     /// The header, separated by commas, or the member of the metadata, a list, that holds the groups of a consumer that the
-    /// config does not know.
-    pub groups: Option<String>,
+    /// config does not know. They stand behind the authoriser's host, `authz.example.com/staff`, but for those that it may
+    /// say as groups of this config: `{ from: x-groups, as: [staff] }`.
+    pub groups: Option<Written<groups::Settings>>,
 }
 
 const fn timeout() -> Period {
@@ -283,6 +285,7 @@ struct Authoriser {
     memory: Arc<Memory>,
     remembered: Option<Remembered>,
     named: Option<Named>,
+    groups: Option<Groups>,
     context: Vec<(String, String)>,
     allows_host: bool,
     directory: Arc<Directory>,
@@ -391,6 +394,10 @@ fn authoriser(settings: Settings, ctx: &BuildCtx<'_>, wrongs: &mut Wrongs) -> Op
         memory: Memory::of(ctx.state),
         remembered,
         named,
+        groups: settings
+            .consumer
+            .as_ref()
+            .and_then(|consumer| consumer.groups.as_ref().map(|it| Groups::new(&it.0))),
         context: settings.context.into_iter().collect(),
         allows_host: settings.allow_host,
         directory: Arc::clone(ctx.directory),
@@ -467,12 +474,13 @@ fn named(settings: &Settings, wrongs: &mut Wrongs) -> Option<Named> {
     let mut header = |name: &String| headers(std::slice::from_ref(name), "/consumer", wrongs).pop();
     match (&consumer.header, &consumer.metadata) {
         (Some(name), None) => {
-            let groups = consumer.groups.as_ref().and_then(&mut header);
+            let groups = consumer.groups.as_ref().and_then(|it| header(&it.0.from));
             Some(Named::Header { name: header(name)?, groups })
         }
-        (None, Some(name)) if settings.grpc.is_some() => {
-            Some(Named::Metadata { name: name.clone(), groups: consumer.groups.clone() })
-        }
+        (None, Some(name)) if settings.grpc.is_some() => Some(Named::Metadata {
+            name: name.clone(),
+            groups: consumer.groups.as_ref().map(|it| it.0.from.clone()),
+        }),
         (None, Some(_)) => {
             wrongs.push((
                 "/consumer/metadata",

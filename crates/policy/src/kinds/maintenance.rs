@@ -1,8 +1,9 @@
 //! Tells clients that a service is being worked on: 503 with `Retry-After`, as problem details, HTML or
 //! text, whichever they prefer. Those who are allowed pass.
 
-use crate::expression::Expression;
+use crate::expression::{Expression, Foretold};
 use crate::kind::{BuildCtx, Group, Kind};
+use crate::kinds::allow::is_known;
 use crate::page::{Facts, Form, Page, WrittenPage};
 use base::network::{Network, Networks};
 use base::units::Period;
@@ -14,7 +15,7 @@ use serde::Deserialize;
 use std::sync::Arc;
 use std::time::Duration;
 use traffic::exchange::Slot;
-use traffic::policy::Phases;
+use traffic::policy::{Asked, Foreseen, Phases};
 use traffic::{Exchange, Fault, FaultCode, Flow, Outcome, Policy, Response, Stage};
 
 #[cfg(test)]
@@ -186,6 +187,30 @@ impl Policy for Maintenance {
         Outcome::Now(Err(Fault::new(Stage::Guard, FaultCode::Maintenance)
             .detail(self.message.clone())
             .header(RETRY_AFTER, self.retry_after.clone())))
+    }
+
+    fn foresee(&self, asked: &Asked<'_>) -> Option<Foreseen> {
+        if !self.on {
+            return None;
+        }
+        let knows = asked.knows;
+        let closed = || Foreseen::Refuses("it is closed for maintenance".to_owned());
+        match &self.allowed {
+            Allowed::Nobody => Some(closed()),
+            Allowed::From(_) => Some(Foreseen::Depends(
+                "the client's address: it is closed for maintenance".to_owned(),
+            )),
+            Allowed::When(when) => {
+                match when.foresee(asked.exchange, &|name| is_known(name, knows)) {
+                    Foretold::Is(true) => None,
+                    Foretold::Is(false) | Foretold::Fails(_) => Some(closed()),
+                    Foretold::Depends(names) => Some(Foreseen::Depends(format!(
+                        "{}: it is closed for maintenance",
+                        names.join(", ")
+                    ))),
+                }
+            }
+        }
     }
 
     /// An `errors` policy has its say first.

@@ -61,6 +61,10 @@ fn build(node: &Node, ctx: &BuildCtx<'_>, report: &mut Report) -> Option<Arc<dyn
         .and_then(|cost| allotments.try_for_each(|it| it.check(&cost)).map(|()| cost))
         .map_err(|message| ctx.error(report, node, "/cost", message))
         .ok()?;
+    if settings.cost.is_some() && ctx.plans.allowances().next().is_none() {
+        ctx.warning(report, node, "/cost", "there are no plans, so that nothing is counted")
+            .help("say under `plans` what consumers may use");
+    }
     let plans = Arc::clone(ctx.plans);
     let told = plans.allowances().map(|(name, allowance)| {
         let told =

@@ -114,6 +114,9 @@ fn build(node: &Node, ctx: &BuildCtx<'_>, report: &mut Report) -> Option<Arc<dyn
     let per = Per::parse(&settings.per, ctx.scope())
         .map_err(|message| ctx.error(report, node, "/per", message))
         .ok()?;
+    if let Some(doubt) = per.doubt(ctx.plans.allowances().next().is_some()) {
+        ctx.warning(report, node, "/per", doubt);
+    }
     let name = ctx.id.rsplit_once("/quota/").map_or("", |(_, own)| own);
     let Settings { dry_run, count_refused, headers, .. } = settings;
     let excess = Excess { dry_run, count_refused, headers };

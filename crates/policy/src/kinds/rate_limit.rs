@@ -129,6 +129,13 @@ fn build(node: &Node, ctx: &BuildCtx<'_>, report: &mut Report) -> Option<Arc<dyn
     let per = Per::parse(&settings.per, ctx.scope())
         .map_err(|message| ctx.error(report, node, "/per", message))
         .ok()?;
+    if let Some(doubt) = per.doubt(ctx.plans.allowances().next().is_some()) {
+        ctx.warning(report, node, "/per", doubt);
+    }
+    if let Some((idle, other)) = settings.limit.idle() {
+        let message = format!("`{}` never has its turn beside `{}`", idle.rate, other.rate);
+        ctx.warning(report, node, "/limit", message).help("leave it out");
+    }
     let cost = Cost::parse(settings.cost.as_deref(), ctx.scope())
         .and_then(|cost| cost.check(&rules).map(|()| cost))
         .map_err(|message| ctx.error(report, node, "/cost", message))

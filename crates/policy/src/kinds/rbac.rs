@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use traffic::directory::Consumer;
 use traffic::exchange::{Claim, KeptClaims, Slot};
-use traffic::policy::{Asked, Foreseen, Joined, Phases, Placement};
+use traffic::policy::{Asked, Facts, Foreseen, Joined, Phases, Placement};
 use traffic::{Exchange, Fault, FaultCode, Flow, Outcome, Policy, Stage};
 
 #[cfg(test)]
@@ -237,6 +237,11 @@ impl Policy for OnRoute {
         };
         let fault = Fault::new(Stage::Guard, FaultCode::PermissionMissing);
         Outcome::Now(Err(fault.cause(self.lack(lacking, exchange))))
+    }
+
+    fn facts(&self) -> Facts {
+        let groups = self.mappings.iter().flat_map(|mapping| mapping.groups.keys());
+        Facts { groups: groups.map(ToString::to_string).collect(), ..Facts::default() }
     }
 
     fn foresee(&self, asked: &Asked<'_>) -> Option<Foreseen> {

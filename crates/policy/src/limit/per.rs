@@ -90,6 +90,19 @@ impl Per {
         })
     }
 
+    /// What is doubtful about it.
+    pub(crate) fn doubt(&self, has_plans: bool) -> Option<&'static str> {
+        match self {
+            Self::By(By::Expression(it)) if it.is_constant() => {
+                Some("this is the same for every request: write `all` if all are to count together")
+            }
+            Self::Plan if !has_plans => {
+                Some("there are no plans, so that all requests count together")
+            }
+            _ => None,
+        }
+    }
+
     /// Whose limit a request counts for. One that nobody was identified for counts by its address.
     pub(crate) fn who<'a>(&self, exchange: &'a Exchange) -> Who<'a> {
         let consumer = exchange.consumer.as_ref().map(|consumer| &*consumer.name);

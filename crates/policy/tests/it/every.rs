@@ -131,8 +131,7 @@ fn upstreams(example: &str) -> String {
 }
 
 /// Whom examples name.
-const WHO: &str =
-    "roles: { approver: { test: approve } }\nconsumers: { alice: { groups: [staff, interns] } }\n";
+const WHO: &str = "roles: { approver: { test: approve } }\nplans: { small: { default: true, limit: 5/s } }\nconsumers: { alice: { groups: [staff, interns] } }\n";
 
 const TLS: &str = ", tls: { certificates: [{ cert: site.pem, key: site.key }], client: { mode: optional, ca: ca.pem } }";
 
@@ -165,7 +164,11 @@ apis:
             upstreams(kind.example),
             if kind.identifies() || asks { "" } else { "public: a test" },
             kind.example,
-            if asks { "- api_key" } else { "" },
+            match kind.name {
+                "scopes" => "- jwt: https://idp.test for a",
+                _ if asks => "- api_key",
+                _ => "",
+            },
         );
         let problems = testkit::gateway::problems_with(&config, &files, &[("TOKEN", "a secret")]);
         // Certificates are made by another clock than configs are read by.

@@ -30,7 +30,7 @@ pub(crate) const CASES: &[Case] = &[
     },
     Case {
         path: "/*",
-        policies: "[ext_authz: { http: { url: 'http://10.0.0.3/pre/', append_path: true, method: HEAD }, headers: [x-other], context: { x-route: r }, timeout: 10s, consumer: { header: x-user, groups: x-groups } }, { deny: '!(\"admin\" in consumer.groups)' }]",
+        policies: "[ext_authz: { http: { url: 'http://10.0.0.3/pre/', append_path: true, method: HEAD }, headers: [x-other], context: { x-route: r }, timeout: 10s, consumer: { header: x-user, groups: { from: x-groups, as: [admin] } } }, { deny: '!(\"admin\" in consumer.groups) || \"sales\" in consumer.groups || !(\"10.0.0.3/sales\" in consumer.groups)' }]",
         request: "GET /a?b=1 HTTP/1.1\nauthorization: Bearer x\nx-other: 1\n",
         told: "200",
         saw: "HEAD /pre/a?b=1\nhost: 10.0.0.3\nx-other: 1\nx-route: r\n---\nGET /a?b=1\nauthorization: Bearer x\nx-other: 1\nx-yett-consumer: 10.0.0.3/bob",

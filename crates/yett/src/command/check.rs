@@ -1,6 +1,6 @@
 //! `yett check`: find every problem of a config without serving.
 
-use super::Format;
+use super::{Format, Printed};
 use crate::prepare::{self, Checked};
 use crate::render;
 use clap::Args;
@@ -13,9 +13,8 @@ pub(crate) struct Arguments {
     /// Config file, or a folder of them.
     #[arg(default_value = "yett.yaml", env = "YETT_CONFIG")]
     config: String,
-    /// How problems are printed.
-    #[arg(long, value_enum, default_value_t)]
-    format: Format,
+    #[command(flatten)]
+    printed: Printed,
     /// Count warnings as errors, and with `--diff` what is a danger.
     #[arg(long)]
     strict: bool,
@@ -44,7 +43,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     };
     let is_danger = diff.as_ref().is_some_and(|diff| diff.level() == Some(Level::Danger));
     let is_bad = errors > 0 || (arguments.strict && (warnings > 0 || is_danger));
-    match arguments.format {
+    match arguments.printed.format() {
         Format::Json => render::json(&checked.report, diff.as_ref()),
         Format::Text => {
             render::text(&checked.report, &checked.sources);

@@ -1,6 +1,6 @@
 //! `yett explain`: say which route a request takes, why, and what happens to it there.
 
-use super::Format;
+use super::{Format, Printed};
 use crate::prepare;
 use crate::render;
 use clap::Args;
@@ -20,9 +20,8 @@ pub(crate) struct Arguments {
     /// Config file, or a folder of them.
     #[arg(long, short, default_value = "yett.yaml", env = "YETT_CONFIG")]
     config: String,
-    /// How the explanation is printed.
-    #[arg(long, value_enum, default_value_t)]
-    format: Format,
+    #[command(flatten)]
+    printed: Printed,
 }
 
 pub(super) fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
@@ -43,7 +42,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     let question =
         Question { method: arguments.method.clone(), url: arguments.url.clone(), headers };
     match explain(&snapshot, &question) {
-        Ok(explanations) if arguments.format == Format::Json => {
+        Ok(explanations) if arguments.printed.format() == Format::Json => {
             render::out(&serde_json::to_string_pretty(&explanations).unwrap_or_default());
             ExitCode::SUCCESS
         }

@@ -1,6 +1,6 @@
 //! `yett key`: make API keys.
 
-use super::Format;
+use super::{Format, Printed};
 use crate::render;
 use base::caps::API_KEY_BYTES_MAX;
 use base::units::Period;
@@ -32,9 +32,8 @@ pub(crate) struct Create {
     /// `90d`.
     #[arg(long, value_parser = expiry)]
     expires: Option<Moment>,
-    /// How the key is printed.
-    #[arg(long, value_enum, default_value_t)]
-    format: Format,
+    #[command(flatten)]
+    printed: Printed,
 }
 
 /// Characters from which on a key made elsewhere is not warned of.
@@ -56,7 +55,7 @@ fn create(arguments: &Create) -> ExitCode {
         }
     };
     let hash = hexadecimal(&hash);
-    match arguments.format {
+    match arguments.printed.format() {
         Format::Json => {
             let mut made = serde_json::json!({
                 "consumer": arguments.consumer, "key": key.reveal(), "hash": hash,

@@ -1,6 +1,6 @@
 //! `yett limits`: what is left of plans and limits of a running gateway, and letting it begin anew.
 
-use super::Format;
+use super::{Format, Printed};
 use crate::render;
 use crate::top::fetch;
 use clap::Args;
@@ -40,12 +40,8 @@ pub(crate) struct Arguments {
     /// With `--reset`: all shares of the policy.
     #[arg(long, requires = "policy", requires = "reset")]
     all: bool,
-    /// How the answer is printed.
-    #[arg(long, value_enum, default_value_t)]
-    format: Format,
-    /// The same as `--format json`.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    printed: Printed,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
@@ -67,7 +63,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     let (method, path) =
         if arguments.reset { ("POST", "/limits/reset") } else { ("GET", "/limits") };
     match fetch::ask(&arguments.admin, method, &format!("{path}?{}", query.join("&"))) {
-        Ok(answer) if arguments.json || arguments.format == Format::Json => {
+        Ok(answer) if arguments.printed.format() == Format::Json => {
             render::out(&answer);
             ExitCode::SUCCESS
         }

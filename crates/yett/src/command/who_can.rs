@@ -1,7 +1,7 @@
 //! `yett who-can`: say who may make a request, and which rule decides.
 
-use super::Format;
 use super::explain::header;
+use super::{Format, Printed};
 use crate::prepare;
 use crate::render;
 use clap::Args;
@@ -26,12 +26,8 @@ pub(crate) struct Arguments {
     /// Tell also who may not, and why.
     #[arg(long)]
     all: bool,
-    /// How the answer is printed.
-    #[arg(long, value_enum, default_value_t)]
-    format: Format,
-    /// The same as `--format json`.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    printed: Printed,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
@@ -63,7 +59,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
             before - answer.callers.len()
         })
         .collect();
-    if arguments.json || arguments.format == Format::Json {
+    if arguments.printed.format() == Format::Json {
         render::out(&serde_json::to_string_pretty(&answers).unwrap_or_default());
         return ExitCode::SUCCESS;
     }

@@ -89,6 +89,16 @@ impl Rules {
         self.set.num_of_policies()
     }
 
+    /// The groups by which they judge; none that are known where groups may be within groups.
+    pub(super) fn groups(&self) -> Vec<String> {
+        if !self.known.types().is_empty() {
+            return Vec::new();
+        }
+        let named = self.set.policies().flat_map(Policy::entity_literals);
+        let groups = named.filter(|uid| uid.type_name().to_string() == "Group");
+        groups.map(|uid| uid.id().unescaped().to_owned()).collect()
+    }
+
     /// What a policy is called.
     pub(super) fn name(&self, id: &PolicyId) -> &str {
         self.names.get(id).map_or("?", String::as_str)

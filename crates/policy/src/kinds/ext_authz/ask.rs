@@ -2,6 +2,7 @@
 
 use super::verdict::{Allowed, Verdict};
 use super::{Authoriser, Named, Way, body, callout};
+use crate::groups::Groups;
 use crate::identity::{Identity, Scheme};
 use aws_lc_rs::digest::{Context, SHA256};
 use http::header::{AUTHORIZATION, COOKIE};
@@ -134,8 +135,8 @@ impl Authoriser {
 
     /// Who calls by a yes, and the request as it wants it.
     fn settle(&self, head: &mut RequestHead, allowed: &Allowed) -> Result<Identity, Fault> {
-        let identity =
-            allowed.identity(&self.host, &self.directory).map_err(|why| self.lost(why))?;
+        let identity = allowed.identity((&self.host, self.groups.as_ref()), &self.directory);
+        let identity = identity.map_err(|why| self.lost(why))?;
         // All of it or nothing: another way to identify the caller may come after.
         let mut changed = head.clone();
         allowed.apply(&mut changed, self.allows_host).map_err(|why| self.lost(why))?;
@@ -184,6 +185,7 @@ impl Authoriser {
             prefix: qualified(self.directory.workspace().map(|it| &**it), &self.host),
             name: format!("the authoriser {}", self.host),
             is_told: false,
+            groups: self.groups.as_ref().map(Groups::gives),
         };
         let vouchers = self.named.iter().map(|_| voucher.clone()).collect();
         Facts { vouchers, ..Facts::default() }

@@ -1,6 +1,7 @@
 //! What an authoriser says, whatever protocol it speaks, and what becomes of a request by it.
 
 use crate::field;
+use crate::groups::Groups;
 use crate::identity::Identity;
 use crate::query;
 use base::caps::{CONSUMER_NAME_BYTES_MAX, HEADERS_MAX, TARGET_BYTES_MAX};
@@ -206,7 +207,7 @@ impl Allowed {
     /// In words, when the name is none.
     pub(super) fn identity(
         &self,
-        authoriser: &str,
+        (authoriser, groups_as): (&str, Option<&Groups>),
         directory: &Directory,
     ) -> Result<Identity, String> {
         let claims = self.claims.clone();
@@ -225,7 +226,8 @@ impl Allowed {
         {
             return Ok(Identity { claims, ..Identity::of(known) });
         }
-        let groups = groups.iter().map(|group| group.as_str().into()).collect();
+        let said = groups.iter().map(String::as_str);
+        let groups = groups_as.map(|groups| groups.said(authoriser, said)).unwrap_or_default();
         let workspace = directory.workspace().cloned();
         let name = qualified(workspace.as_deref(), &format!("{authoriser}/{name}")).into();
         let consumer = Consumer { name, groups, workspace, ..Consumer::default() };

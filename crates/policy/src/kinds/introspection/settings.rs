@@ -4,6 +4,7 @@ use super::Introspection;
 use super::endpoint::{self, Endpoint, Place, Proof};
 use super::memory::Memory;
 use crate::bearer::{self, From, Places};
+use crate::groups;
 use crate::guesses::Guesses;
 use crate::kind::BuildCtx;
 use crate::kinds::jwt::claims::{Rules, date};
@@ -67,8 +68,8 @@ pub struct Settings {
     pub resource_metadata: Option<String>,
     /// Who the caller is by what is said of the token. For tokens that are about no user write `{ claim: client_id }`.
     pub consumer: ConsumerSettings,
-    /// What holds the groups of callers whom the directory does not know.
-    pub groups: Option<String>,
+    /// What holds the groups of callers whom the directory does not know, as in `jwt`.
+    pub groups: Option<Written<groups::Settings>>,
 }
 
 /// How the gateway proves who it is.
@@ -246,7 +247,7 @@ fn terms(
         return None;
     }
     let name = settings.issuer.as_deref().unwrap_or(asked);
-    let who = (name, &settings.consumer, settings.groups.as_deref());
+    let who = (name, &settings.consumer, settings.groups.as_ref().map(|it| &it.0));
     let subjects = subjects(who, node, ctx, report)?;
     let any = settings.audience.0.iter().any(|it| it == "*");
     let rules = Rules {

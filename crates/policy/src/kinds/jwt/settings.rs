@@ -5,6 +5,7 @@ use super::long::Long;
 use super::subject::Subjects;
 use super::{Jwt, Keys};
 use crate::bearer::{self, From, Places};
+use crate::groups::{self, Groups};
 use crate::issuer::{Issuer, Source, plain as without_query};
 use crate::jose::{Algorithm, Key, KeySet};
 use crate::kind::BuildCtx;
@@ -64,8 +65,10 @@ pub struct Settings {
     pub resource_metadata: Option<String>,
     /// Who the caller is by what the token says.
     pub consumer: ConsumerSettings,
-    /// The claim with the groups of callers whom the directory does not know, such as `realm_access.roles`.
-    pub groups: Option<String>,
+    /// The claim with the groups of callers whom the directory does not know, such as `realm_access.roles`. They stand
+    /// behind the issuer's prefix, `idp.example.com/staff`, but for those that it may say as groups of this config:
+    /// `{ from: realm_access.roles, as: [staff] }`.
+    pub groups: Option<Written<groups::Settings>>,
 }
 
 /// How tokens become consumers.
@@ -122,7 +125,7 @@ pub(super) fn read(node: &Node, ctx: &BuildCtx<'_>, report: &mut Report) -> Opti
     let mut own = Report::new();
     let problems = &mut own;
     let rules = rules(&settings, node, ctx, problems);
-    let who = (&*settings.issuer, &settings.consumer, settings.groups.as_deref());
+    let who = (&*settings.issuer, &settings.consumer, settings.groups.as_ref().map(|it| &it.0));
     let subjects = subjects(who, node, ctx, problems);
     let places = Places::read(&settings.from, node, ctx, problems);
     let (keys, fingerprint) = match &rules {
@@ -260,7 +263,7 @@ fn algorithms(
 
 /// How the tokens of an issuer become consumers, with the claim that holds their groups.
 pub(in crate::kinds) fn subjects(
-    (issuer, consumer, groups): (&str, &ConsumerSettings, Option<&str>),
+    (issuer, consumer, groups): (&str, &ConsumerSettings, Option<&groups::Settings>),
     node: &Node,
     ctx: &BuildCtx<'_>,
     report: &mut Report,
@@ -290,7 +293,7 @@ pub(in crate::kinds) fn subjects(
         is_told,
         is_name: *by_name,
         accepts_unknown: *unknown == Unknown::Accept,
-        groups: groups.map(str::to_owned),
+        groups: groups.map(Groups::new),
     })
 }
 

@@ -1,10 +1,11 @@
 //! Who a token is about, by its claims and the directory.
 
 use super::claims::{Why, listed};
+use crate::groups::Groups;
 use crate::identity::Identity;
 use crate::sender::Binding;
 use crate::verified::Weighed;
-use base::caps::{CONSUMER_NAME_BYTES_MAX, TOKEN_GROUPS_MAX};
+use base::caps::CONSUMER_NAME_BYTES_MAX;
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -28,7 +29,7 @@ pub(in crate::kinds) struct Subjects {
     pub(in crate::kinds) is_name: bool,
     pub(in crate::kinds) accepts_unknown: bool,
     /// The claim that holds the groups of those whom the directory does not know.
-    pub(in crate::kinds) groups: Option<String>,
+    pub(in crate::kinds) groups: Option<Groups>,
 }
 
 /// Somebody whom a verified token is about.
@@ -69,6 +70,7 @@ impl Subjects {
             prefix: qualified(self.workspace.as_deref(), &self.prefix),
             name: self.issuer.clone(),
             is_told: self.is_told,
+            groups: self.groups.as_ref().map(Groups::gives),
         };
         if self.accepts_unknown { vec![voucher] } else { Vec::new() }
     }
@@ -98,12 +100,14 @@ impl Subjects {
             return Err("what the token says of whom it is about is empty, too long or no name");
         }
         let stranger = self.accepts_unknown.then(|| {
-            let groups = self.groups.as_deref().map(|path| listed(find(claims, path)));
-            let groups = groups.unwrap_or_default();
+            let groups = self.groups.as_ref().map(|groups| {
+                let said = listed(find(claims, &groups.from));
+                groups.said(&self.prefix, said.into_iter())
+            });
             Arc::new(Consumer {
                 name: qualified(self.workspace.as_deref(), &format!("{}/{id}", self.prefix)).into(),
                 workspace: self.workspace.clone(),
-                groups: groups.into_iter().take(TOKEN_GROUPS_MAX).map(Into::into).collect(),
+                groups: groups.unwrap_or_default(),
                 is_known: false,
                 ..Consumer::default()
             })

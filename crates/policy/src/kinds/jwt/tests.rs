@@ -82,13 +82,13 @@ fn check(scene: &Scene, changes: &Value, expected: &str) {
 
 #[test]
 fn a_token_of_the_issuer_identifies_and_is_not_forwarded() {
-    let scene = Scene::new(&json!({ "groups": "realm.roles" }));
+    let scene = Scene::new(&json!({ "groups": { "from": "realm.roles", "as": "a" } }));
     let policy = scene.policy();
     let token = scene.token(&json!({ "realm": { "roles": ["a", "b"] } }));
     for _ in 0..2 {
         let mut exchange = with(&token);
         assert_eq!(policy.request(&mut exchange), "continue");
-        assert_eq!(who(&exchange), "idp.example.com/alice [a,b]");
+        assert_eq!(who(&exchange), "idp.example.com/alice [a,idp.example.com/b]");
         assert_eq!(exchange.claims.as_ref().unwrap().json()["sub"], json!("alice"));
         assert!(!exchange.request.headers.contains("authorization"));
     }

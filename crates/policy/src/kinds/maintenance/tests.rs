@@ -2,6 +2,7 @@ use super::KIND;
 use crate::fixture::{self, drain};
 use http::StatusCode;
 use serde_json::{Value, json};
+use traffic::policy::{Asked, Foreseen, Knows};
 use traffic::{Body, FaultCode, Response};
 
 fn outcome(settings: &Value, request: &str) -> String {
@@ -69,5 +70,28 @@ fn wrong_settings_are_refused() {
         (json!("soon"), "soon"),
     ] {
         fixture::refuses(&KIND, &settings, part);
+    }
+}
+
+#[test]
+fn that_it_is_closed_is_known_in_advance() {
+    let exchange = fixture::exchange("GET /a");
+    let knows = Knows { caller: true, claims: true, method: true, path: true };
+    let asked = Asked { exchange: &exchange, shows: None, knows };
+    for (settings, expected) in [
+        (json!(true), "refuses"),
+        (json!(false), "nothing"),
+        (json!({ "allow": ["192.0.2.7"] }), "depends"),
+        (json!({ "allow": "request.method == \"GET\"" }), "nothing"),
+        (json!({ "allow": "request.method == \"POST\"" }), "refuses"),
+        (json!({ "allow": "request.headers[\"x-a\"] == \"1\"" }), "depends"),
+    ] {
+        let said = match fixture::built(&KIND, &settings).0.foresee(&asked) {
+            None => "nothing",
+            Some(Foreseen::Passes(_)) => "passes",
+            Some(Foreseen::Refuses(_)) => "refuses",
+            Some(Foreseen::Depends(_)) => "depends",
+        };
+        assert_eq!(said, expected, "{settings}");
     }
 }

@@ -280,3 +280,21 @@ fn where_refused_requests_count_only_who_slows_down_gets_through() {
     window["count_refused"] = json!(true);
     assert_eq!(tries_of(&window).2, 0);
 }
+
+#[test]
+fn what_is_hardly_meant_is_told() {
+    let world = World::default();
+    for (settings, part) in [
+        (json!({ "limit": "5/s", "per": "1 + 1" }), "this is the same for every request"),
+        (json!({ "limit": "5/s", "per": "plan" }), "there are no plans"),
+        (
+            json!({ "limit": "5/s and 10/s", "per": "consumer" }),
+            "`10/s` never has its turn beside `5/s`",
+        ),
+    ] {
+        let told = world.warnings(&KIND, &settings);
+        assert!(told.contains(part), "{settings}: {told}");
+    }
+    let fine = json!({ "limit": "5/s and 100/min", "per": "request.host" });
+    assert_eq!(world.warnings(&KIND, &fine), "");
+}
