@@ -16,7 +16,7 @@ use serde::Deserialize;
 pub const VERSION: u32 = 1;
 
 /// The fields of [`Config`] in the order in which they are best written.
-pub const FIELDS: [&str; 22] = [
+pub const FIELDS: [&str; 23] = [
     "version",
     "include",
     "state_dir",

@@ -168,8 +168,8 @@ impl Allotment {
         clock: &Clock,
         metrics: &Metrics,
     ) -> Result<Self, String> {
-        let Written { name, label, quotas, scope, excess, store } = written;
-        let meters = quotas.iter().map(|quota| Meter::new(quota, scope));
+        let Written { name, label, quotas, scope: names, excess, store } = written;
+        let meters = quotas.iter().map(|quota| Meter::new(quota, *names));
         let store = store.map(|(store, on_failure)| {
             let id = format!("{LEDGER}@{}", store.mark());
             let ledger = ledger(state);

@@ -117,6 +117,9 @@ impl base::Secrets for References<'_> {
                     String::from_utf8(bytes).map_err(|_| "it is not text in UTF-8".to_owned())?;
                 Ok(Secret::new(text.trim_end().to_owned()))
             }
+            Reference::Kept(name) => {
+                Err(format!("`${{secret:{name}}}` is kept in the database, which this is to find"))
+            }
         }
     }
 }
