@@ -5,7 +5,7 @@ use crate::permission::{Permission, Verb};
 use crate::{Caller, Code, Control, Finding, Problem, problem};
 use diff::{Delta, Diff, diff};
 use serde_json::Value;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use store::Id;
 use store::object::{Change as Kept, Object};
 use store::revision::Revision;
@@ -291,19 +291,16 @@ fn told(draft: &[Object], found: &Diff) -> (Vec<Change>, Vec<Change>) {
             became: became.map(body),
         }
     };
-    let gone: HashMap<&str, ()> = found
-        .deltas
-        .iter()
-        .filter_map(|delta| matches!(delta, Delta::Delete(_)).then(|| (&*delta.object().id, ())))
-        .collect();
-    let stays: HashMap<&str, ()> = found.drift.iter().map(|it| (&*it.id, ())).collect();
+    let deleted = found.deltas.iter().filter(|delta| matches!(delta, Delta::Delete(_)));
+    let gone: HashSet<&str> = deleted.map(|delta| &*delta.object().id).collect();
+    let stays: HashSet<&str> = found.drift.iter().map(|it| &*it.id).collect();
     let changes = found.deltas.iter().filter_map(|delta| match delta {
         Delta::Create(it) => Some(change("create", it, None, Some(it))),
         Delta::Update(was, it) => Some(change("update", it, Some(was), Some(it))),
-        Delta::Delete(it) if gone.contains_key(&*it.owner) => None,
+        Delta::Delete(it) if gone.contains(&*it.owner) => None,
         Delta::Delete(it) => Some(change("delete", it, Some(it), None)),
     });
-    let drift = found.drift.iter().filter(|it| !stays.contains_key(&*it.owner));
+    let drift = found.drift.iter().filter(|it| !stays.contains(&*it.owner));
     (changes.collect(), drift.map(|it| change("keep", it, Some(it), Some(it))).collect())
 }
 

@@ -256,7 +256,7 @@ impl Shared {
     }
 
     /// Notes what the gateway serves by from now on, and keeps it for a start without the database.
-    pub(crate) fn adopted(&self, used: Parts, refused: BTreeMap<String, Refused>) {
+    pub(crate) fn adopted(&self, used: &Parts, refused: BTreeMap<String, Refused>) {
         for (name, refused) in &refused {
             tracing::error!(workspace = %name, revision = refused.number, "this revision cannot be served by; the one before stays in force");
         }
@@ -265,9 +265,9 @@ impl Shared {
             standing.refused = refused;
             standing.is_serving = true;
         }
-        let is_other = std::mem::replace(&mut *lock(&self.used), used.clone()) != used;
+        let is_other = std::mem::replace(&mut *lock(&self.used), used.clone()) != *used;
         if let (true, Some(folder)) = (is_other, &self.place.folder)
-            && let Err(error) = parts::keep(folder, &used, lock(&self.origin).as_deref())
+            && let Err(error) = parts::keep(folder, used, lock(&self.origin).as_deref())
         {
             tracing::warn!(%error, "what is served by cannot be kept in state_dir; a start without the database would go by what was kept before");
         }

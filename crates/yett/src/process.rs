@@ -2,7 +2,7 @@
 //! compile, bind, swap.
 
 use crate::admin::{self, Board};
-use crate::disk::{self, StateDir};
+use crate::disk::{self, Disk, StateDir};
 use crate::handover::{self, Cancel, Estate, Heir, Successor};
 use crate::journal::Journal;
 use crate::kept::{self, Kept};
@@ -162,6 +162,43 @@ struct Process {
 /// Parts of workspaces that are served by, and those that cannot be.
 type Joined = Option<(Parts, BTreeMap<String, Refused>)>;
 
+/// What a start begins with.
+struct First {
+    config: Config,
+    compiled: Compiled,
+    disk: Disk,
+    revision: Arc<str>,
+    joined: Joined,
+    platform: Option<Platform>,
+    state_dir: Option<StateDir>,
+}
+
+impl First {
+    /// Starts the control plane, if there is to be one, and compiles the config with what was published there.
+    fn read(
+        settings: &Settings,
+        read: Read,
+        background: &Runtime,
+        (still, world): (&Still, &World),
+        mut heir: Option<&mut Heir>,
+    ) -> Result<Self, Stop> {
+        let (platform, mut state_dir) =
+            platform(settings, &read, still, background, heir.as_deref_mut())?;
+        let made = (still, world);
+        let (tried, joined) = attempt(&settings.config, Some(read), platform.as_ref(), made);
+        let Tried { made, report, sources, disk, revision } = tried;
+        let Some((config, compiled)) = made.filter(|_| !report.has_errors()) else {
+            refuse(settings, joined, &report, &sources);
+            return Err(Stop::BadConfig);
+        };
+        render::text(&report, &sources);
+        if state_dir.is_none() {
+            state_dir = StateDir::claim(&config, &disk, heir).map_err(Stop::Failed)?;
+        }
+        Ok(Self { config, compiled, disk, revision, joined, platform, state_dir })
+    }
+}
+
 impl Process {
     fn start(settings: &Settings) -> Result<Self, Stop> {
         let diagnostics = begin(settings).map_err(Stop::Failed)?;
@@ -173,19 +210,8 @@ impl Process {
         let handle = background.handle().clone();
         let world =
             World::system(workers, Arc::clone(&still.metrics), Arc::clone(&still.state), handle);
-        let (platform, mut state_dir) =
-            platform(settings, &read, &still, &background, heir.as_mut())?;
-        let (tried, joined) =
-            attempt(&settings.config, Some(read), platform.as_ref(), (&still, &world));
-        let Tried { made, report, sources, disk, revision } = tried;
-        let Some((config, compiled)) = made.filter(|_| !report.has_errors()) else {
-            refuse(settings, joined, &report, &sources);
-            return Err(Stop::BadConfig);
-        };
-        render::text(&report, &sources);
-        if state_dir.is_none() {
-            state_dir = StateDir::claim(&config, &disk, heir.as_mut()).map_err(Stop::Failed)?;
-        }
+        let first = First::read(settings, read, &background, (&still, &world), heir.as_mut())?;
+        let First { config, compiled, disk, revision, joined, platform, state_dir } = first;
         let access_log = AccessLog::open(compiled.access_log, Arc::clone(&still.metrics))
             .map_err(failed("cannot open the access log"))?;
         let parts = compiled.snapshot.listeners.clone();
@@ -213,7 +239,7 @@ impl Process {
             heir.serving(&still.state);
         }
         if let (Some(platform), Some((used, refused))) = (&platform, joined) {
-            platform.shared.adopted(used, refused);
+            platform.shared.adopted(&used, refused);
             board.joined(&platform.shared);
         }
         notify::ready();
@@ -478,7 +504,7 @@ impl Process {
                 self.folders = disk.folders();
                 self.file_names = disk.file_names();
                 if let (Some(platform), Some((used, refused))) = (&self.platform, joined) {
-                    platform.shared.adopted(used, refused);
+                    platform.shared.adopted(&used, refused);
                 }
                 tracing::info!(revision = %revision, "config reloaded");
                 // What is doubtful may be an outage of somebody, as lists of certificates are that have ended.
