@@ -34,6 +34,8 @@ use tower_service::Service as _;
 pub(crate) mod consumer;
 /// By what they prove who they are.
 pub(crate) mod credential;
+/// Whole configs.
+pub(crate) mod config;
 /// Parts of drafts.
 pub(crate) mod object;
 /// Publishing.

@@ -235,6 +235,7 @@ pub fn operations() -> &'static [Operation] {
         table.extend(admin::consumer::operations());
         table.extend(admin::consumer::parts());
         table.extend(admin::credential::operations());
+        table.extend(admin::config::operations());
         table.extend(admin::user::operations());
         table
     });

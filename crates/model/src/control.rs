@@ -18,7 +18,8 @@ pub struct ControlPlane {
     /// Where the database is: `postgres://user:${env:PASSWORD}@host/name`. Unless said otherwise it is the file `yett.db`
     /// in `state_dir`, made at the first start.
     pub database: Option<Placed<Text>>,
-    /// The key by which secrets in the database are encrypted, 32 bytes in base64: `${file:/run/secrets/master}`. Unless
+    /// The keys by which secrets in the database are encrypted, lines of a number and 64 hexadecimal digits:
+    /// `${file:/run/secrets/master}`. Unless
     /// said otherwise it is the file `master.key` in `state_dir`, made at the first start.
     pub master_key: Option<Placed<Text>>,
     /// Whether there is no control plane after all.

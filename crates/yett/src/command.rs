@@ -22,6 +22,18 @@ mod top;
 mod limits;
 /// `yett demo`.
 mod demo;
+/// `yett login`.
+mod login;
+/// `yett plan`.
+mod plan;
+/// `yett apply`.
+mod apply;
+/// `yett dump`.
+mod dump;
+/// `yett revisions`.
+mod revisions;
+/// `yett rollback`.
+mod rollback;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::process::ExitCode;
@@ -61,6 +73,18 @@ pub(crate) enum Command {
     Password(password::Command),
     /// Serve the quick start: a small shop and the gateway in front of it.
     Demo(demo::Arguments),
+    /// Log in to the admin API of a control plane, for the commands that follow.
+    Login(login::Arguments),
+    /// Say what `apply` would change: ends with 0 if nothing, with 3 if something, with 2 if it could not be published.
+    Plan(plan::Arguments),
+    /// Publish config files in a workspace. Applying the same again changes nothing.
+    Apply(apply::Arguments),
+    /// Print what a workspace has as a config file.
+    Dump(dump::Arguments),
+    /// List what a workspace has published.
+    Revisions(revisions::Arguments),
+    /// Publish an earlier revision again. The draft stays as it is.
+    Rollback(rollback::Arguments),
 }
 
 /// How results are printed.
@@ -104,6 +128,12 @@ impl Command {
             Self::Key(command) => key::run(&command),
             Self::Password(command) => password::run(&command),
             Self::Demo(arguments) => demo::run(&arguments),
+            Self::Login(arguments) => login::run(&arguments),
+            Self::Plan(arguments) => plan::run(&arguments),
+            Self::Apply(arguments) => apply::run(&arguments),
+            Self::Dump(arguments) => dump::run(&arguments),
+            Self::Revisions(arguments) => revisions::run(&arguments),
+            Self::Rollback(arguments) => rollback::run(&arguments),
         }
     }
 }

@@ -161,6 +161,18 @@ pub(crate) struct StateDir {
 }
 
 impl StateDir {
+    /// Where the folder of a config is, whether it can be used or not.
+    ///
+    /// # Errors
+    /// When its name refers to nothing.
+    pub(crate) fn path_of(config: &model::Config, disk: &Disk) -> Result<Option<PathBuf>, String> {
+        let Some(written) = &config.state_dir else { return Ok(None) };
+        let place = &written.place;
+        let path =
+            written.value.resolve(&References(disk)).map_err(|why| format!("{place}: {why}"))?;
+        Ok(Some(compile::resolve_path(path.reveal(), place)))
+    }
+
     /// Makes the folder of a config, if it names one, and holds it. A folder that cannot be written to
     /// is told and done without: traffic flows all the same.
     ///
@@ -173,9 +185,7 @@ impl StateDir {
     ) -> Result<Option<Self>, String> {
         let Some(written) = &config.state_dir else { return Ok(None) };
         let place = &written.place;
-        let path =
-            written.value.resolve(&References(disk)).map_err(|why| format!("{place}: {why}"))?;
-        let path = compile::resolve_path(path.reveal(), place);
+        let Some(path) = Self::path_of(config, disk)? else { return Ok(None) };
         if let Some(lock) = heir.and_then(|heir| heir.state_dir(&path)) {
             return Ok(Some(Self { path, lock }));
         }

@@ -18,6 +18,8 @@ mod kept;
 mod memory;
 /// The control plane beside the traffic.
 mod platform;
+/// What the commands that talk to a control plane share.
+mod remote;
 /// What a service manager is told.
 mod notify;
 /// The listener for operators.

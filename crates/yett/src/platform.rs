@@ -3,8 +3,11 @@
 //! without it: what was served by last is kept in `state_dir`.
 
 use crate::disk::{Disk, StateDir};
+use crate::kept;
 use crate::platform::check::check;
+use crate::platform::directory::Records;
 use crate::platform::parts::{Part, Parts, Settled};
+use crate::prepare::{Credentials, Still};
 use crate::render;
 use base::backoff::Backoff;
 use base::secret::Reference;
@@ -14,11 +17,13 @@ use model::control::{CONTROL_PORT, ControlPlane};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
+use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use store::envelope::Keys;
 use store::{Location, Store};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -26,11 +31,17 @@ use tokio::sync::{mpsc, watch};
 
 /// Whether a config may be published.
 mod check;
+/// Consumers and credentials of the database.
+mod directory;
 /// What workspaces have published.
 pub(crate) mod parts;
 
 /// The file of the database in `state_dir`.
 const DATABASE: &str = "yett.db";
+/// The file of the master keys in `state_dir`.
+const KEYS: &str = "master.key";
+/// Bytes that are read of it.
+const KEYS_BYTES_MAX: usize = 64 << 10;
 /// How often it is looked whether another process has published something.
 const POLL: Duration = Duration::from_millis(150);
 /// The same, where nobody else can.
@@ -49,6 +60,8 @@ pub(crate) struct Place {
     location: Location,
     /// Where the last good revisions are kept.
     folder: Option<PathBuf>,
+    /// Master keys, if they are not in that folder.
+    keys: Option<Secret>,
 }
 
 impl Place {
@@ -56,15 +69,11 @@ impl Place {
     ///
     /// # Errors
     /// What is wrong with it, with its place.
-    pub(crate) fn of(
-        config: &model::Config,
-        disk: &Disk,
-        state_dir: Option<&StateDir>,
-    ) -> Result<Option<Self>, String> {
+    pub(crate) fn of(config: &model::Config, disk: &Disk) -> Result<Option<Self>, String> {
         let Some(written) = config.control.as_ref().filter(|control| !control.off) else {
             return Ok(None);
         };
-        let ControlPlane { bind, database, .. } = &written.value;
+        let ControlPlane { bind, database, master_key, .. } = &written.value;
         let bind = match bind {
             None => SocketAddr::from((Ipv4Addr::LOCALHOST, CONTROL_PORT)),
             Some(bind) => {
@@ -78,18 +87,20 @@ impl Place {
                 text.reveal().parse().map_err(wrong)?
             }
         };
-        let folder = state_dir.map(|folder| folder.path().to_owned());
+        // One that cannot be written to still tells what was served by last.
+        let folder = StateDir::path_of(config, disk)?;
         let location = match (database, &folder) {
             (Some(url), _) => Location::Postgres(resolve(url, disk)?),
             (None, Some(folder)) => Location::Sqlite(folder.join(DATABASE)),
             (None, None) => {
                 return Err(format!(
-                    "{}: the control plane has no place for its database: `state_dir` cannot be used",
+                    "{}: the control plane has no place for its database",
                     written.place
                 ));
             }
         };
-        Ok(Some(Self { bind, location, folder }))
+        let keys = master_key.as_ref().map(|keys| resolve(keys, disk)).transpose()?;
+        Ok(Some(Self { bind, location, folder, keys }))
     }
 }
 
@@ -139,6 +150,7 @@ pub(crate) struct Shared {
     /// The operator's config.
     root: String,
     clock: Clock,
+    records: Records,
     /// What was published last, as far as is known.
     newest: Mutex<Parts>,
     /// What the gateway serves by.
@@ -180,7 +192,7 @@ impl Platform {
     pub(crate) fn start(
         place: Place,
         root: &str,
-        clock: &Clock,
+        still: &Still,
         background: &Runtime,
         is_heir: bool,
     ) -> Result<Self, String> {
@@ -190,7 +202,8 @@ impl Platform {
         let shared = Arc::new(Shared {
             place,
             root: root.to_owned(),
-            clock: clock.clone(),
+            clock: still.clock.clone(),
+            records: Records::new(&still.directory),
             newest: Mutex::new(last_good.clone()),
             used: Mutex::new(last_good),
             origin: Mutex::new(origin),
@@ -248,6 +261,11 @@ impl Shared {
         let (newest, used) = self.parts();
         let attempt = |parts: &Parts| attempt(&parts::texts(parts));
         parts::settle(newest, &used, !self.is_serving(), attempt, report)
+    }
+
+    /// Takes the credentials of the operator's file, in place of those it had before.
+    pub(crate) fn believe(&self, credentials: Credentials) {
+        self.records.file(credentials);
     }
 
     /// The operator's config.
@@ -346,7 +364,16 @@ async fn feed(
     shared.recovered();
     let checking = Arc::clone(shared);
     let control = Control::with(store.clone(), &shared.clock, move |asked| check(&checking, asked));
-    drop(tokio::spawn(offer(Arc::clone(shared), control, socket, ending)));
+    let control = match keys(&shared.place) {
+        Ok(Some(keys)) => control.with_keys(keys),
+        Ok(None) => control,
+        Err(why) => {
+            tracing::error!(why, "secrets of the database cannot be read: there is no master key");
+            control
+        }
+    };
+    drop(tokio::spawn(offer(Arc::clone(shared), control.clone(), socket, ending)));
+    let mut position = None;
     let mut changes = store.kept();
     backoff.reset();
     loop {
@@ -354,7 +381,11 @@ async fn feed(
             Location::Sqlite(_) => POLL_ALONE,
             Location::Postgres(_) => POLL,
         };
-        match fetch(shared, &store).await {
+        let mut fetched = fetch(shared, &store).await.map_err(|error| error.to_string());
+        if let Err(problem) = shared.records.follow(&control, &mut position).await {
+            fetched = Err(problem.cause.unwrap_or(problem.detail));
+        }
+        match fetched {
             Ok(is_other) => {
                 shared.recovered();
                 backoff.reset();
@@ -366,8 +397,8 @@ async fn feed(
                     return;
                 }
             }
-            Err(error) => {
-                shared.troubled(&error.to_string());
+            Err(why) => {
+                shared.troubled(&why);
                 pause = backoff.after_failure();
             }
         }
@@ -376,6 +407,30 @@ async fn feed(
             changed = changes.changed() => if changed.is_err() { return },
         }
     }
+}
+
+/// The master keys by which secrets are encrypted: what the config says, or a file that is made at the first start.
+fn keys(place: &Place) -> Result<Option<Keys>, String> {
+    if let Some(text) = &place.keys {
+        return Keys::parse(text).map(Some);
+    }
+    let Some(folder) = &place.folder else { return Ok(None) };
+    let path = folder.join(KEYS);
+    match std::fs::metadata(&path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let keys = Keys::generate().map_err(|error| error.to_string())?;
+            let written = kept::write(&path, keys.text().reveal().as_bytes());
+            written.map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+            return Ok(Some(keys));
+        }
+        Ok(found) if found.permissions().mode() & 0o077 != 0 => {
+            return Err(format!("others than its owner may read {}", path.display()));
+        }
+        _ => {}
+    }
+    let bytes = crate::disk::read(&path, KEYS_BYTES_MAX)?;
+    let text = String::from_utf8(bytes).map_err(|_| "it is not text".to_owned())?;
+    Keys::parse(&Secret::new(text)).map(Some)
 }
 
 /// Opens the database, with the workspace of those who run the gateway in it.

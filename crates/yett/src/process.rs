@@ -11,7 +11,7 @@ use crate::notify;
 use crate::open_files;
 use crate::platform::parts::{self, Parts};
 use crate::platform::{Place, Platform, Refused};
-use crate::prepare::{self, Read, Still, Tried};
+use crate::prepare::{self, Credentials, Read, Still, Tried};
 use crate::render;
 use crate::watch::Watch;
 use base::shutdown::{self, Phase, Trigger};
@@ -215,7 +215,7 @@ impl Process {
         let access_log = AccessLog::open(compiled.access_log, Arc::clone(&still.metrics))
             .map_err(failed("cannot open the access log"))?;
         let parts = compiled.snapshot.listeners.clone();
-        still.directory.replace(compiled.credentials);
+        believe(compiled.credentials, platform.as_ref(), &still);
         let gateway = Gateway::new(
             compiled.snapshot,
             still.clock.clone(),
@@ -453,7 +453,7 @@ impl Process {
             }
             self.still.files.refresh(disk::read);
             match prepare::credentials(&self.settings.config) {
-                Some(credentials) => self.still.directory.replace(credentials),
+                Some(credentials) => believe(credentials, self.platform.as_ref(), &self.still),
                 None => tracing::warn!("the config has problems; the old credentials stay"),
             }
         };
@@ -530,7 +530,7 @@ impl Process {
             tracing::warn!("`workers` and `admin` take effect at the next start");
         }
         self.drain = config.drain.timeout.map_or(DRAIN, |limit| limit.0);
-        self.still.directory.replace(compiled.credentials);
+        believe(compiled.credentials, self.platform.as_ref(), &self.still);
         if self.books.journal.is_none() {
             // Quotas are new to the config.
             self.books.journal = journal(&self.still, self.state_dir.as_ref());
@@ -586,9 +586,17 @@ fn platform(
     let Some(config) = read.config.as_ref().filter(is_wanted) else { return Ok((None, None)) };
     let is_heir = heir.is_some();
     let folder = StateDir::claim(config, &read.disk, heir).map_err(Stop::Failed)?;
-    let place = Place::of(config, &read.disk, folder.as_ref()).map_err(Stop::Failed)?;
-    let start = |place| Platform::start(place, &settings.config, &still.clock, background, is_heir);
+    let place = Place::of(config, &read.disk).map_err(Stop::Failed)?;
+    let start = |place| Platform::start(place, &settings.config, still, background, is_heir);
     Ok((place.map(start).transpose().map_err(Stop::Failed)?, folder))
+}
+
+/// Takes the credentials of the config, beside those of the database.
+fn believe(credentials: Credentials, platform: Option<&Platform>, still: &Still) {
+    match platform {
+        Some(platform) => platform.shared.believe(credentials),
+        None => still.directory.replace(credentials),
+    }
 }
 
 /// Reads and compiles the config, with what workspaces have published. `read` is the file as it was read already.

@@ -46,7 +46,7 @@ fn hash(password: &Secret) -> Result<Secret, String> {
 }
 
 /// The first line of standard input.
-fn read() -> Result<Secret, String> {
+pub(crate) fn read() -> Result<Secret, String> {
     let stdin = io::stdin();
     let is_shown = isatty(&stdin);
     let before = if is_shown { tcgetattr(&stdin).ok() } else { None };

@@ -1,8 +1,9 @@
 //! The control plane in the process of the gateway.
 
-use super::client::get;
+use super::client::{Load, get};
 use super::servers::Nginx;
-use super::yett::{Launch, PUBLIC, TOP, Yett};
+use super::wait;
+use super::yett::{Ended, Launch, PUBLIC, TOP, Yett, command};
 use base::Clock;
 use control::config::Apply;
 use control::{Caller, Checked, Control};
@@ -10,6 +11,7 @@ use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::process::Stdio;
 use store::{Location, Store};
 
 /// A gateway with a control plane, and this beside it.
@@ -120,4 +122,113 @@ fn what_was_published_is_served_beside_the_file_also_without_the_database() {
     fs::remove_dir(yett.path("state/yett.db")).unwrap();
     yett.log.expect(&["the database of the control plane can be used again"]);
     assert_eq!(word(&yett, "/shop").as_deref(), Some("one"), "an empty one takes nothing away");
+}
+
+/// Somebody who uses the command line, and has logged in by the link of the first start.
+struct Person<'a> {
+    yett: &'a Yett,
+}
+
+impl<'a> Person<'a> {
+    fn logs_in(yett: &'a Yett) -> Self {
+        let link = yett.access.find("the link", |line| {
+            line.trim().starts_with("http://").then(|| line.trim().to_owned())
+        });
+        let person = Self { yett };
+        assert_eq!(person.does(&["login", &link]).code, Some(0));
+        person
+    }
+
+    fn does(&self, arguments: &[&str]) -> Ended {
+        let mut command = command(self.yett.path("").as_path(), arguments);
+        command.env("XDG_CONFIG_HOME", self.yett.path("settings")).env_remove("YETT_URL");
+        command.env_remove("YETT_TOKEN").env_remove("YETT_WORKSPACE");
+        command.stdin(Stdio::null()).output().unwrap().into()
+    }
+}
+
+/// The files of a team, with a comment.
+fn files(target: &str, word: &str) -> String {
+    format!(
+        "version: 1\n# The shop's own.\nupstreams: {{ shop: {{ targets: [\"{target}\"] }} }}\napis:\n  shop:\n    path: /shop\n    upstream: shop\n    public: a test\n    policies: [{{ headers: {{ response: {{ set: {{ x-word: {word} }} }} }} }}]\n"
+    )
+}
+
+#[test]
+fn files_are_published_by_the_command_line_while_traffic_flows_and_an_acknowledged_one_outlives_a_kill()
+ {
+    let nginx = Nginx::start("location / { return 200 \"hello\"; }");
+    let own = format!(
+        "upstreams: {{ own: {{ targets: [\"{}\"] }} }}\napis: {{ own: {{ upstream: own, public: a test }} }}\n",
+        nginx.address
+    );
+    let mut yett = Yett::start(&config(&own));
+    let person = Person::logs_in(&yett);
+    let load = Load::start(&yett.url("public"));
+    yett.write("shop.yaml", files(&nginx.address, "one"));
+    let planned = person.does(&["plan", "shop.yaml"]);
+    assert_eq!(planned.code, Some(3), "{planned:?}");
+    assert!(planned.out.contains("+ upstream shop  shop.yaml:3:20"), "{planned:?}");
+    assert!(person.does(&["apply", "shop.yaml"]).err.contains("--yes"));
+    assert_eq!(word(&yett, "/shop"), None, "nothing was done");
+    let applied = person.does(&["apply", "shop.yaml", "--yes", "--note", "the first"]);
+    assert!(applied.out.contains("published as revision 1 of default"), "{applied:?}");
+    wait::until_true("one is served", || word(&yett, "/shop").as_deref() == Some("one"));
+    assert_eq!(person.does(&["plan", "shop.yaml"]).code, Some(0));
+    assert_eq!(person.does(&["apply", "shop.yaml", "--yes"]).out.trim(), "nothing to change");
+
+    yett.write("shop.yaml", files(&nginx.address, "two"));
+    assert_eq!(person.does(&["apply", "shop.yaml", "--yes"]).code, Some(0));
+    wait::until_true("two is served", || word(&yett, "/shop").as_deref() == Some("two"));
+    let listed = person.does(&["revisions"]).out;
+    assert_eq!(listed.lines().count(), 2, "{listed}");
+    assert!(listed.contains("admin") && listed.contains("the first"), "{listed}");
+    assert_eq!(person.does(&["rollback", "1"]).code, Some(0));
+    wait::until_true("one is back", || word(&yett, "/shop").as_deref() == Some("one"));
+
+    for (bad, place) in [("upstream: shop", "shop.yaml:7:15"), ("targets: [", "shop.yaml:")] {
+        let text = files(&nginx.address, "two").replace(
+            bad,
+            if bad.ends_with('[') { "targets: [\"${env:HOME}\", " } else { "upstream: nobody" },
+        );
+        yett.write("shop.yaml", text);
+        let refused = person.does(&["apply", "shop.yaml", "--yes"]);
+        assert_eq!(refused.code, Some(2), "{refused:?}");
+        assert!(refused.err.contains(place), "{refused:?}");
+    }
+
+    yett.write("shop.yaml", "version: 1\nplans: { gold: { limits: [\"9/s\"] } }\n");
+    let planned = person.does(&["plan", "shop.yaml"]);
+    assert!(planned.out.contains("! api shop  is published and not in the files"), "{planned:?}");
+    yett.write("shop.yaml", files(&nginx.address, "three"));
+    let applied = person.does(&["apply", "shop.yaml", "--yes", "--json"]);
+    assert_eq!(applied.code, Some(0), "{applied:?}");
+    yett.signal("KILL");
+    yett.ended();
+    // The clients of wrk see the end; before it nothing failed.
+    drop(load);
+    let config = fs::read_to_string(yett.path("yett.yaml")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    fs::rename(yett.path("state"), folder.path().join("state")).unwrap();
+    let yett = Launch::within(folder, &config).start();
+    assert_eq!(word(&yett, "/shop").as_deref(), Some("three"), "it was acknowledged");
+}
+
+#[test]
+fn publishing_fails_no_request() {
+    let nginx = Nginx::start("location / { return 200 \"hello\"; }");
+    let own = format!(
+        "upstreams: {{ own: {{ targets: [\"{}\"] }} }}\napis: {{ own: {{ upstream: own, public: a test }} }}\n",
+        nginx.address
+    );
+    let yett = Yett::start(&config(&own));
+    let person = Person::logs_in(&yett);
+    let load = Load::start(&yett.url("public"));
+    for count in 0..5 {
+        let now = format!("w{count}");
+        yett.write("shop.yaml", files(&nginx.address, &now));
+        assert_eq!(person.does(&["apply", "shop.yaml", "--yes"]).code, Some(0));
+        wait::until_true("it is served", || word(&yett, "/shop").as_deref() == Some(&*now));
+    }
+    assert_eq!(load.end().failures, Vec::<String>::new());
 }

@@ -1,0 +1,193 @@
+//! Consumers and credentials of the database in the Directory of the gateway, beside those of its file: one record at a time,
+//! outside revisions.
+
+use super::DEFAULT;
+use base::hashed::HashedMap;
+use control::credential::Kind;
+use control::directory::{Change, Known, KnownConsumer, KnownCredential, News};
+use control::{Control, Problem};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+use store::outbox::Position;
+use traffic::directory::{Consumer, Credential, CredentialHash, CredentialKind, Directory};
+
+/// What the Directory holds, and from where.
+#[derive(Debug)]
+pub(crate) struct Records {
+    directory: Arc<Directory>,
+    held: Mutex<Held>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    /// Of the operator's file, which counts where both have the same.
+    file: HashedMap<CredentialHash, Arc<Credential>>,
+    kept: HashedMap<CredentialHash, Record>,
+}
+
+/// A credential of the database.
+#[derive(Clone, Debug)]
+struct Record {
+    /// The id of its consumer.
+    consumer: String,
+    /// The id of its application.
+    application: Option<String>,
+    /// Its id; empty of what stands for the consumer itself.
+    id: String,
+    credential: Arc<Credential>,
+}
+
+impl Record {
+    /// Whether a change may have been one of this.
+    fn is_meant(&self, change: &Change) -> bool {
+        self.consumer == change.consumer
+            && (change.application.is_none() || self.application == change.application)
+            && change.credential.as_ref().is_none_or(|id| self.id == *id)
+    }
+}
+
+impl Records {
+    pub(super) fn new(directory: &Arc<Directory>) -> Self {
+        Self { directory: Arc::clone(directory), held: Mutex::default() }
+    }
+
+    /// Takes the credentials of the operator's file, in place of those it had before.
+    pub(super) fn file(&self, all: Vec<(CredentialHash, Arc<Credential>)>) {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.file = all.into_iter().collect();
+        self.replace(&held);
+    }
+
+    fn replace(&self, held: &Held) {
+        let kept = held.kept.iter().map(|(hash, it)| (*hash, Arc::clone(&it.credential)));
+        let file = held.file.iter().map(|(hash, it)| (*hash, Arc::clone(it)));
+        self.directory.replace(kept.chain(file));
+    }
+
+    /// Takes everything that is known, in place of what was known before.
+    fn all(&self, known: Known) {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.kept = records(known).into_iter().collect();
+        self.replace(&held);
+    }
+
+    /// Takes what is known of what was changed.
+    fn some(&self, change: &Change, known: Known) {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let now: HashedMap<CredentialHash, Record> = records(known).into_iter().collect();
+        let before: Vec<CredentialHash> =
+            held.kept.iter().filter(|(_, it)| it.is_meant(change)).map(|(hash, _)| *hash).collect();
+        for hash in before.iter().filter(|hash| !now.contains_key(*hash)) {
+            held.kept.remove(hash);
+            match held.file.get(hash) {
+                Some(own) => self.directory.put(*hash, own),
+                None => drop(self.directory.remove(hash)),
+            }
+        }
+        for (hash, record) in now {
+            if !held.file.contains_key(&hash) {
+                self.directory.put(hash, &record.credential);
+            }
+            held.kept.insert(hash, record);
+        }
+    }
+
+    /// Brings the Directory what has changed since a position; everything if there is none yet.
+    pub(super) async fn follow(
+        &self,
+        control: &Control,
+        position: &mut Option<Position>,
+    ) -> Result<(), Problem> {
+        let followed = self.try_follow(control, position).await;
+        if followed.is_err() {
+            // What was told and not done would not be told again.
+            *position = None;
+        }
+        followed
+    }
+
+    async fn try_follow(
+        &self,
+        control: &Control,
+        position: &mut Option<Position>,
+    ) -> Result<(), Problem> {
+        let Some(at) = position else {
+            *position = Some(control.position().await?);
+            self.all(control.directory().await?);
+            return Ok(());
+        };
+        match control.follow(at).await? {
+            News::Lost => self.all(control.directory().await?),
+            News::Some(changes, _) => {
+                for change in changes {
+                    self.some(&change, control.directory_of(&change).await?);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Consumers and credentials as the Directory has them.
+fn records(known: Known) -> Vec<(CredentialHash, Record)> {
+    for (id, problem) in &known.unreadable {
+        let cause = problem.cause.as_deref().unwrap_or_default();
+        tracing::error!(credential = %id, %problem, cause, "a credential cannot be used");
+    }
+    let mut records = Vec::new();
+    let mut consumers: HashMap<String, Arc<Consumer>> = HashMap::new();
+    // Those of others are unknown on all routes but theirs, which the Directory cannot tell yet.
+    for it in known.consumers.into_iter().filter(|it| it.workspace_name == DEFAULT) {
+        let KnownConsumer { id, name, plan, groups, roles, .. } = it;
+        let texts = |all: Vec<String>| all.into_iter().map(Arc::from).collect();
+        let consumer = Arc::new(Consumer {
+            name: Arc::from(name),
+            groups: texts(groups),
+            roles: texts(roles),
+            plan: plan.map(Arc::from),
+            is_known: true,
+        });
+        let credential = Arc::new(Credential::new(CredentialKind::Name, Arc::clone(&consumer)));
+        let hash = CredentialKind::Name.hash(&[&consumer.name]);
+        let (consumer_id, application, no_id) = (id.clone(), None, String::new());
+        records.push((hash, Record { consumer: consumer_id, application, id: no_id, credential }));
+        consumers.insert(id, consumer);
+    }
+    for it in known.credentials {
+        let Some(consumer) = consumers.get(&it.consumer) else { continue };
+        records.push(record(it, consumer));
+    }
+    records
+}
+
+fn record(it: KnownCredential, consumer: &Arc<Consumer>) -> (CredentialHash, Record) {
+    let kind = match it.kind {
+        Kind::ApiKey => CredentialKind::ApiKey,
+        Kind::Password => CredentialKind::Password,
+        Kind::SharedSecret => CredentialKind::SharedSecret,
+        Kind::Certificate => CredentialKind::Certificate,
+        Kind::Token => CredentialKind::Token,
+    };
+    let application = it.application;
+    let roles = application.as_ref().and_then(|it| it.roles.clone());
+    let credential = Arc::new(Credential {
+        name: Some(it.name).filter(|name| !name.is_empty()).map(Arc::from),
+        application: application.as_ref().map(|it| Arc::from(it.name.as_str())),
+        roles: roles.map(|all| all.into_iter().map(Arc::from).collect()),
+        plan: application.as_ref().and_then(|it| it.plan.as_deref()).map(Arc::from),
+        secret: it.secret,
+        from: it.from_ms.and_then(time),
+        // A time that cannot be is over.
+        until: it.expires_ms.map(|ms| time(ms).unwrap_or(SystemTime::UNIX_EPOCH)),
+        ..Credential::new(kind, Arc::clone(consumer))
+    });
+    let application = application.map(|it| it.id);
+    let record = Record { consumer: it.consumer, application, id: it.id, credential };
+    (it.hash, record)
+}
+
+fn time(ms: i64) -> Option<SystemTime> {
+    let since = Duration::from_millis(u64::try_from(ms).ok()?);
+    SystemTime::UNIX_EPOCH.checked_add(since)
+}
