@@ -146,6 +146,7 @@ fn records(known: Known) -> Vec<(CredentialHash, Record)> {
             groups: texts(groups),
             roles: texts(roles),
             plan: plan.map(Arc::from),
+            workspace: None,
             is_known: true,
         });
         let credential = Arc::new(Credential::new(CredentialKind::Name, Arc::clone(&consumer)));
