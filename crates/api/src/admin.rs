@@ -1,5 +1,6 @@
 use crate::body;
 use crate::call::{Answer, Call};
+use crate::idempotency::{Either, Turn};
 use crate::login::{self, Hosts};
 use crate::operation::{Access, Operation, operations};
 use crate::precondition::{self, Goes};
@@ -30,6 +31,8 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tower_service::Service as _;
 
+/// Who did what.
+pub(crate) mod audit;
 /// Who calls APIs, and their programs.
 pub(crate) mod consumer;
 /// By what they prove who they are.
@@ -40,9 +43,17 @@ pub(crate) mod config;
 pub(crate) mod object;
 /// Publishing.
 pub(crate) mod revision;
+/// Named sets of permissions.
+pub(crate) mod role;
+/// One-time passwords.
+pub(crate) mod second_factor;
+/// What configs name and nobody reads.
+pub(crate) mod secret;
 /// Sessions and tokens.
 pub(crate) mod session;
-/// People and roles.
+/// What holds for the platform as a whole.
+pub(crate) mod setting;
+/// People.
 pub(crate) mod user;
 /// Teams.
 pub(crate) mod workspace;
@@ -334,7 +345,12 @@ async fn done(
         Some(_) => body::parse(&body::take(headers, body, operation.body_max).await?)?,
         None => Value::Null,
     };
-    (operation.handler)(Call {
+    let turn = Turn::take(control, &caller, operation, (head, &body)).await?;
+    let turn = match turn {
+        Either::Done(answer) => return Ok(answer),
+        Either::Begins(turn) => turn,
+    };
+    let call = Call {
         control: control.clone(),
         clock: desk.clock.clone(),
         caller,
@@ -348,8 +364,8 @@ async fn done(
         goes,
         body,
         is_private: operation.is_private,
-    })
-    .await
+    };
+    turn.end((operation.handler)(call).await).await
 }
 
 fn is_empty(headers: &HeaderMap, body: &Body) -> bool {

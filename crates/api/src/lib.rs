@@ -22,6 +22,8 @@ mod precondition;
 mod query;
 /// Who asks: cookies, bearer tokens, and pages that ask on behalf of others.
 mod login;
+/// Requests that may come twice.
+mod idempotency;
 /// From a request to an answer.
 mod admin;
 /// From a socket to requests.

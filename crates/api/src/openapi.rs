@@ -26,6 +26,8 @@ the body that was sent, `?name` is a query parameter, `{name}` a part of the pat
 **Changes** go by revisions: what was read has an `ETag`, and who changes or deletes it sends that as `If-Match`. If somebody else was faster, the answer is \
 412 with the revision that is there. `If-Match: *` goes by whatever is there.
 
+**Repetition**: a POST with an `Idempotency-Key` is done once; whoever sends it again with the same key gets the same answer.
+
 **Lists** come in pages of `limit` items; `next` of one is `after` of the next.
 
 **Objects** are the parts of a draft: `config` of one is what a file says of it, short forms included, and has the same schema. It is kept as it was sent, and checked as a whole: \
@@ -176,10 +178,18 @@ impl Operation {
         if self.is_conditional {
             all.extend([412, 428]);
         }
+        if self.takes_key() {
+            all.extend([409, 422]);
+        }
         if self.body.is_some() {
             all.extend([408, 413, 415, 422]);
         }
         all
+    }
+
+    /// Whether it is done once for each key.
+    fn takes_key(&self) -> bool {
+        self.method == Method::POST && self.access != Access::Open
     }
 
     fn parameters(&self) -> Vec<Value> {
@@ -203,6 +213,12 @@ impl Operation {
         if self.is_conditional {
             let about = "The ETag that was read; `*` goes by whatever is there.";
             all.push(header("If-Match", true, about));
+        }
+        if self.takes_key() {
+            let about = "A key of your choice: a request that comes again with it is done once, and answered the same.";
+            let mut key = header("Idempotency-Key", false, about);
+            key["schema"] = json!({ "type": "string", "pattern": "^[!-~]{1,255}$" });
+            all.push(key);
         }
         if self.is_tagged && self.method == Method::GET {
             let about = "An ETag: if it is still the same, the answer is 304.";

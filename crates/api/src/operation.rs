@@ -229,14 +229,19 @@ pub(crate) const fn needs(noun: &'static str, verb: Verb) -> Access {
 pub fn operations() -> &'static [Operation] {
     static TABLE: LazyLock<Vec<Operation>> = LazyLock::new(|| {
         let mut table = admin::session::operations();
+        table.extend(admin::second_factor::operations());
         table.extend(admin::workspace::operations());
         table.extend(admin::object::operations());
         table.extend(admin::revision::operations());
+        table.extend(admin::secret::operations());
         table.extend(admin::consumer::operations());
         table.extend(admin::consumer::parts());
         table.extend(admin::credential::operations());
         table.extend(admin::config::operations());
         table.extend(admin::user::operations());
+        table.extend(admin::role::operations());
+        table.extend(admin::setting::operations());
+        table.extend(admin::audit::operations());
         table
     });
     &TABLE

@@ -43,6 +43,17 @@ pub(crate) const SEARCHED: &[Parameter] = &[
     text("group", "A group that it is in."),
 ];
 
+/// The parameters of the audit trail.
+pub(crate) const AUDITED: &[Parameter] = &[
+    LIMIT,
+    AFTER,
+    text("actor", "Who did it."),
+    text("noun", "To which kind of thing."),
+    text("subject", "To what: an id."),
+    text("from", "Not before this time (RFC 3339)."),
+    text("until", "Before this time (RFC 3339)."),
+];
+
 /// What was asked for behind the `?`.
 #[derive(Debug, Default)]
 pub(crate) struct Query(Vec<(&'static str, String)>);

@@ -81,7 +81,9 @@ impl From<Problem> for Refusal {
     fn from(problem: Problem) -> Self {
         let Problem { code, detail, revision, findings, cause } = problem;
         let status = match code {
-            Code::LoginRequired | Code::LoginRefused => StatusCode::UNAUTHORIZED,
+            Code::LoginRequired | Code::LoginRefused | Code::CodeRequired => {
+                StatusCode::UNAUTHORIZED
+            }
             Code::TooManyAttempts => StatusCode::TOO_MANY_REQUESTS,
             Code::Forbidden => StatusCode::FORBIDDEN,
             Code::NotFound => StatusCode::NOT_FOUND,

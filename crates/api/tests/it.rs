@@ -8,7 +8,9 @@ mod it {
     mod document;
     mod enumeration;
     mod publishing;
+    mod records;
     mod requests;
+    mod second_factors;
     mod sessions;
     mod sockets;
 }

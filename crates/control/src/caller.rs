@@ -15,6 +15,8 @@ pub struct Caller {
     pub request: Option<String>,
     /// Workspaces, empty for all, with a pattern of permissions there.
     grants: Vec<(String, Box<str>)>,
+    /// Whether this is the session of somebody who has logged in.
+    pub(crate) is_person: bool,
     /// What the token was made for; everything where nothing is said.
     scopes: Option<Vec<Box<str>>>,
 }
@@ -29,6 +31,7 @@ impl Caller {
             request: None,
             grants: Vec::new(),
             scopes: None,
+            is_person: false,
         }
     }
 
@@ -46,6 +49,12 @@ impl Caller {
     /// Never more than these.
     pub(crate) fn narrow(&mut self, scopes: Vec<Box<str>>) {
         self.scopes = Some(scopes);
+    }
+
+    /// Refuses tokens and parts of the program.
+    pub(crate) fn must_be_person(&self) -> Result<(), Problem> {
+        let why = "only people do this, for themselves: log in, a token will not do";
+        if self.is_person { Ok(()) } else { Err(Problem::new(Code::Forbidden, why)) }
     }
 
     /// Whether this is a token that may do less than its user.

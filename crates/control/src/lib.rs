@@ -18,6 +18,8 @@ mod caller;
 mod password;
 /// Names that outsiders choose.
 mod name;
+/// One-time passwords.
+pub mod second_factor;
 /// What users do for themselves.
 mod own;
 /// From names, as they stand in paths, to what is meant.
@@ -64,5 +66,5 @@ pub use control::{Asked, Checked, Control, Finding};
 pub use problem::{Code, Problem};
 pub use store::object::Object;
 pub use store::revision::Revision;
-pub use store::user::User;
+pub use store::user::{Grant, User, Written as UserWritten};
 pub use store::workspace::Workspace;

@@ -59,14 +59,29 @@ fn refused() -> Problem {
 }
 
 impl Control {
-    /// Logs in with a name and a password.
+    /// Logs in with a name and a password, for who has no second factor.
     ///
     /// # Errors
-    /// Whatever is wrong, it is told in the same words and takes as long.
+    /// As for [`session_begin`](Self::session_begin).
     pub async fn session_create(
         &self,
         name: &str,
         password: Secret,
+        from: IpAddr,
+    ) -> Result<Session, Problem> {
+        self.session_begin(name, password, None, from).await
+    }
+
+    /// Logs in with a name and a password, and with a one-time password where the user is asked for one.
+    ///
+    /// # Errors
+    /// Whatever is wrong, it is told in the same words and takes as long. [`Code::CodeRequired`] when name and password are
+    /// right and a one-time password is missing.
+    pub async fn session_begin(
+        &self,
+        name: &str,
+        password: Secret,
+        code: Option<&str>,
         from: IpAddr,
     ) -> Result<Session, Problem> {
         let keys =
@@ -77,9 +92,12 @@ impl Control {
         let hash = known.as_ref().and_then(|proof| proof.password.clone());
         let is_right = self.attempts.verify(hash, password).await?;
         let Some(proof) = known.filter(|_| is_right) else { return Err(refused()) };
-        self.attempts.forget(&keys);
         let mut caller = Caller::new(&proof.id, name);
         caller.address = Some(from.to_string());
+        if !self.second_factor_shown(&caller, code).await? {
+            return Err(refused());
+        }
+        self.attempts.forget(&keys);
         self.begin_session(&caller).await
     }
 
@@ -196,6 +214,7 @@ impl Control {
             return Err(required());
         }
         let mut caller = Caller::new(&user.id, &user.name);
+        caller.is_person = login.kind == "session";
         for grant in self.store.user_roles(&user.id).await.map_err(problem::of("role"))? {
             let may = self.role_may(&grant.role).await?;
             caller.grant(&grant.workspace, may.iter().map(|it| &**it));

@@ -1,4 +1,4 @@
-use crate::{Caller, Code, Control, Problem, problem};
+use crate::{Caller, Control, Problem, problem};
 use base::Secret;
 
 impl Control {
@@ -12,15 +12,13 @@ impl Control {
         old: Option<Secret>,
         new: Secret,
     ) -> Result<(), Problem> {
+        caller.must_be_person()?;
         let keys = [format!("password {}", caller.user)];
         self.attempts.begin(&keys)?;
         let proof = self.store.user_proof(&caller.name).await.map_err(problem::of("user"))?;
-        let proof = proof.filter(|proof| proof.id == caller.user && !caller.is_narrow());
+        let proof = proof.filter(|proof| proof.id == caller.user);
         let Some(proof) = proof else {
-            return Err(Problem::new(
-                Code::Forbidden,
-                "only people set their passwords, themselves",
-            ));
+            return Err(Problem::missing("user"));
         };
         if let Some(hash) = proof.password {
             let old = old.unwrap_or_else(|| Secret::new(String::new()));

@@ -7,6 +7,8 @@ pub enum Code {
     LoginRequired,
     /// Name and password do not belong together.
     LoginRefused,
+    /// Name and password are right, and a one-time password is asked for besides.
+    CodeRequired,
     /// Too many attempts to log in.
     TooManyAttempts,
     /// The caller may not do this.
@@ -40,6 +42,7 @@ impl Code {
         match self {
             Self::LoginRequired => "login_required",
             Self::LoginRefused => "login_refused",
+            Self::CodeRequired => "code_required",
             Self::TooManyAttempts => "too_many_attempts",
             Self::Forbidden => "forbidden",
             Self::NotFound => "not_found",

@@ -144,6 +144,17 @@ pub const TABLES: &[Table] = &[
         columns: &[("holder", Text), ("workspace", Text), ("role", Text)],
     },
     Table {
+        name: "second_factor",
+        key: 1,
+        columns: &[
+            ("holder", Text),
+            ("is_confirmed", Number),
+            ("step", Number),
+            ("codes", Text),
+            ("created_ms", Number),
+        ],
+    },
+    Table {
         name: "login",
         key: 1,
         columns: &[

@@ -57,6 +57,8 @@ pub mod setting;
 pub mod idempotency;
 /// Copies and dumps.
 pub mod backup;
+/// By what else users prove who they are.
+pub mod second_factor;
 /// Parts of configs as they were written.
 pub mod object;
 /// Configs that were published.

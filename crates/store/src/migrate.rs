@@ -6,6 +6,7 @@ const STEPS: &[&str] = &[
     include_str!("../migrations/0001_begin.sql"),
     include_str!("../migrations/0002_records.sql"),
     include_str!("../migrations/0003_search.sql"),
+    include_str!("../migrations/0004_second_factor.sql"),
 ];
 
 /// The number of the newest schema.

@@ -8,6 +8,7 @@ use crate::operation::{Operation, Shape};
 use crate::refusal::Refusal;
 use base::clock::unix_ms;
 use base::{Moment, Secret};
+use control::token::Token;
 use http::{Method, StatusCode};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,9 @@ struct Sent {
     name: Option<Line>,
     /// The password of the user.
     password: Option<Line>,
+    /// What an app for one-time passwords shows now, or one of the codes that work once.
+    #[schemars(length(max = 32))]
+    code: Option<Line>,
     /// What a one-time link ends with, in place of name and password.
     link: Option<Line>,
     /// Whether the answer shows the session, for programs that send it as a bearer token. Browsers get a cookie.
@@ -87,7 +91,8 @@ async fn create(call: Call) -> Result<Answer, Refusal> {
     let session = match (sent.name, sent.password, sent.link) {
         (Some(name), Some(password), None) => {
             let password = Secret::new(password.0);
-            call.control.session_create(&name.0, password, call.peer).await?
+            let code = sent.code.as_ref().map(|code| &*code.0);
+            call.control.session_begin(&name.0, password, code, call.peer).await?
         }
         (None, None, Some(link)) => call.control.link_take(&link.0, call.peer).await?,
         _ => {
@@ -113,6 +118,56 @@ async fn delete(call: Call) -> Result<Answer, Refusal> {
     call.control.session_delete(&call.caller, shown.secret.reveal()).await?;
     let cookie = shown.is_cookie.then(|| login::no_cookie(call.is_tls));
     Ok(Answer { cookie, ..Answer::none() })
+}
+
+/// A login that goes on, without what is shown for it.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Login")]
+struct LoginTold {
+    /// Its id.
+    id: String,
+    /// What people call it.
+    name: String,
+    /// What it may do; all that its user may when there is nothing here.
+    scopes: Vec<String>,
+    /// When it began (RFC 3339).
+    created: String,
+    /// When it ends (RFC 3339).
+    expires: String,
+    /// When it was seen last (RFC 3339): exact to some minutes.
+    used: String,
+}
+
+/// All logins of one kind.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "LoginPage")]
+struct Logins {
+    /// The newest first.
+    items: Vec<LoginTold>,
+    /// Always null: there is one page.
+    next: Option<String>,
+}
+
+fn logins(found: Vec<Token>) -> Result<Answer, Refusal> {
+    let told = |token: Token| {
+        let Token { id, name, scopes, created_ms, expires_ms, used_ms, .. } = token;
+        let (created, expires, used) = (time(created_ms), time(expires_ms), time(used_ms));
+        LoginTold { id, name, scopes, created, expires, used }
+    };
+    Answer::found(&Logins { items: found.into_iter().map(told).collect(), next: None })
+}
+
+async fn tokens(call: Call) -> Result<Answer, Refusal> {
+    logins(call.control.token_list(&call.caller, None).await?)
+}
+
+async fn sessions(call: Call) -> Result<Answer, Refusal> {
+    logins(call.control.session_list(&call.caller, None).await?)
+}
+
+async fn token_delete(call: Call) -> Result<Answer, Refusal> {
+    call.control.token_delete(&call.caller, call.part("token")).await?;
+    Ok(Answer::none())
 }
 
 async fn token(call: Call) -> Result<Answer, Refusal> {
@@ -164,5 +219,31 @@ pub(crate) fn operations() -> Vec<Operation> {
         .about("It may do no more than you.")
         .takes(Shape::of::<TokenSent>())
         .answers(StatusCode::CREATED, Shape::of::<TokenTold>()),
+        Operation::new(
+            (Method::GET, "/v1/tokens"),
+            "token_list",
+            Access::Own,
+            "Your tokens, the newest first",
+            tokens,
+        )
+        .answers(StatusCode::OK, Shape::of::<Logins>())
+        .problems(&[403]),
+        Operation::new(
+            (Method::GET, "/v1/sessions"),
+            "session_list",
+            Access::Own,
+            "Where you are logged in, the newest first",
+            sessions,
+        )
+        .answers(StatusCode::OK, Shape::of::<Logins>())
+        .problems(&[403]),
+        Operation::new(
+            (Method::DELETE, "/v1/tokens/{token}"),
+            "token_delete",
+            Access::Own,
+            "End a token or a session, also of somebody else if you may",
+            token_delete,
+        )
+        .unconditional(),
     ]
 }

@@ -41,6 +41,8 @@ const WRITTEN: &[&str] = &["
     UPDATE consumer SET is_suspended = 0, plan = 'gold';
     INSERT INTO role (id, name, permissions, revision, created_ms, updated_ms) VALUES ('r', 'looker', '[]', 1, 1, 1);
     UPDATE credential SET name = 'first';
+", "
+    INSERT INTO setting VALUES ('session_hours', '1', 1, 1);
 "];
 
 #[tokio::test]
