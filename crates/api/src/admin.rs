@@ -365,7 +365,9 @@ async fn done(
         body,
         is_private: operation.is_private,
     };
-    turn.end((operation.handler)(call).await).await
+    let done = turn.end((operation.handler)(call).await).await;
+    // What is wrong with a request without a body is wrong with its query.
+    done.map_err(|refusal| if operation.body.is_none() { refusal.in_query() } else { refusal })
 }
 
 fn is_empty(headers: &HeaderMap, body: &Body) -> bool {

@@ -40,6 +40,21 @@ impl Refusal {
         Self { findings, ..Self::new(StatusCode::BAD_REQUEST, "malformed", message) }
     }
 
+    /// The same, where what cannot be taken was a query parameter.
+    pub(crate) fn in_query(mut self) -> Self {
+        let is_wrong = self.status == StatusCode::UNPROCESSABLE_ENTITY;
+        if is_wrong
+            && !self.findings.is_empty()
+            && self.findings.iter().all(|it| it.pointer.starts_with('/'))
+        {
+            (self.status, self.code) = (StatusCode::BAD_REQUEST, "malformed");
+            for finding in &mut self.findings {
+                finding.pointer.replace_range(..1, "?");
+            }
+        }
+        self
+    }
+
     /// As it is sent.
     pub(crate) fn answer(self, request: &str) -> Response<Full<Bytes>> {
         let Self { status, code, detail, revision, findings, cause } = self;
