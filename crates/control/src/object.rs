@@ -1,6 +1,7 @@
 //! Objects: the parts of a draft, such as an upstream, an API or one of its routes. They are checked as a whole when they
 //! are published; here only what could not be kept is refused.
 
+use crate::page::{Ask, Page, place};
 use crate::permission::{OBJECTS, Permission, Verb};
 use crate::secret::must_be_named;
 use crate::{Caller, Control, Problem, name, problem};
@@ -142,6 +143,25 @@ impl Control {
         let kind = kind(noun)?;
         caller.must(Permission::new(kind, Verb::Read), Some(workspace))?;
         self.store.object_get(workspace, kind, id).await.map_err(problem::of(kind))
+    }
+
+    /// Parts of a kind and owner by name that are looked for. Searched are names.
+    ///
+    /// # Errors
+    /// When it is not allowed, what is asked makes no sense, or the database cannot be read.
+    pub async fn object_page(
+        &self,
+        caller: &Caller,
+        (workspace, noun, owner): (&str, &str, &str),
+        ask: &Ask<'_>,
+    ) -> Result<Page<Object>, Problem> {
+        let kind = kind(noun)?;
+        caller.must(Permission::new(kind, Verb::Read), Some(workspace))?;
+        let (after, limit, filter) = (ask.after()?, ask.limit()?, ask.filter()?);
+        let of = Place { workspace, kind, owner };
+        let found = self.store.object_page(of, &filter, place(&after), limit + 1).await;
+        let found = found.map_err(problem::of(kind))?;
+        Ok(Page::new(found, limit, |it| (&it.name, &it.id)))
     }
 
     /// Parts of a kind and owner by name, from the first after `after`, at most `limit`.

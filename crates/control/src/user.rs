@@ -1,5 +1,6 @@
 //! Users: people who use the console and the admin API, and the roles they have.
 
+use crate::page::{Ask, Page, place};
 use crate::permission::{self, Permission, Verb};
 use crate::role::must_have;
 use crate::{Caller, Code, Control, Problem, name, problem};
@@ -226,6 +227,17 @@ impl Control {
         }
         let why = "nobody would be left who may do everything; make somebody else an owner first";
         Err(Problem::new(Code::Bound, why))
+    }
+
+    /// Users by name that are looked for. Searched are names and addresses.
+    ///
+    /// # Errors
+    /// When it is not allowed, what is asked makes no sense, or the database cannot be read.
+    pub async fn user_page(&self, caller: &Caller, ask: &Ask<'_>) -> Result<Page<User>, Problem> {
+        caller.must(Permission::new(NOUN, Verb::Read), None)?;
+        let (after, limit, filter) = (ask.after()?, ask.limit()?, ask.filter()?);
+        let found = self.store.user_page(&filter, place(&after), limit + 1).await;
+        Ok(Page::new(found.map_err(problem::of(NOUN))?, limit, |it| (&it.name, &it.id)))
     }
 
     /// Users by name, from the first after `after`, at most `limit`.

@@ -1,5 +1,6 @@
 //! Workspaces: teams, each with names of its own.
 
+use crate::page::{Ask, Page, place};
 use crate::permission::{Permission, Verb};
 use crate::{Caller, Control, Problem, name, problem};
 use store::workspace::{Workspace, Written};
@@ -82,6 +83,29 @@ impl Control {
     pub async fn workspace_get(&self, caller: &Caller, id: &str) -> Result<Workspace, Problem> {
         caller.must(Permission::new(NOUN, Verb::Read), Some(id))?;
         self.store.workspace_get(id).await.map_err(problem::of(NOUN))
+    }
+
+    /// The workspaces that the caller may see and that are looked for, by name. Searched are names and titles.
+    ///
+    /// # Errors
+    /// When what is asked makes no sense, or the database cannot be read.
+    pub async fn workspace_page(
+        &self,
+        caller: &Caller,
+        ask: &Ask<'_>,
+    ) -> Result<Page<Workspace>, Problem> {
+        let (mut after, limit, filter) = (ask.after()?, ask.limit()?, ask.filter()?);
+        let most = usize::try_from(limit).unwrap_or(usize::MAX);
+        let mut seen: Vec<Workspace> = Vec::new();
+        while seen.len() <= most {
+            let found = self.store.workspace_page(&filter, place(&after), limit + 1).await;
+            let found = found.map_err(problem::of(NOUN))?;
+            let Some(last) = found.last() else { break };
+            after = (last.name.clone(), last.id.clone());
+            let may = |it: &Workspace| caller.may(Permission::new(NOUN, Verb::Read), Some(&it.id));
+            seen.extend(found.into_iter().filter(may));
+        }
+        Ok(Page::new(seen, limit, |it| (&it.name, &it.id)))
     }
 
     /// The workspaces that the caller may see, by name, from the first after `after`, at most `limit`.

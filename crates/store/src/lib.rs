@@ -67,5 +67,5 @@ pub mod revision;
 pub use error::{Error, Result};
 pub use id::Id;
 pub use list::{After, Filter};
-pub use migrate::{NEWEST, schema};
+pub use migrate::NEWEST;
 pub use store::{Location, Store, Write};

@@ -15,12 +15,6 @@ pub const NEWEST: i64 = STEPS.len() as i64;
 /// Keeps two processes from changing the schema of one PostgreSQL at once: any number that nobody else locks.
 const LOCK: i64 = 0x7965_7474;
 
-/// The sum of all changes, in the words of SQLite.
-#[must_use]
-pub fn schema() -> String {
-    STEPS.iter().map(|step| worded(step, false)).collect()
-}
-
 /// What a database calls the things between `@`.
 fn worded(step: &str, is_postgres: bool) -> String {
     let words = if is_postgres {

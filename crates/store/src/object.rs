@@ -3,6 +3,7 @@
 //! What a body may say is not known here. Put together, the objects of a workspace are its draft.
 
 use crate::audit::Deed;
+use crate::list::{After, Filter};
 use crate::sql::{Sql, sql};
 use crate::{Error, Id, Result, Store, Write};
 use std::fmt::Write as _;
@@ -226,6 +227,29 @@ impl Store {
         ));
         let statement = statement.bind(place.workspace).bind(place.kind).bind(place.owner);
         self.pool.all(statement.bind(after).bind(limit)).await
+    }
+
+    /// Objects of a kind and owner by name that are looked for, from the first after `after`, at most `limit`. Searched are
+    /// names.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn object_page(
+        &self,
+        place: Place<'_>,
+        filter: &Filter<'_>,
+        after: After<'_>,
+        limit: i64,
+    ) -> Result<Vec<Object>> {
+        let statement = sql(columns!(
+            "SELECT",
+            "FROM object WHERE workspace = $1 AND kind = $2 AND owner = $3 AND name > $4
+                 AND ($5 = '' OR name LIKE $5 ESCAPE '\\') AND ($6 = '' OR name LIKE $6 ESCAPE '\\')
+             ORDER BY name LIMIT $7"
+        ));
+        let statement = statement.bind(place.workspace).bind(place.kind).bind(place.owner);
+        let statement = statement.bind(after.name).bind(filter.search_pattern());
+        self.pool.all(statement.bind(filter.prefix_pattern()).bind(limit)).await
     }
 
     /// All objects of a workspace, as they are now: its draft.

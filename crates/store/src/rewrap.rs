@@ -3,7 +3,8 @@
 
 use crate::envelope::{Keys, Sealed, of_credential, of_secret, of_totp};
 use crate::sql::sql;
-use crate::{Result, Store, Write};
+use crate::{Error, Result, Store, Write};
+use std::path::Path;
 
 /// Where something encrypted is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,8 +75,8 @@ impl Store {
     /// Whether these master keys open what is encrypted: one of each number that is used is tried.
     ///
     /// # Errors
-    /// [`Error::Locked`](crate::Error::Locked) with the number of a key that is missing,
-    /// [`Error::Corrupt`](crate::Error::Corrupt) when a key is another one than that of its number.
+    /// [`Error::Locked`] with the number of a key that is missing,
+    /// [`Error::Corrupt`] when a key is another one than that of its number.
     pub async fn keys_check(&self, keys: &Keys) -> Result<()> {
         let statement = "SELECT id, workspace, name, master, wrapped, sealed FROM secret
              WHERE id IN (SELECT MIN(id) FROM secret GROUP BY master)";
@@ -92,6 +93,32 @@ impl Store {
             keys.open(&closed.of, &closed.sealed)?;
         }
         Ok(())
+    }
+
+    /// Reads the master keys of a file and looks whether they open what is encrypted. Where nothing is encrypted yet and
+    /// there is no such file, it is made.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong and what helps. The file is never made while something is encrypted.
+    pub async fn keys_open(&self, path: &Path) -> std::result::Result<Keys, String> {
+        let told = |why: Error| format!("{}: {why}", path.display());
+        let Some(keys) = Keys::load(path)? else {
+            if self.has_closed().await.map_err(told)? {
+                return Err(format!(
+                    "{}: the master key is gone, and secrets in the database are encrypted with it; put it back from where it is backed up",
+                    path.display()
+                ));
+            }
+            return Keys::make(path);
+        };
+        self.keys_check(&keys).await.map_err(|why| match why {
+            Error::Corrupt(_) => format!(
+                "{}: this is not the master key with which secrets in the database are encrypted",
+                path.display()
+            ),
+            why => told(why),
+        })?;
+        Ok(keys)
     }
 
     /// Whether anything is encrypted.

@@ -1,6 +1,7 @@
 //! Users: people who use the console and the admin API, and the roles they have.
 
 use crate::audit::Deed;
+use crate::list::{After, Filter};
 use crate::sql::sql;
 use crate::{Error, Id, Result, Store, Write};
 
@@ -242,6 +243,26 @@ impl Store {
         let statement =
             sql(columns!("SELECT", "FROM yett_user WHERE name > $1 ORDER BY name LIMIT $2"));
         self.pool.all(statement.bind(after).bind(limit)).await
+    }
+
+    /// Users by name that are looked for, from the first after `after`, at most `limit`. Searched are names and addresses.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn user_page(
+        &self,
+        filter: &Filter<'_>,
+        after: After<'_>,
+        limit: i64,
+    ) -> Result<Vec<User>> {
+        let statement = sql(columns!(
+            "SELECT",
+            "FROM yett_user WHERE name > $1 AND ($2 = '' OR lower(name || ' ' || email) LIKE $2 ESCAPE '\\')
+                 AND ($3 = '' OR name LIKE $3 ESCAPE '\\')
+             ORDER BY name LIMIT $4"
+        ));
+        let statement = statement.bind(after.name).bind(filter.search_pattern());
+        self.pool.all(statement.bind(filter.prefix_pattern()).bind(limit)).await
     }
 
     /// What proves who the user of a name is; none if there is no such user.

@@ -1,6 +1,7 @@
 //! Workspaces: teams, each with names of its own.
 
 use crate::audit::Deed;
+use crate::list::{After, Filter};
 use crate::sql::sql;
 use crate::{Error, Id, Result, Store, Write};
 
@@ -145,6 +146,25 @@ impl Store {
             "SELECT id, name, title, grants, revision, created_ms, updated_ms FROM workspace WHERE name = $1",
         );
         self.pool.one(statement.bind(name)).await
+    }
+
+    /// Workspaces by name that are looked for, from the first after `after`, at most `limit`. Searched are names and titles.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn workspace_page(
+        &self,
+        filter: &Filter<'_>,
+        after: After<'_>,
+        limit: i64,
+    ) -> Result<Vec<Workspace>> {
+        let statement =
+            sql("SELECT id, name, title, grants, revision, created_ms, updated_ms FROM workspace
+             WHERE name > $1 AND ($2 = '' OR lower(name || ' ' || title) LIKE $2 ESCAPE '\\')
+                 AND ($3 = '' OR name LIKE $3 ESCAPE '\\')
+             ORDER BY name LIMIT $4");
+        let statement = statement.bind(after.name).bind(filter.search_pattern());
+        self.pool.all(statement.bind(filter.prefix_pattern()).bind(limit)).await
     }
 
     /// Workspaces by name, from the first after `after`, at most `limit`.

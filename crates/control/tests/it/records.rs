@@ -225,3 +225,29 @@ async fn a_list_is_read_page_by_page() {
     assert_eq!(names.len(), 7);
     assert!(names.is_sorted(), "{names:?}");
 }
+
+#[tokio::test]
+async fn what_was_there_before_is_searched_as_well() {
+    let shop = Shop::open().await;
+    let (control, root) = (&shop.world.control, &shop.world.root);
+    let other = shop.world.workspace("other").await;
+    let eve = shop.world.somebody("eve", &other, "viewer").await;
+    for name in ["orders", "orders-2", "carts"] {
+        let sent = control::object::Sent { name, position: 0, body: &serde_json::json!({}) };
+        control.object_create(root, (&shop.team, "api", ""), sent).await.unwrap();
+    }
+    let of = (&*shop.team, "api", "");
+    let ask = Ask { name: "ord", limit: 1, ..Ask::default() };
+    let first = control.object_page(root, of, &ask).await.unwrap();
+    let ask = Ask { after: first.next.as_deref().unwrap(), ..ask };
+    let second = control.object_page(root, of, &ask).await.unwrap();
+    assert_eq!((&*second.items[0].name, second.next), ("orders-2", None));
+    let ask = Ask { q: "ART", ..Ask::default() };
+    assert_eq!(control.object_page(root, of, &ask).await.unwrap().items.len(), 1);
+    let ask = Ask { q: "EV", ..Ask::default() };
+    assert_eq!(control.user_page(root, &ask).await.unwrap().items[0].name, "eve");
+    let ask = Ask { limit: 1, ..Ask::default() };
+    let seen = control.workspace_page(&eve, &ask).await.unwrap();
+    assert_eq!((&*seen.items[0].name, seen.next), ("other", None));
+    assert!(control.object_page(&eve, of, &ask).await.is_err());
+}

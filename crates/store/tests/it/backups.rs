@@ -163,3 +163,22 @@ async fn a_disk_that_takes_no_more_fails_the_dump() {
     let dumped = store.dump(most).await;
     assert!(matches!(dumped, Err(Error::Unavailable(_))), "{dumped:?}");
 }
+
+#[tokio::test]
+async fn the_master_key_is_made_once_and_never_while_something_is_encrypted() {
+    let clock = Clock::manual();
+    for place in Place::both() {
+        let store = place.open(&clock).await;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("master.key");
+        let keys = store.keys_open(&path).await.unwrap();
+        full(&store, &keys).await;
+        assert_eq!(store.keys_open(&path).await.unwrap(), keys);
+        fs::remove_file(&path).unwrap();
+        let gone = store.keys_open(&path).await.unwrap_err();
+        assert!(gone.contains("the master key is gone") && !path.exists(), "{gone}");
+        Keys::make(&path).unwrap();
+        let other = store.keys_open(&path).await.unwrap_err();
+        assert!(other.contains("this is not the master key"), "{other}");
+    }
+}

@@ -1,10 +1,15 @@
 //! What becomes of a database when the process, the disk or somebody else fails. The program of the tests is started again
 //! as the process that fails: see [`the_process_that_fails`].
 
-use super::kit::{Place, workspace};
+use super::kit::{NOBODY, Place, workspace};
 use base::{Clock, random};
+use std::collections::BTreeSet;
 use std::env::current_exe;
+use std::fs::{self, Permissions};
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use store::audit::Actor;
 use store::workspace::Written;
@@ -147,7 +152,7 @@ async fn a_database_that_somebody_else_locks_is_told_and_works_afterwards() {
 async fn what_cannot_be_a_database_is_told() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("yett.db");
-    std::fs::write(&path, "this was something else".repeat(100)).unwrap();
+    fs::write(&path, "this was something else".repeat(100)).unwrap();
     for path in [path, folder.path().to_owned(), folder.path().join("none/yett.db")] {
         let opened = Store::open(&Location::Sqlite(path.clone()), &Clock::System).await;
         assert!(matches!(opened, Err(Error::Unavailable(_))), "{} {opened:?}", path.display());
@@ -157,4 +162,62 @@ async fn what_cannot_be_a_database_is_told() {
         let opened = Store::open(&location, &Clock::System).await;
         assert!(matches!(opened, Err(Error::Unavailable(_))), "{url} {opened:?}");
     }
+}
+
+#[tokio::test]
+async fn a_log_that_is_cut_off_anywhere_opens_as_it_was_at_some_moment() {
+    let place = Place::sqlite();
+    let Location::Sqlite(path) = &place.location else { panic!("a file") };
+    let beside = |path: &Path, end: &str| path.with_extension(format!("db{end}"));
+    // Nothing of the log has come into the file yet while somebody has it open.
+    let store = place.open(&Clock::System).await;
+    for at in 0..20 {
+        workspace(&store, &format!("w{at:02}")).await;
+    }
+    let log = fs::read(beside(path, "-wal")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let mut seen = BTreeSet::new();
+    for round in 0..40_u8 {
+        let copy = folder.path().join(format!("{round}.db"));
+        fs::copy(path, &copy).unwrap();
+        let most = u64::try_from(log.len()).unwrap();
+        let length = usize::try_from(random::fast_below(most)).unwrap();
+        let mut cut = log.get(..length).unwrap().to_vec();
+        // What a disk made of the rest before the power was gone.
+        cut.extend(std::iter::repeat_n(round, usize::from(round) * 100));
+        fs::write(beside(&copy, "-wal"), cut).unwrap();
+        let copy = Store::open(&Location::Sqlite(copy), &Clock::System).await.unwrap();
+        let names: Vec<String> =
+            copy.workspace_list("", 99).await.unwrap().into_iter().map(|it| it.name).collect();
+        let expected: Vec<String> = (0..names.len()).map(|at| format!("w{at:02}")).collect();
+        assert_eq!(names, expected, "a beginning of what was written, without gaps");
+        assert_eq!(copy.audit_list(0, 99).await.unwrap().len(), names.len());
+        seen.insert(names.len());
+        copy.close().await;
+    }
+    assert!(seen.len() > 1, "it was cut in several places: {seen:?}");
+}
+
+#[tokio::test]
+async fn a_database_that_may_not_be_written_to_is_told() {
+    let place = Place::sqlite();
+    let Location::Sqlite(path) = &place.location else { panic!("a file") };
+    place.open(&Clock::System).await.close().await;
+    let folder = path.parent().unwrap();
+    let program = folder.join("program");
+    fs::copy(current_exe().unwrap(), &program).unwrap();
+    fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(path, Permissions::from_mode(0o444)).unwrap();
+    fs::set_permissions(folder, Permissions::from_mode(0o555)).unwrap();
+    let mut command = Command::new(program);
+    if fs::metadata(folder).unwrap().uid() == 0 {
+        // Nothing keeps this user from writing.
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    let output = command.args(["--exact", NAME, "--nocapture"]).env(PLACE, path).output().unwrap();
+    fs::set_permissions(folder, Permissions::from_mode(0o755)).unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    let failed = said.lines().find(|line| line.starts_with("failed"));
+    assert!(failed.is_some_and(|line| line.contains("Unavailable")), "{said}");
+    assert!(!said.contains("kept"), "{said}");
 }

@@ -13,7 +13,7 @@ use store::{Location, Store};
 use tempfile::TempDir;
 
 /// Whom PostgreSQL runs as where tests run as root: it refuses to be that.
-const NOBODY: u32 = 65_534;
+pub(crate) const NOBODY: u32 = 65_534;
 
 /// Runs the server until its standard input ends, which it does with the tests, and leaves nothing behind.
 const KEEPER: &str = r#"

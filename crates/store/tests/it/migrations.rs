@@ -1,5 +1,6 @@
 use super::kit::Place;
 use base::Clock;
+use std::fs;
 use store::{After, Error, Filter, NEWEST, Store};
 
 #[tokio::test]
@@ -77,4 +78,19 @@ async fn what_earlier_programs_wrote_is_there_after_each_migration() {
             assert_eq!(store.tally("w", "credential").await.unwrap(), 1);
         }
     }
+}
+
+#[tokio::test]
+async fn the_schema_file_is_the_sum_of_all_migrations() {
+    let place = Place::sqlite();
+    place.open(&Clock::manual()).await.close().await;
+    let statement = "SELECT sql || char(59) || char(10) FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite%'
+        ORDER BY type DESC, name";
+    let note = "-- What all migrations together make of an empty SQLite database. Written by `YETT_BLESS=1 cargo test -p store`.\n\n";
+    let sum = format!("{note}{}", place.run(statement)).trim_end().to_owned() + "\n";
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/schema.sql");
+    if base::env::text("YETT_BLESS").is_some() {
+        fs::write(path, &sum).unwrap();
+    }
+    assert_eq!(fs::read_to_string(path).unwrap_or_default(), sum, "YETT_BLESS=1 writes it anew");
 }
