@@ -159,6 +159,17 @@ CREATE TABLE role_grant (
     PRIMARY KEY (holder, workspace, role)
 );
 
+CREATE TABLE second_factor (
+    holder TEXT NOT NULL PRIMARY KEY REFERENCES yett_user (id) ON DELETE CASCADE,
+    -- 1 once the user has shown a password that comes of the seed: from then on it is asked for.
+    is_confirmed BIGINT NOT NULL,
+    -- The step of time of the last password that was taken: none is taken twice.
+    step BIGINT NOT NULL,
+    -- SHA-256 of codes that each work once without the seed, as a JSON list of hexadecimal digits.
+    codes TEXT NOT NULL,
+    created_ms BIGINT NOT NULL
+);
+
 CREATE TABLE secret (
     id TEXT NOT NULL PRIMARY KEY,
     workspace TEXT NOT NULL REFERENCES workspace (id),
@@ -215,9 +226,9 @@ CREATE TABLE yett_user (
     UNIQUE (issuer, subject)
 );
 
-CREATE INDEX application_by_name ON application (workspace, name, id);
-
 CREATE INDEX application_by_plan ON application (workspace, plan, name, id);
+
+CREATE INDEX application_by_search ON application (workspace, name, id, search, consumer);
 
 CREATE INDEX audit_by_actor ON audit (actor, id);
 
@@ -230,6 +241,10 @@ CREATE INDEX audit_by_workspace ON audit (workspace, id);
 CREATE INDEX audit_unsealed ON audit (id) WHERE sequence IS NULL;
 
 CREATE INDEX consumer_by_plan ON consumer (workspace, plan, name);
+
+CREATE INDEX consumer_by_search ON consumer (workspace, name, search, id);
+
+CREATE INDEX consumer_group_by_name ON consumer_group (name, consumer);
 
 CREATE INDEX credential_by_application ON credential (application, id);
 

@@ -51,7 +51,7 @@ pub struct Written<'a> {
 
 /// All columns, in a statement.
 macro_rules! columns {
-    ($before:literal, $after:expr) => {
+    ($before:literal, $after:literal) => {
         concat!(
             $before,
             " id, workspace, consumer, name, title, plan, is_suspended, body, revision, created_ms, updated_ms ",
@@ -236,24 +236,30 @@ impl Store {
         after: After<'_>,
         limit: i64,
     ) -> Result<Vec<Application>> {
-        macro_rules! narrowed {
-            ($where:literal) => {
-                sql(columns!("SELECT", concat!("FROM application WHERE ", $where, " AND workspace = $2 AND (name, id) > ($3, $4)
-                     AND ($5 = '' OR search LIKE $5 ESCAPE '\\') AND ($6 = '' OR name LIKE $6 ESCAPE '\\')
-                     AND ($7 = '' OR plan = $7)
-                     AND ($8 = '' OR EXISTS (SELECT 1 FROM consumer_group
-                         WHERE consumer_group.consumer = application.consumer AND consumer_group.name = $8))
-                 ORDER BY name, id LIMIT $9")))
-            };
-        }
         let statement = match consumer {
-            Some(_) => narrowed!("consumer = $1"),
-            None => narrowed!("$1 = ''"),
+            // The workspace is asked of the consumer, so that no index but that of its applications can be chosen.
+            Some(consumer) => sql(columns!(
+                "SELECT",
+                "FROM application
+                 WHERE consumer = (SELECT id FROM consumer WHERE id = $1 AND workspace = $2) AND name > $3"
+            ))
+            .bind(consumer)
+            .bind(workspace)
+            .bind(after.name),
+            None => sql(columns!(
+                "SELECT",
+                "FROM application WHERE workspace = $1 AND (name, id) > ($2, $3)"
+            ))
+            .bind(workspace)
+            .bind(after.name)
+            .bind(after.id),
         };
-        let statement = statement.bind(consumer.unwrap_or_default()).bind(workspace);
-        let statement = statement.bind(after.name).bind(after.id);
-        let statement = statement.bind(filter.search_pattern()).bind(filter.prefix_pattern());
-        let statement = statement.bind(filter.plan).bind(filter.group);
-        self.pool.all(statement.bind(limit)).await
+        let statement = statement
+            .and("search LIKE @ ESCAPE '\\'", &filter.search_pattern())
+            .and("name LIKE @ ESCAPE '\\'", &filter.prefix_pattern())
+            .and("plan = @", filter.plan)
+            .and("consumer IN (SELECT consumer FROM consumer_group WHERE name = @)", filter.group)
+            .end("ORDER BY name, id", limit);
+        self.pool.all(statement).await
     }
 }

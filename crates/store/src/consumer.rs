@@ -222,18 +222,15 @@ impl Store {
         after: After<'_>,
         limit: i64,
     ) -> Result<Vec<Consumer>> {
-        let statement = sql(columns!(
-            "SELECT",
-            "FROM consumer WHERE workspace = $1 AND name > $2
-                 AND ($3 = '' OR search LIKE $3 ESCAPE '\\') AND ($4 = '' OR name LIKE $4 ESCAPE '\\')
-                 AND ($5 = '' OR plan = $5)
-                 AND ($6 = '' OR EXISTS
-                     (SELECT 1 FROM consumer_group WHERE consumer_group.consumer = consumer.id AND consumer_group.name = $6))
-             ORDER BY name LIMIT $7"
-        ));
-        let statement = statement.bind(workspace).bind(after.name);
-        let statement = statement.bind(filter.search_pattern()).bind(filter.prefix_pattern());
-        let statement = statement.bind(filter.plan).bind(filter.group);
-        self.pool.all(statement.bind(limit)).await
+        let statement = sql(columns!("SELECT", "FROM consumer WHERE workspace = $1 AND name > $2"));
+        let statement = statement
+            .bind(workspace)
+            .bind(after.name)
+            .and("search LIKE @ ESCAPE '\\'", &filter.search_pattern())
+            .and("name LIKE @ ESCAPE '\\'", &filter.prefix_pattern())
+            .and("plan = @", filter.plan)
+            .and("id IN (SELECT consumer FROM consumer_group WHERE name = @)", filter.group)
+            .end("ORDER BY name", limit);
+        self.pool.all(statement).await
     }
 }

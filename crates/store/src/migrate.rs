@@ -7,6 +7,7 @@ const STEPS: &[&str] = &[
     include_str!("../migrations/0002_records.sql"),
     include_str!("../migrations/0003_search.sql"),
     include_str!("../migrations/0004_second_factor.sql"),
+    include_str!("../migrations/0005_lists.sql"),
 ];
 
 /// The number of the newest schema.

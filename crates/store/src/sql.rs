@@ -54,6 +54,32 @@ impl Sql {
         self.values.push(value.into());
         self
     }
+
+    /// Adds a condition, in which `@` stands for its value; nothing where that is empty. Only what applies is in the text,
+    /// so that the database can choose an index for it.
+    pub(crate) fn and(mut self, condition: &'static str, value: &str) -> Self {
+        if value.is_empty() {
+            return self;
+        }
+        self.values.push(value.into());
+        let mark = format!("${}", self.values.len());
+        self.more(&format!(" AND {}", condition.replace('@', &mark)))
+    }
+
+    /// Goes on to the end, with how many rows are wanted.
+    pub(crate) fn end(mut self, text: &'static str, limit: i64) -> Self {
+        self.values.push(limit.into());
+        let mark = self.values.len();
+        self.more(&format!(" {text} LIMIT ${mark}"))
+    }
+
+    fn more(mut self, text: &str) -> Self {
+        self.text = Text::Made(match self.text {
+            Text::Written(before) => format!("{before}{text}"),
+            Text::Made(before) => before + text,
+        });
+        self
+    }
 }
 
 impl From<&str> for Value {

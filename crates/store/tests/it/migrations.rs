@@ -44,6 +44,8 @@ const WRITTEN: &[&str] = &["
     UPDATE credential SET name = 'first';
 ", "
     INSERT INTO setting VALUES ('session_hours', '1', 1, 1);
+", "
+    UPDATE role SET about = 'Looks.';
 "];
 
 #[tokio::test]
@@ -75,6 +77,7 @@ async fn what_earlier_programs_wrote_is_there_after_each_migration() {
             let consumer = store.consumer_find("w", "shop").await.unwrap();
             assert_eq!(consumer.plan.as_deref(), later.then_some("gold"));
             assert_eq!(store.role_find("looker").await.is_ok(), later);
+            assert_eq!(store.setting_get("session_hours").await.is_ok(), number > 2);
             assert_eq!(store.tally("w", "credential").await.unwrap(), 1);
         }
     }

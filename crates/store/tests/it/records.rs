@@ -275,6 +275,12 @@ async fn lists_are_narrowed_and_go_on_where_they_ended() {
         seen.sort_unstable();
         seen.dedup();
         assert_eq!((seen.len(), count), (6, 6));
+        let beta = store.consumer_find(&team, "beta").await.unwrap().id;
+        for (workspace, expected) in [(&team, 4), (&other, 0)] {
+            let of = (&**workspace, Some(&*beta));
+            let found = store.application_list(of, &none, After::default(), 9).await.unwrap();
+            assert_eq!(found.len(), expected, "{found:?}");
+        }
         let group = Filter { group: "us", ..none };
         let found = store.application_list((&team, None), &group, After::default(), 9).await;
         assert!(found.unwrap().iter().any(|it| it.name == "web"));
