@@ -9,6 +9,12 @@ pub const CONFIG_FILES_MAX: usize = 1_000;
 pub const CONFIG_NODES_MAX: usize = 2_000_000;
 /// Nesting of one config document.
 pub const CONFIG_DEPTH_MAX: usize = 64;
+/// Bytes of an OpenAPI document that is imported; the largest that are published have half of it.
+pub const OPENAPI_BYTES_MAX: usize = 32 << 20;
+/// References that are followed from one to the next in an OpenAPI document.
+pub const OPENAPI_REFERENCES_MAX: usize = 16;
+/// Operations of an OpenAPI document.
+pub const OPENAPI_ROUTES_MAX: usize = 20_000;
 /// APIs of one workspace.
 pub const WORKSPACE_APIS_MAX: usize = 1_000;
 /// Routes of one workspace.

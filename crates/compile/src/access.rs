@@ -4,6 +4,7 @@ use base::Report;
 use base::report::did_you_mean;
 use http::Method;
 use model::Config;
+use model::api::ApiState;
 use model::join::of;
 use model::role::{EVERY_API, Grant};
 use policy::access::{Access, Roles};
@@ -45,7 +46,8 @@ pub(crate) fn check(config: &Config, routes: &[Arc<Route>], report: &mut Report)
             let of_api = routes.iter().filter(|route| *route.api == *api.value);
             let known: BTreeSet<&str> = of_api.map(|route| &*route.name).collect();
             // An unknown API was told by the model.
-            for name in grant.routes.iter().filter(|_| config.apis.get(api).is_some()) {
+            let is_served = config.apis.get(api).is_some_and(|api| api.state != ApiState::Draft);
+            for name in grant.routes.iter().filter(|_| is_served) {
                 if known.contains(name.as_str()) {
                     continue;
                 }

@@ -152,6 +152,7 @@ fn route(
     });
     EffectiveRoute {
         api: route.api.to_string(),
+        state: route.lifecycle.as_ref().map(|lifecycle| lifecycle.state.to_owned()),
         matching: Matching {
             hosts: texts(&route.hosts),
             path: route.pattern.to_string(),

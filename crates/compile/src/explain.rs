@@ -61,6 +61,9 @@ pub struct Taken {
     pub public: Option<String>,
     /// Why it answers nothing but 503.
     pub broken: Option<String>,
+    /// Whether its API is going away: `deprecated`, or `retired`, so that it answers nothing but 410.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<&'static str>,
     /// The policies in the order in which they run.
     pub chain: Vec<Step>,
     /// Inherited policies that do not apply, with the reasons.
@@ -226,6 +229,7 @@ fn taken(matched: &Matched) -> Taken {
         params: route.params.iter().map(|name| param(name)).collect(),
         public: route.public.as_ref().map(ToString::to_string),
         broken: route.broken.as_ref().map(ToString::to_string),
+        state: route.lifecycle.as_ref().map(|lifecycle| lifecycle.state),
         chain: route.chain.entries().iter().map(step).collect(),
         exempt: route.exempt.iter().map(|(k, why)| (k.to_string(), why.to_string())).collect(),
         upstream: upstream.map(|upstream| upstream.name().to_string()),
@@ -306,6 +310,11 @@ impl fmt::Display for Taken {
         }
         if let Some(reason) = &self.broken {
             writeln!(f, "answer    503, {reason}")?;
+        }
+        match self.state {
+            Some("retired") => writeln!(f, "answer    410, the API is retired")?,
+            Some(state) => writeln!(f, "state     {state}")?,
+            None => {}
         }
         for (index, step) in self.chain.iter().enumerate() {
             let label = if index == 0 { "chain" } else { "" };

@@ -39,6 +39,8 @@ mod reach;
 mod rooms;
 /// The effective chain of a route.
 mod chains;
+/// What clients are told about the future of an API.
+mod lifecycle;
 /// Routes and the trees that find them.
 mod routes;
 /// Where gateways share the counts of limits.

@@ -2,11 +2,13 @@
 
 use crate::chains::{self, Owned, Owner};
 use crate::inputs::Inputs;
+use crate::lifecycle;
 use crate::plans;
 use crate::rooms::{Household, Room};
 use crate::upstreams::method;
 use base::{Place, Placed, Report};
 use http::{HeaderName, Method};
+use model::api::ApiState;
 use model::join::split;
 use model::path::{self, PathPattern, Tail};
 use model::route::{RouteSettings, ValueMatch};
@@ -18,6 +20,7 @@ use std::sync::Arc;
 use traffic::Chain;
 use traffic::method::MethodSet;
 use traffic::predicate::{Predicate, Subject, Test};
+use traffic::snapshot::Lifecycle;
 use traffic::tree::{HostPattern, Paths, RouteTree, Rule, Segment};
 use traffic::upstream::Upstream;
 
@@ -57,8 +60,11 @@ pub(crate) fn compile(
         let path = format!("/apis/{own_name}");
         let owner = Owner { id: &name.value, path, params: &params };
         let owned = chains::build(&owner, &api.policies, room, report);
+        let lifecycle = lifecycle::compile(name, api, config, inputs, report);
+        let defaults = &defaults;
         let mut whole =
-            Whole { name, own_name, api, base, defaults: &defaults, above, owned, room };
+            Whole { name, own_name, api, base, defaults, above, owned, lifecycle, room };
+        let before = rules.len();
         if api.routes.is_empty() {
             let pattern = PathPattern::Template { segments: Vec::new(), tail: Tail::Rest(None) };
             let path = Placed { place: name.place.clone(), value: pattern };
@@ -68,6 +74,10 @@ pub(crate) fn compile(
         }
         for (index, route) in api.routes.iter().enumerate() {
             rules.extend(whole.route(index, &route.value, &route.place, report));
+        }
+        // What is wrong with a draft is told, but nobody is served by it.
+        if api.state == ApiState::Draft {
+            rules.truncate(before);
         }
     }
     (rules, chains::replies(&above.gateway))
@@ -132,6 +142,7 @@ struct Whole<'a> {
     defaults: &'a Owned,
     above: &'a Above,
     owned: Owned,
+    lifecycle: Option<Arc<Lifecycle>>,
     room: Room<'a>,
 }
 
@@ -189,6 +200,7 @@ impl Whole<'_> {
             broken,
             metrics: self.room.inputs.metrics.route(&self.name.value, &name),
             reserved: None,
+            lifecycle: self.lifecycle.clone(),
         };
         let rule = Rule {
             hosts: hosts(self.api),

@@ -80,6 +80,9 @@ pub struct EffectivePart {
 pub struct EffectiveRoute {
     /// Its API.
     pub api: String,
+    /// Whether that is going away: `deprecated` or `retired`; nothing if it is simply served.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
     /// Which requests it takes.
     #[serde(rename = "match")]
     pub matching: Matching,

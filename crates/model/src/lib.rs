@@ -57,6 +57,8 @@ pub mod load;
 pub mod join;
 /// What can be said about a config without policies and without input or output.
 pub mod validate;
+/// From an OpenAPI document to the draft of an API.
+pub mod openapi;
 /// YAML in its canonical form, with every comment.
 pub mod format;
 /// The JSON Schema of a config.

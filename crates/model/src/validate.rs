@@ -11,6 +11,7 @@ mod api;
 mod balance;
 mod conflict;
 mod consumer;
+mod lifecycle;
 mod listener;
 mod overload;
 mod plan;
@@ -22,6 +23,7 @@ mod upstream;
 
 pub(crate) use api::host as host_pattern;
 pub(crate) use conflict::check as conflicts;
+pub use lifecycle::is_link;
 
 /// The longest name in bytes.
 const NAME_BYTES_MAX: usize = 63;

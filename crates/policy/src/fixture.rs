@@ -90,6 +90,7 @@ pub(crate) fn routed(template: &str, text: &str) -> Exchange {
     }
     let route = Route {
         reserved: None,
+        lifecycle: None,
         id: "test/route".into(),
         api: "test".into(),
         name: "route".into(),

@@ -7,7 +7,7 @@ use crate::gateway::Worker;
 use crate::grpc;
 use crate::observe;
 use crate::record::{Recorded, Underway};
-use http::header::{CONNECTION, CONTENT_TYPE, DATE};
+use http::header::{CONNECTION, CONTENT_TYPE, DATE, LINK};
 use http::{HeaderValue, Method, StatusCode, Version};
 use serde_json::json;
 use std::error::Error;
@@ -16,6 +16,7 @@ use std::sync::Arc;
 use traffic::exchange::Exchange;
 use traffic::fault::Blame;
 use traffic::pace::{Direction, paced};
+use traffic::snapshot::{Lifecycle, Route};
 use traffic::{Body, Fault, FaultCode, Response};
 
 /// Gives the answer its last touches and its way to `record`.
@@ -63,7 +64,24 @@ async fn run_policies(exchange: &mut Exchange, answer: &mut Response) -> Result<
             Err(later) => later.await?,
         }
     }
+    if let Some(lifecycle) = &route.lifecycle {
+        tell_future(exchange, lifecycle, &route, answer);
+    }
     Ok(())
+}
+
+/// Tells the client that an API is going away (RFC 9745, 8594), and counts who has not heard.
+fn tell_future(exchange: &Exchange, lifecycle: &Lifecycle, route: &Route, answer: &mut Response) {
+    if lifecycle.is_counted {
+        route.metrics.deprecated(exchange.worker);
+    }
+    for (name, value) in &lifecycle.headers {
+        if name == LINK {
+            answer.headers.append(name.clone(), value.clone());
+        } else {
+            answer.headers.insert(name.clone(), value.clone());
+        }
+    }
 }
 
 /// The reply hooks of the gateway's own policies, where no route was found.

@@ -12,7 +12,7 @@ use traffic::{Fault, FaultCode, Stage};
 /// about, so that the policies of that route answer it.
 ///
 /// # Errors
-/// `no_route`, `method_not_allowed` (with `Allow`), or `route_broken`.
+/// `no_route`, `method_not_allowed` (with `Allow`), `api_retired` or `route_broken`.
 pub fn find(listener: &ListenerPart, exchange: &mut Exchange) -> Result<(), Fault> {
     let asked = exchange.is_preflight.then(|| asked_method(exchange)).flatten();
     let method = asked.as_ref().unwrap_or(&exchange.request.method);
@@ -30,10 +30,18 @@ pub fn find(listener: &ListenerPart, exchange: &mut Exchange) -> Result<(), Faul
     };
     matched.route.metrics.in_flight().add(exchange.worker, 1);
     let broken = matched.route.broken.clone();
+    let retired = matched.route.lifecycle.as_ref().filter(|it| it.is_retired).cloned();
     if let Some(reserved) = &matched.route.reserved {
         admit::withhold(exchange, reserved);
     }
     exchange.matched = Some(matched);
+    if let Some(lifecycle) = retired {
+        let fault = Fault::new(Stage::Route, FaultCode::ApiRetired);
+        return Err(match &lifecycle.detail {
+            Some(detail) => fault.detail(detail.to_string()),
+            None => fault,
+        });
+    }
     match broken {
         None => Ok(()),
         Some(reason) => Err(Fault::new(Stage::Route, FaultCode::RouteBroken).cause(&*reason)),

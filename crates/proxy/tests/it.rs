@@ -34,6 +34,8 @@ mod it {
     mod hostile;
     /// Requests that are too large.
     mod sizes;
+    /// APIs that are going away.
+    mod lifecycle;
     /// Teams on one gateway, each for itself.
     mod workspaces;
     /// From host, path and method to a route.

@@ -123,6 +123,7 @@ fault_codes! {
     ListenerGone "listener_gone" 503 Gateway "The service is restarting" "The connection belongs to a listener that the current config no longer has.";
     NoRoute "no_route" 404 Client "Nothing is here" "No route matches host and path.";
     MethodNotAllowed "method_not_allowed" 405 Client "The method is not allowed here" "Routes match host and path, but none this method; `Allow` lists those that do.";
+    ApiRetired "api_retired" 410 Client "This API has ended" "The API is `retired` in the config; `Link` names its successor, if there is one.";
     RouteBroken "route_broken" 503 Gateway "The service is not available" "The route's config has a problem; the gateway's log and `yett check` name it.";
     Maintenance "maintenance" 503 Gateway "The service is being worked on" "A `maintenance` policy is in force; `Retry-After` says when to come back.";
     CredentialsMissing "credentials_missing" 401 Client "Credentials are required" "The request carries no credentials that the route's identity policy knows.";

@@ -11,6 +11,7 @@ use crate::tls::ListenerTls;
 use crate::tree::RouteTree;
 use crate::upstream::Upstream;
 use base::{Endpoint, Place};
+use http::{HeaderName, HeaderValue};
 use std::sync::Arc;
 use telemetry::metrics::{ListenerMetrics, RouteMetrics};
 
@@ -129,4 +130,21 @@ pub struct Route {
     /// Headers that policies of its workspace need for themselves, and those of the platform. None where the platform's
     /// own hold.
     pub reserved: Option<Arc<Reserved>>,
+    /// What clients are told about the future of its API. None if that is not known to end.
+    pub lifecycle: Option<Arc<Lifecycle>>,
+}
+
+/// What clients are told of an API that is going away, or has gone.
+#[derive(Debug, Default)]
+pub struct Lifecycle {
+    /// What it is: `published` with an end that is known, `deprecated` or `retired`.
+    pub state: &'static str,
+    /// Whether it answers no longer.
+    pub is_retired: bool,
+    /// Whether calls of it are counted, since they are to become none.
+    pub is_counted: bool,
+    /// Headers of its answers: `Deprecation`, `Sunset` and `Link`.
+    pub headers: Box<[(HeaderName, HeaderValue)]>,
+    /// What clients are told where it no longer answers.
+    pub detail: Option<Arc<str>>,
 }

@@ -6,6 +6,8 @@ mod run;
 mod check;
 /// `yett fmt`.
 mod fmt;
+/// `yett import`.
+mod import;
 /// `yett schema`.
 mod schema;
 /// `yett explain`.
@@ -55,6 +57,9 @@ pub(crate) enum Command {
     Check(check::Arguments),
     /// Bring config files into their canonical form, comments kept.
     Fmt(fmt::Arguments),
+    /// Make a config of what other programs describe APIs by.
+    #[command(subcommand)]
+    Import(import::Command),
     /// Print the JSON Schema of config files, for editors.
     Schema(schema::Arguments),
     /// Say which route a request takes, why, and what happens to it there.
@@ -120,6 +125,7 @@ impl Command {
             Self::Run(arguments) => run::run(&arguments),
             Self::Check(arguments) => check::run(&arguments),
             Self::Fmt(arguments) => fmt::run(&arguments),
+            Self::Import(command) => import::run(&command),
             Self::Schema(arguments) => schema::run(&arguments),
             Self::Explain(arguments) => explain::run(&arguments),
             Self::WhoCan(arguments) => who_can::run(&arguments),

@@ -31,6 +31,8 @@ pub enum What {
     Removed,
     /// A route has another name.
     Renamed,
+    /// Whether an API is going away.
+    State,
     /// Which requests a route takes.
     Match,
     /// Who can reach it: hosts, listeners, addresses.

@@ -1,6 +1,6 @@
 //! APIs, and what their parts refer to.
 
-use super::{pointer, reason, route, unknown};
+use super::{lifecycle, pointer, reason, route, unknown};
 use crate::authority::{Host, dns_name, parse_host};
 use crate::path::{PathPattern, Segment, Tail};
 use crate::{Api, Config, PolicyConfig};
@@ -31,6 +31,7 @@ pub(super) fn check(config: &Config, report: &mut Report) {
         hosts(name, api, report);
         let base = base_path(name, api, report);
         references(name, api, &known, report);
+        lifecycle::check(name, api, config, report);
         if let Some(public) = &api.public {
             reason("`public`", &public.place, public, report);
         }

@@ -1,6 +1,7 @@
 //! Routes that match the same requests, so that it would be chance which one answers.
 
 use super::api::segments;
+use crate::api::ApiState;
 use crate::path::{PathPattern, Segment, Tail};
 use crate::route::ValueMatch;
 use crate::{Api, Config, Map, Route};
@@ -39,7 +40,9 @@ pub(crate) fn check(config: &Config, report: &mut Report) {
     };
     let mut entries: Vec<Entry<'_>> = Vec::new();
     let mut seen: HashMap<Where, Vec<(usize, usize)>> = HashMap::new();
-    for (name, api) in config.apis.iter() {
+    // What is served nowhere takes no requests.
+    let served = |(_, api): &(_, &Api)| api.state != ApiState::Draft;
+    for (name, api) in config.apis.iter().filter(served) {
         let listeners: Vec<usize> = if api.listeners.is_empty() {
             let has_routes = |(at, (_, listener)): (usize, (_, &crate::Listener))| {
                 listener.speaks_http().then_some(at)

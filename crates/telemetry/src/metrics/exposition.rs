@@ -92,6 +92,11 @@ impl Exposition {
         for (values, totals) in &apis {
             counter(&mut family, &labels(["api"], values), totals.bytes_out)?;
         }
+        let help = "Calls of APIs that are deprecated or retired";
+        let mut family = page.counters("yett_deprecated_requests", help)?;
+        for (values, totals) in apis.iter().filter(|(_, totals)| totals.deprecated > 0) {
+            counter(&mut family, &labels(["api"], values), totals.deprecated)?;
+        }
         Ok(())
     }
 

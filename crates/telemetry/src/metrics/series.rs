@@ -30,6 +30,7 @@ struct ApiCell {
     duration_us: AtomicU64,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
+    deprecated: AtomicU64,
 }
 
 /// What one API served, added up.
@@ -39,6 +40,7 @@ pub(super) struct ApiTotals {
     pub(super) duration_us: u64,
     pub(super) bytes_in: u64,
     pub(super) bytes_out: u64,
+    pub(super) deprecated: u64,
 }
 
 impl ApiMetrics {
@@ -71,6 +73,7 @@ impl ApiMetrics {
             duration_us: sum(cells().map(|cell| &cell.duration_us)),
             bytes_in: sum(cells().map(|cell| &cell.bytes_in)),
             bytes_out: sum(cells().map(|cell| &cell.bytes_out)),
+            deprecated: sum(cells().map(|cell| &cell.deprecated)),
         }
     }
 }
@@ -94,6 +97,11 @@ impl RouteMetrics {
         let classes = Sharded::new(shards, <[AtomicU64; CLASSES.len()]>::default);
         let in_flight = Gauge::new(shards);
         Self { api, classes, in_flight, rpcs: OnceLock::new(), shards }
+    }
+
+    /// Counts a call of an API that is deprecated or retired, on behalf of the worker `shard`.
+    pub fn deprecated(&self, shard: usize) {
+        self.api.cells.cell(shard).deprecated.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Counts a request that ended, here and at its API, on behalf of the worker `shard`.

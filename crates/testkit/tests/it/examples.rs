@@ -54,6 +54,19 @@ const fn case(
 }
 
 const CASES: &[Case] = &[
+    case("versions", "GET /v3/orders/1\nKEY", &["200", "-deprecation"]),
+    case(
+        "versions",
+        "GET /v2/orders/1\nKEY",
+        &[
+            "200",
+            "deprecation: @1759276800",
+            "sunset: Thu, 31 Dec 2099 00:00:00 GMT",
+            "rel=\"successor-version\"",
+        ],
+    ),
+    case("versions", "GET /v1/orders/1", &["410", "api_retired", "link: </v3>"]),
+    case("versions", "GET /v4/orders/1\nKEY", &["404"]),
     case("quickstart", "GET /orders/1", &["401", "credentials_missing", "x-served-by: yett"]),
     case(
         "quickstart",

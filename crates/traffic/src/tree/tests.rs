@@ -33,6 +33,7 @@ fn rule(text: &str) -> Rule {
     let paths = paths(words[2], &mut params);
     let route = Route {
         reserved: None,
+        lifecycle: None,
         id: text.into(),
         api: "api".into(),
         name: text.into(),

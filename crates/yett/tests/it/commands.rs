@@ -126,6 +126,40 @@ fn check_tells_what_a_change_means() {
 }
 
 #[test]
+fn an_openapi_document_becomes_a_draft_that_loads() {
+    let folder = Launch::new(CONFIG).folder;
+    let document = "openapi: 3.1.0
+info: { title: Pets, version: 1.0.0 }
+servers: [{ url: 'https://pets.test/v1' }]
+paths:
+  /pets/{id}: { get: { operationId: showPet, summary: Shows a pet } }
+";
+    fs::write(folder.path().join("pets.openapi.yaml"), document).unwrap();
+    let made = run(folder.path(), &["import", "openapi", "pets.openapi.yaml"]);
+    assert_eq!(made.code, Some(0), "{}", made.err);
+    assert!(
+        made.out.contains("# Shows a pet\n      - \"GET /pets/{id}\": { name: \"showPet\" }"),
+        "{}",
+        made.out
+    );
+    fs::write(folder.path().join("pets.yaml"), &made.out).unwrap();
+    let check = run(folder.path(), &["check", "pets.yaml"]);
+    assert_eq!(check.code, Some(0), "{}", check.err);
+    let served = made.out.replace("    state: draft\n", "");
+    let listeners = "listeners: { web: { bind: '127.0.0.1:0' } }\n";
+    fs::write(folder.path().join("pets.yaml"), served + listeners).unwrap();
+    let asked =
+        run(folder.path(), &["explain", "GET", "https://pets.test/v1/pets/7", "-c", "pets.yaml"]);
+    assert!(asked.out.contains("route     pets/showPet"), "{}{}", asked.out, asked.err);
+    let piped =
+        fed(folder.path(), &["import", "openapi", "-", "--json", "--name", "zoo"], document);
+    assert_eq!(json(&piped.out)["apis"]["zoo"]["state"], "draft");
+    let refused = fed(folder.path(), &["import", "openapi", "-"], "swagger: '2.0'");
+    assert_eq!(refused.code, Some(2));
+    assert!(refused.err.contains("Swagger 2.0"), "{}", refused.err);
+}
+
+#[test]
 fn fmt_is_idempotent_and_keeps_comments() {
     let untidy = "# At the top.\nversion:   1\napis:\n    a: {public: 'a test', upstream: u}   # beside\nupstreams: {u: {targets: ['127.0.0.1:1']}}\n# Before listeners.\nlisteners:\n    public: {bind: '127.0.0.1:0'}\n";
     let folder = Launch::new(untidy).folder;

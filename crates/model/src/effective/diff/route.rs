@@ -45,6 +45,12 @@ pub(super) fn compare(
         return;
     }
     let mut told = Told { subject: ("route", id), found };
+    if before.state != after.state {
+        let name =
+            |route: &EffectiveRoute| route.state.clone().unwrap_or_else(|| "published".to_owned());
+        let text = format!("is {}, which was {}", name(after), name(before));
+        told.add(Level::Warning, What::State, "/state", text);
+    }
     told.matching(before, after);
     told.public(before, after);
     for purpose in [Purpose::Authentication, Purpose::Access, Purpose::Limit, Purpose::Treatment] {
