@@ -142,11 +142,11 @@ paths:
         "{}",
         made.out
     );
-    fs::write(folder.path().join("pets.yaml"), &made.out).unwrap();
+    let listeners = "listeners: { web: { bind: '127.0.0.1:0' } }\n";
+    fs::write(folder.path().join("pets.yaml"), format!("{}{listeners}", made.out)).unwrap();
     let check = run(folder.path(), &["check", "pets.yaml"]);
     assert_eq!(check.code, Some(0), "{}", check.err);
     let served = made.out.replace("    state: draft\n", "");
-    let listeners = "listeners: { web: { bind: '127.0.0.1:0' } }\n";
     fs::write(folder.path().join("pets.yaml"), served + listeners).unwrap();
     let asked =
         run(folder.path(), &["explain", "GET", "https://pets.test/v1/pets/7", "-c", "pets.yaml"]);
