@@ -22,6 +22,7 @@ fn the_reference_of_the_command_line_is_fresh() {
         &["run"],
         &["check"],
         &["fmt"],
+        &["import", "openapi"],
         &["schema"],
         &["explain"],
         &["who-can"],
