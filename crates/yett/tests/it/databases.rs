@@ -20,10 +20,10 @@ const NAME: &str = "db.test";
 const ROWS: u64 = 300_000;
 
 /// A PostgreSQL with a folder of its own, which takes clients with TLS and without.
-struct Postgres {
+pub(crate) struct Postgres {
     child: Child,
     place: Place,
-    port: u16,
+    pub(crate) port: u16,
 }
 
 /// Where it is, and whom it runs as, if not as the test does.
@@ -33,7 +33,7 @@ struct Place {
 }
 
 impl Postgres {
-    fn start(authority: &Authority) -> Self {
+    pub(crate) fn start(authority: &Authority) -> Self {
         let place = Place::new(authority);
         let made = place
             .program("initdb")
@@ -50,13 +50,13 @@ impl Postgres {
     }
 
     /// Ends it, and its connections with it.
-    fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         signal(self.child.id(), "INT");
         self.child.wait().unwrap();
     }
 
     /// Starts it again on the same port.
-    fn revive(&mut self) {
+    pub(crate) fn revive(&mut self) {
         self.child = until("PostgreSQL starts again", || self.place.launch(self.port));
     }
 }

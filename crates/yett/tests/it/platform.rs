@@ -1,6 +1,7 @@
 //! The control plane in the process of the gateway.
 
-use super::client::{Load, get};
+use super::client::{Load, curl, get};
+use super::databases::Postgres;
 use super::servers::Nginx;
 use super::wait;
 use super::yett::{Ended, Launch, PUBLIC, TOP, Yett, command};
@@ -13,6 +14,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Stdio;
 use store::{Location, Store};
+use testkit::Authority;
 
 /// A gateway with a control plane, and this beside it.
 fn config(more: &str) -> String {
@@ -231,4 +233,107 @@ fn publishing_fails_no_request() {
         wait::until_true("it is served", || word(&yett, "/shop").as_deref() == Some(&*now));
     }
     assert_eq!(load.end().failures, Vec::<String>::new());
+}
+
+/// The store of a gateway that runs, beside it.
+fn beside<T>(location: &Location, does: impl AsyncFnOnce(&Store, &Control) -> T) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let store = Store::open(location, &Clock::System).await.unwrap();
+        let control = Control::new(store.clone(), &Clock::System, |_| Checked::default());
+        let done = does(&store, &control).await;
+        store.close().await;
+        done
+    })
+}
+
+#[test]
+fn a_locked_database_refuses_what_is_published_and_no_request() {
+    let nginx = Nginx::start("location / { return 200 \"hello\"; }");
+    let yett = Yett::start(&config(""));
+    let person = Person::logs_in(&yett);
+    yett.write("shop.yaml", files(&nginx.address, "one"));
+    assert_eq!(person.does(&["apply", "shop.yaml", "--yes"]).code, Some(0));
+    wait::until_true("one is served", || word(&yett, "/shop").as_deref() == Some("one"));
+    let load = Load::start(&format!("{}/shop", yett.url("public")));
+    yett.write("shop.yaml", files(&nginx.address, "two"));
+    let location = Location::Sqlite(yett.path("state/yett.db"));
+    beside(&location, async |store, _| {
+        let held = store.write(store::audit::Actor::system("test")).await.unwrap();
+        let refused = person.does(&["apply", "shop.yaml", "--yes"]);
+        assert_eq!(refused.code, Some(1), "{refused:?}");
+        assert!(refused.err.contains("traffic goes on"), "{refused:?}");
+        drop(held);
+    });
+    assert_eq!(word(&yett, "/shop").as_deref(), Some("one"));
+    assert_eq!(person.does(&["apply", "shop.yaml", "--yes"]).code, Some(0));
+    wait::until_true("two is served", || word(&yett, "/shop").as_deref() == Some("two"));
+    for name in ["yett.db", "yett.db-wal", "yett.db-shm"] {
+        fs::remove_file(yett.path(&format!("state/{name}"))).unwrap();
+    }
+    assert_eq!(word(&yett, "/shop").as_deref(), Some("two"));
+    assert_eq!(load.end().failures, Vec::<String>::new());
+}
+
+#[test]
+fn two_gateways_on_one_postgresql_serve_the_same_and_go_on_without_it() {
+    let nginx = Nginx::start("location / { return 200 \"hello\"; }");
+    let mut postgres = Postgres::start(&Authority::new());
+    let url = format!("postgres://yett@127.0.0.1:{}/postgres?sslmode=disable", postgres.port);
+    let own = format!(
+        "upstreams: {{ own: {{ targets: [\"{}\"] }} }}\napis: {{ own: {{ upstream: own, policies: [api_key] }} }}\n",
+        nginx.address
+    );
+    let with = format!("control: {{ bind: \"127.0.0.1:0\", database: \"{url}\" }}");
+    let file = config(&own).replace("control: { bind: \"127.0.0.1:0\" }", &with);
+    let (one, two) = (Yett::start(&file), Yett::start(&file));
+    let person = Person::logs_in(&one);
+    one.write("shop.yaml", files(&nginx.address, "one"));
+    assert_eq!(person.does(&["apply", "shop.yaml", "--yes"]).code, Some(0));
+    for yett in [&one, &two] {
+        wait::until_true("it is served", || word(yett, "/shop").as_deref() == Some("one"));
+    }
+
+    let location = Location::Postgres(base::Secret::new(url));
+    let root = Caller::system("test");
+    let (workspace, made) = beside(&location, async |store, control| {
+        let workspace = store.revision_newest().await.unwrap().remove(0).0;
+        let sent = control::consumer::Sent { name: "alice", ..Default::default() };
+        let alice = control.consumer_create(&root, &workspace, sent).await.unwrap();
+        let proof = control::credential::Proof::ApiKey { hash: None };
+        let sent = control::credential::Sent { name: "", proof, from_ms: None, expires_ms: None };
+        let place = (&*workspace, &*alice.id, None);
+        let made = control.credential_create(&root, place, sent).await.unwrap();
+        (workspace, made)
+    });
+    let key = format!("x-api-key: {}", made.shown.as_ref().unwrap().reveal());
+    let status = |yett: &Yett| curl(&["-H", &key, &yett.url("public")]).status;
+    for yett in [&one, &two] {
+        assert_eq!(get(&yett.address("public"), "/").status, 401);
+        wait::until_true("the key is believed", || status(yett) == 200);
+    }
+    // The file is read again; what is in the database stays.
+    assert_eq!(one.reload(format!("{file}# the same\n"))["adopted"], true);
+    assert_eq!(status(&one), 200);
+    beside(&location, async |_, control| {
+        let place = (&*workspace, &*made.credential.id);
+        control.credential_delete(&root, place, None).await.unwrap();
+    });
+    for yett in [&one, &two] {
+        wait::until_true("the key is refused", || status(yett) == 401);
+    }
+
+    postgres.stop();
+    let trouble = |yett: &Yett| yett.status()["control"]["database"] != "ok";
+    wait::until_true("it is noticed", || trouble(&one) && trouble(&two));
+    let two = again(two, |_| {});
+    assert_eq!(word(&two, "/shop").as_deref(), Some("one"), "by what was kept");
+    assert_eq!(person.does(&["revisions"]).code, Some(1));
+    postgres.revive();
+    wait::until_true("it is noticed", || !trouble(&one) && !trouble(&two));
+    one.write("shop.yaml", files(&nginx.address, "two"));
+    assert_eq!(person.does(&["apply", "shop.yaml", "--yes"]).code, Some(0));
+    for yett in [&one, &two] {
+        wait::until_true("it is served", || word(yett, "/shop").as_deref() == Some("two"));
+    }
 }
