@@ -23,8 +23,8 @@ pub(crate) struct Target {
     /// Workspace.
     #[arg(long, short, default_value = "default", env = "YETT_WORKSPACE")]
     pub(crate) workspace: String,
-    /// Address of the admin API, if not the one of the last `yett login`. Its token is then the one of `YETT_TOKEN`, if
-    /// there has been no login.
+    /// Address of the admin API, if not the one of the last `yett login`. With it, a token in `YETT_TOKEN` counts before
+    /// the one that was kept.
     #[arg(long, env = "YETT_URL")]
     pub(crate) url: Option<String>,
     /// Print JSON.

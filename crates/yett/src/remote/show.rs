@@ -41,7 +41,7 @@ pub(crate) fn lines(applied: &Value, files: &Written) -> Vec<String> {
     let [created, updated, deleted] = counts;
     lines.push(format!("{created} to create, {updated} to change, {deleted} to delete"));
     if let Some(drift) = Some(list("drift").len()).filter(|count| *count > 0) {
-        lines.push(format!("{drift} not in the files stay as they are; `--prune` deletes them"));
+        lines.push(format!("{drift} not in the files, kept as they are; `--prune` deletes them"));
     }
     lines
 }
