@@ -106,7 +106,7 @@ impl VariableResolver for View<'_> {
             "plan.name" => self.plan.map_or("", |plan| &*plan.name).into(),
             "plan.priority" => self.plan.map_or("", |plan| plan.priority.name()).into(),
             "geo.country" => {
-                self.spot().country.map_or("".into(), |it| Cow::Owned(it.as_str().to_owned()))
+                self.spot().country.map_or(Cow::Borrowed(""), |it| Cow::Owned(it.as_str().to_owned()))
             }
             "geo.asn" => {
                 let number = self.spot().asn.unwrap_or_default();
