@@ -57,12 +57,12 @@ pub(crate) fn compile(
     }))
 }
 
-/// Warns of an end that has passed without anybody noticing.
+/// Tells of an end that has passed without anybody noticing. It is a note: no config turns bad by time passing.
 fn doubt(api: &Api, clock: &Clock, report: &mut Report) {
     let passed = api.sunset.as_ref().filter(|sunset| sunset.value.0 <= clock.wall());
     if let Some(sunset) = passed.filter(|_| api.state != ApiState::Retired) {
         report
-            .warning(
+            .note(
                 "sunset_passed",
                 &sunset.place,
                 "the API answers although its `sunset` has passed",

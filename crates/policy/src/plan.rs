@@ -193,7 +193,7 @@ impl Plans {
             Some(Limits::Shared(shared)) => shared.reset(&who),
         }
         if let Some(allotment) = &allowance.allotment {
-            allotment.reset_for(&who, clock.wall());
+            allotment.reset_for(allotment.holder(&who), &who, clock.wall());
         }
     }
 

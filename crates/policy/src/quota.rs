@@ -330,8 +330,7 @@ impl Allotment {
     }
 
     /// Forgets what was used in the windows of now, and has other gateways forget it.
-    pub(crate) fn reset_for(&self, parts: &impl Hash, wall: SystemTime) {
-        let holder = self.holder(parts);
+    pub(crate) fn reset_for(&self, holder: Holder, parts: &impl Hash, wall: SystemTime) {
         self.share(holder, parts, wall, Pool::reset);
         self.reset(holder, wall);
     }

@@ -29,7 +29,6 @@ mod it {
     mod disk;
     mod example_programs;
     mod failover;
-    mod flood;
     mod grpc;
     mod guides;
     mod internal_keys;

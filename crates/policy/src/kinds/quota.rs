@@ -203,7 +203,8 @@ impl Counting for Quota {
         match whom {
             Whom::Id(id) => self.allotment.reset(Holder(id), clock.wall()),
             Whom::Named(key, application) => {
-                self.allotment.reset_for(&self.per.named(key, application)?, clock.wall());
+                let who = self.per.named(key, application)?;
+                self.allotment.reset_for(self.allotment.holder_of(&who), &who, clock.wall());
             }
         }
         Ok(())

@@ -63,6 +63,7 @@ fn the_schema_has_every_kind_with_an_id_and_documents_every_field() {
         serde_json::json!([
             "compress",
             "grpc_web",
+            "geo",
             "mtls",
             "api_key",
             "basic",

@@ -87,7 +87,7 @@ async fn databases_at_the_top_of_a_config_serve_policies_and_expressions() {
         ("", "deny: geo.country == 'IE'", "asks for a database of places"),
         (top, "deny: geo.asn == 7", "yett.yaml:4:"),
         ("geo: { database: none.mmdb }", "geo: { allow: [IE] }", "yett.yaml:2:18: error"),
-        ("geo: { database: [] }", "geo: { allow: [IE] }", "no database of places is named"),
+        ("geo: { database: [] }", "geo: { allow: [IE] }", "the list is empty"),
         ("geo: {}", "geo: { allow: [IE] }", "database"),
     ] {
         let files: [(&str, &[u8]); 1] = [("country.mmdb", &database)];
