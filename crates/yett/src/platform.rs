@@ -3,7 +3,6 @@
 //! without it: what was served by last is kept in `state_dir`.
 
 use crate::disk::{Disk, StateDir};
-use crate::kept;
 use crate::platform::check::check;
 use crate::platform::directory::Records;
 use crate::platform::parts::{Part, Parts, Settled};
@@ -12,14 +11,14 @@ use crate::render;
 use base::backoff::Backoff;
 use base::secret::Reference;
 use base::{Clock, Placed, Report, Secret, Text};
+use control::upkeep::UPKEEP_EVERY;
 use control::{Caller, Control};
 use model::control::{CONTROL_PORT, ControlPlane};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -27,7 +26,7 @@ use store::envelope::Keys;
 use store::{Location, Store};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 /// Whether a config may be published.
 mod check;
@@ -40,8 +39,6 @@ pub(crate) mod parts;
 const DATABASE: &str = "yett.db";
 /// The file of the master keys in `state_dir`.
 const KEYS: &str = "master.key";
-/// Bytes that are read of it.
-const KEYS_BYTES_MAX: usize = 64 << 10;
 /// How often it is looked whether another process has published something.
 const POLL: Duration = Duration::from_millis(150);
 /// The same, where nobody else can.
@@ -158,6 +155,8 @@ pub(crate) struct Shared {
     /// The database from which that came, by the id of its first workspace.
     origin: Mutex<Option<String>>,
     standing: Mutex<Standing>,
+    /// Tells that there are master keys where there were none.
+    unlocked: Notify,
 }
 
 /// How things are, for operators.
@@ -168,6 +167,8 @@ struct Standing {
     is_serving: bool,
     /// Why the database cannot be used.
     trouble: Option<String>,
+    /// Why secrets can be neither kept nor read.
+    locked: Option<String>,
     /// Revisions that the gateway does not serve by, and why.
     refused: BTreeMap<String, Refused>,
 }
@@ -208,6 +209,7 @@ impl Platform {
             used: Mutex::new(last_good),
             origin: Mutex::new(origin),
             standing: Mutex::default(),
+            unlocked: Notify::new(),
         });
         let (sender, news) = mpsc::channel(1);
         let (ready, is_ready) = std::sync::mpsc::sync_channel(1);
@@ -308,6 +310,7 @@ impl Shared {
         json!({
             "address": standing.address.map(|address| address.to_string()),
             "database": standing.trouble.as_deref().unwrap_or("ok"),
+            "master_key": standing.locked.as_deref().unwrap_or("ok"),
             "workspaces": names.into_iter().map(workspace).collect::<Vec<_>>(),
         })
     }
@@ -364,14 +367,8 @@ async fn feed(
     shared.recovered();
     let checking = Arc::clone(shared);
     let control = Control::with(store.clone(), &shared.clock, move |asked| check(&checking, asked));
-    let control = match keys(&shared.place) {
-        Ok(Some(keys)) => control.with_keys(keys),
-        Ok(None) => control,
-        Err(why) => {
-            tracing::error!(why, "secrets of the database cannot be read: there is no master key");
-            control
-        }
-    };
+    unlock(shared, &store, &control).await;
+    drop(tokio::spawn(keep_up(Arc::clone(shared), store.clone(), control.clone(), ending.clone())));
     drop(tokio::spawn(offer(Arc::clone(shared), control.clone(), socket, ending)));
     let mut position = None;
     let mut changes = store.kept();
@@ -404,33 +401,71 @@ async fn feed(
         }
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
+            // What did not open is read again.
+            () = shared.unlocked.notified() => position = None,
             changed = changes.changed() => if changed.is_err() { return },
         }
     }
 }
 
-/// The master keys by which secrets are encrypted: what the config says, or a file that is made at the first start.
-fn keys(place: &Place) -> Result<Option<Keys>, String> {
+/// The master keys by which secrets are encrypted: what the config says, or a file that is made at the first start. Keys that
+/// do not open what is there are not used.
+async fn keys(place: &Place, store: &Store) -> Result<Option<Keys>, String> {
     if let Some(text) = &place.keys {
-        return Keys::parse(text).map(Some);
+        let told = |why: &dyn std::fmt::Display| format!("`master_key`: {why}");
+        let keys = Keys::parse(text).map_err(|why| told(&why))?;
+        store.keys_check(&keys).await.map_err(|why| told(&why))?;
+        return Ok(Some(keys));
     }
     let Some(folder) = &place.folder else { return Ok(None) };
-    let path = folder.join(KEYS);
-    match std::fs::metadata(&path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            let keys = Keys::generate().map_err(|error| error.to_string())?;
-            let written = kept::write(&path, keys.text().reveal().as_bytes());
-            written.map_err(|error| format!("cannot write {}: {error}", path.display()))?;
-            return Ok(Some(keys));
+    store.keys_open(&folder.join(KEYS)).await.map(Some)
+}
+
+/// Gives the control plane its master keys, if it can have them; whether it can.
+async fn unlock(shared: &Shared, store: &Store, control: &Control) -> bool {
+    let found = keys(&shared.place, store).await;
+    let mut standing = lock(&shared.standing);
+    match found {
+        Ok(keys) => {
+            if let Some(keys) = keys {
+                drop(control.clone().with_keys(keys));
+            }
+            standing.locked = None;
+            true
         }
-        Ok(found) if found.permissions().mode() & 0o077 != 0 => {
-            return Err(format!("others than its owner may read {}", path.display()));
+        Err(why) => {
+            if standing.locked.is_none() {
+                tracing::error!(why, "secrets of the database can be neither kept nor read");
+            }
+            standing.locked = Some(why);
+            false
         }
-        _ => {}
     }
-    let bytes = crate::disk::read(&path, KEYS_BYTES_MAX)?;
-    let text = String::from_utf8(bytes).map_err(|_| "it is not text".to_owned())?;
-    Keys::parse(&Secret::new(text)).map(Some)
+}
+
+/// Does what one of all processes does for all, and looks for master keys as long as there are none.
+async fn keep_up(
+    shared: Arc<Shared>,
+    store: Store,
+    control: Control,
+    mut ending: watch::Receiver<bool>,
+) {
+    let holder = format!("{:016x}", base::random::fast());
+    loop {
+        let is_locked = lock(&shared.standing).locked.is_some();
+        if is_locked && unlock(&shared, &store, &control).await {
+            tracing::info!("the master key is there again");
+            shared.unlocked.notify_one();
+        }
+        if let Err(problem) = control.upkeep(&holder).await {
+            let cause = problem.cause.as_deref().unwrap_or_default();
+            tracing::warn!(%problem, cause, "the upkeep of the database has to wait");
+        }
+        tokio::select! {
+            () = tokio::time::sleep(UPKEEP_EVERY) => {}
+            _ = ending.wait_for(|is_ended| *is_ended) => return,
+        }
+    }
 }
 
 /// Opens the database, with the workspace of those who run the gateway in it.
