@@ -52,7 +52,9 @@ impl Control {
         title: &str,
     ) -> Result<Workspace, Problem> {
         caller.must(Permission::new(NOUN, Verb::Update), Some(id))?;
-        let written = check(name, title)?;
+        let known = self.store.workspace_get(id).await.map_err(problem::of(NOUN))?;
+        // What is delegated to it stays; if that is changed meanwhile, the revision is another one.
+        let written = Written { grants: &known.grants, ..check(name, title)? };
         let mut write = self.write(caller).await?;
         let became =
             write.workspace_update(id, revision, written).await.map_err(problem::of(NOUN))?;

@@ -1,12 +1,14 @@
 //! Files and environment variables. What was read is remembered, so that it can be watched.
 
 use crate::handover::Heir;
+use base::Secret;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The machine's files, and what was read of them.
 #[derive(Debug, Default)]
@@ -15,9 +17,22 @@ pub(crate) struct Disk {
     listed: RefCell<Vec<PathBuf>>,
     /// Files that may change without the config being another.
     apart: RefCell<BTreeSet<PathBuf>>,
+    /// What workspaces keep.
+    secrets: Arc<Secrets>,
 }
 
+/// Secrets by their names, by the names of their workspaces.
+pub(crate) type Secrets = BTreeMap<String, BTreeMap<String, Secret>>;
+
+/// The workspace whose secrets are those of the platform.
+const PLATFORM: &str = model::join::DEFAULT;
+
 impl Disk {
+    /// With what workspaces keep.
+    pub(crate) fn with(secrets: &Arc<Secrets>) -> Self {
+        Self { secrets: Arc::clone(secrets), ..Self::default() }
+    }
+
     /// The folders in which something was read or looked for.
     pub(crate) fn folders(&self) -> Vec<PathBuf> {
         let (files, apart) = (self.read.borrow(), self.apart.borrow());
@@ -151,6 +166,10 @@ impl compile::Outside for Disk {
     fn env(&self, name: &str) -> Option<String> {
         base::env::text(name)
     }
+
+    fn secret(&self, workspace: Option<&str>, name: &str) -> Option<Secret> {
+        self.secrets.get(workspace.unwrap_or(PLATFORM))?.get(name).cloned()
+    }
 }
 
 /// The folder for what must outlive a restart, held by one process at a time.
@@ -235,10 +254,10 @@ impl StateDir {
 struct References<'a>(&'a Disk);
 
 impl base::Secrets for References<'_> {
-    fn resolve(&self, reference: &base::secret::Reference) -> Result<base::Secret, String> {
+    fn resolve(&self, reference: &base::secret::Reference) -> Result<Secret, String> {
         match reference {
             base::secret::Reference::Env(name) => compile::Outside::env(self.0, name)
-                .map(base::Secret::new)
+                .map(Secret::new)
                 .ok_or_else(|| format!("the environment variable `{name}` is not set")),
             base::secret::Reference::File(_) | base::secret::Reference::Kept(_) => {
                 Err("only `${env:NAME}` is possible here".to_owned())

@@ -2,11 +2,11 @@
 //! gateway as a change of its files does. All of it runs on the background runtime. Traffic never waits for it, and goes on
 //! without it: what was served by last is kept in `state_dir`.
 
-use crate::disk::{Disk, StateDir};
+use crate::disk::{Disk, Secrets, StateDir};
 use crate::platform::check::check;
 use crate::platform::directory::Records;
 use crate::platform::parts::{Part, Parts, Settled};
-use crate::prepare::{Credentials, Still};
+use crate::prepare::{Credentials, Published, Still};
 use crate::render;
 use base::backoff::Backoff;
 use base::secret::Reference;
@@ -14,18 +14,20 @@ use base::{Clock, Placed, Report, Secret, Text};
 use control::upkeep::UPKEEP_EVERY;
 use control::{Caller, Control};
 use model::control::{CONTROL_PORT, ControlPlane};
+use model::join::Grants;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use store::envelope::Keys;
+use store::outbox::Position;
 use store::{Location, Store};
 use tokio::net::TcpListener;
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 use tokio::sync::{Notify, mpsc, watch};
 
 /// Whether a config may be published.
@@ -152,6 +154,10 @@ pub(crate) struct Shared {
     newest: Mutex<Parts>,
     /// What the gateway serves by.
     used: Mutex<Parts>,
+    /// What workspaces keep, as far as is known.
+    secrets: Mutex<Arc<Secrets>>,
+    /// The database, as soon as it can be used.
+    database: OnceLock<(Handle, Store, Control)>,
     /// The database from which that came, by the id of its first workspace.
     origin: Mutex<Option<String>>,
     standing: Mutex<Standing>,
@@ -207,6 +213,8 @@ impl Platform {
             records: Records::new(&still.directory),
             newest: Mutex::new(last_good.clone()),
             used: Mutex::new(last_good),
+            secrets: Mutex::default(),
+            database: OnceLock::new(),
             origin: Mutex::new(origin),
             standing: Mutex::default(),
             unlocked: Notify::new(),
@@ -257,12 +265,39 @@ impl Shared {
     /// Tries what was published last, and goes back to what was served by where that has errors.
     pub(crate) fn settle<T>(
         &self,
-        mut attempt: impl FnMut(&[(Arc<str>, Arc<str>)]) -> T,
+        mut attempt: impl FnMut(&Published) -> T,
         report: impl Fn(&T) -> &Report,
     ) -> Settled<T> {
         let (newest, used) = self.parts();
-        let attempt = |parts: &Parts| attempt(&parts::texts(parts));
+        let secrets = Arc::clone(&lock(&self.secrets));
+        let attempt = |parts: &Parts| attempt(&parts::published(parts, &used, &secrets));
         parts::settle(newest, &used, !self.is_serving(), attempt, report)
+    }
+
+    /// Parts as a config takes them.
+    pub(crate) fn published(&self, parts: &Parts) -> Published {
+        parts::published(parts, &lock(&self.used).clone(), &lock(&self.secrets))
+    }
+
+    /// What is delegated to a workspace, and secrets with what it keeps by now. It waits for the database.
+    fn known_now(&self, id: &str, name: &str) -> Result<(Arc<Grants>, Arc<Secrets>), String> {
+        let mut secrets = Arc::clone(&lock(&self.secrets));
+        let Some((runtime, store, control)) = self.database.get() else {
+            return Err("the gateway has not begun yet; try again".to_owned());
+        };
+        let known = runtime.block_on(async {
+            let grants = grants(store, id).await.map_err(|error| error.to_string());
+            (grants, control.secret_values(id).await)
+        });
+        let grants = known.0.map_err(|why| {
+            tracing::warn!(why, "a config cannot be checked");
+            "what is delegated to the workspace cannot be read now; try again".to_owned()
+        })?;
+        // Without master keys there is none to be named.
+        if let Ok(values) = known.1 {
+            Arc::make_mut(&mut secrets).insert(name.to_owned(), values.into_iter().collect());
+        }
+        Ok((grants, secrets))
     }
 
     /// Takes the credentials of the operator's file, in place of those it had before.
@@ -278,7 +313,14 @@ impl Shared {
     /// Notes what the gateway serves by from now on, and keeps it for a start without the database.
     pub(crate) fn adopted(&self, used: &Parts, refused: BTreeMap<String, Refused>) {
         for (name, refused) in &refused {
-            tracing::error!(workspace = %name, revision = refused.number, "this revision cannot be served by; the one before stays in force");
+            match used.get(name) {
+                Some(_) => {
+                    tracing::error!(workspace = %name, revision = refused.number, "this revision cannot be served by; the one before stays in force")
+                }
+                None => {
+                    tracing::error!(workspace = %name, revision = refused.number, "this revision cannot be served by; the workspace is left out")
+                }
+            }
         }
         {
             let mut standing = lock(&self.standing);
@@ -365,9 +407,14 @@ async fn feed(
         }
     };
     shared.recovered();
-    let checking = Arc::clone(shared);
-    let control = Control::with(store.clone(), &shared.clock, move |asked| check(&checking, asked));
+    let checking = Arc::downgrade(shared);
+    let control =
+        Control::with(store.clone(), &shared.clock, move |asked| match checking.upgrade() {
+            Some(shared) => check(&shared, asked),
+            None => control::Checked::default(),
+        });
     unlock(shared, &store, &control).await;
+    shared.database.set((Handle::current(), store.clone(), control.clone())).ok();
     drop(tokio::spawn(keep_up(Arc::clone(shared), store.clone(), control.clone(), ending.clone())));
     drop(tokio::spawn(offer(Arc::clone(shared), control.clone(), socket, ending)));
     let mut position = None;
@@ -378,11 +425,7 @@ async fn feed(
             Location::Sqlite(_) => POLL_ALONE,
             Location::Postgres(_) => POLL,
         };
-        let mut fetched = fetch(shared, &store).await.map_err(|error| error.to_string());
-        if let Err(problem) = shared.records.follow(&control, &mut position).await {
-            fetched = Err(problem.cause.unwrap_or(problem.detail));
-        }
-        match fetched {
+        match news_of(shared, (&store, &control), &mut position).await {
             Ok(is_other) => {
                 shared.recovered();
                 backoff.reset();
@@ -406,6 +449,64 @@ async fn feed(
             changed = changes.changed() => if changed.is_err() { return },
         }
     }
+}
+
+/// Reads what has changed since a position; whether there is another config to be made of it.
+async fn news_of(
+    shared: &Shared,
+    (store, control): (&Store, &Control),
+    position: &mut Option<Position>,
+) -> Result<bool, String> {
+    let told = shared.records.follow(control, position).await;
+    let told = told.map_err(|problem| problem.cause.unwrap_or(problem.detail))?;
+    let known = async {
+        let mut is_other = fetch(shared, store, told.is_workspace).await?;
+        // What is published after a secret was changed is served with what it was changed to.
+        if told.is_secret || told.is_workspace || is_other {
+            is_other |= learn(shared, store, control).await?;
+        }
+        Ok(is_other)
+    };
+    known.await.map_err(|error: store::Error| {
+        // What was told and not done would not be told again.
+        *position = None;
+        error.to_string()
+    })
+}
+
+/// Reads the secrets of all workspaces; whether any is another than before.
+async fn learn(shared: &Shared, store: &Store, control: &Control) -> store::Result<bool> {
+    let before = Arc::clone(&lock(&shared.secrets));
+    let mut now = Secrets::new();
+    for (id, name, _) in store.revision_newest().await? {
+        match control.secret_values(&id).await {
+            Ok(values) => {
+                now.insert(name, values.into_iter().collect());
+            }
+            Err(problem) => {
+                if lock(&shared.standing).locked.is_none() {
+                    let cause = problem.cause.as_deref().unwrap_or_default();
+                    tracing::error!(workspace = %name, %problem, cause, "secrets cannot be read; what is known of them stays");
+                }
+                if let Some(known) = before.get(&name) {
+                    now.insert(name, known.clone());
+                }
+            }
+        }
+    }
+    let is_other = now != *before;
+    *lock(&shared.secrets) = Arc::new(now);
+    Ok(is_other)
+}
+
+/// What is delegated to a workspace; nothing if it cannot be understood.
+async fn grants(store: &Store, id: &str) -> store::Result<Arc<Grants>> {
+    let found = store.workspace_get(id).await?;
+    let grants = serde_json::from_str(&found.grants).unwrap_or_else(|error| {
+        tracing::error!(workspace = %found.name, %error, "what is delegated cannot be understood: nothing is");
+        Grants::default()
+    });
+    Ok(Arc::new(grants))
 }
 
 /// The master keys by which secrets are encrypted: what the config says, or a file that is made at the first start. Keys that
@@ -490,8 +591,9 @@ async fn open(shared: &Shared) -> Result<Store, String> {
     Ok(store)
 }
 
-/// Reads what was published since; whether there is anything.
-async fn fetch(shared: &Shared, store: &Store) -> store::Result<bool> {
+/// Reads what was published since, and what is delegated to whom if that may be other than before; whether there is
+/// anything.
+async fn fetch(shared: &Shared, store: &Store, is_delegated: bool) -> store::Result<bool> {
     let before = lock(&shared.newest).clone();
     let mut now = Parts::new();
     let mut here = None;
@@ -504,9 +606,15 @@ async fn fetch(shared: &Shared, store: &Store) -> store::Result<bool> {
             continue;
         }
         let part = match known {
+            Some(part) if is_delegated => {
+                Part { grants: grants(store, &id).await?, ..part.clone() }
+            }
             Some(part) => part.clone(),
             None => match store.revision_get(&id, number).await {
-                Ok(found) => Part { id, number, config: Arc::from(found.config) },
+                Ok(found) => {
+                    let grants = grants(store, &id).await?;
+                    Part { id, number, config: Arc::from(found.config), grants }
+                }
                 Err(store::Error::Corrupt(why)) => {
                     tracing::error!(workspace = %name, why, "a revision cannot be used; the one before stays in force");
                     match before.get(&name) {

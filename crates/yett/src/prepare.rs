@@ -1,8 +1,9 @@
 //! From files to a snapshot, for `check` and `explain` (nothing comes alive) and for a gateway.
 
-use crate::disk::{Disk, digest};
+use crate::disk::{Disk, Secrets, digest};
 use base::{Clock, Place, Report};
 use compile::{Compiled, Inputs};
+use model::join::{self, Grants, Workspace};
 use model::load::{Loaded, load_with};
 use model::{Config, EffectiveConfig};
 use policy::files::Shelf;
@@ -111,15 +112,58 @@ pub(crate) fn credentials(root: &str) -> Option<Credentials> {
 
 /// Reads a config with all its files.
 pub(crate) fn read(root: &str) -> Read {
-    read_with(root, &[])
+    read_with(root, &Published::default())
 }
 
-/// The same, with more texts that are read as files of these names would be.
-pub(crate) fn read_with(root: &str, more: &[(Arc<str>, Arc<str>)]) -> Read {
-    let disk = Disk::default();
-    let Loaded { config, report, sources, .. } = load_with(root, &disk, more);
+/// What workspaces have published and keep.
+#[derive(Debug, Default)]
+pub(crate) struct Published {
+    /// What the platform's own has, as files of these names.
+    pub(crate) files: Sources,
+    /// The others, those first that go before the rest where two want the same.
+    pub(crate) tenants: Vec<Tenant>,
+    pub(crate) secrets: Arc<Secrets>,
+}
+
+/// What a workspace other than the platform's own has published.
+#[derive(Debug)]
+pub(crate) struct Tenant {
+    pub(crate) name: String,
+    pub(crate) config: Arc<str>,
+    pub(crate) grants: Arc<Grants>,
+}
+
+/// The same, with what workspaces have published.
+pub(crate) fn read_with(root: &str, published: &Published) -> Read {
+    let disk = Disk::with(&published.secrets);
+    let Loaded { config, mut report, mut sources, .. } = load_with(root, &disk, &published.files);
+    let file = |it: &Tenant| (Arc::from(join::file_of(&it.name)), Arc::clone(&it.config));
+    sources.extend(published.tenants.iter().map(file));
     let revision = revision(&sources);
+    let config = config.map(|config| {
+        // Of a config with errors nobody can tell what others may have beside it.
+        if report.has_errors() { config } else { joined(config, &published.tenants, &mut report) }
+    });
     Read { config, report, sources, disk, revision }
+}
+
+/// The platform's config with workspaces beside it. What is wrong with one is told, and it is left out.
+fn joined(platform: Config, tenants: &[Tenant], report: &mut Report) -> Config {
+    if tenants.is_empty() {
+        return platform;
+    }
+    let read = |it: &Tenant| {
+        let Tenant { name, config, grants } = it;
+        join::read(&Workspace { name, config, grants }, &platform)
+    };
+    let mut all: Vec<join::Read> = tenants.iter().map(read).collect();
+    let (config, left_out) = join::join(&platform, &all);
+    let own = all.iter_mut().map(|read| std::mem::take(&mut read.report));
+    for problems in own.chain(left_out.into_iter().map(|(_, problems)| problems)) {
+        report.absorb(problems);
+    }
+    report.sort();
+    config
 }
 
 /// Twelve hexadecimal digits that name this text of a config.

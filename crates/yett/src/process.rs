@@ -9,9 +9,9 @@ use crate::kept::{self, Kept};
 use crate::memory;
 use crate::notify;
 use crate::open_files;
-use crate::platform::parts::{self, Parts};
+use crate::platform::parts::Parts;
 use crate::platform::{Place, Platform, Refused};
-use crate::prepare::{self, Credentials, Read, Still, Tried};
+use crate::prepare::{self, Credentials, Published, Read, Still, Tried};
 use crate::render;
 use crate::watch::Watch;
 use base::shutdown::{self, Phase, Trigger};
@@ -188,7 +188,9 @@ impl First {
         let (tried, joined) = attempt(&settings.config, Some(read), platform.as_ref(), made);
         let Tried { made, report, sources, disk, revision } = tried;
         let Some((config, compiled)) = made.filter(|_| !report.has_errors()) else {
-            refuse(settings, joined, &report, &sources);
+            let used = platform.as_ref().zip(joined);
+            let published = used.map(|(platform, (used, _))| platform.shared.published(&used));
+            refuse(settings, &published.unwrap_or_default(), &report, &sources);
             return Err(Stop::BadConfig);
         };
         render::text(&report, &sources);
@@ -610,15 +612,14 @@ fn attempt(
         let read = read.unwrap_or_else(|| prepare::read(root));
         return (read.compile(still, world), None);
     };
-    let try_with = |more: &[_]| prepare::read_with(root, more).compile(still, world);
+    let try_with = |more: &Published| prepare::read_with(root, more).compile(still, world);
     let settled = platform.shared.settle(try_with, |tried| &tried.report);
     (settled.made, Some((settled.used, settled.refused)))
 }
 
 /// Tells all that is wrong with the config of a start.
-fn refuse(settings: &Settings, joined: Joined, report: &Report, sources: &prepare::Sources) {
-    let more = joined.map(|(used, _)| parts::texts(&used)).unwrap_or_default();
-    let checked = prepare::read_with(&settings.config, &more).check();
+fn refuse(settings: &Settings, published: &Published, report: &Report, sources: &prepare::Sources) {
+    let checked = prepare::read_with(&settings.config, published).check();
     if checked.report.has_errors() {
         render::text(&checked.report, &checked.sources);
     } else {

@@ -5,6 +5,7 @@ use super::{DEFAULT, Shared};
 use crate::prepare;
 use base::{Node, Place, Problem, Report, Severity, Value};
 use control::{Asked, Checked, Finding};
+use model::join;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -18,34 +19,64 @@ pub(super) fn check(shared: &Shared, asked: Asked<'_>) -> Checked {
     let name = known.map_or_else(|| asked.name.to_owned(), |(name, _)| name.clone());
     let mut checked = Checked::default();
     let value: serde_json::Value = serde_json::from_str(asked.config).unwrap_or_default();
-    host(&value, &mut String::new(), &mut checked.errors);
-    for field in OF_THE_FILE.iter().filter(|field| value.get(**field).is_some()) {
-        checked.errors.push(Finding {
-            pointer: format!("/{field}"),
-            message: format!("`{field}` belongs into the config file of the gateway"),
-        });
+    if name == DEFAULT {
+        host(&value, &mut String::new(), &mut checked.errors);
+        for field in OF_THE_FILE.iter().filter(|field| value.get(**field).is_some()) {
+            checked.errors.push(Finding {
+                pointer: format!("/{field}"),
+                message: format!("`{field}` belongs into the config file of the gateway"),
+            });
+        }
     }
-    if name != DEFAULT {
-        return checked;
-    }
-    let part = Part { id: asked.workspace.to_owned(), number: 0, config: Arc::from(asked.config) };
+    let (grants, secrets) = match shared.known_now(asked.workspace, &name) {
+        Ok(known) => known,
+        Err(message) => {
+            checked.errors.push(Finding { pointer: String::new(), message });
+            return checked;
+        }
+    };
+    let (id, config) = (asked.workspace.to_owned(), Arc::from(asked.config));
     let mut tried: Parts = used.clone();
-    tried.insert(name.clone(), part);
-    let report = prepare::read_with(shared.root(), &parts::texts(&tried)).check().report;
+    tried.insert(name.clone(), Part { id, number: 0, config, grants });
+    let look = |parts: &Parts| {
+        let published = parts::published(parts, &used, &secrets);
+        prepare::read_with(shared.root(), &published).check().report
+    };
+    let report = look(&tried);
     sort_out(&report, &name, asked.config, &mut checked);
     let is_elsewhere =
         |it: &&Problem| it.severity == Severity::Error && *it.place.file != *file_name(&name);
     let elsewhere: Vec<&Problem> = report.problems().iter().filter(is_elsewhere).collect();
     if !elsewhere.is_empty() {
         // What is wrong without this config as well is not its author's to mend.
-        let before = prepare::read_with(shared.root(), &parts::texts(&used)).check().report;
+        let before = look(&used);
         let is_new = |it: &&&Problem| !before.problems().contains(it);
-        checked.errors.extend(elsewhere.iter().filter(is_new).map(|it| Finding {
-            pointer: String::new(),
-            message: format!("{}: {}", it.place, message(it)),
-        }));
+        let mut new = elsewhere.iter().filter(is_new).peekable();
+        if name == DEFAULT {
+            checked.errors.extend(new.map(|it| Finding {
+                pointer: String::new(),
+                message: format!("{}: {}", it.place, message(it)),
+            }));
+        } else if new.peek().is_some() {
+            // What others have written is none of its author's business.
+            checked.errors.push(stranger("others would no longer be served beside it"));
+        } else if elsewhere
+            .iter()
+            .any(|it| join::workspace_of(&it.place).is_none_or(|it| it == DEFAULT))
+        {
+            // Beside a config with errors no workspace is looked at.
+            checked.errors.push(stranger(
+                "the gateway's own config has errors, so that nothing can be tried beside it",
+            ));
+        }
     }
     checked
+}
+
+/// What is not within a config that cannot be published.
+fn stranger(why: &str) -> Finding {
+    let message = format!("{why}; ask those who run the platform");
+    Finding { pointer: String::new(), message }
 }
 
 fn message(problem: &Problem) -> String {

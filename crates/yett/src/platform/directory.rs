@@ -10,7 +10,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 use store::outbox::Position;
-use traffic::directory::{Consumer, Credential, CredentialHash, CredentialKind, Directory};
+use traffic::directory::{
+    Consumer, Credential, CredentialHash, CredentialKind, Directory, qualified,
+};
 
 /// What the Directory holds, and from where.
 #[derive(Debug)]
@@ -23,8 +25,11 @@ pub(crate) struct Records {
 struct Held {
     /// Of the operator's file, which counts where both have the same.
     file: HashedMap<CredentialHash, Arc<Credential>>,
-    kept: HashedMap<CredentialHash, Record>,
+    kept: HashMap<Key, Record>,
 }
+
+/// A hash, and the workspace in which it means something; none is the platform's.
+type Key = (Option<Arc<str>>, CredentialHash);
 
 /// A credential of the database.
 #[derive(Clone, Debug)]
@@ -36,6 +41,15 @@ struct Record {
     /// Its id; empty of what stands for the consumer itself.
     id: String,
     credential: Arc<Credential>,
+}
+
+/// What else has changed.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Told {
+    /// A secret.
+    pub(super) is_secret: bool,
+    /// A workspace, or what is delegated to it.
+    pub(super) is_workspace: bool,
 }
 
 impl Record {
@@ -60,7 +74,7 @@ impl Records {
     }
 
     fn replace(&self, held: &Held) {
-        let kept = held.kept.iter().map(|(hash, it)| (*hash, Arc::clone(&it.credential)));
+        let kept = held.kept.iter().map(|((_, hash), it)| (*hash, Arc::clone(&it.credential)));
         let file = held.file.iter().map(|(hash, it)| (*hash, Arc::clone(it)));
         self.directory.replace(kept.chain(file));
     }
@@ -75,21 +89,25 @@ impl Records {
     /// Takes what is known of what was changed.
     fn some(&self, change: &Change, known: Known) {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        let now: HashedMap<CredentialHash, Record> = records(known).into_iter().collect();
-        let before: Vec<CredentialHash> =
-            held.kept.iter().filter(|(_, it)| it.is_meant(change)).map(|(hash, _)| *hash).collect();
-        for hash in before.iter().filter(|hash| !now.contains_key(*hash)) {
-            held.kept.remove(hash);
-            match held.file.get(hash) {
-                Some(own) => self.directory.put(*hash, own),
-                None => drop(self.directory.remove(hash)),
+        let now: HashMap<Key, Record> = records(known).into_iter().collect();
+        let meant = held.kept.iter().filter(|(_, it)| it.is_meant(change));
+        let before: Vec<Key> = meant.map(|(key, _)| key.clone()).collect();
+        for key in before.iter().filter(|key| !now.contains_key(*key)) {
+            held.kept.remove(key);
+            let (workspace, hash) = key;
+            // Consumers of the file are the platform's.
+            match (workspace, held.file.get(hash)) {
+                (Some(workspace), _) => drop(self.directory.within(workspace).remove(hash)),
+                (None, Some(own)) => self.directory.put(*hash, own),
+                (None, None) => drop(self.directory.remove(hash)),
             }
         }
-        for (hash, record) in now {
-            if !held.file.contains_key(&hash) {
-                self.directory.put(hash, &record.credential);
+        for (key, record) in now {
+            let (workspace, hash) = &key;
+            if workspace.is_some() || !held.file.contains_key(hash) {
+                self.directory.put(*hash, &record.credential);
             }
-            held.kept.insert(hash, record);
+            held.kept.insert(key, record);
         }
     }
 
@@ -98,7 +116,7 @@ impl Records {
         &self,
         control: &Control,
         position: &mut Option<Position>,
-    ) -> Result<(), Problem> {
+    ) -> Result<Told, Problem> {
         let followed = self.try_follow(control, position).await;
         if followed.is_err() {
             // What was told and not done would not be told again.
@@ -111,48 +129,59 @@ impl Records {
         &self,
         control: &Control,
         position: &mut Option<Position>,
-    ) -> Result<(), Problem> {
+    ) -> Result<Told, Problem> {
+        let everything = Told { is_secret: true, is_workspace: true };
         let Some(at) = position else {
             *position = Some(control.position().await?);
             self.all(control.directory().await?);
-            return Ok(());
+            return Ok(everything);
         };
         match control.follow(at).await? {
-            News::Lost => self.all(control.directory().await?),
-            News::Some(changes, _) => {
+            News::Lost => {
+                self.all(control.directory().await?);
+                Ok(everything)
+            }
+            News::Some(changes, others) => {
                 for change in changes {
                     self.some(&change, control.directory_of(&change).await?);
                 }
+                let is_of = |noun| others.iter().any(|event| event.topic.starts_with(noun));
+                let told = Told { is_secret: is_of("secret."), is_workspace: is_of("workspace.") };
+                if told.is_workspace {
+                    // One that has another name is another one to all that it has.
+                    self.all(control.directory().await?);
+                }
+                Ok(told)
             }
         }
-        Ok(())
     }
 }
 
 /// Consumers and credentials as the Directory has them.
-fn records(known: Known) -> Vec<(CredentialHash, Record)> {
+fn records(known: Known) -> Vec<(Key, Record)> {
     for (id, problem) in &known.unreadable {
         let cause = problem.cause.as_deref().unwrap_or_default();
         tracing::error!(credential = %id, %problem, cause, "a credential cannot be used");
     }
     let mut records = Vec::new();
     let mut consumers: HashMap<String, Arc<Consumer>> = HashMap::new();
-    // Those of others are unknown on all routes but theirs, which the Directory cannot tell yet.
-    for it in known.consumers.into_iter().filter(|it| it.workspace_name == DEFAULT) {
-        let KnownConsumer { id, name, plan, groups, roles, .. } = it;
+    for it in known.consumers {
+        let KnownConsumer { id, workspace_name, name, plan, groups, roles, .. } = it;
+        let workspace = Some(workspace_name).filter(|name| name != DEFAULT).map(Arc::from);
         let texts = |all: Vec<String>| all.into_iter().map(Arc::from).collect();
         let consumer = Arc::new(Consumer {
-            name: Arc::from(name),
+            name: qualified(workspace.as_deref(), &name).into(),
             groups: texts(groups),
             roles: texts(roles),
             plan: plan.map(Arc::from),
-            workspace: None,
+            workspace,
             is_known: true,
         });
         let credential = Arc::new(Credential::new(CredentialKind::Name, Arc::clone(&consumer)));
-        let hash = CredentialKind::Name.hash(&[&consumer.name]);
+        let hash = CredentialKind::Name.hash(&[consumer.own_name()]);
+        let key = (consumer.workspace.clone(), hash);
         let (consumer_id, application, no_id) = (id.clone(), None, String::new());
-        records.push((hash, Record { consumer: consumer_id, application, id: no_id, credential }));
+        records.push((key, Record { consumer: consumer_id, application, id: no_id, credential }));
         consumers.insert(id, consumer);
     }
     for it in known.credentials {
@@ -162,7 +191,7 @@ fn records(known: Known) -> Vec<(CredentialHash, Record)> {
     records
 }
 
-fn record(it: KnownCredential, consumer: &Arc<Consumer>) -> (CredentialHash, Record) {
+fn record(it: KnownCredential, consumer: &Arc<Consumer>) -> (Key, Record) {
     let kind = match it.kind {
         Kind::ApiKey => CredentialKind::ApiKey,
         Kind::Password => CredentialKind::Password,
@@ -185,7 +214,7 @@ fn record(it: KnownCredential, consumer: &Arc<Consumer>) -> (CredentialHash, Rec
     });
     let application = application.map(|it| it.id);
     let record = Record { consumer: it.consumer, application, id: it.id, credential };
-    (it.hash, record)
+    ((consumer.workspace.clone(), it.hash), record)
 }
 
 fn time(ms: i64) -> Option<SystemTime> {

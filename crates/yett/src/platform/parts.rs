@@ -1,9 +1,11 @@
 //! What workspaces have published, as parts of the gateway's config; and which of it can be served by.
 
 use super::{DEFAULT, Refused};
-use crate::disk::digest;
+use crate::disk::{Secrets, digest};
 use crate::kept;
+use crate::prepare::{Published, Tenant};
 use base::{Report, Severity};
+use model::join::{self, Grants};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -25,6 +27,8 @@ pub(crate) struct Part {
     pub(crate) number: i64,
     /// The config, as JSON.
     pub(crate) config: Arc<str>,
+    /// What the platform delegates to it.
+    pub(crate) grants: Arc<Grants>,
 }
 
 /// Parts by the names of their workspaces.
@@ -32,14 +36,24 @@ pub(crate) type Parts = BTreeMap<String, Part>;
 
 /// The name under which problems tell of what a workspace has published.
 pub(crate) fn file_name(workspace: &str) -> String {
-    format!("workspace {workspace}")
+    join::file_of(workspace)
 }
 
-/// Parts as files, whose lines are those that `yett dump` shows.
-pub(crate) fn texts(parts: &Parts) -> Vec<(Arc<str>, Arc<str>)> {
-    // Others than the platform's own have names of their own, and are joined in another way.
-    let ours = parts.iter().filter(|(name, _)| *name == DEFAULT);
-    ours.map(|(name, part)| (Arc::from(file_name(name)), text(&part.config))).collect()
+/// Parts as a config takes them, with lines as `yett dump` shows them. Those that are what they were before go before those
+/// that are not: who has a path keeps it.
+pub(crate) fn published(parts: &Parts, former: &Parts, secrets: &Arc<Secrets>) -> Published {
+    let (ours, others): (Vec<_>, Vec<_>) = parts.iter().partition(|(name, _)| *name == DEFAULT);
+    let ours = ours.into_iter();
+    let files = ours.map(|(name, part)| (Arc::from(file_name(name)), text(&part.config))).collect();
+    let (same, changed): (Vec<_>, Vec<_>) =
+        others.into_iter().partition(|(name, part)| former.get(*name) == Some(*part));
+    let tenant = |(name, part): (&String, &Part)| Tenant {
+        name: name.clone(),
+        config: text(&part.config),
+        grants: Arc::clone(&part.grants),
+    };
+    let tenants = same.into_iter().chain(changed).map(tenant).collect();
+    Published { files, tenants, secrets: Arc::clone(secrets) }
 }
 
 /// A config on many lines.
@@ -76,18 +90,29 @@ pub(crate) fn settle<T>(
             return Settled { made, used, refused };
         }
         for name in names {
-            if let Some(part) = used.remove(&name) {
-                let report = report(&made).clone();
-                refused.insert(name.clone(), Refused { number: part.number, report });
+            let Some(part) = used.remove(&name) else { continue };
+            // What was good before and is no longer, as the platform has changed, is left out as a whole.
+            if let Some(before) = former.get(&name).filter(|before| **before != part) {
+                used.insert(name.clone(), before.clone());
             }
-            if let Some(part) = former.get(&name) {
-                used.insert(name, part.clone());
-            }
+            let report = own(report(&made), &name);
+            refused.entry(name).or_insert(Refused { number: part.number, report });
         }
     }
 }
 
-/// The workspaces that differ from what they were and in which there are errors; all that differ if the errors are elsewhere.
+/// The problems of a workspace; all if none are its own.
+fn own(report: &Report, name: &str) -> Report {
+    let file = file_name(name);
+    let mut own = Report::new();
+    for problem in report.problems().iter().filter(|it| *it.place.file == *file) {
+        own.push(problem.clone());
+    }
+    if own.has_errors() { own } else { report.clone() }
+}
+
+/// The workspaces that differ from what they were and in which there are errors. If the errors are in others, the platform's
+/// own, or else those others; all that differ if the errors are in none.
 fn to_blame(report: &Report, used: &Parts, former: &Parts, is_start: bool) -> BTreeSet<String> {
     if !report.has_errors() {
         return BTreeSet::new();
@@ -103,14 +128,26 @@ fn to_blame(report: &Report, used: &Parts, former: &Parts, is_start: bool) -> BT
     let files: BTreeSet<&str> = errors.map(|it| &*it.place.file).collect();
     let named: BTreeSet<String> =
         differ.iter().filter(|name| files.contains(&*file_name(name))).cloned().collect();
-    if named.is_empty() { differ } else { named }
+    if !named.is_empty() {
+        return named;
+    }
+    let others: BTreeSet<String> = used
+        .keys()
+        .filter(|name| *name != DEFAULT && files.contains(&*file_name(name)))
+        .cloned()
+        .collect();
+    match differ.get(DEFAULT) {
+        Some(platform) if !others.is_empty() => BTreeSet::from([platform.clone()]),
+        _ if others.is_empty() => differ,
+        _ => others,
+    }
 }
 
 /// Keeps what is served by and the database it came from, so that it is there as a whole or as it was before.
 pub(crate) fn keep(folder: &Path, parts: &Parts, origin: Option<&str>) -> io::Result<()> {
     let all: Vec<Value> = parts
         .iter()
-        .map(|(name, part)| json!({ "workspace": name, "id": part.id, "revision": part.number, "config": &*part.config }))
+        .map(|(name, part)| json!({ "workspace": name, "id": part.id, "revision": part.number, "config": &*part.config, "grants": *part.grants }))
         .collect();
     let parts = json!({ "parts": all, "origin": origin }).to_string();
     let file = json!({ "digest": hexadecimal(&digest(parts.as_bytes())), "parts": parts });
@@ -144,7 +181,8 @@ fn read(path: &Path) -> Result<Restored, String> {
     let kept: Value = serde_json::from_str(parts).map_err(|_| damaged())?;
     let part = |it: &Value| {
         let (id, config) = (it["id"].as_str()?.to_owned(), Arc::from(it["config"].as_str()?));
-        let part = Part { id, number: it["revision"].as_i64()?, config };
+        let grants = Arc::new(serde_json::from_value(it["grants"].clone()).unwrap_or_default());
+        let part = Part { id, number: it["revision"].as_i64()?, config, grants };
         Some((it["workspace"].as_str()?.to_owned(), part))
     };
     let all = kept["parts"].as_array().ok_or_else(damaged)?;
@@ -161,9 +199,15 @@ mod tests {
     use super::{DEFAULT, NAME, Part, Parts, file_name, keep, restore, settle};
     use base::{Place, Report};
     use std::fs;
+    use std::sync::Arc;
 
     fn part(number: i64) -> Part {
-        Part { id: "x".to_owned(), number, config: format!("{{\"n\":{number}}}").into() }
+        Part {
+            id: "x".to_owned(),
+            number,
+            config: format!("{{\"n\":{number}}}").into(),
+            grants: Arc::default(),
+        }
     }
 
     fn parts(all: &[(&str, i64)]) -> Parts {
@@ -201,9 +245,17 @@ mod tests {
 
     #[test]
     fn what_was_bad_before_is_told_and_nothing_is_taken_out_for_it() {
-        let same = [("bank", 3)];
+        let same = [(DEFAULT, 3)];
         let (used, refused, is_bad) = tried(&same, &same, &same);
         assert_eq!((used, refused.len(), is_bad), (parts(&same), 0, true));
+    }
+
+    #[test]
+    fn a_workspace_that_is_no_longer_good_is_left_out_and_keeps_nobody_from_publishing() {
+        let (used, refused, is_bad) =
+            tried(&[("bank", 4), ("shop", 7)], &[("bank", 3), ("shop", 7)], &[("shop", 7)]);
+        assert_eq!((used, is_bad), (parts(&[("bank", 4)]), false));
+        assert_eq!(refused, ["shop"]);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Stdio;
+use store::envelope::Keys;
 use store::{Location, Store};
 use testkit::Authority;
 
@@ -336,4 +337,152 @@ fn two_gateways_on_one_postgresql_serve_the_same_and_go_on_without_it() {
     for yett in [&one, &two] {
         wait::until_true("it is served", || word(yett, "/shop").as_deref() == Some("two"));
     }
+}
+
+/// A key that was made elsewhere, and its hash.
+const SHARED_KEY: &str = "a-key-that-both-of-them-have-1234";
+const SHARED_HASH: &str = "sha256:15672890bf4309cd670f87df225a64e160423718824c1eb357805098c5f4ba8a";
+
+/// Master keys of a gateway that runs.
+fn with_keys(yett: &Yett, control: &Control) -> Control {
+    let keys = Keys::load(&yett.path("state/master.key")).unwrap().unwrap();
+    control.clone().with_keys(keys)
+}
+
+/// The files of a team whose API wants a key; its target is a secret.
+fn guarded(path: &str, word: &str) -> String {
+    format!(
+        "version: 1\nupstreams: {{ orders: {{ targets: [\"${{secret:target}}\"] }} }}\napis:\n  orders:\n    path: {path}\n    upstream: orders\n    policies: [api_key, {{ headers: {{ response: {{ set: {{ x-word: {word} }} }} }} }}]\n"
+    )
+}
+
+/// Makes a workspace with a path and a consumer, who has the key that both have and one of his own, which is returned.
+async fn team(store: &Store, control: &Control, name: &str, target: &str) -> (String, String) {
+    let root = Caller::system("test");
+    let grants = json!({ "hosts": [format!("*/{name}")], "inward": true }).to_string();
+    let mut write = store.write(store::audit::Actor::system("test")).await.unwrap();
+    let written = store::workspace::Written { name, title: name, grants: &grants };
+    let workspace = write.workspace_create(written).await.unwrap().id;
+    write.commit().await.unwrap();
+    let value = base::Secret::new(target.to_owned());
+    control.secret_create(&root, (&workspace, "target"), value).await.unwrap();
+    let sent = control::consumer::Sent { name: "alice", ..Default::default() };
+    let alice = control.consumer_create(&root, &workspace, sent).await.unwrap();
+    let mut shown = None;
+    for hash in [Some(SHARED_HASH), None] {
+        let proof = control::credential::Proof::ApiKey { hash };
+        let sent = control::credential::Sent { name: "", proof, from_ms: None, expires_ms: None };
+        let place = (&*workspace, &*alice.id, None);
+        shown = control.credential_create(&root, place, sent).await.unwrap().shown;
+    }
+    (workspace, shown.unwrap().reveal().to_owned())
+}
+
+#[test]
+fn workspaces_are_served_side_by_side_and_know_nothing_of_each_other() {
+    let one = Nginx::start("location / { return 200 \"one\"; }");
+    let two = Nginx::start("location / { return 200 \"two\"; }");
+    let yett = Yett::start(&config(""));
+    let person = Person::logs_in(&yett);
+    let location = Location::Sqlite(yett.path("state/yett.db"));
+    let (shop, bank) = beside(&location, async |store, control| {
+        let control = with_keys(&yett, control);
+        let shop = team(store, &control, "shop", &one.address.to_string()).await;
+        (shop, team(store, &control, "bank", &two.address.to_string()).await)
+    });
+    let apply = |name: &str, text: String| {
+        let file = format!("{name}.yaml");
+        yett.write(&file, text);
+        person.does(&["apply", &file, "--yes", "--workspace", name])
+    };
+    let taken = apply("shop", guarded("/bank", "mine"));
+    assert_eq!(taken.code, Some(2), "only what was delegated: {taken:?}");
+    for name in ["shop", "bank"] {
+        let applied = apply(name, guarded(&format!("/{name}"), name));
+        assert_eq!(applied.code, Some(0), "{applied:?}");
+    }
+    let asks = |path: &str, key: &str| {
+        let header = format!("x-api-key: {key}");
+        curl(&["-H", &header, &format!("{}{path}", yett.url("public"))])
+    };
+    for (path, key, word, body) in
+        [("/shop", SHARED_KEY, "shop", "one"), ("/bank", SHARED_KEY, "bank", "two")]
+    {
+        wait::until_true("it is served", || asks(path, key).status == 200);
+        let answer = asks(path, key);
+        assert_eq!(answer.header("x-word").as_deref(), Some(word), "{answer:?}");
+        assert!(answer.body.contains(body), "{answer:?}");
+    }
+    assert_eq!((asks("/shop", &shop.1).status, asks("/bank", &bank.1).status), (200, 200));
+    assert_eq!((asks("/shop", &bank.1).status, asks("/bank", &shop.1).status), (401, 401));
+
+    // A bad one is refused; one that came in all the same keeps only its own from being served.
+    let bad = guarded("/shop", "bad").replace("upstream: orders", "upstream: nobody");
+    assert_eq!(apply("shop", bad).code, Some(2));
+    beside(&location, async |_, control| {
+        let bad = json!({ "version": 1, "apis": { "a": { "path": "/bank/x", "public": "no" } } });
+        let apply = Apply { publish: true, prune: true, ..Apply::default() };
+        control.config_apply(&Caller::system("test"), &shop.0, &bad, apply).await.unwrap();
+    });
+    assert_eq!(apply("bank", guarded("/bank", "other")).code, Some(0));
+    let word = |path: &str| asks(path, SHARED_KEY).header("x-word");
+    wait::until_true("bank goes on", || word("/bank").as_deref() == Some("other"));
+    wait::until_true("it is told", || {
+        let all = yett.status()["control"]["workspaces"].clone();
+        let all = all.as_array().cloned().unwrap_or_default();
+        all.iter().any(|it| it["name"] == "shop" && it["refused"] != Value::Null)
+    });
+    assert_eq!(word("/shop").as_deref(), Some("shop"), "the revision before is in force");
+
+    // A secret that is changed is taken up without a revision, and is told nowhere.
+    beside(&location, async |store, control| {
+        let control = with_keys(&yett, control);
+        let secret = store.secret_find(&bank.0, "target").await.unwrap();
+        let place = (&*bank.0, &*secret.id);
+        let value = base::Secret::new(one.address.to_string());
+        control.secret_update(&Caller::system("test"), place, 1, value).await.unwrap();
+    });
+    wait::until_true("the new value", || asks("/bank", SHARED_KEY).body.contains("one"));
+
+    // What is taken from one stays with the other.
+    beside(&location, async |_, control| {
+        let root = Caller::system("test");
+        let known = control.directory().await.unwrap();
+        let alice = known.consumers.iter().find(|it| it.workspace == shop.0).unwrap();
+        for it in known.credentials.iter().filter(|it| it.consumer == alice.id) {
+            control.credential_delete(&root, (&*shop.0, &*it.id), None).await.unwrap();
+        }
+    });
+    wait::until_true("it is revoked", || asks("/shop", SHARED_KEY).status == 401);
+    assert_eq!(asks("/shop", &shop.1).status, 401);
+    assert_eq!((asks("/bank", SHARED_KEY).status, asks("/bank", &bank.1).status), (200, 200));
+}
+
+#[test]
+fn a_master_key_that_is_lost_is_told_and_not_made_anew() {
+    let yett = Yett::start(&config(""));
+    let path = yett.path("state/master.key");
+    wait::until_true("it is made", || path.exists());
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(yett.status()["control"]["master_key"], "ok");
+    let location = Location::Sqlite(yett.path("state/yett.db"));
+    beside(&location, async |store, control| {
+        let control = with_keys(&yett, control);
+        let workspace = store.revision_newest().await.unwrap().remove(0).0;
+        let value = base::Secret::new("a value".to_owned());
+        control.secret_create(&Caller::system("test"), (&workspace, "s"), value).await.unwrap();
+    });
+    let kept = fs::read(&path).unwrap();
+    let yett = again(yett, |state| fs::remove_file(state.join("master.key")).unwrap());
+    yett.log.expect(&["secrets of the database can be neither kept nor read"]);
+    let told = yett.status()["control"]["master_key"].to_string();
+    assert!(told.contains("the master key is gone"), "{told}");
+    let path = yett.path("state/master.key");
+    assert!(!path.exists());
+    let beside = yett.path("state/other.key");
+    fs::write(&beside, kept).unwrap();
+    fs::set_permissions(&beside, fs::Permissions::from_mode(0o600)).unwrap();
+    fs::rename(beside, path).unwrap();
+    yett.log.expect(&["the master key is there again"]);
+    assert_eq!(yett.status()["control"]["master_key"], "ok");
 }
