@@ -2,6 +2,7 @@ use super::Failure;
 use crate::disk::Disk;
 use crate::prepare::Sources;
 use crate::render;
+use base::secret::Reference;
 use base::{Node, Report, Severity};
 use serde_json::{Map, Value};
 
@@ -80,7 +81,8 @@ fn host(node: &Node, report: &mut Report) {
     match &node.value {
         base::Value::Text(text) => {
             let parsed = base::Text::parse(text);
-            for reference in parsed.iter().flat_map(base::Text::references) {
+            let all = parsed.iter().flat_map(base::Text::references);
+            for reference in all.filter(|it| !matches!(it, Reference::Kept(_))) {
                 let message =
                     format!("`{reference}` reads the host, which what is published must not");
                 report.error("reads_the_host", &node.place, message).help(

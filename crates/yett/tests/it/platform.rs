@@ -397,6 +397,7 @@ fn workspaces_are_served_side_by_side_and_know_nothing_of_each_other() {
     };
     let taken = apply("shop", guarded("/bank", "mine"));
     assert_eq!(taken.code, Some(2), "only what was delegated: {taken:?}");
+    assert!(!taken.err.contains("secret"), "{taken:?}");
     for name in ["shop", "bank"] {
         let applied = apply(name, guarded(&format!("/{name}"), name));
         assert_eq!(applied.code, Some(0), "{applied:?}");
