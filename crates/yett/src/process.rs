@@ -236,13 +236,14 @@ impl Process {
         open(&mut workers, bound).map_err(failed("cannot serve a listener"))?;
         board.serving(workers.addresses());
         board.planned(compiled.plans, compiled.stores);
-        let admin = serve_admin(admin, &board, &background).map_err(Stop::Failed)?;
-        if let Some(heir) = heir {
-            heir.serving(&still.state);
-        }
+        // Whoever asks sees the whole from the beginning.
         if let (Some(platform), Some((used, refused))) = (&platform, joined) {
             platform.shared.adopted(&used, refused);
             board.joined(&platform.shared);
+        }
+        let admin = serve_admin(admin, &board, &background).map_err(Stop::Failed)?;
+        if let Some(heir) = heir {
+            heir.serving(&still.state);
         }
         notify::ready();
         still.metrics.reload(true, &revision, still.clock.wall());

@@ -105,9 +105,10 @@ impl VariableResolver for View<'_> {
             }
             "plan.name" => self.plan.map_or("", |plan| &*plan.name).into(),
             "plan.priority" => self.plan.map_or("", |plan| plan.priority.name()).into(),
-            "geo.country" => {
-                self.spot().country.map_or(Cow::Borrowed(""), |it| Cow::Owned(it.as_str().to_owned()))
-            }
+            "geo.country" => self
+                .spot()
+                .country
+                .map_or(Cow::Borrowed(""), |it| Cow::Owned(it.as_str().to_owned())),
             "geo.asn" => {
                 let number = self.spot().asn.unwrap_or_default();
                 return Some(CowVal::owned(CelInt::from(i64::from(number))));

@@ -396,8 +396,7 @@ fn workspaces_are_served_side_by_side_and_know_nothing_of_each_other() {
         person.does(&["apply", &file, "--yes", "--workspace", name])
     };
     let taken = apply("shop", guarded("/bank", "mine"));
-    assert_eq!(taken.code, Some(2), "only what was delegated: {taken:?}");
-    assert!(!taken.err.contains("secret"), "{taken:?}");
+    assert_eq!((taken.code, taken.err.contains("secret")), (Some(2), false), "{taken:?}");
     for name in ["shop", "bank"] {
         let applied = apply(name, guarded(&format!("/{name}"), name));
         assert_eq!(applied.code, Some(0), "{applied:?}");
@@ -455,8 +454,8 @@ fn workspaces_are_served_side_by_side_and_know_nothing_of_each_other() {
         }
     });
     wait::until_true("it is revoked", || asks("/shop", SHARED_KEY).status == 401);
-    assert_eq!(asks("/shop", &shop.1).status, 401);
-    assert_eq!((asks("/bank", SHARED_KEY).status, asks("/bank", &bank.1).status), (200, 200));
+    let now = [("/shop", &*shop.1), ("/bank", SHARED_KEY), ("/bank", &*bank.1)];
+    assert_eq!(now.map(|(path, key)| asks(path, key).status), [401, 200, 200]);
 }
 
 #[test]

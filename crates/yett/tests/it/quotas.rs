@@ -151,7 +151,10 @@ consumers: {{ alice: {{ applications: {{ web: {{ keys: ['{}'] }} }} }} }}\n",
     }
     assert!(call().contains("quota_exceeded"));
     yett.log.expect(&["a quota is used up to 100 %", "consumer=\"alice\"", "application=\"web\""]);
-    assert_eq!(yett.count("yett_quota_reached_total", &["quota=\"plan:free\"", "percent=\"100\""]), 1);
+    assert_eq!(
+        yett.count("yett_quota_reached_total", &["quota=\"plan:free\"", "percent=\"100\""]),
+        1
+    );
     let shown = |answer: Answer| {
         assert_eq!(answer.status, 200, "{}", answer.body);
         let shares: Value = serde_json::from_str(&answer.body).unwrap();
