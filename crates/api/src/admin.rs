@@ -37,6 +37,8 @@ pub(crate) mod audit;
 pub(crate) mod consumer;
 /// By what they prove who they are.
 pub(crate) mod credential;
+/// What the platform delegates.
+pub(crate) mod grants;
 /// Whole configs.
 pub(crate) mod config;
 /// Parts of drafts.

@@ -231,6 +231,7 @@ pub fn operations() -> &'static [Operation] {
         let mut table = admin::session::operations();
         table.extend(admin::second_factor::operations());
         table.extend(admin::workspace::operations());
+        table.extend(admin::grants::operations());
         table.extend(admin::object::operations());
         table.extend(admin::revision::operations());
         table.extend(admin::secret::operations());

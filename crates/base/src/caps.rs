@@ -553,6 +553,8 @@ pub const GEO_RULES_MAX: usize = 10_000;
 pub const OPENING_TIMES_MAX: usize = 1_000;
 /// Days in which the next opening is looked for.
 pub const OPENING_DAYS_AHEAD: u16 = 400;
+/// Hosts, and listeners, that are delegated to one workspace.
+pub const WORKSPACE_HOSTS_MAX: usize = 1_000;
 /// Consumers of one workspace that the control plane keeps.
 pub const CONSUMERS_MAX: i64 = 1_000_000;
 /// Applications of one workspace,

@@ -131,9 +131,13 @@ impl fmt::Debug for Inputs<'_> {
     }
 }
 
-/// A path in a config is relative to the file in which it stands.
+/// A path in a config is relative to the file in which it stands. What a database keeps stands in no file: a path there leads
+/// nowhere, also one that begins with a slash.
 #[must_use]
 pub fn resolve_path(written: &str, place: &Place) -> PathBuf {
+    if place.file.starts_with(model::join::FILE) {
+        return Path::new(&*place.file).join(written.trim_start_matches('/'));
+    }
     let folder = Path::new(&*place.file).parent().unwrap_or_else(|| Path::new(""));
     folder.join(written)
 }
@@ -200,5 +204,24 @@ impl FilesAt<'_> {
     fn plain(&self, written: &str) -> PathBuf {
         let is_step = |part: &Component<'_>| *part != Component::CurDir;
         resolve_path(written, self.place).components().filter(is_step).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::resolve_path;
+    use base::Place;
+    use std::path::Path;
+
+    #[test]
+    fn paths_of_files_are_beside_them_and_paths_of_databases_lead_nowhere() {
+        let at = |file: &str, written| resolve_path(written, &Place::new(file.into(), 1, 1));
+        assert_eq!(at("conf/yett.yaml", "a.pem"), Path::new("conf/a.pem"));
+        assert_eq!(at("conf/yett.yaml", "/etc/a.pem"), Path::new("/etc/a.pem"));
+        let kept = model::join::file_of("default");
+        for written in ["a.pem", "/etc/passwd", "//etc/passwd", "../../etc/passwd"] {
+            let path = at(&kept, written);
+            assert!(path.starts_with(&kept) && std::fs::metadata(&path).is_err(), "{path:?}");
+        }
     }
 }

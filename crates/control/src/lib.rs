@@ -28,6 +28,8 @@ mod find;
 pub mod login;
 /// Teams.
 pub mod workspace;
+/// What the platform delegates to teams.
+pub mod grants;
 /// People.
 pub mod user;
 /// Parts of a draft.
@@ -63,6 +65,7 @@ pub mod config;
 
 pub use caller::Caller;
 pub use control::{Asked, Checked, Control, Finding};
+pub use model::join::Grants;
 pub use problem::{Code, Problem};
 pub use store::object::Object;
 pub use store::revision::Revision;

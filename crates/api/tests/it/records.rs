@@ -96,3 +96,28 @@ async fn roles_users_settings_and_logins_are_kept_and_the_trail_tells_of_them() 
     send("GET /v1/audit?from=tomorrow", None).await.is(400);
     assert_eq!(send("GET /v1/audit/verify", None).await.is(200).json()["ok"], true);
 }
+
+#[tokio::test]
+async fn hosts_are_delegated_by_the_platform_alone_and_to_one_workspace_each() {
+    let world = World::new().await;
+    let team = world.workspace("team").await;
+    world.workspace("other").await;
+    let root = world.somebody("root", "", "owner").await;
+    let local = world.somebody("local", &team, "owner").await;
+    let any = [("if-match", "*")];
+    let put = async |name: &str, who: &str, hosts: &[&str]| {
+        let sent = json!({ "hosts": hosts });
+        world.send(&format!("PUT /v1/grants/{name}"), who, &any, Some(sent)).await
+    };
+    put("team", &local, &["*"]).await.is(403);
+    put("team", &root, &["api.test/team"]).await.is(200);
+    let taken = put("other", &root, &["b.test", "*.test"]).await.is(422);
+    assert_eq!(taken.pointers(), ["/hosts/1"]);
+    assert_eq!(put("other", &root, &["a b"]).await.is(422).pointers(), ["/hosts/0"]);
+    put("other", &root, &["api.test/other"]).await.is(200);
+    // Another title takes nothing away.
+    let named = Some(json!({ "name": "team", "title": "The team" }));
+    world.send("PUT /v1/workspaces/team", &root, &any, named).await.is(200);
+    let kept = world.send("GET /v1/grants/team", &root, &[], None).await.is(200).json();
+    assert_eq!(kept, json!({ "hosts": ["api.test/team"], "listeners": [], "inward": false }));
+}

@@ -357,13 +357,12 @@ fn guarded(path: &str, word: &str) -> String {
 }
 
 /// Makes a workspace with a path and a consumer, who has the key that both have and one of his own, which is returned.
-async fn team(store: &Store, control: &Control, name: &str, target: &str) -> (String, String) {
+async fn team(control: &Control, name: &str, target: &str) -> (String, String) {
     let root = Caller::system("test");
-    let grants = json!({ "hosts": [format!("*/{name}")], "inward": true }).to_string();
-    let mut write = store.write(store::audit::Actor::system("test")).await.unwrap();
-    let written = store::workspace::Written { name, title: name, grants: &grants };
-    let workspace = write.workspace_create(written).await.unwrap().id;
-    write.commit().await.unwrap();
+    let workspace = control.workspace_create(&root, name, name).await.unwrap().id;
+    let hosts = vec![format!("*/{name}")];
+    let grants = control::Grants { hosts, inward: true, ..control::Grants::default() };
+    control.grants_update(&root, (name, 1), &grants).await.unwrap();
     let value = base::Secret::new(target.to_owned());
     control.secret_create(&root, (&workspace, "target"), value).await.unwrap();
     let sent = control::consumer::Sent { name: "alice", ..Default::default() };
@@ -385,10 +384,10 @@ fn workspaces_are_served_side_by_side_and_know_nothing_of_each_other() {
     let yett = Yett::start(&config(""));
     let person = Person::logs_in(&yett);
     let location = Location::Sqlite(yett.path("state/yett.db"));
-    let (shop, bank) = beside(&location, async |store, control| {
+    let (shop, bank) = beside(&location, async |_, control| {
         let control = with_keys(&yett, control);
-        let shop = team(store, &control, "shop", &one.address.to_string()).await;
-        (shop, team(store, &control, "bank", &two.address.to_string()).await)
+        let shop = team(&control, "shop", &one.address.to_string()).await;
+        (shop, team(&control, "bank", &two.address.to_string()).await)
     });
     let apply = |name: &str, text: String| {
         let file = format!("{name}.yaml");
