@@ -2,31 +2,21 @@
 //! gateway as a change of its files does. All of it runs on the background runtime. Traffic never waits for it, and goes on
 //! without it: what was served by last is kept in `state_dir`.
 
-use crate::disk::{Disk, Secrets, StateDir};
-use crate::platform::check::check;
+use crate::disk::Secrets;
 use crate::platform::directory::Records;
-use crate::platform::parts::{Part, Parts, Settled};
+use crate::platform::feed::{feed, grants};
+use crate::platform::offer::bind;
+use crate::platform::parts::{Parts, Settled};
 use crate::prepare::{Credentials, Published, Still};
-use crate::render;
-use base::backoff::Backoff;
-use base::secret::Reference;
-use base::{Clock, Placed, Report, Secret, Text};
-use control::upkeep::UPKEEP_EVERY;
-use control::{Caller, Control};
-use model::control::{CONTROL_PORT, ControlPlane};
+use base::{Clock, Report};
+use control::Control;
 use model::join::Grants;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::net::{Ipv4Addr, SocketAddr};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::PathBuf;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
-use store::envelope::Keys;
-use store::outbox::Position;
-use store::{Location, Store};
-use tokio::net::TcpListener;
+use store::Store;
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::{Notify, mpsc, watch};
 
@@ -34,105 +24,23 @@ use tokio::sync::{Notify, mpsc, watch};
 mod check;
 /// Consumers and credentials of the database.
 mod directory;
+/// What it brings the gateway.
+mod feed;
+/// Master keys and upkeep.
+mod keys;
+/// The admin API on its address.
+mod offer;
 /// What workspaces have published.
 pub(crate) mod parts;
+/// What the config says of it.
+mod place;
 
-/// The file of the database in `state_dir`.
-const DATABASE: &str = "yett.db";
-/// The file of the master keys in `state_dir`.
-const KEYS: &str = "master.key";
-/// How often it is looked whether another process has published something.
-const POLL: Duration = Duration::from_millis(150);
-/// The same, where nobody else can.
-const POLL_ALONE: Duration = Duration::from_secs(5);
+pub(crate) use place::Place;
 /// How long a start waits for the database before it goes on without.
 const PATIENCE: Duration = Duration::from_secs(4);
 const RETRY_MIN: Duration = Duration::from_millis(200);
-const RETRY_MAX: Duration = Duration::from_secs(10);
 /// The workspace of those who run the gateway.
 pub(crate) const DEFAULT: &str = "default";
-
-/// What the config says of the control plane.
-#[derive(Debug)]
-pub(crate) struct Place {
-    bind: SocketAddr,
-    location: Location,
-    /// Where the last good revisions are kept.
-    folder: Option<PathBuf>,
-    /// Master keys, if they are not in that folder.
-    keys: Option<Secret>,
-}
-
-impl Place {
-    /// What a config says, if there is to be a control plane.
-    ///
-    /// # Errors
-    /// What is wrong with it, with its place.
-    pub(crate) fn of(config: &model::Config, disk: &Disk) -> Result<Option<Self>, String> {
-        let Some(written) = config.control.as_ref().filter(|control| !control.off) else {
-            return Ok(None);
-        };
-        let ControlPlane { bind, database, master_key, .. } = &written.value;
-        let bind = match bind {
-            None => SocketAddr::from((Ipv4Addr::LOCALHOST, CONTROL_PORT)),
-            Some(bind) => {
-                let text = resolve(bind, disk)?;
-                let wrong = |_| {
-                    format!(
-                        "{}: `{}` is no address such as `127.0.0.1:9181`",
-                        bind.place, bind.value
-                    )
-                };
-                text.reveal().parse().map_err(wrong)?
-            }
-        };
-        // One that cannot be written to still tells what was served by last.
-        let folder = StateDir::path_of(config, disk)?;
-        let location = match (database, &folder) {
-            (Some(url), _) => Location::Postgres(resolve(url, disk)?),
-            (None, Some(folder)) => Location::Sqlite(folder.join(DATABASE)),
-            (None, None) => {
-                return Err(format!(
-                    "{}: the control plane has no place for its database",
-                    written.place
-                ));
-            }
-        };
-        let keys = master_key.as_ref().map(|keys| resolve(keys, disk)).transpose()?;
-        Ok(Some(Self { bind, location, folder, keys }))
-    }
-}
-
-fn resolve(text: &Placed<Text>, disk: &Disk) -> Result<Secret, String> {
-    let resolved = text.value.resolve(&References { disk, place: &text.place });
-    resolved.map_err(|why| format!("{}: {why}", text.place))
-}
-
-/// References in the config file.
-struct References<'a> {
-    disk: &'a Disk,
-    place: &'a base::Place,
-}
-
-impl base::Secrets for References<'_> {
-    fn resolve(&self, reference: &Reference) -> Result<Secret, String> {
-        match reference {
-            Reference::Env(name) => compile::Outside::env(self.disk, name)
-                .map(Secret::new)
-                .ok_or_else(|| format!("the environment variable `{name}` is not set")),
-            Reference::File(path) => {
-                let path = compile::resolve_path(path, self.place);
-                let bytes = compile::Outside::read(self.disk, &path)?;
-                let text =
-                    String::from_utf8(bytes).map_err(|_| "it is not text in UTF-8".to_owned())?;
-                Ok(Secret::new(text.trim_end().to_owned()))
-            }
-            Reference::Kept(name) => {
-                Err(format!("`${{secret:{name}}}` is kept in the database, which this is to find"))
-            }
-        }
-    }
-}
 
 /// The control plane of this process, until it is dropped.
 pub(crate) struct Platform {
@@ -372,334 +280,6 @@ impl Shared {
     fn recovered(&self) {
         if lock(&self.standing).trouble.take().is_some() {
             tracing::info!("the database of the control plane can be used again");
-        }
-    }
-}
-
-fn bind(address: SocketAddr) -> Result<std::net::TcpListener, String> {
-    let bound = std::net::TcpListener::bind(address);
-    let told = |error| {
-        format!(
-            "the admin API cannot have {address}: {error}; set `control: {{ bind: … }}` to another address"
-        )
-    };
-    let socket = bound.map_err(told)?;
-    socket.set_nonblocking(true).map_err(told)?;
-    Ok(socket)
-}
-
-/// Opens the database as soon as that is possible, offers the admin API, and brings the gateway what is published.
-async fn feed(
-    shared: &Arc<Shared>,
-    socket: Option<std::net::TcpListener>,
-    (sender, ready): (mpsc::Sender<()>, std::sync::mpsc::SyncSender<()>),
-    mut ending: watch::Receiver<bool>,
-) {
-    let mut backoff = Backoff::new(RETRY_MIN, RETRY_MAX);
-    let store = loop {
-        match open(shared).await {
-            Ok(store) => break store,
-            Err(why) => shared.troubled(&why),
-        }
-        tokio::select! {
-            () = tokio::time::sleep(backoff.after_failure()) => {}
-            _ = ending.wait_for(|is_ended| *is_ended) => return,
-        }
-    };
-    shared.recovered();
-    let checking = Arc::downgrade(shared);
-    let control =
-        Control::with(store.clone(), &shared.clock, move |asked| match checking.upgrade() {
-            Some(shared) => check(&shared, asked),
-            None => control::Checked::default(),
-        });
-    unlock(shared, &store, &control).await;
-    shared.database.set((Handle::current(), store.clone(), control.clone())).ok();
-    drop(tokio::spawn(keep_up(Arc::clone(shared), store.clone(), control.clone(), ending.clone())));
-    drop(tokio::spawn(offer(Arc::clone(shared), control.clone(), socket, ending)));
-    let mut position = None;
-    let mut changes = store.kept();
-    backoff.reset();
-    loop {
-        let mut pause = match shared.place.location {
-            Location::Sqlite(_) => POLL_ALONE,
-            Location::Postgres(_) => POLL,
-        };
-        match news_of(shared, (&store, &control), &mut position).await {
-            Ok(is_other) => {
-                shared.recovered();
-                backoff.reset();
-                ready.try_send(()).ok();
-                // A token that is already waiting says the same.
-                if is_other
-                    && matches!(sender.try_send(()), Err(mpsc::error::TrySendError::Closed(())))
-                {
-                    return;
-                }
-            }
-            Err(why) => {
-                shared.troubled(&why);
-                pause = backoff.after_failure();
-            }
-        }
-        tokio::select! {
-            () = tokio::time::sleep(pause) => {}
-            // What did not open is read again.
-            () = shared.unlocked.notified() => position = None,
-            changed = changes.changed() => if changed.is_err() { return },
-        }
-    }
-}
-
-/// Reads what has changed since a position; whether there is another config to be made of it.
-async fn news_of(
-    shared: &Shared,
-    (store, control): (&Store, &Control),
-    position: &mut Option<Position>,
-) -> Result<bool, String> {
-    let told = shared.records.follow(control, position).await;
-    let told = told.map_err(|problem| problem.cause.unwrap_or(problem.detail))?;
-    let known = async {
-        let mut is_other = fetch(shared, store, told.is_workspace).await?;
-        // What is published after a secret was changed is served with what it was changed to.
-        if told.is_secret || told.is_workspace || is_other {
-            is_other |= learn(shared, store, control).await?;
-        }
-        Ok(is_other)
-    };
-    known.await.map_err(|error: store::Error| {
-        // What was told and not done would not be told again.
-        *position = None;
-        error.to_string()
-    })
-}
-
-/// Reads the secrets of all workspaces; whether any is another than before.
-async fn learn(shared: &Shared, store: &Store, control: &Control) -> store::Result<bool> {
-    let before = Arc::clone(&lock(&shared.secrets));
-    let mut now = Secrets::new();
-    for (id, name, _) in store.revision_newest().await? {
-        match control.secret_values(&id).await {
-            Ok(values) => {
-                now.insert(name, values.into_iter().collect());
-            }
-            Err(problem) => {
-                if lock(&shared.standing).locked.is_none() {
-                    let cause = problem.cause.as_deref().unwrap_or_default();
-                    tracing::error!(workspace = %name, %problem, cause, "secrets cannot be read; what is known of them stays");
-                }
-                if let Some(known) = before.get(&name) {
-                    now.insert(name, known.clone());
-                }
-            }
-        }
-    }
-    let is_other = now != *before;
-    *lock(&shared.secrets) = Arc::new(now);
-    Ok(is_other)
-}
-
-/// What is delegated to a workspace; nothing if it cannot be understood.
-async fn grants(store: &Store, id: &str) -> store::Result<Arc<Grants>> {
-    let found = store.workspace_get(id).await?;
-    let grants = serde_json::from_str(&found.grants).unwrap_or_else(|error| {
-        tracing::error!(workspace = %found.name, %error, "what is delegated cannot be understood: nothing is");
-        Grants::default()
-    });
-    Ok(Arc::new(grants))
-}
-
-/// The master keys by which secrets are encrypted: what the config says, or a file that is made at the first start. Keys that
-/// do not open what is there are not used.
-async fn keys(place: &Place, store: &Store) -> Result<Option<Keys>, String> {
-    if let Some(text) = &place.keys {
-        let told = |why: &dyn std::fmt::Display| format!("`master_key`: {why}");
-        let keys = Keys::parse(text).map_err(|why| told(&why))?;
-        store.keys_check(&keys).await.map_err(|why| told(&why))?;
-        return Ok(Some(keys));
-    }
-    let Some(folder) = &place.folder else { return Ok(None) };
-    store.keys_open(&folder.join(KEYS)).await.map(Some)
-}
-
-/// Gives the control plane its master keys, if it can have them; whether it can.
-async fn unlock(shared: &Shared, store: &Store, control: &Control) -> bool {
-    let found = keys(&shared.place, store).await;
-    let mut standing = lock(&shared.standing);
-    match found {
-        Ok(keys) => {
-            if let Some(keys) = keys {
-                drop(control.clone().with_keys(keys));
-            }
-            standing.locked = None;
-            true
-        }
-        Err(why) => {
-            if standing.locked.is_none() {
-                tracing::error!(why, "secrets of the database can be neither kept nor read");
-            }
-            standing.locked = Some(why);
-            false
-        }
-    }
-}
-
-/// Does what one of all processes does for all, and looks for master keys as long as there are none.
-async fn keep_up(
-    shared: Arc<Shared>,
-    store: Store,
-    control: Control,
-    mut ending: watch::Receiver<bool>,
-) {
-    let holder = format!("{:016x}", base::random::fast());
-    loop {
-        let is_locked = lock(&shared.standing).locked.is_some();
-        if is_locked && unlock(&shared, &store, &control).await {
-            tracing::info!("the master key is there again");
-            shared.unlocked.notify_one();
-        }
-        if let Err(problem) = control.upkeep(&holder).await {
-            let cause = problem.cause.as_deref().unwrap_or_default();
-            tracing::warn!(%problem, cause, "the upkeep of the database has to wait");
-        }
-        tokio::select! {
-            () = tokio::time::sleep(UPKEEP_EVERY) => {}
-            _ = ending.wait_for(|is_ended| *is_ended) => return,
-        }
-    }
-}
-
-/// Opens the database, with the workspace of those who run the gateway in it.
-async fn open(shared: &Shared) -> Result<Store, String> {
-    let told = |error: store::Error| error.to_string();
-    if let Location::Sqlite(path) = &shared.place.location {
-        // It holds hashes of passwords: nobody but its owner reads it. One that is there stays as it is.
-        File::options().write(true).create_new(true).mode(0o600).open(path).ok();
-    }
-    let store = Store::open(&shared.place.location, &shared.clock).await.map_err(told)?;
-    let known = store.revision_newest().await.map_err(told)?;
-    if !known.iter().any(|(_, name, _)| name == DEFAULT) {
-        let control = Control::new(store.clone(), &shared.clock, |_| control::Checked::default());
-        let system = Caller::system("first run");
-        match control.workspace_create(&system, DEFAULT, "The platform").await {
-            Ok(_) => {}
-            // Another process was quicker.
-            Err(problem) if problem.code == control::Code::Taken => {}
-            Err(problem) => return Err(problem.to_string()),
-        }
-    }
-    Ok(store)
-}
-
-/// Reads what was published since, and what is delegated to whom if that may be other than before; whether there is
-/// anything.
-async fn fetch(shared: &Shared, store: &Store, is_delegated: bool) -> store::Result<bool> {
-    let before = lock(&shared.newest).clone();
-    let mut now = Parts::new();
-    let mut here = None;
-    for (id, name, number) in store.revision_newest().await? {
-        if name == DEFAULT {
-            here = Some(id.clone());
-        }
-        let known = before.get(&name).filter(|part| part.id == id && part.number == number);
-        if number == 0 {
-            continue;
-        }
-        let part = match known {
-            Some(part) if is_delegated => {
-                Part { grants: grants(store, &id).await?, ..part.clone() }
-            }
-            Some(part) => part.clone(),
-            None => match store.revision_get(&id, number).await {
-                Ok(found) => {
-                    let grants = grants(store, &id).await?;
-                    Part { id, number, config: Arc::from(found.config), grants }
-                }
-                Err(store::Error::Corrupt(why)) => {
-                    tracing::error!(workspace = %name, why, "a revision cannot be used; the one before stays in force");
-                    match before.get(&name) {
-                        Some(part) => part.clone(),
-                        None => continue,
-                    }
-                }
-                Err(error) => return Err(error),
-            },
-        };
-        now.insert(name, part);
-    }
-    let mut origin = lock(&shared.origin);
-    if origin.is_some() && *origin != here {
-        // A database that was lost and made anew takes nothing away from what is served.
-        let lost: Parts = before
-            .iter()
-            .filter(|(name, _)| !now.contains_key(*name))
-            .map(|(name, part)| (name.clone(), part.clone()))
-            .collect();
-        if lost.is_empty() {
-            *origin = here;
-        }
-        now.extend(lost);
-    } else {
-        *origin = here;
-    }
-    let is_other = now != before;
-    *lock(&shared.newest) = now;
-    Ok(is_other)
-}
-
-/// Offers the admin API, and tells the first of all users how to come in.
-async fn offer(
-    shared: Arc<Shared>,
-    control: Control,
-    socket: Option<std::net::TcpListener>,
-    mut ending: watch::Receiver<bool>,
-) {
-    let mut socket = socket;
-    let socket = loop {
-        // Whoever hands over has the address until it has done so.
-        if let Some(socket) = socket.take().or_else(|| bind(shared.place.bind).ok()) {
-            break socket;
-        }
-        tokio::select! {
-            () = tokio::time::sleep(RETRY_MIN) => {}
-            _ = ending.wait_for(|is_ended| *is_ended) => return,
-        }
-    };
-    let (address, socket) = match (socket.local_addr(), TcpListener::from_std(socket)) {
-        (Ok(address), Ok(socket)) => (address, socket),
-        (Err(error), _) | (_, Err(error)) => {
-            tracing::error!(%error, "the admin API cannot be served");
-            return;
-        }
-    };
-    lock(&shared.standing).address = Some(address);
-    welcome(&control, address).await;
-    tracing::info!("admin API on http://{address}");
-    let options = api::Options {
-        clock: shared.clock.clone(),
-        config_schema: model::schema::schema(policy::policy_schema()),
-        hosts: Vec::new(),
-        is_loopback: address.ip().is_loopback(),
-        is_tls: false,
-    };
-    let end = async move { drop(ending.wait_for(|is_ended| *is_ended).await) };
-    api::serve(socket, api::Admin::new(control, options), end).await;
-}
-
-/// Prints a link by which the first of all users logs in, while nobody has.
-async fn welcome(control: &Control, address: SocketAddr) {
-    match control.first_user().await {
-        Ok(Some(link)) => {
-            render::out(&format!(
-                "nobody has logged in to the admin API yet; this link does so once, within an hour, as `admin`:\n  http://{address}/login/{}",
-                link.reveal()
-            ));
-            tracing::info!("a link to log in for the first time is on standard output");
-        }
-        Ok(None) => {}
-        Err(problem) => {
-            let cause = problem.cause.as_deref().unwrap_or_default();
-            tracing::error!(%problem, cause, "nobody can be let in to the admin API for the first time");
         }
     }
 }

@@ -1,9 +1,9 @@
 //! The process around the data plane: start, reload, drain. Start and reload go the same way: read,
 //! compile, bind, swap.
 
-use crate::admin::{self, Board};
+use crate::admin::Board;
 use crate::disk::{self, Disk, StateDir};
-use crate::handover::{self, Cancel, Estate, Heir, Successor};
+use crate::handover::Heir;
 use crate::journal::Journal;
 use crate::kept::{self, Kept};
 use crate::memory;
@@ -12,29 +12,32 @@ use crate::open_files;
 use crate::platform::parts::Parts;
 use crate::platform::{Place, Platform, Refused};
 use crate::prepare::{self, Credentials, Published, Read, Still, Tried};
+use crate::process::leaving::Handed;
+use crate::process::sockets::{bind, bind_admin, open, serve_admin};
 use crate::render;
 use crate::watch::Watch;
+use base::Report;
 use base::shutdown::{self, Phase, Trigger};
-use base::{Endpoint, Report};
 use compile::Compiled;
 use model::Config;
-use proxy::socket::Bound;
 use proxy::{Gateway, Workers};
 use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsString;
-use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
-use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use telemetry::{AccessLog, Diagnostics};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc::Receiver;
 use traffic::snapshot::ListenerPart;
 use upstream::World;
+
+/// How it leaves.
+mod leaving;
+/// What it serves on.
+mod sockets;
 
 /// How long requests under way may take to finish, unless the config says otherwise.
 const DRAIN: Duration = Duration::from_secs(30);
@@ -111,16 +114,6 @@ impl Signals {
             _file_size: signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?,
         })
     }
-}
-
-/// What became of an upgrade.
-enum Handed {
-    /// Another process serves.
-    Over(Successor),
-    /// None does; this one goes on.
-    Nothing,
-    /// It was told to stop meanwhile.
-    Stop,
 }
 
 /// What comes before everything else: how it is told what happens, and what the system allows.
@@ -356,119 +349,6 @@ impl Process {
         self.trigger.advance(Phase::Stopping);
     }
 
-    /// Has a new process take over, unless a signal to stop comes first: that is meant for both.
-    async fn hand_over(&self, [terminate, interrupt]: [&mut Signal; 2]) -> Handed {
-        let estate = self.estate().map_err(|error| format!("no file descriptor is left: {error}"));
-        let (program, state) = (self.program.clone(), Arc::clone(&self.still.state));
-        tracing::info!(program = %program.display(), "upgrading");
-        let mut is_stopped = false;
-        let outcome = match estate {
-            Err(why) => Err(why),
-            Ok(estate) => {
-                let cancel = Arc::new(Cancel::default());
-                let cancelled = Arc::clone(&cancel);
-                let mut passing = tokio::task::spawn_blocking(move || {
-                    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
-                    handover::pass_on(&program, &arguments, &estate, &state, &cancelled)
-                });
-                let passed = tokio::select! {
-                    passed = &mut passing => Some(passed),
-                    _ = terminate.recv() => None,
-                    _ = interrupt.recv() => None,
-                };
-                is_stopped = passed.is_none();
-                let passed = match passed {
-                    Some(passed) => passed,
-                    None => {
-                        cancel.cancel();
-                        passing.await
-                    }
-                };
-                passed.unwrap_or_else(|error| Err(error.to_string()))
-            }
-        };
-        let told = outcome.as_ref().map(|to| to.process).map_err(Clone::clone);
-        self.board.upgraded(self.still.clock.wall(), &told);
-        match &told {
-            Ok(process) => tracing::info!(process, "another process serves now"),
-            Err(why) => {
-                tracing::error!(why, "no upgrade; this process goes on serving");
-                self.stay();
-            }
-        }
-        match outcome {
-            Ok(to) if is_stopped => {
-                handover::terminate(to.process);
-                Handed::Stop
-            }
-            Ok(to) => Handed::Over(to),
-            Err(_) if is_stopped => Handed::Stop,
-            Err(_) => Handed::Nothing,
-        }
-    }
-
-    fn estate(&self) -> std::io::Result<Estate> {
-        Ok(Estate {
-            listeners: self.workers.legacy()?,
-            admin: self.admin.as_ref().map(|(_, socket)| socket.try_clone()).transpose()?,
-            state_dir: self.state_dir.as_ref().map(StateDir::share).transpose()?,
-        })
-    }
-
-    /// Keeps on counting for itself, though counts were handed over.
-    fn stay(&self) {
-        if let Some(ledger) = policy::quota::ledger_in_use(&self.still.state) {
-            ledger.stay();
-        }
-        if let Some(journal) = &self.books.journal {
-            journal.renew();
-        }
-    }
-
-    /// Ends after another process took over. Credentials that are taken away meanwhile end here as they do there.
-    async fn retire(
-        &mut self,
-        to: Successor,
-        [mut terminate, mut interrupt]: [Signal; 2],
-        mut hang_up: Signal,
-        mut changes: Receiver<()>,
-    ) {
-        self.trigger.advance(Phase::Leaving);
-        if let Some(platform) = &self.platform {
-            platform.leave();
-        }
-        // From now on the other process keeps them.
-        self.books.kept = None;
-        let rest = to.told(Arc::clone(&self.still.state));
-        tracing::info!(limit_s = self.drain.as_secs(), "finishing what is under way");
-        let mut retired = pin!(self.workers.retire(self.drain));
-        let finished = loop {
-            tokio::select! {
-                finished = &mut retired => break finished,
-                _ = terminate.recv() => break false,
-                _ = interrupt.recv() => break false,
-                _ = hang_up.recv() => {}
-                Some(()) = changes.recv() => {
-                    tokio::time::sleep(SETTLE).await;
-                    changes.try_recv().ok();
-                }
-                () = tokio::time::sleep(LOOK_AGAIN), if self.still.files.is_unsettled() => {}
-            }
-            self.still.files.refresh(disk::read);
-            match prepare::credentials(&self.settings.config) {
-                Some(credentials) => believe(credentials, self.platform.as_ref(), &self.still),
-                None => tracing::warn!("the config has problems; the old credentials stay"),
-            }
-        };
-        if !finished {
-            tracing::warn!("stopping with connections open");
-        }
-        drop(rest);
-        #[cfg(feature = "otlp")]
-        self.still.exporters.finish(LAST_SPANS).await;
-        self.trigger.advance(Phase::Stopping);
-    }
-
     /// Reads the config again. A bad one changes nothing; a good one loses no request.
     fn reload(&mut self, is_ordered: bool) {
         // What policies go by has its own say, whatever is the matter with the config.
@@ -684,91 +564,4 @@ fn background() -> std::io::Result<Runtime> {
         .thread_name("yett-background")
         .enable_all()
         .build()
-}
-
-/// Binds listeners; all or none.
-fn bind(
-    workers: &Workers,
-    parts: &[Arc<ListenerPart>],
-    config: &Config,
-    mut heir: Option<&mut Heir>,
-) -> Result<Vec<(Arc<ListenerPart>, Bound)>, String> {
-    let mut all = Vec::new();
-    for part in parts {
-        let place = config.listeners.iter().find(|(name, _)| *name.value == *part.name);
-        let place = place.map(|(_, listener)| listener.bind.place.to_string()).unwrap_or_default();
-        let legacy = heir.as_mut().and_then(|heir| heir.listener(&part.name, &part.bind));
-        let bound = match legacy {
-            Some(legacy) => workers.inherit(legacy).map(Some),
-            None => workers.bind(&part.bind, part.mode),
-        };
-        let bound = bound.map_err(|error| {
-            let hint = hint(&part.bind, error.kind());
-            format!("{place}: listener `{}` cannot have {}: {error}{hint}", part.name, part.bind)
-        })?;
-        let bound = bound.ok_or_else(|| {
-            format!("{place}: listener `{}` cannot have {}: another listener holds it until this change is done; move it in two steps", part.name, part.bind)
-        })?;
-        all.push((Arc::clone(part), bound));
-    }
-    Ok(all)
-}
-
-/// What may help where an address cannot be had.
-fn hint(bind: &Endpoint, error: ErrorKind) -> &'static str {
-    match (bind, error) {
-        (Endpoint::Ip(_), ErrorKind::AddrInUse) => {
-            "; another program holds it (`ss -ltnp` shows which), or another listener does"
-        }
-        (Endpoint::Ip(_), ErrorKind::PermissionDenied) => {
-            "; ports below 1024 need the capability CAP_NET_BIND_SERVICE"
-        }
-        (Endpoint::Unix(_), ErrorKind::AddrInUse) => {
-            "; another program holds it (`ss -lxp` shows which)"
-        }
-        (Endpoint::Unix(_), ErrorKind::PermissionDenied) => {
-            "; the gateway must be able to write to the folder"
-        }
-        (Endpoint::Unix(_), ErrorKind::NotFound) => "; the folder must be there",
-        _ => "",
-    }
-}
-
-/// Serves on what was bound.
-fn open(workers: &mut Workers, bound: Vec<(Arc<ListenerPart>, Bound)>) -> std::io::Result<()> {
-    for (part, bound) in bound {
-        told_listener(&part, &workers.open(&part.name, bound)?);
-    }
-    Ok(())
-}
-
-fn told_listener(part: &ListenerPart, address: &Endpoint) {
-    tracing::info!(listener = %part.name, "serving {}://{address}", part.speaks());
-}
-
-fn bind_admin(
-    address: Option<SocketAddr>,
-    heir: Option<&mut Heir>,
-) -> Result<Option<TcpListener>, String> {
-    let Some(address) = address else { return Ok(None) };
-    if let Some(socket) = heir.and_then(|heir| heir.admin(address)) {
-        return Ok(Some(socket));
-    }
-    TcpListener::bind(address)
-        .map(Some)
-        .map_err(|error| format!("the admin listener cannot have {address}: {error}; set `admin: {{ bind: … }}` to another, or `off: true`"))
-}
-
-fn serve_admin(
-    socket: Option<TcpListener>,
-    board: &Arc<Board>,
-    background: &Runtime,
-) -> Result<Option<(SocketAddr, TcpListener)>, String> {
-    let Some(socket) = socket else { return Ok(None) };
-    let failed = |error| format!("cannot serve operators: {error}");
-    let _inside = background.enter();
-    let kept = socket.try_clone().map_err(failed)?;
-    let bound = admin::serve(socket, Arc::clone(board)).map_err(failed)?;
-    tracing::info!("admin on http://{bound} (/metrics, /status, /livez, /readyz, /log, /limits)");
-    Ok(Some((bound, kept)))
 }

@@ -1,0 +1,94 @@
+//! What the config says of the control plane: where it listens, and where its database and its keys are.
+
+use crate::disk::{Disk, StateDir};
+use base::secret::Reference;
+use base::{Placed, Secret, Text};
+use model::control::{CONTROL_PORT, ControlPlane};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use store::Location;
+
+/// The file of the database in `state_dir`.
+const DATABASE: &str = "yett.db";
+
+/// What the config says of the control plane.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub(super) bind: SocketAddr,
+    pub(super) location: Location,
+    /// Where the last good revisions are kept.
+    pub(super) folder: Option<PathBuf>,
+    /// Master keys, if they are not in that folder.
+    pub(super) keys: Option<Secret>,
+}
+
+impl Place {
+    /// What a config says, if there is to be a control plane.
+    ///
+    /// # Errors
+    /// What is wrong with it, with its place.
+    pub(crate) fn of(config: &model::Config, disk: &Disk) -> Result<Option<Self>, String> {
+        let Some(written) = config.control.as_ref().filter(|control| !control.off) else {
+            return Ok(None);
+        };
+        let ControlPlane { bind, database, master_key, .. } = &written.value;
+        let bind = match bind {
+            None => SocketAddr::from((Ipv4Addr::LOCALHOST, CONTROL_PORT)),
+            Some(bind) => {
+                let text = resolve(bind, disk)?;
+                let wrong = |_| {
+                    format!(
+                        "{}: `{}` is no address such as `127.0.0.1:9181`",
+                        bind.place, bind.value
+                    )
+                };
+                text.reveal().parse().map_err(wrong)?
+            }
+        };
+        // One that cannot be written to still tells what was served by last.
+        let folder = StateDir::path_of(config, disk)?;
+        let location = match (database, &folder) {
+            (Some(url), _) => Location::Postgres(resolve(url, disk)?),
+            (None, Some(folder)) => Location::Sqlite(folder.join(DATABASE)),
+            (None, None) => {
+                return Err(format!(
+                    "{}: the control plane has no place for its database",
+                    written.place
+                ));
+            }
+        };
+        let keys = master_key.as_ref().map(|keys| resolve(keys, disk)).transpose()?;
+        Ok(Some(Self { bind, location, folder, keys }))
+    }
+}
+
+fn resolve(text: &Placed<Text>, disk: &Disk) -> Result<Secret, String> {
+    let resolved = text.value.resolve(&References { disk, place: &text.place });
+    resolved.map_err(|why| format!("{}: {why}", text.place))
+}
+
+/// References in the config file.
+struct References<'a> {
+    disk: &'a Disk,
+    place: &'a base::Place,
+}
+
+impl base::Secrets for References<'_> {
+    fn resolve(&self, reference: &Reference) -> Result<Secret, String> {
+        match reference {
+            Reference::Env(name) => compile::Outside::env(self.disk, name)
+                .map(Secret::new)
+                .ok_or_else(|| format!("the environment variable `{name}` is not set")),
+            Reference::File(path) => {
+                let path = compile::resolve_path(path, self.place);
+                let bytes = compile::Outside::read(self.disk, &path)?;
+                let text =
+                    String::from_utf8(bytes).map_err(|_| "it is not text in UTF-8".to_owned())?;
+                Ok(Secret::new(text.trim_end().to_owned()))
+            }
+            Reference::Kept(name) => {
+                Err(format!("`${{secret:{name}}}` is kept in the database, which this is to find"))
+            }
+        }
+    }
+}
