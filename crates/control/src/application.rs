@@ -5,6 +5,7 @@ use crate::page::{Ask, Page, place};
 use crate::permission::{Permission, Verb};
 use crate::{Caller, Control, Problem, name, problem};
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 use store::application::Written;
 
 const NOUN: &str = "application";
@@ -16,6 +17,8 @@ pub struct Application {
     pub id: String,
     /// The id of its consumer.
     pub consumer: String,
+    /// The name of its consumer; only where applications of many are told.
+    pub owner: Option<String>,
     /// What its consumer calls it.
     pub name: String,
     /// What people call it.
@@ -67,6 +70,7 @@ impl From<store::application::Application> for Application {
         Self {
             id,
             consumer,
+            owner: None,
             name,
             title,
             plan,
@@ -194,6 +198,32 @@ impl Control {
         let of = (workspace, consumer);
         let found = self.store.application_list(of, &filter, place(&after), limit + 1).await;
         let found = found.map_err(problem::of(NOUN))?.into_iter().map(Application::from);
-        Ok(Page::new(found.collect(), limit, |it| (&it.name, &it.id)))
+        let mut page = Page::new(found.collect(), limit, |it: &Application| (&it.name, &it.id));
+        if consumer.is_none() {
+            self.name_owners(workspace, &mut page.items).await?;
+        }
+        Ok(page)
+    }
+
+    /// Says whose applications these are.
+    async fn name_owners(
+        &self,
+        workspace: &str,
+        applications: &mut [Application],
+    ) -> Result<(), Problem> {
+        let mut known: HashMap<String, Option<String>> = HashMap::new();
+        for application in applications {
+            if !known.contains_key(&application.consumer) {
+                let name = match self.store.consumer_get(workspace, &application.consumer).await {
+                    Ok(owner) => Some(owner.name),
+                    // It went meanwhile, with its applications.
+                    Err(store::Error::Missing) => None,
+                    Err(error) => return Err(problem::of(NOUN)(error)),
+                };
+                known.insert(application.consumer.clone(), name);
+            }
+            application.owner = known.get(&application.consumer).cloned().flatten();
+        }
+        Ok(())
     }
 }

@@ -16,6 +16,7 @@ const APPLICATION: &str = "application";
 const CONSUMERS: &str = "/v1/workspaces/{workspace}/consumers";
 const ONE: &str = "/v1/workspaces/{workspace}/consumers/{consumer}";
 const APPLICATIONS: &str = "/v1/workspaces/{workspace}/consumers/{consumer}/applications";
+const ALL: &str = "/v1/workspaces/{workspace}/applications";
 const PART: &str = "/v1/workspaces/{workspace}/consumers/{consumer}/applications/{application}";
 
 /// What is sent of a consumer.
@@ -108,6 +109,8 @@ struct PartSent {
 struct PartTold {
     /// Its id, which stays when it is renamed.
     id: String,
+    /// The name of its consumer; null where it stands in the path.
+    consumer: Option<String>,
     /// What its consumer calls it.
     name: String,
     /// What people call it.
@@ -150,8 +153,8 @@ fn told(consumer: Consumer) -> Told {
 fn part_told(application: Application) -> PartTold {
     let Application { id, name, title, plan, roles, is_suspended, revision, .. } = application;
     let (created, updated) = (time(application.created_ms), time(application.updated_ms));
-    let suspended = is_suspended;
-    PartTold { id, name, title, plan, roles, suspended, revision, created, updated }
+    let (suspended, consumer) = (is_suspended, application.owner);
+    PartTold { id, consumer, name, title, plan, roles, suspended, revision, created, updated }
 }
 
 /// The consumer of the path.
@@ -232,6 +235,12 @@ async fn part_create(call: Call) -> Result<Answer, Refusal> {
 async fn part_list(call: Call) -> Result<Answer, Refusal> {
     let (ask, owner) = (call.query.ask()?, consumer(&call).await?);
     let of = (&*call.workspace, Some(&*owner.id));
+    let page = call.control.application_list(&call.caller, of, &ask).await?.map(part_told);
+    Answer::found(&PartPage { items: page.items, next: page.next })
+}
+
+async fn part_list_all(call: Call) -> Result<Answer, Refusal> {
+    let (ask, of) = (call.query.ask()?, (&*call.workspace, None));
     let page = call.control.application_list(&call.caller, of, &ask).await?.map(part_told);
     Answer::found(&PartPage { items: page.items, next: page.next })
 }
@@ -318,6 +327,15 @@ pub(crate) fn operations() -> Vec<Operation> {
 /// Those of applications.
 pub(crate) fn parts() -> Vec<Operation> {
     vec![
+        Operation::new(
+            (Method::GET, ALL),
+            "workspace_application_list",
+            needs(APPLICATION, Verb::Read),
+            "Applications of all consumers, by name",
+            part_list_all,
+        )
+        .answers(StatusCode::OK, Shape::of::<PartPage>())
+        .searched(),
         Operation::new(
             (Method::GET, APPLICATIONS),
             "application_list",

@@ -39,6 +39,8 @@ async fn a_consumer_gets_an_application_and_a_key_that_is_shown_once_rotated_and
     assert_eq!(none, json!({ "items": [], "next": null }));
     let wrong = send("GET /consumers?after=nowhere", &[], None).await.is(400);
     assert_eq!(wrong.pointers(), ["?after"]);
+    let found = send("GET /applications?q=TIL", &[], None).await.is(200).json();
+    assert_eq!(found["items"][0]["consumer"], "shop", "{found}");
     let suspended = json!({ "name": "shop", "suspended": true });
     let told = send("PUT /consumers/shop", &any, Some(suspended)).await.is(200).json();
     assert_eq!((&told["suspended"], &told["groups"]), (&json!(true), &json!([])));
