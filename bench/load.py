@@ -36,8 +36,9 @@ class Order:
     post_bytes: int = 0
     # Host and path of each request in turn, where they are not those of the URL.
     draws: list = field(default_factory=list)
-    # A file of tokens, one a line, and whether each may be shown only once.
+    # A file of tokens or keys, one a line, what stands before each, and whether each may be shown only once.
     tokens: Path = None
+    shown_as: str = ""
     is_once: bool = False
     # Environment variables beyond our own.
     environment: dict = field(default_factory=dict)
@@ -137,9 +138,10 @@ end
 
 
 def wrk_tokens(order):
-    """HTTP/1.1: with each request another token: drawn evenly, or one after the other where each may be shown only once."""
+    """HTTP/1.1: with each request another token or key: drawn evenly, or one after the other where each may be shown only once."""
     script = order.folder / "tokens.lua"
-    script.write_text(f'local path, once = "{order.tokens}", {str(order.is_once).lower()}\n' + TOKENS_LUA)
+    shown = f'local path, once, shown_as = "{order.tokens}", {str(order.is_once).lower()}, "{order.shown_as}"\n'
+    script.write_text(shown + TOKENS_LUA)
     argv = [program("wrk"), "-t1", f"-c{order.connections}", f"-d{order.seconds}s", "--latency",
             "--timeout", f"{ANSWER_TIMEOUT_S}s", "-s", str(script), order.url]
     return read_wrk(call(argv, order))
@@ -147,7 +149,7 @@ def wrk_tokens(order):
 
 TOKENS_LUA = """local made, lines, before = {}, nil, nil
 function init()
-    before = string.format("GET %s HTTP/1.1\\r\\nHost: %s\\r\\nAuthorization: Bearer ", wrk.path, wrk.headers["Host"])
+    before = string.format("GET %s HTTP/1.1\\r\\nHost: %s\\r\\n%s", wrk.path, wrk.headers["Host"], shown_as)
     if once then
         lines = io.lines(path)
         return
@@ -267,10 +269,10 @@ class IdleConnections:
         self.sockets.append(opened)
         self.ask(opened)
 
-    def show(self, tokens):
-        """A request with each of these tokens, one after the other."""
+    def show(self, shown_as, tokens):
+        """A request with each of these tokens, one after the other, and what stands before it."""
         for token in tokens:
-            self.ask(self.sockets[0], f"{self.head}authorization: Bearer {token}\r\n\r\n".encode())
+            self.ask(self.sockets[0], f"{self.head}{shown_as}{token}\r\n\r\n".encode())
 
     def ask(self, opened, request=None):
         """One request, and all of its answer."""

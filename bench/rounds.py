@@ -46,7 +46,7 @@ def measure_rounds(stage, options, fresh_kib):
     """Rounds of each proxy in turn, the order alternating; and who counted what."""
     scenario, names = stage.scenario, list(stage.proxies)
     for name in names:
-        if scenario.token and not scenario.is_cold:
+        if stage.tokens and not scenario.is_cold:
             stage.show(name, stage.tokens)
         stage.load(name, options.warm_up)
     is_counted = not scenario.is_websocket
@@ -70,7 +70,7 @@ def measure_rounds(stage, options, fresh_kib):
         counts[name].add(stage.counts(name))
     if options.profile:
         profile(stage, options.seconds)
-    if SUBJECT in names and scenario.token:
+    if SUBJECT in names:
         stage.verify_asked()
     counts = list(counts.values()) if is_counted else []
     return report.Measured(scenario, rounds, [], counts, fresh_kib)

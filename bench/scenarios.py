@@ -39,6 +39,9 @@ class Scenario:
     # How often the config is changed while the load goes on.
     reloads: int = 0
     is_guarded: bool = False
+    # Consumers with a key each and a plan that none of them uses up, drawn evenly; and whether the plan is shared through Redis.
+    planned: int = 0
+    is_shared: bool = False
     # Networks that are refused, of which the client is none.
     addresses: int = 0
     # How the tokens are signed that requests show, or that the issuer is asked about them; how many, and of how many
@@ -72,7 +75,7 @@ class Scenario:
     @property
     def identifies(self):
         """Whether requests have a consumer."""
-        return self.is_guarded or self.token is not None
+        return self.is_guarded or self.planned > 0 or self.token is not None
 
     @property
     def capacity(self):
@@ -99,6 +102,11 @@ SCENARIOS = [
              budget=(1.10, 0.95), budget_base="plain"),
     Scenario("guarded", "API key, limit per consumer, headers set and removed, metrics, access log",
              budget=(1.45, 1.15), budget_base="plain", template="guarded", is_guarded=True),
+    Scenario("plan_local", "API keys of 1,000 consumers and the limit of their plan, counted by the proxy; nginx is a plain proxy",
+             load.wrk_tokens, budget=(1.45, 1.15), budget_base="plain", template="plan", planned=1_000),
+    Scenario("plan_redis", "the same, and the plan is shared through Redis; Envoy counts by itself, as a floor; nginx is a plain proxy",
+             load.wrk_tokens, budget=(1.45, 1.15), budget_base="plain", template="plan", planned=1_000, is_shared=True,
+             needs=("redis-server",)),
     Scenario("ip_list", "100,000 networks that are refused, of which the client is none",
              template="ip_list", addresses=100_000),
     Scenario("jwt_rs256", "10,000 tokens signed by RSA, seen before; limit per consumer; nginx is a plain proxy",

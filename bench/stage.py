@@ -1,5 +1,6 @@
 """One scenario set up: the backend, the proxies, and the client's side of them."""
 
+import hashlib
 import ipaddress
 import json
 import os
@@ -18,6 +19,8 @@ from scenarios import BODY_BYTES
 from servers import CONFIGS, BenchError, Server, fill, free_addresses, program
 from tokens import AUDIENCE, ISSUER, OPAQUE, Issuer, broken
 
+# Whose plan allows one request.
+SMALL = "bench-small"
 # More tokens than any proxy passes on within a second, also one that verifies none.
 COLD_PER_S = 80_000
 # Longer than any proxy keeps access lines in its buffer.
@@ -80,6 +83,8 @@ class Stage:
         (self.folder / "answer.json").write_text(filler(self.scenario.body_bytes))
         if self.scenario.is_guarded:
             self.make_key()
+        if self.scenario.planned:
+            self.make_plans()
         if self.scenario.addresses:
             self.make_addresses()
         if self.scenario.is_tls:
@@ -131,6 +136,30 @@ class Stage:
         self.values |= {"key": key["key"], "key_hash": key["hash"], "keys": keys}
         self.headers = {"x-api-key": key["key"], "cookie": "session=abc"}
 
+    def make_plans(self):
+        """Keys of consumers, those of one plan and one of another that allows a single request; in the words of each proxy."""
+        self.tokens = [f"bench-{number:04}" for number in range(self.scenario.planned)]
+        plans = dict.fromkeys(self.tokens, "gold") | {SMALL: "tin"}
+        hashed = {key: hashlib.sha256(key.encode()).hexdigest() for key in plans}
+        store, stores = "", ""
+        if self.scenario.is_shared:
+            store, stores = ", store: shared", f'stores: {{ shared: "redis://{self.start_redis()}" }}'
+        self.values |= {
+            "yett_consumers": "\n".join(f'  {key}: {{ plan: {plan}, keys: ["sha256:{hashed[key]}"] }}'
+                                        for key, plan in plans.items()),
+            "envoy_credentials": "\n".join(f"{' ' * 24}- {{ key: {key}, client: {key} }}" for key in plans),
+            "small": SMALL, "store": store, "stores": stores, "planned_max": 2 * len(plans),
+        }
+        self.headers = {"x-api-key": self.tokens[0]}
+
+    def start_redis(self):
+        """A Redis that keeps nothing on the disk; returns its address."""
+        address, = free_addresses(1)
+        argv = [program("redis-server"), "--bind", "127.0.0.1", "--port", address.rpartition(":")[2], "--save", "",
+                "--appendonly", "no", "--dir", str(self.folder)]
+        self.run("redis", argv, address, self.load_core)
+        return address
+
     def make_addresses(self):
         """Those that are refused, in the words of each proxy."""
         self.values |= {"addresses": self.folder / "addresses.txt", "addresses_nginx": self.folder / "addresses.nginx"}
@@ -158,9 +187,9 @@ class Stage:
 
     def show(self, name, tokens):
         """Shows a proxy tokens, one after the other."""
-        first = f"authorization: Bearer {tokens[0]}\r\n"
+        first = f"{self.shown_as()}{tokens[0]}\r\n"
         client = IdleConnections(self.listen[name], self.scenario.target, 1, headers=first)
-        client.show(tokens)
+        client.show(self.shown_as(), tokens)
         client.close()
         self.quieten(name)
         if client.failed:
@@ -232,7 +261,7 @@ class Stage:
         return Order(
             self.url(name, work.target), self.headers, seconds, self.load_core, self.folder,
             connections=work.connections, post_bytes=work.post_bytes, draws=self.draws,
-            tokens=self.batch(name, seconds) if work.token else None, is_once=work.is_cold,
+            tokens=self.batch(name, seconds) if self.tokens else None, shown_as=self.shown_as(), is_once=work.is_cold,
             environment=self.environment,
         )
 
@@ -308,7 +337,19 @@ class Stage:
                 "token towards the backend": (seen["authorization"], ""),
                 "consumer towards the backend": (seen["consumer"].rpartition("/")[2], "user-00000"),
             }
+        if self.identifies(name) and work.planned:
+            small = {"x-api-key": SMALL}
+            checks |= {
+                "status without a key": (self.fetch(name, work.target, {})[1], 401),
+                "key towards the backend": (seen["key"], ""),
+                "consumer towards the backend": (seen["consumer"], self.tokens[0]),
+                "statuses under a plan of one request": ([self.fetch(name, work.target, small)[1] for _ in range(2)], [200, 429]),
+            }
         self.check(name, checks)
+
+    def shown_as(self):
+        """What stands before a key or a token in a request."""
+        return "x-api-key: " if self.scenario.planned else "authorization: Bearer "
 
     def identifies(self, name):
         """Whether a proxy knows who calls: nginx knows nothing of tokens, and is a plain proxy."""
@@ -402,10 +443,16 @@ class Stage:
         return self.sum_of(r'yett_requests_total\{.*status="2xx".*\}')
 
     def verify_asked(self):
-        """Refuses numbers of tokens that had to be asked about again."""
+        """Refuses numbers of tokens that had to be asked about again, or of plans that were not shared."""
         if self.scenario.token == OPAQUE:
             asked = self.sum_of(r'yett_introspections_total\{.*outcome="active".*\}')
             self.check(SUBJECT, {"number of tokens it asked about": (asked, len(self.tokens))})
+        if self.scenario.is_shared:
+            self.check(SUBJECT, {
+                "answers of Redis": (self.sum_of(r'yett_store_questions_total\{.*outcome="answered".*\}') > 0, True),
+                "requests that were judged without Redis": (self.sum_of(r"yett_store_failures_total\{.*\}"), 0),
+                "requests that found no room for a question": (self.sum_of(r"yett_store_crowded_total\{.*\}"), 0),
+            })
 
     def reloads(self):
         """Changes of the config that yett has taken up."""
