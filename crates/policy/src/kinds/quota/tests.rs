@@ -7,6 +7,8 @@ use std::time::Duration;
 use traffic::Exchange;
 use traffic::directory::Consumer;
 
+mod months;
+
 const DAY: Duration = Duration::from_secs(86_400);
 
 fn calling(consumer: &str) -> Exchange {
