@@ -134,6 +134,18 @@ impl BuildCtx<'_> {
         self.id.split_once(':').map_or(self.id, |(_, id)| id)
     }
 
+    /// A word for whose policy this is, if it is not that of all requests: what callers are told of it has that as its
+    /// name where the policy has none, so that it is told apart from others that hold for the same request.
+    pub(crate) fn level(&self) -> Option<&'static str> {
+        let mut steps = self.path.split('/').skip(1);
+        match (steps.next(), steps.nth(1)) {
+            (Some("apis"), Some("routes")) => Some("route"),
+            (Some("apis"), _) => Some("api"),
+            _ if self.workspace.is_some() => Some("workspace"),
+            _ => None,
+        }
+    }
+
     /// The upstream `name`, which stands in the setting `below`. An unknown one is told to the report;
     /// what is wrong with one that could not be built was told there already.
     pub(crate) fn upstream(

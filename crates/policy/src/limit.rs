@@ -69,12 +69,20 @@ pub(crate) struct Verdict {
     pub(crate) reset_after: Duration,
     /// When this would pass, if it does not.
     pub(crate) retry_after: Option<Duration>,
+    /// Which of the limits that hold together says so, in the order in which they were written.
+    pub(crate) rule: usize,
 }
 
 impl Verdict {
     /// Of no limit at all.
     pub(crate) const UNLIMITED: Self =
-        Self { remaining: u64::MAX, reset_after: Duration::ZERO, retry_after: None };
+        Self { remaining: u64::MAX, reset_after: Duration::ZERO, retry_after: None, rule: 0 };
+
+    /// The same, said by this of several limits.
+    pub(crate) const fn of(mut self, rule: usize) -> Self {
+        self.rule = rule;
+        self
+    }
 
     /// Of two limits the one that says more: the one that is used up for longer, else the one of which less is left.
     pub(crate) fn tighter(self, other: Self) -> Self {
@@ -160,8 +168,9 @@ impl Limiter {
 
     /// What is left, by the limit that says most.
     pub(crate) fn left(&self, key: Option<Key>, at: Instant) -> Verdict {
-        let each = self.shown(key, at).into_iter().map(|(_, verdict)| verdict);
-        each.reduce(Verdict::tighter).unwrap_or(Verdict::UNLIMITED)
+        let each = self.shown(key, at).into_iter().enumerate();
+        each.map(|(rule, (_, verdict))| verdict.of(rule))
+            .reduce(Verdict::tighter).unwrap_or(Verdict::UNLIMITED)
     }
 
     /// What is left of each limit.

@@ -383,6 +383,7 @@ fn tightest(charge: &Charge) -> (usize, Verdict) {
             remaining: ask.remaining(),
             reset_after: left,
             retry_after: is_refused.then_some(left),
+            rule: 0,
         }
     };
     let all = charge.asks.iter().map(verdict).enumerate();

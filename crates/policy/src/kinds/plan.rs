@@ -381,8 +381,8 @@ mod tests {
         assert_eq!(
             told,
             [
-                "ratelimit-policy: \"gold\";q=3;w=1, \"gold\";q=5;w=3600",
-                "ratelimit: \"gold\";r=2;t=1"
+                "ratelimit-policy: \"gold-1s\";q=3;w=1, \"gold-1h\";q=5;w=3600",
+                "ratelimit: \"gold-1s\";r=2;t=1"
             ]
         );
     }

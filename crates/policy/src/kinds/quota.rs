@@ -117,7 +117,8 @@ fn build(node: &Node, ctx: &BuildCtx<'_>, report: &mut Report) -> Option<Arc<dyn
     if let Some(doubt) = per.doubt(ctx.plans.allowances().next().is_some()) {
         ctx.warning(report, node, "/per", doubt);
     }
-    let name = ctx.id.rsplit_once("/quota/").map_or("", |(_, own)| own);
+    let own_name = ctx.id.rsplit_once("/quota/").map(|(_, own)| own);
+    let name = own_name.or_else(|| ctx.level()).unwrap_or_default();
     let Settings { dry_run, count_refused, headers, .. } = settings;
     let excess = Excess { dry_run, count_refused, headers };
     let store =

@@ -156,7 +156,7 @@ fn build(node: &Node, ctx: &BuildCtx<'_>, report: &mut Report) -> Option<Arc<dyn
     };
     let Settings { dry_run, count_refused, headers, .. } = settings;
     let excess = Excess { dry_run, count_refused, headers };
-    let name = own_name(ctx.id).unwrap_or("default");
+    let name = own_name(ctx.id).or_else(|| ctx.level()).unwrap_or("default");
     let told = Told::new(name, limits.rules()).only_if(excess.tells());
     let refusal = Refusal::new(excess, ctx.shown_id(), ctx.metrics);
     let per_text = settings.per.into_boxed_str();

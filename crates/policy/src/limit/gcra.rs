@@ -27,6 +27,7 @@ impl Gcra {
             remaining: self.0.remaining(judged.ahead_ns),
             reset_after: Duration::from_nanos(judged.ahead_ns),
             retry_after: judged.wait_ns.map(Duration::from_nanos),
+            rule: 0,
         };
         (verdict, judged.arrival_ns)
     }

@@ -34,6 +34,8 @@ pub(super) struct Lease {
     /// How much more there was in the store.
     remaining: u64,
     reset_ns: u64,
+    /// Which limit said so.
+    pub(super) rule: usize,
     /// Until then it is known that there is not so much.
     again_ns: u64,
     retry_ns: u64,
@@ -109,6 +111,7 @@ impl Lease {
             remaining: self.remaining.saturating_add(self.held),
             reset_after: Duration::from_nanos(self.reset_ns.saturating_sub(now_ns)),
             retry_after,
+            rule: self.rule,
         }
     }
 

@@ -80,6 +80,15 @@ impl Leases {
         self.rules.iter().map(|rule| rule.regain_ns(cost)).max().unwrap_or(0)
     }
 
+    /// Which limit says most of what is left: of several the one of which the least is, or which takes longest to come back.
+    fn tightest(&self, used: &[u64]) -> usize {
+        let said = |(_, (rule, used)): &(usize, (&Rule, &u64))| {
+            let left = rule.cost_max().saturating_sub(**used);
+            (left, std::cmp::Reverse(rule.regain_ns(1)))
+        };
+        self.rules.iter().zip(used).enumerate().min_by_key(said).map_or(0, |(rule, _)| rule)
+    }
+
     fn key(&self, who: &impl Hash) -> Key {
         let mut hasher = SipHasher13::new_with_key(&self.secret);
         who.hash(&mut hasher);
@@ -135,6 +144,7 @@ impl Leases {
                 remaining: self.at_once(),
                 reset_after: Duration::ZERO,
                 retry_after: wait,
+                rule: 0,
             },
         }
     }
@@ -210,6 +220,7 @@ impl Leases {
             lease.is_asked = false;
         } else {
             let regain_ns = self.regain_ns(ask.want.saturating_sub(1).max(1));
+            lease.rule = self.tightest(&grant.used);
             lease.settle(ask, grant, regain_ns, now_ns);
         }
         if lease.is_due(now_ns) {
@@ -283,6 +294,7 @@ impl Leases {
                 remaining: rule.cost_max().saturating_sub(used),
                 reset_after: Duration::from_nanos(rule.regain_ns(used)),
                 retry_after: None,
+                rule: 0,
             }
         };
         local.rules().iter().zip(used).map(left).collect()

@@ -64,6 +64,7 @@ impl<W: Word> Shared<W> {
                 let before = rules.get(..index).filter(|_| !rule.counts_refused());
                 self.give_back(before.unwrap_or_default(), cost, now_ns);
             }
+            let verdict = verdict.of(index);
             tightest = Some(tightest.map_or(verdict, |tightest| tightest.tighter(verdict)));
         }
         tightest.unwrap_or(Verdict::UNLIMITED)

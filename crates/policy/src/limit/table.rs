@@ -231,9 +231,9 @@ fn words(rules: &[Rule]) -> usize {
 fn judge(words: &mut [u64], rules: &[Rule], cost: u64, now_ns: u64) -> Verdict {
     let mut tightest: Option<Verdict> = None;
     let mut rest = &*words;
-    for rule in rules {
+    for (index, rule) in rules.iter().enumerate() {
         let (own, others) = rest.split_at(rule.words().min(rest.len()));
-        let verdict = rule.judge(own, now_ns, cost).0;
+        let verdict = rule.judge(own, now_ns, cost).0.of(index);
         tightest = Some(tightest.map_or(verdict, |tightest| tightest.tighter(verdict)));
         rest = others;
     }

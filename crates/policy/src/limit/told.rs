@@ -12,8 +12,8 @@ const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy"
 
 /// What clients are told of limits that hold together.
 pub(crate) struct Told {
-    /// What tells these limits apart from others of the same answer.
-    name: Box<str>,
+    /// What tells each of these limits apart from all others of the same answer.
+    names: Box<[Box<str>]>,
     /// All limits; none if clients are told nothing.
     policy: Option<HeaderValue>,
 }
@@ -35,16 +35,17 @@ enum Held {
 }
 
 impl Told {
-    /// Of limits under a name, which is taken for `default` where no header could hold it.
+    /// Of limits under a name, which is taken for `default` where no header could hold it. Each of several has its length
+    /// of time behind it.
     pub(crate) fn new(name: &str, rules: &[Rule]) -> Self {
-        let name = plain(name).unwrap_or("default");
-        let one = |rule: &Rule| {
+        let names = names(plain(name).unwrap_or("default"), rules);
+        let one = |(name, rule): (&Box<str>, &Rule)| {
             let (quota, window_s) = quota(rule.limit.rate);
             format!("\"{name}\";q={quota};w={window_s}")
         };
-        let all: Vec<String> = rules.iter().map(one).collect();
+        let all: Vec<String> = names.iter().zip(rules).map(one).collect();
         let policy = HeaderValue::try_from(all.join(", "));
-        Self { name: name.into(), policy: policy.ok() }
+        Self { names, policy: policy.ok() }
     }
 
     /// The same, unless clients are told nothing.
@@ -56,9 +57,31 @@ impl Told {
     /// Adds the headers to an answer.
     fn tell(&self, verdict: Verdict, headers: &mut Headers) {
         if let Some(policy) = &self.policy {
-            append(policy, &self.name, verdict, headers);
+            let name = self.names.get(verdict.rule).map_or("default", |name| &**name);
+            append(policy, name, verdict, headers);
         }
     }
+}
+
+/// A name for each limit: `gold`, or `gold-1s` and `gold-1h`, and `gold-1h-2` for another one of the same length.
+fn names(name: &str, rules: &[Rule]) -> Box<[Box<str>]> {
+    if rules.len() == 1 {
+        return [name.into()].into();
+    }
+    let mut names: Vec<Box<str>> = Vec::new();
+    for rule in rules {
+        let rate = rule.limit.rate.to_string();
+        let period = rate.split_once('/').map_or("", |(_, period)| period);
+        let one = if period.starts_with(|c: char| c.is_ascii_digit()) { "" } else { "1" };
+        let first = format!("{name}-{one}{period}");
+        let mut numbered = (2..).map(|number| format!("{first}-{number}"));
+        let mut found = first.clone();
+        while names.iter().any(|known| **known == *found) {
+            found = numbered.next().unwrap_or_default();
+        }
+        names.push(found.into());
+    }
+    names.into()
 }
 
 /// A name that a header can hold.

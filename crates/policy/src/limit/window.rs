@@ -86,7 +86,7 @@ impl Window {
             _ => 2 * self.period_ns - into_ns,
         };
         let reset_after = Duration::from_nanos(reset_ns);
-        (Verdict { remaining, reset_after, retry_after }, Self::write(number, used))
+        (Verdict { remaining, reset_after, retry_after, rule: 0 }, Self::write(number, used))
     }
 
     /// What is remembered after what cost so much, whether there was room for it or not.

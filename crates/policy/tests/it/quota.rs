@@ -8,7 +8,7 @@ pub(crate) const CASES: &[Case] = &[
         path: "/*",
         policies: "[{ quota: 2/day }]",
         request: "GET /a HTTP/1.1\n",
-        told: "200\nratelimit-policy: \"day\";q=2;w=86400\nratelimit: \"day\";r=1;t=86400",
+        told: "200\nratelimit-policy: \"route-day\";q=2;w=86400\nratelimit: \"route-day\";r=1;t=86400",
         saw: "GET /a",
     },
     Case {
@@ -29,13 +29,13 @@ async fn a_month_is_used_up_refused_and_there_again_when_the_next_begins() {
     }
     let refused = ask().await;
     let parts =
-        ["429 quota_exceeded", "retry-after: 2678400", "ratelimit: \"month\";r=0;t=2678400"];
+        ["429 quota_exceeded", "retry-after: 2678400", "ratelimit: \"route-month\";r=0;t=2678400"];
     assert!(parts.iter().all(|part| refused.contains(part)), "{refused}");
     gateway.advance(31 * DAY - Duration::from_secs(1));
     assert!(ask().await.ends_with("\nretry-after: 1"));
     gateway.advance(Duration::from_secs(1));
     let answer = ask().await;
-    let february = "ratelimit: \"month\";r=2;t=2419200";
+    let february = "ratelimit: \"route-month\";r=2;t=2419200";
     assert!(answer.starts_with("200") && answer.contains(february), "{answer}");
 }
 
