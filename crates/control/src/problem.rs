@@ -126,7 +126,9 @@ pub(crate) fn of(noun: &str) -> impl Fn(store::Error) -> Problem {
                     "secrets cannot be read: the master key is not there",
                 )
             },
-            error @ (store::Error::Unavailable(_) | store::Error::Newer(_)) => Problem {
+            error @ (store::Error::Unavailable(_)
+            | store::Error::Older(_)
+            | store::Error::Newer(_)) => Problem {
                 cause: Some(error.to_string()),
                 ..with(
                     Code::StoreUnavailable,

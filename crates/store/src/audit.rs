@@ -107,6 +107,18 @@ impl Write {
     }
 }
 
+impl Write {
+    /// Adds to the trail what was done to the database as a whole, such as that it was restored.
+    ///
+    /// # Errors
+    /// When the database cannot be written to.
+    pub async fn database_note(&mut self, action: &'static str, became: &str) -> Result<()> {
+        let (noun, subject, became) = ("database", "", Some(became));
+        let deed = Deed { workspace: None, action, noun, subject, was: None, became };
+        self.note(&deed).await
+    }
+}
+
 /// What is looked for in the trail. What is empty narrows nothing.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sought<'a> {

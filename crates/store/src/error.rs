@@ -19,6 +19,8 @@ pub enum Error {
     Full(i64),
     /// What is encrypted cannot be read without the master key of this number.
     Locked(i64),
+    /// The database is of an older program: its schema has this number.
+    Older(i64),
     /// The database belongs to a newer program: its schema has this number.
     Newer(i64),
     /// The database cannot be reached, is locked, full or read-only: it may work later.
@@ -60,6 +62,11 @@ impl fmt::Display for Error {
             Self::Locked(number) => {
                 write!(f, "what is encrypted cannot be read: master key {number} is not there")
             }
+            Self::Older(number) => write!(
+                f,
+                "the database has schema {number}, of an older program; this one needs {}",
+                crate::NEWEST
+            ),
             Self::Newer(number) => write!(
                 f,
                 "the database has schema {number}, of a newer program; this one knows up to {}",

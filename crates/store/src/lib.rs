@@ -55,8 +55,12 @@ pub mod role;
 pub mod setting;
 /// Requests that may come twice.
 pub mod idempotency;
-/// Copies and dumps.
+/// What dumps consist of.
+pub mod tables;
+/// Dumps.
 pub mod backup;
+/// Databases made from them.
+pub mod restore;
 /// By what else users prove who they are.
 pub mod second_factor;
 /// Parts of configs as they were written.

@@ -29,20 +29,23 @@ fn worded(step: &str, is_postgres: bool) -> String {
 
 /// Brings the schema up to a number, in one transaction.
 pub(crate) async fn up_to(store: &Store, newest: i64) -> Result<()> {
-    let is_postgres = matches!(store.pool, Pool::Postgres(_));
     let mut tx = store.begin().await?;
-    if is_postgres {
-        tx.one::<(i64,)>(
-            sql("SELECT 1::BIGINT FROM (SELECT pg_advisory_xact_lock($1)) AS locked").bind(LOCK),
-        )
-        .await?;
-    }
+    alone(&mut tx).await?;
     let present = present(&mut tx).await?;
     if present > NEWEST {
         return Err(Error::Newer(present));
     }
     steps(&mut tx, store, (present, newest)).await?;
     tx.commit().await
+}
+
+/// Keeps other processes from changing the schema until the end of a transaction. SQLite has one writer.
+pub(crate) async fn alone(tx: &mut Tx) -> Result<()> {
+    if matches!(tx, Tx::Postgres(_)) {
+        let text = "SELECT 1::BIGINT FROM (SELECT pg_advisory_xact_lock($1)) AS locked";
+        tx.one::<(i64,)>(sql(text).bind(LOCK)).await?;
+    }
+    Ok(())
 }
 
 /// Brings the schema from one number to another.

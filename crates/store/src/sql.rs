@@ -1,5 +1,5 @@
 use crate::Result;
-use crate::backup::Holds;
+use crate::tables::Holds;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::{Query, QueryAs};
 use sqlx::sqlite::{SqliteArguments, SqliteRow};

@@ -71,18 +71,73 @@ impl Store {
     /// As [`open`](Self::open).
     #[doc(hidden)]
     pub async fn open_as(location: &Location, clock: &Clock, newest: i64) -> Result<Self> {
-        let store = Self::connect(location, clock).await?;
+        let store = Self::connect(location, clock, true).await?;
         migrate::up_to(&store, newest).await?;
         Ok(store)
     }
 
-    /// Opens a database as it is.
-    pub(crate) async fn connect(location: &Location, clock: &Clock) -> Result<Self> {
+    /// Opens a database that is there and of this program's schema, and changes nothing of that: for what looks at it beside
+    /// the process that serves by it.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] when there is none, [`Error::Older`] or [`Error::Newer`] when it is of another program's schema;
+    /// when it cannot be reached.
+    pub async fn open_there(location: &Location, clock: &Clock) -> Result<Self> {
+        if let Location::Sqlite(path) = location
+            && !std::fs::metadata(path).is_ok_and(|about| about.len() > 0)
+        {
+            return Err(Error::Missing);
+        }
+        let store = Self::connect(location, clock, false).await?;
+        match store.schema().await {
+            Ok(migrate::NEWEST) => Ok(store),
+            found => {
+                store.close().await;
+                Err(match found {
+                    Ok(0) => Error::Missing,
+                    Ok(older) if older < migrate::NEWEST => Error::Older(older),
+                    Ok(newer) => Error::Newer(newer),
+                    Err(error) => error,
+                })
+            }
+        }
+    }
+
+    /// The number of the schema that is there; 0 of an empty database.
+    async fn schema(&self) -> Result<i64> {
+        let text = match &self.pool {
+            Pool::Sqlite { .. } => "SELECT COUNT(*) FROM sqlite_master WHERE name = 'migration'",
+            Pool::Postgres(_) => "SELECT COUNT(to_regclass('migration'))",
+        };
+        let (is_there,): (i64,) = self.pool.one(sql(text)).await?;
+        if is_there == 0 {
+            return Ok(0);
+        }
+        let text = "SELECT COALESCE(MAX(number), 0) FROM migration";
+        let (number,): (i64,) = self.pool.one(sql(text)).await?;
+        Ok(number)
+    }
+
+    /// Whether the file of an SQLite database is as SQLite writes it.
+    pub(crate) async fn look(&self) -> Result<()> {
+        if matches!(self.pool, Pool::Postgres(_)) {
+            return Ok(());
+        }
+        let (said,): (String,) = self.pool.one(sql("PRAGMA integrity_check")).await?;
+        if said == "ok" { Ok(()) } else { Err(Error::Corrupt(said)) }
+    }
+
+    /// Opens a database as it is; one that is missing is made if it may be.
+    pub(crate) async fn connect(
+        location: &Location,
+        clock: &Clock,
+        is_made: bool,
+    ) -> Result<Self> {
         let pool = match location {
             Location::Sqlite(path) => {
                 let options = SqliteConnectOptions::new()
                     .filename(path)
-                    .create_if_missing(true)
+                    .create_if_missing(is_made)
                     .journal_mode(SqliteJournalMode::Wal)
                     // What was acknowledged outlives a loss of power.
                     .synchronous(SqliteSynchronous::Full)

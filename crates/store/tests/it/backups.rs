@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Write as _};
 use store::audit::Actor;
-use store::backup::{self, Dumped, TABLES};
+use store::backup::Dumped;
 use store::envelope::{Keys, of_secret};
 use store::login;
+use store::restore::{Former, restore, verify};
+use store::tables::TABLES;
 use store::user::Written;
-use store::{Error, Store};
+use store::{Error, Location, Store};
 
 /// A database with something in most of its tables.
 async fn full(store: &Store, keys: &Keys) -> String {
@@ -51,8 +53,8 @@ async fn a_dump_makes_the_same_database_on_either_kind() {
         let team = full(&store, &keys).await;
         let (text, dumped) = dump(&store).await;
         assert!(!text.contains("sesame"));
-        assert_eq!(backup::verify(text.as_bytes()).unwrap(), dumped);
-        let restored = backup::restore(&to.location, &clock, text.as_bytes()).await.unwrap();
+        assert_eq!(verify(text.as_bytes()).unwrap(), dumped);
+        let restored = restore(&to.location, &clock, Former::Stays, text.as_bytes()).await.unwrap();
         assert_eq!(restored, dumped);
         let copy = to.open(&clock).await;
         assert_eq!(dump(&copy).await.0, text, "the dump of what was restored is the same");
@@ -62,7 +64,7 @@ async fn a_dump_makes_the_same_database_on_either_kind() {
         // What is written later gets numbers of its own.
         workspace(&copy, "later").await;
         assert_eq!(copy.revision_last(&team).await.unwrap(), 3);
-        let again = backup::restore(&to.location, &clock, text.as_bytes()).await;
+        let again = restore(&to.location, &clock, Former::Stays, text.as_bytes()).await;
         assert!(matches!(again, Err(Error::Taken)), "{again:?}");
     }
 }
@@ -92,16 +94,16 @@ async fn a_dump_that_is_not_whole_restores_nothing() {
     for wrong in wrong {
         for to in Place::both() {
             let begin: String = wrong.chars().take(80).collect();
-            assert!(backup::verify(wrong.as_bytes()).is_err(), "{begin}");
-            let restored = backup::restore(&to.location, &clock, wrong.as_bytes()).await;
+            assert!(verify(wrong.as_bytes()).is_err(), "{begin}");
+            let restored = restore(&to.location, &clock, Former::Stays, wrong.as_bytes()).await;
             assert!(restored.is_err(), "{begin}");
             // The next one finds it empty.
-            let restored = backup::restore(&to.location, &clock, text.as_bytes()).await;
+            let restored = restore(&to.location, &clock, Former::Stays, text.as_bytes()).await;
             restored.unwrap();
         }
     }
     let newer = text.replacen(&format!("\"schema\":{}", store::NEWEST), "\"schema\":9999", 1);
-    assert!(matches!(backup::verify(newer.as_bytes()), Err(Error::Newer(9999))));
+    assert!(matches!(verify(newer.as_bytes()), Err(Error::Newer(9999))));
 }
 
 #[tokio::test]
@@ -122,25 +124,67 @@ async fn every_table_and_column_is_in_a_dump_or_only_of_the_moment() {
 }
 
 #[tokio::test]
-async fn a_copy_is_made_while_the_database_is_written_to() {
+async fn a_dump_is_what_was_there_at_one_moment_and_nobody_waits_for_it() {
     let clock = Clock::manual();
-    let place = Place::sqlite();
-    let store = place.open(&clock).await;
+    for place in Place::both() {
+        let store = place.open(&clock).await;
+        full(&store, &Keys::generate().unwrap()).await;
+        let before = dump(&store).await.0;
+        let mut open = store.write(Actor::system("test")).await.unwrap();
+        let written = Written { name: "bob", email: "", is_disabled: false };
+        open.user_create(written).await.unwrap();
+        assert_eq!(dump(&store).await.0, before);
+        open.commit().await.unwrap();
+        assert_ne!(dump(&store).await.0, before);
+    }
+}
+
+#[tokio::test]
+async fn what_is_replaced_is_kept_beside_and_a_damaged_dump_replaces_nothing() {
+    let clock = Clock::manual();
+    let from = Place::sqlite();
+    let store = from.open(&clock).await;
     full(&store, &Keys::generate().unwrap()).await;
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("copy.db");
-    let open = store.write(Actor::system("test")).await.unwrap();
-    let copied = store.backup(&path).await.unwrap();
-    drop(open);
-    assert_eq!(copied.rows, dump(&store).await.1.rows);
-    let copy = Store::open(&store::Location::Sqlite(path.clone()), &clock).await.unwrap();
-    assert_eq!(dump(&copy).await.0, dump(&store).await.0);
-    copy.close().await;
-    let before = fs::read_dir(folder.path()).unwrap().count();
-    assert!(matches!(store.backup(&path).await, Err(Error::Taken)));
-    let nowhere = store.backup(&folder.path().join("none/copy.db")).await;
-    assert!(matches!(nowhere, Err(Error::Unavailable(_))), "{nowhere:?}");
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), before);
+    let (text, _) = dump(&store).await;
+    for to in Place::both() {
+        let there = to.open(&clock).await;
+        workspace(&there, "former").await;
+        let former = dump(&there).await.0;
+        there.close().await;
+        let damaged = text.replace("team", "meat");
+        let refused = restore(&to.location, &clock, Former::Goes, damaged.as_bytes()).await;
+        assert!(matches!(refused, Err(Error::Corrupt(_))), "{refused:?}");
+        let there = to.open(&clock).await;
+        assert_eq!(dump(&there).await.0, former);
+        there.close().await;
+        restore(&to.location, &clock, Former::Goes, text.as_bytes()).await.unwrap();
+        assert_eq!(dump(&to.open(&clock).await).await.0, text);
+        if let Location::Sqlite(path) = &to.location {
+            let path = path.with_extension("db.replaced");
+            let kept = Store::open_there(&Location::Sqlite(path), &clock).await.unwrap();
+            assert_eq!(dump(&kept).await.0, former);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_looks_at_a_database_makes_none_and_changes_no_schema() {
+    let clock = Clock::manual();
+    for place in Place::both() {
+        let opened = Store::open_there(&place.location, &clock).await;
+        assert!(matches!(opened, Err(Error::Missing)), "{opened:?}");
+        let older = Store::open_as(&place.location, &clock, store::NEWEST - 1).await.unwrap();
+        older.close().await;
+        for _ in 0..2 {
+            let opened = Store::open_there(&place.location, &clock).await;
+            assert!(matches!(opened, Err(Error::Older(_))), "{opened:?}");
+        }
+        place.open(&clock).await.close().await;
+        Store::open_there(&place.location, &clock).await.unwrap().close().await;
+        place.run("INSERT INTO migration (number, at_ms) VALUES (9999, 0)");
+        let opened = Store::open_there(&place.location, &clock).await;
+        assert!(matches!(opened, Err(Error::Newer(9999))), "{opened:?}");
+    }
 }
 
 #[tokio::test]
