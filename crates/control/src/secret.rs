@@ -224,6 +224,9 @@ impl Control {
                 let is_kept = write.rewrap(it, &sealed).await.map_err(problem::of(NOUN))?;
                 count += u64::from(is_kept);
             }
+            let about = serde_json::json!({ "master_key": keys.newest(), "count": closed.len() });
+            let noted = write.database_note("rewrap", &about.to_string()).await;
+            noted.map_err(problem::of(NOUN))?;
             write.commit().await.map_err(problem::of(NOUN))?;
         }
     }

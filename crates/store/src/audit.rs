@@ -260,6 +260,26 @@ impl Write {
 }
 
 impl Store {
+    /// The seal at a place in the chain, if there is one.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn audit_sealed(&self, sequence: i64) -> Result<Option<Vec<u8>>> {
+        let statement = sql("SELECT seal FROM audit WHERE sequence = $1").bind(sequence);
+        let found: Vec<(Option<Vec<u8>>,)> = self.pool.all(statement).await?;
+        Ok(found.into_iter().next().and_then(|(seal,)| seal))
+    }
+
+    /// How many rows are not sealed yet.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn audit_unsealed(&self) -> Result<i64> {
+        let statement = sql("SELECT COUNT(*) FROM audit WHERE sequence IS NULL");
+        let (count,): (i64,) = self.pool.one(statement).await?;
+        Ok(count)
+    }
+
     /// Looks through all that is sealed: how many rows that is, or the first thing that is wrong.
     ///
     /// # Errors

@@ -4,6 +4,7 @@
 use crate::envelope::{Keys, Sealed, of_credential, of_secret, of_totp};
 use crate::sql::sql;
 use crate::{Error, Result, Store, Write};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 /// Where something encrypted is.
@@ -119,6 +120,20 @@ impl Store {
             why => told(why),
         })?;
         Ok(keys)
+    }
+
+    /// The numbers of the master keys with which something is encrypted, from the lowest.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn masters(&self) -> Result<Vec<i64>> {
+        let text = "SELECT master FROM secret UNION SELECT master FROM credential WHERE master IS NOT NULL";
+        let found: Vec<(i64,)> = self.pool.all(sql(text)).await?;
+        let mut all: BTreeSet<i64> = found.into_iter().map(|(master,)| master).collect();
+        let statement = sql("SELECT totp FROM yett_user WHERE totp IS NOT NULL");
+        let users: Vec<(Vec<u8>,)> = self.pool.all(statement).await?;
+        all.extend(users.iter().filter_map(|(totp,)| Some(Sealed::read(totp)?.master)));
+        Ok(all.into_iter().collect())
     }
 
     /// Whether anything is encrypted.

@@ -128,11 +128,7 @@ impl Store {
     }
 
     /// Opens a database as it is; one that is missing is made if it may be.
-    pub(crate) async fn connect(
-        location: &Location,
-        clock: &Clock,
-        is_made: bool,
-    ) -> Result<Self> {
+    pub(crate) async fn connect(location: &Location, clock: &Clock, is_made: bool) -> Result<Self> {
         let pool = match location {
             Location::Sqlite(path) => {
                 let options = SqliteConnectOptions::new()

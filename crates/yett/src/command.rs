@@ -36,6 +36,14 @@ mod dump;
 mod revisions;
 /// `yett rollback`.
 mod rollback;
+/// `yett backup`.
+mod backup;
+/// `yett restore`.
+mod restore;
+/// `yett audit`.
+mod audit;
+/// `yett master-key`.
+mod master_key;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::process::ExitCode;
@@ -90,6 +98,16 @@ pub(crate) enum Command {
     Revisions(revisions::Arguments),
     /// Publish an earlier revision again. The draft stays as it is.
     Rollback(rollback::Arguments),
+    /// Write all that the database of the control plane holds into a file, while the gateway serves.
+    Backup(backup::Arguments),
+    /// Make the database of the control plane from a backup.
+    Restore(restore::Arguments),
+    /// Look through the audit trail, or write it out.
+    #[command(subcommand)]
+    Audit(audit::Command),
+    /// Change the master key with which secrets in the database are encrypted.
+    #[command(subcommand)]
+    MasterKey(master_key::Command),
 }
 
 /// How results are printed.
@@ -140,6 +158,10 @@ impl Command {
             Self::Dump(arguments) => dump::run(&arguments),
             Self::Revisions(arguments) => revisions::run(&arguments),
             Self::Rollback(arguments) => rollback::run(&arguments),
+            Self::Backup(arguments) => backup::run(&arguments),
+            Self::Restore(arguments) => restore::run(&arguments),
+            Self::Audit(command) => audit::run(&command),
+            Self::MasterKey(command) => master_key::run(&command),
         }
     }
 }

@@ -20,6 +20,8 @@ mod memory;
 mod platform;
 /// What the commands that talk to a control plane share.
 mod remote;
+/// What the commands that look after its database share.
+mod database;
 /// What a service manager is told.
 mod notify;
 /// The listener for operators.

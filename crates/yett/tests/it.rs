@@ -32,6 +32,7 @@ mod it {
     mod grpc;
     mod guides;
     mod internal_keys;
+    mod keeping;
     mod issuers;
     mod oauth;
     mod leaving;

@@ -32,6 +32,14 @@ fn the_reference_of_the_command_line_is_fresh() {
         &["key", "hash"],
         &["password", "hash"],
         &["demo"],
+        &["backup"],
+        &["restore"],
+        &["audit", "verify"],
+        &["audit", "export"],
+        &["master-key", "rotate"],
+        &["master-key", "add"],
+        &["master-key", "rewrap"],
+        &["master-key", "forget"],
     ] {
         let (title, said) = ([&["yett"], words].concat().join(" "), help(words));
         assert!(said.contains("Usage: yett"), "{title} --help says nothing");

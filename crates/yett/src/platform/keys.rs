@@ -9,9 +9,6 @@ use store::Store;
 use store::envelope::Keys;
 use tokio::sync::watch;
 
-/// The file of the master keys in `state_dir`.
-const KEYS: &str = "master.key";
-
 /// The master keys by which secrets are encrypted: what the config says, or a file that is made at the first start. Keys that
 /// do not open what is there are not used.
 async fn keys(place: &Place, store: &Store) -> Result<Option<Keys>, String> {
@@ -21,8 +18,8 @@ async fn keys(place: &Place, store: &Store) -> Result<Option<Keys>, String> {
         store.keys_check(&keys).await.map_err(|why| told(&why))?;
         return Ok(Some(keys));
     }
-    let Some(folder) = &place.folder else { return Ok(None) };
-    store.keys_open(&folder.join(KEYS)).await.map(Some)
+    let Some(path) = place.keys_file() else { return Ok(None) };
+    store.keys_open(&path).await.map(Some)
 }
 
 /// Gives the control plane its master keys, if it can have them; whether it can.
@@ -47,7 +44,7 @@ pub(super) async fn unlock(shared: &Shared, store: &Store, control: &Control) ->
     }
 }
 
-/// Does what one of all processes does for all, and looks for master keys as long as there are none.
+/// Does what one of all processes does for all, and looks whether there are other master keys.
 pub(super) async fn keep_up(
     shared: Arc<Shared>,
     store: Store,
@@ -55,10 +52,18 @@ pub(super) async fn keep_up(
     mut ending: watch::Receiver<bool>,
 ) {
     let holder = format!("{:016x}", base::random::fast());
+    let mut known = shared.place.keys_there().unwrap_or_default();
     loop {
         let is_locked = lock(&shared.standing).locked.is_some();
-        if is_locked && unlock(&shared, &store, &control).await {
-            tracing::info!("the master key is there again");
+        let now = shared.place.keys_there().unwrap_or_default();
+        let is_other = now.is_some() && now != known;
+        if (is_locked || is_other) && unlock(&shared, &store, &control).await {
+            known = now;
+            if is_locked {
+                tracing::info!("the master key is there again");
+            } else {
+                tracing::info!("there are other master keys");
+            }
             shared.unlocked.notify_one();
         }
         if let Err(problem) = control.upkeep(&holder).await {

@@ -7,9 +7,12 @@ use model::control::{CONTROL_PORT, ControlPlane};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use store::Location;
+use store::envelope::Keys;
 
 /// The file of the database in `state_dir`.
 const DATABASE: &str = "yett.db";
+/// The file of the master keys in `state_dir`.
+const KEYS: &str = "master.key";
 
 /// What the config says of the control plane.
 #[derive(Debug)]
@@ -59,6 +62,33 @@ impl Place {
         };
         let keys = master_key.as_ref().map(|keys| resolve(keys, disk)).transpose()?;
         Ok(Some(Self { bind, location, folder, keys }))
+    }
+}
+
+impl Place {
+    /// Where its database is.
+    pub(crate) const fn location(&self) -> &Location {
+        &self.location
+    }
+
+    /// The file of its master keys; none where the config says them itself.
+    pub(crate) fn keys_file(&self) -> Option<PathBuf> {
+        let folder = self.folder.as_ref().filter(|_| self.keys.is_none())?;
+        Some(folder.join(KEYS))
+    }
+
+    /// The master keys that are there, if any.
+    ///
+    /// # Errors
+    /// When what is there are no master keys, or others may read them.
+    pub(crate) fn keys_there(&self) -> Result<Option<Keys>, String> {
+        match (&self.keys, self.keys_file()) {
+            (Some(text), _) => {
+                Keys::parse(text).map(Some).map_err(|why| format!("`master_key`: {why}"))
+            }
+            (None, Some(path)) => Keys::load(&path),
+            (None, None) => Ok(None),
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use store::{Location, Store};
 use testkit::Authority;
 
 /// A gateway with a control plane, and this beside it.
-fn config(more: &str) -> String {
+pub(super) fn config(more: &str) -> String {
     format!("{TOP}{PUBLIC}state_dir: state\ncontrol: {{ bind: \"127.0.0.1:0\" }}\n{more}")
 }
 
@@ -49,12 +49,12 @@ fn publish(folder: &Path, config: &Value) {
     });
 }
 
-fn word(yett: &Yett, path: &str) -> Option<String> {
+pub(super) fn word(yett: &Yett, path: &str) -> Option<String> {
     get(&yett.address("public"), path).header("x-word")
 }
 
 /// Ends a gateway and starts another one in its folder.
-fn again(mut yett: Yett, between: impl FnOnce(&Path)) -> Yett {
+pub(super) fn again(mut yett: Yett, between: impl FnOnce(&Path)) -> Yett {
     yett.signal("TERM");
     assert!(yett.ended().success());
     let folder = tempfile::tempdir().unwrap();
@@ -128,12 +128,12 @@ fn what_was_published_is_served_beside_the_file_also_without_the_database() {
 }
 
 /// Somebody who uses the command line, and has logged in by the link of the first start.
-struct Person<'a> {
-    yett: &'a Yett,
+pub(super) struct Person<'a> {
+    pub(super) yett: &'a Yett,
 }
 
 impl<'a> Person<'a> {
-    fn logs_in(yett: &'a Yett) -> Self {
+    pub(super) fn logs_in(yett: &'a Yett) -> Self {
         let link = yett.access.find("the link", |line| {
             line.trim().starts_with("http://").then(|| line.trim().to_owned())
         });
@@ -142,7 +142,7 @@ impl<'a> Person<'a> {
         person
     }
 
-    fn does(&self, arguments: &[&str]) -> Ended {
+    pub(super) fn does(&self, arguments: &[&str]) -> Ended {
         let mut command = command(self.yett.path("").as_path(), arguments);
         command.env("XDG_CONFIG_HOME", self.yett.path("settings")).env_remove("YETT_URL");
         command.env_remove("YETT_TOKEN").env_remove("YETT_WORKSPACE");
@@ -151,7 +151,7 @@ impl<'a> Person<'a> {
 }
 
 /// The files of a team, with a comment.
-fn files(target: &str, word: &str) -> String {
+pub(super) fn files(target: &str, word: &str) -> String {
     format!(
         "version: 1\n# The shop's own.\nupstreams: {{ shop: {{ targets: [\"{target}\"] }} }}\napis:\n  shop:\n    path: /shop\n    upstream: shop\n    public: a test\n    policies: [{{ headers: {{ response: {{ set: {{ x-word: {word} }} }} }} }}]\n"
     )
@@ -237,7 +237,7 @@ fn publishing_fails_no_request() {
 }
 
 /// The store of a gateway that runs, beside it.
-fn beside<T>(location: &Location, does: impl AsyncFnOnce(&Store, &Control) -> T) -> T {
+pub(super) fn beside<T>(location: &Location, does: impl AsyncFnOnce(&Store, &Control) -> T) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let store = Store::open(location, &Clock::System).await.unwrap();
@@ -340,24 +340,24 @@ fn two_gateways_on_one_postgresql_serve_the_same_and_go_on_without_it() {
 }
 
 /// A key that was made elsewhere, and its hash.
-const SHARED_KEY: &str = "a-key-that-both-of-them-have-1234";
+pub(super) const SHARED_KEY: &str = "a-key-that-both-of-them-have-1234";
 const SHARED_HASH: &str = "sha256:15672890bf4309cd670f87df225a64e160423718824c1eb357805098c5f4ba8a";
 
 /// Master keys of a gateway that runs.
-fn with_keys(yett: &Yett, control: &Control) -> Control {
+pub(super) fn with_keys(yett: &Yett, control: &Control) -> Control {
     let keys = Keys::load(&yett.path("state/master.key")).unwrap().unwrap();
     control.clone().with_keys(keys)
 }
 
 /// The files of a team whose API wants a key; its target is a secret.
-fn guarded(path: &str, word: &str) -> String {
+pub(super) fn guarded(path: &str, word: &str) -> String {
     format!(
         "version: 1\nupstreams: {{ orders: {{ targets: [\"${{secret:target}}\"] }} }}\napis:\n  orders:\n    path: {path}\n    upstream: orders\n    policies: [api_key, {{ headers: {{ response: {{ set: {{ x-word: {word} }} }} }} }}]\n"
     )
 }
 
 /// Makes a workspace with a path and a consumer, who has the key that both have and one of his own, which is returned.
-async fn team(control: &Control, name: &str, target: &str) -> (String, String) {
+pub(super) async fn team(control: &Control, name: &str, target: &str) -> (String, String) {
     let root = Caller::system("test");
     let workspace = control.workspace_create(&root, name, name).await.unwrap().id;
     let hosts = vec![format!("*/{name}")];
