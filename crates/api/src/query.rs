@@ -54,6 +54,15 @@ pub(crate) const AUDITED: &[Parameter] = &[
     text("until", "Before this time (RFC 3339)."),
 ];
 
+/// The parameters by which the audit trail is exported.
+pub(crate) const EXPORTED: &[Parameter] = &[
+    LIMIT,
+    AFTER,
+    text("actor", "Who did it."),
+    text("from", "Not before this time (RFC 3339)."),
+    text("until", "Before this time (RFC 3339)."),
+];
+
 /// What was asked for behind the `?`.
 #[derive(Debug, Default)]
 pub(crate) struct Query(Vec<(&'static str, String)>);

@@ -115,7 +115,7 @@ impl Control {
         Ok(Page::new(found, limit, |(id, _)| ("", id)).map(|(_, row)| row))
     }
 
-    /// The trail as JSON lines, oldest first: those after the row with the id `after`, at most a page of them, and the id of
+    /// The trail as JSON lines, oldest first: those after the row with the id `after`, at most `limit`, and the id of
     /// the last; nothing when there are no more. What was there before and after is as it was kept, and each line has
     /// its seal, so that who keeps the lines can verify them elsewhere.
     ///
@@ -126,11 +126,11 @@ impl Control {
         caller: &Caller,
         workspace: Option<&str>,
         narrowed: &Narrowed<'_>,
-        after: i64,
+        (after, limit): (i64, i64),
     ) -> Result<Option<(String, i64)>, Problem> {
         caller.must(Permission::new(NOUN, Verb::Read), workspace)?;
         let sought = sought(workspace, narrowed);
-        let found = self.store.audit_find(&sought, Order::Oldest, after, 1_000).await;
+        let found = self.store.audit_find(&sought, Order::Oldest, after, limit).await;
         let found = found.map_err(problem::of(NOUN))?;
         let Some(last) = found.last().map(|entry| entry.id) else { return Ok(None) };
         let lines = found.into_iter().map(|entry| {

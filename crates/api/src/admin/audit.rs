@@ -2,14 +2,14 @@
 
 use crate::call::{Answer, Call, ms, time};
 use crate::operation::{Access, Operation, Shape, needs};
-use crate::query::AUDITED;
+use crate::query::{AUDITED, EXPORTED};
 use crate::refusal::Refusal;
 use base::Moment;
 use control::audit::{Flaw, Narrowed, Row};
 use control::permission::Verb;
 use http::{Method, StatusCode};
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 const NOUN: &str = "audit";
@@ -66,6 +66,50 @@ struct Verified {
     flaw: Option<String>,
 }
 
+/// A row of the trail as it was sealed.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "ExportedAuditRow")]
+struct Exported {
+    /// In the order in which they were written, with gaps.
+    id: i64,
+    /// When (RFC 3339).
+    at: Option<String>,
+    /// When, in milliseconds since 1970.
+    at_ms: i64,
+    /// The id of the workspace; null for what belongs to none.
+    workspace: Option<String>,
+    /// Who did it.
+    actor: String,
+    /// What was done.
+    action: String,
+    /// To which kind of thing.
+    noun: String,
+    /// To what: an id.
+    subject: String,
+    /// What was there before, with secrets masked: the JSON text that was sealed.
+    was: Option<String>,
+    /// What is there since.
+    became: Option<String>,
+    /// Where the request came from.
+    address: Option<String>,
+    /// The id of the request.
+    request: Option<String>,
+    /// Its place in the chain of seals; null until it is sealed.
+    sequence: Option<i64>,
+    /// The SHA-256 over it and the seal before, in hexadecimal digits.
+    seal: Option<String>,
+}
+
+/// A page of the trail as it was sealed.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ExportedAuditPage")]
+struct ExportedPage {
+    /// The oldest first.
+    items: Vec<Exported>,
+    /// `after` of the next page; null where there was nothing more.
+    next: Option<String>,
+}
+
 fn told(row: Row) -> Told {
     let Row { id, at_ms, workspace, actor, action, noun, subject, was, became, .. } = row;
     let (at, address, request, sequence) = (time(at_ms), row.address, row.request, row.sequence);
@@ -107,6 +151,28 @@ async fn list(call: Call) -> Result<Answer, Refusal> {
     Answer::found(&Page { items: page.items, next: page.next })
 }
 
+async fn export(call: Call) -> Result<Answer, Refusal> {
+    let narrowed = Narrowed {
+        actor: call.query.text("actor").unwrap_or_default(),
+        from_ms: moment(&call, "from")?,
+        until_ms: moment(&call, "until")?,
+        ..Narrowed::default()
+    };
+    let after = match call.query.after() {
+        "" => 0,
+        text => {
+            text.parse().map_err(|_| Refusal::malformed("?after", "`next` of a page before"))?
+        }
+    };
+    let limit = call.query.limit()?;
+    let page = call.control.audit_export(&call.caller, None, &narrowed, (after, limit)).await?;
+    let (lines, last) = page.unwrap_or_default();
+    let items: Vec<Exported> =
+        lines.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let is_full = i64::try_from(items.len()).is_ok_and(|count| count == limit);
+    Answer::found(&ExportedPage { items, next: is_full.then(|| last.to_string()) })
+}
+
 async fn verify(call: Call) -> Result<Answer, Refusal> {
     let told = match call.control.audit_verify(&call.caller).await? {
         Ok(rows) => Verified { ok: true, rows: Some(rows), flaw: None },
@@ -141,6 +207,16 @@ pub(crate) fn operations() -> Vec<Operation> {
             "Who did what, the newest first",
             needs(NOUN, Verb::Read),
         ),
+        Operation::new(
+            (Method::GET, "/v1/audit/export"),
+            "audit_export",
+            needs(NOUN, Verb::Read),
+            "The whole trail with its seals, the oldest first",
+            export,
+        )
+        .about("For those who keep it elsewhere. Ask again with `after` of the last `next` to go on from there.")
+        .answers(StatusCode::OK, Shape::of::<ExportedPage>())
+        .asks(EXPORTED),
         Operation::new(
             (Method::GET, "/v1/audit/verify"),
             "audit_verify",

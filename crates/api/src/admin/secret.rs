@@ -54,6 +54,14 @@ struct Told {
     updated: String,
 }
 
+/// What was encrypted anew.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Rewrapped")]
+struct Rewrapped {
+    /// How many secrets of workspaces, credentials and users.
+    count: u64,
+}
+
 /// A page of secrets.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "SecretPage")]
@@ -111,6 +119,11 @@ async fn delete(call: Call) -> Result<Answer, Refusal> {
     Ok(Answer::none())
 }
 
+async fn rewrap(call: Call) -> Result<Answer, Refusal> {
+    let count = call.control.secret_rewrap(&call.caller).await?;
+    Answer::found(&Rewrapped { count })
+}
+
 pub(crate) fn operations() -> Vec<Operation> {
     let one = || Shape::of::<Told>();
     vec![
@@ -164,5 +177,14 @@ pub(crate) fn operations() -> Vec<Operation> {
             delete,
         )
         .problems(&[409]),
+        Operation::new(
+            (Method::POST, "/v1/secrets/rewrap"),
+            "secret_rewrap",
+            needs("setting", Verb::Update),
+            "Encrypt all secrets with the newest master key",
+            rewrap,
+        )
+        .about("After `yett master-key add`, once every gateway has the new key. What they are stays as it is.")
+        .answers(StatusCode::OK, Shape::of::<Rewrapped>()),
     ]
 }

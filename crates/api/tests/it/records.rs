@@ -121,3 +121,44 @@ async fn hosts_are_delegated_by_the_platform_alone_and_to_one_workspace_each() {
     let kept = world.send("GET /v1/grants/team", &root, &[], None).await.is(200).json();
     assert_eq!(kept, json!({ "hosts": ["api.test/team"], "listeners": [], "inward": false }));
 }
+
+#[tokio::test]
+async fn the_trail_is_exported_page_by_page_as_it_was_sealed() {
+    let world = World::new().await;
+    let root = world.somebody("root", "", "owner").await;
+    for count in 0..7 {
+        world.workspace(&format!("w{count}")).await;
+    }
+    world.control.upkeep("test").await.unwrap();
+    let send = async |line: &str| world.send(line, &root, &[], None).await;
+    let (mut after, mut all) = (String::new(), Vec::new());
+    loop {
+        let page = send(&format!("GET /v1/audit/export?limit=3&after={after}")).await;
+        let page = page.is(200).json();
+        all.extend(page["items"].as_array().unwrap().clone());
+        let Some(next) = page["next"].as_str() else { break };
+        next.clone_into(&mut after);
+    }
+    let made = |row: &&Value| row["noun"] == "workspace" && row["action"] == "create";
+    assert_eq!(all.iter().filter(made).count(), 7, "{all:?}");
+    for (at, row) in (1..).zip(&all).take_while(|(_, row)| !row["seal"].is_null()) {
+        assert_eq!((&row["sequence"], row["seal"].as_str().unwrap().len()), (&json!(at), 64));
+    }
+    assert_eq!(all[0]["sequence"], 1);
+    for wrong in ["after=x", "noun=user", "from=tomorrow"] {
+        send(&format!("GET /v1/audit/export?{wrong}")).await.is(400);
+    }
+}
+
+#[tokio::test]
+async fn only_who_owns_the_platform_has_secrets_encrypted_anew() {
+    let world = World::new().await;
+    let team = world.workspace("team").await;
+    let value = base::Secret::new("a value".to_owned());
+    world.control.secret_create(&world.root, (&team, "s"), value).await.unwrap();
+    let admin = world.somebody("adam", "", "admin").await;
+    world.send("POST /v1/secrets/rewrap", &admin, &[], None).await.is(403);
+    let root = world.somebody("root", "", "owner").await;
+    let told = world.send("POST /v1/secrets/rewrap", &root, &[], None).await.is(200).json();
+    assert_eq!(told["count"], 0, "nothing is older");
+}

@@ -15,6 +15,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use store::audit::Flaw;
 
+/// Rows that are read at once.
+const PAGE: i64 = 1_000;
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Look whether the trail is what was written: each row is sealed with a hash of itself and of all before.
@@ -108,10 +111,10 @@ async fn verify(database: &Database, arguments: &Verify) -> Result<Outcome, Fail
         return Ok(Outcome { lines: vec![why], value, is_good: false });
     }
     let rows = counted(count.unsigned_abs(), "row");
-    let mut lines = vec![format!("{rows} of the audit trail are what was written")];
+    let mut lines = vec![format!("the audit trail is what was written: {rows} sealed")];
     if open > 0 {
         lines.push(format!(
-            "{} not sealed yet, which the running gateway does within seconds",
+            "{} not sealed yet, which a running gateway does within seconds",
             counted(open.unsigned_abs(), "row")
         ));
     }
@@ -140,7 +143,7 @@ async fn export(database: &Database, arguments: &Export) -> Result<Outcome, Fail
     let (mut after, mut rows) = (0, 0);
     let caller = Caller::system("export");
     loop {
-        let page = control.audit_export(&caller, None, &narrowed, after).await;
+        let page = control.audit_export(&caller, None, &narrowed, (after, PAGE)).await;
         let page = page.map_err(|problem: Problem| {
             let why = problem.cause.unwrap_or(problem.detail);
             Failure::from(format!("{database}: {why}"))

@@ -133,7 +133,7 @@ fn a_backup_made_under_writes_makes_the_same_platform_anew_on_either_database() 
         let forced = run(place, &["restore", &from, "--force"]);
         assert_eq!(forced.code, Some(0), "{forced:?}");
         let verified = run(place, &["audit", "verify"]);
-        assert!(verified.out.contains("are what was written"), "{verified:?}");
+        assert!(verified.out.contains("is what was written"), "{verified:?}");
         let yett = Launch::within(fresh, &config).start();
         assert_eq!(status(&yett), 200, "by the key and the secret that were kept");
         assert_eq!(yett.status()["control"]["master_key"], "ok");
