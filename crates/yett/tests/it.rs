@@ -14,6 +14,7 @@ mod it {
 
     mod access;
     mod admin;
+    mod admin_api;
     mod announced;
     mod authorisers;
     mod backend_credentials;

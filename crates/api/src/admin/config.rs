@@ -128,7 +128,8 @@ async fn apply(call: Call) -> Result<Answer, Refusal> {
 }
 
 pub(crate) fn operations() -> Vec<Operation> {
-    let config = json!({ "$ref": "#/components/schemas/Config" });
+    let about = "The parts of the draft as one config. Until it has been checked it may say what the schema of configs does not.";
+    let config = json!({ "type": "object", "description": about });
     vec![
         Operation::new(
             (Method::GET, PATH),

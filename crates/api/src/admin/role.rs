@@ -27,6 +27,7 @@ struct Sent {
     #[schemars(length(max = 200))]
     about: Line,
     /// What it may: patterns such as `api:read`, `api:*` and `*:read`.
+    #[schemars(length(min = 1, max = 128), inner(regex(pattern = r"^([a-z]+|\*):([a-z]+|\*)$")))]
     may: Vec<Line>,
 }
 
@@ -40,6 +41,7 @@ struct Changed {
     #[schemars(length(max = 200))]
     about: Line,
     /// What it may from now on.
+    #[schemars(length(min = 1, max = 128), inner(regex(pattern = r"^([a-z]+|\*):([a-z]+|\*)$")))]
     may: Vec<Line>,
 }
 
