@@ -116,6 +116,7 @@ def callers(admin):
     for name in ["phone", "spare"]:
         admin.does("application_create", {"name": name}, **alice)
     admin.does("application_list", **alice)
+    admin.does("workspace_application_list", **team)
     admin.does("application_update", {"name": "spare", "title": "Spare"}, **alice, application="spare")
     admin.does("application_get", **alice, application="spare")
     admin.does("application_delete", **alice, application="spare")
@@ -183,6 +184,8 @@ def everything():
     admin.does("audit_list")
     admin.does("workspace_audit_list", workspace="team")
     admin.does("audit_verify")
+    admin.does("audit_export")
+    admin.does("secret_rewrap")
     admin.does("token_create", {"name": "ci", "scopes": ["api:read"]})
     admin.does("token_delete", token=admin.does("token_list")["items"][0]["id"])
     # Whoever tries things at random logs out, too: another session does, which is ended here.
