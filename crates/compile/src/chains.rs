@@ -54,6 +54,9 @@ pub(crate) fn build(
     report: &mut Report,
 ) -> Owned {
     let mut owned = Owned::default();
+    if written.is_empty() {
+        return owned;
+    }
     let Room { inputs, upstreams, plans, .. } = room;
     let closed = upstream::outbound(EgressSpec::default(), None);
     let outbound = inputs.outbound.unwrap_or(&closed);

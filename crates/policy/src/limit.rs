@@ -170,7 +170,8 @@ impl Limiter {
     pub(crate) fn left(&self, key: Option<Key>, at: Instant) -> Verdict {
         let each = self.shown(key, at).into_iter().enumerate();
         each.map(|(rule, (_, verdict))| verdict.of(rule))
-            .reduce(Verdict::tighter).unwrap_or(Verdict::UNLIMITED)
+            .reduce(Verdict::tighter)
+            .unwrap_or(Verdict::UNLIMITED)
     }
 
     /// What is left of each limit.

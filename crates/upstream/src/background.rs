@@ -3,8 +3,8 @@
 use crate::world::World;
 use base::caps::COMPUTE_QUEUE_MAX;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::available_parallelism;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
@@ -39,7 +39,10 @@ struct Seats {
 impl Seats {
     /// As many as there are processors, less one for traffic.
     fn new() -> Self {
-        let processors = available_parallelism().map_or(1, std::num::NonZero::get);
+        // The system reads files to tell.
+        static PROCESSORS: OnceLock<usize> = OnceLock::new();
+        let processors = || available_parallelism().map_or(1, std::num::NonZero::get);
+        let processors = *PROCESSORS.get_or_init(processors);
         Self { free: Semaphore::new((processors - 1).max(1)), waiting: AtomicUsize::new(0) }
     }
 }

@@ -3,7 +3,7 @@
 use super::trouble::TroubleMetrics;
 use crate::shards::{Gauge, Sharded, ShardedCounter, sum};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -474,17 +474,22 @@ impl TargetMetrics {
 /// Values of up to two labels; the second is empty where there is only one.
 pub(super) type Labels = [Box<str>; 2];
 
+/// Of so many that find no room one looks whether any is left that nobody holds.
+const PRUNE_EVERY: usize = 64;
+
 /// Series by their labels. The lock is taken when a config is compiled and when a scrape lists them.
 #[derive(Debug)]
 pub(super) struct Table<T> {
     cap: usize,
+    /// How many have found no room one after the other.
+    crowded_out: AtomicUsize,
     series: Mutex<BTreeMap<Labels, Arc<T>>>,
 }
 
 impl<T> Table<T> {
     /// Nothing yet, and never more than `cap` series beside those for the overflow.
     pub(super) fn new(cap: usize) -> Self {
-        Self { cap, series: Mutex::default() }
+        Self { cap, crowded_out: AtomicUsize::new(0), series: Mutex::default() }
     }
 
     /// The series with these labels, made if there is room, else the one with the labels `overflow`.
@@ -510,13 +515,17 @@ impl<T> Table<T> {
         if let Some(known) = series.get(&labels) {
             return Arc::clone(known);
         }
-        if series.len() >= self.cap {
+        // Of a config with far more routes than there is room for, not each one is worth a look at all.
+        let crowded_out = self.crowded_out.load(Ordering::Relaxed);
+        if series.len() >= self.cap && crowded_out.is_multiple_of(PRUNE_EVERY) {
             series.retain(|_, held| is_held(held));
         }
         if series.len() >= self.cap {
+            self.crowded_out.store(crowded_out.wrapping_add(1), Ordering::Relaxed);
             let overflow = overflow.map(Box::from);
             return Arc::clone(series.entry(overflow).or_insert_with(|| Arc::new(make_overflow())));
         }
+        self.crowded_out.store(0, Ordering::Relaxed);
         Arc::clone(series.entry(labels).or_insert_with(|| Arc::new(make())))
     }
 
