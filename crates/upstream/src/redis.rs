@@ -12,6 +12,7 @@ use redis::{
     RedisConnectionInfo, RedisError, ServerErrorKind, TlsCertificates, TlsMode, Value, cmd,
 };
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
@@ -31,6 +32,8 @@ const TALLY: &str = include_str!("redis/tally.lua");
 const TOGETHER_MAX: usize = 32;
 /// Shortest time for a connection to be made, with all that is said at its beginning.
 const CONNECT_MIN: Duration = Duration::from_secs(1);
+/// So many times as long for a cluster, of which some servers may be silent.
+const CLUSTER_TIMES: u32 = 3;
 /// For how long a gateway is counted after it was heard of.
 const ALIVE: Duration = Duration::from_secs(5);
 const NONSENSE: &str = "the store gave an answer that means nothing";
@@ -49,7 +52,9 @@ pub(crate) fn open(
         connect_timeout,
         timeout: spec.timeout,
         prefix: spec.prefix.clone(),
-        connection: Mutex::new(None),
+        connection: Arc::default(),
+        is_silent: AtomicBool::new(false),
+        is_renewing: Arc::default(),
         scripts: [TAKE, BEAT, TALLY].map(Script::new),
         background,
     }))
@@ -73,7 +78,11 @@ struct Redis {
     connect_timeout: Duration,
     timeout: Duration,
     prefix: String,
-    connection: Mutex<Option<Connection>>,
+    connection: Arc<Mutex<Option<Connection>>>,
+    /// Whether a server of a cluster has not answered of late.
+    is_silent: AtomicBool,
+    /// Whether another connection is being made.
+    is_renewing: Arc<AtomicBool>,
     scripts: [Script; 3],
     /// Where connections live; without it there are none.
     background: Option<Handle>,
@@ -220,6 +229,35 @@ impl Redis {
         *self.connection.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
+    fn is_cluster(&self) -> bool {
+        matches!(*self.way, Way::Cluster(_))
+    }
+
+    /// How long it may take until there is a connection.
+    fn connect_limit(&self) -> Duration {
+        if self.is_cluster() { self.connect_timeout * CLUSTER_TIMES } else { self.connect_timeout }
+    }
+
+    /// Makes another connection to a cluster of which a server was silent, beside the one that goes on meanwhile: it finds
+    /// out anew which server has what. The client does so by itself only if a server says that it is not the right one, and
+    /// one that stands still says nothing.
+    fn renew(&self) {
+        let Some(background) = &self.background else { return };
+        if !self.is_silent.swap(false, Ordering::Relaxed)
+            || self.is_renewing.swap(true, Ordering::Relaxed)
+        {
+            return;
+        }
+        let (way, connection) = (Arc::clone(&self.way), Arc::clone(&self.connection));
+        let (limit, is_renewing) = (self.connect_limit(), Arc::clone(&self.is_renewing));
+        background.spawn(async move {
+            if let Ok(Ok(made)) = timeout(limit, way.connect()).await {
+                *connection.lock().unwrap_or_else(PoisonError::into_inner) = Some(made);
+            }
+            is_renewing.store(false, Ordering::Relaxed);
+        });
+    }
+
     /// The connection, made if there is none.
     async fn connected(&self) -> Result<Connection, String> {
         if let Some(connection) = self.connection() {
@@ -229,7 +267,7 @@ impl Redis {
             return Err("nothing is alive here".to_owned());
         };
         let way = Arc::clone(&self.way);
-        let limit = self.connect_timeout;
+        let limit = self.connect_limit();
         let mut connecting = JoinSet::new();
         connecting.spawn_on(async move { timeout(limit, way.connect()).await }, background);
         let connection = match connecting.join_next().await {
@@ -268,13 +306,16 @@ impl Redis {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => {
                 let is_wrong_server = error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly);
-                let is_cluster = matches!(*self.way, Way::Cluster(_));
-                if is_wrong_server || (error.is_unrecoverable_error() && !is_cluster) {
+                if is_wrong_server || (error.is_unrecoverable_error() && !self.is_cluster()) {
                     self.give_up();
                 }
+                self.is_silent.store(self.is_cluster(), Ordering::Relaxed);
                 Err(told(&error))
             }
-            Err(_) => Err(format!("no answer within {:?}", self.timeout)),
+            Err(_) => {
+                self.is_silent.store(self.is_cluster(), Ordering::Relaxed);
+                Err(format!("no answer within {:?}", self.timeout))
+            }
         }
     }
 
@@ -325,7 +366,7 @@ impl Redis {
     /// Counts that one script may change.
     fn together(&self) -> usize {
         // A script that names several keys must find them all on one server.
-        if matches!(*self.way, Way::Cluster(_)) { 1 } else { TOGETHER_MAX }
+        if self.is_cluster() { 1 } else { TOGETHER_MAX }
     }
 }
 
@@ -372,6 +413,7 @@ impl LimitStore for Redis {
 
     fn beat<'a>(&'a self, gateway: &'a str) -> BoxFuture<'a, Result<u32, String>> {
         Box::pin(async move {
+            self.renew();
             let connection = self.connected().await?;
             let keys = [format!("{}gateways", self.prefix)];
             let words = [gateway.to_owned(), ALIVE.as_millis().to_string()];

@@ -53,6 +53,7 @@ mod it {
     mod serving;
     mod shared_limits;
     mod shared_quotas;
+    mod store_failover;
     mod store_faults;
     mod shadow;
     mod shutdown;

@@ -149,6 +149,8 @@ pub(crate) struct Counted {
     pub(crate) requests: u64,
     /// Everything that is not an answer with 2xx or 3xx, in wrk's words.
     pub(crate) failures: Vec<String>,
+    /// All that it said.
+    pub(crate) said: String,
 }
 
 /// Connections of a load.
@@ -183,7 +185,7 @@ impl Load {
         let requests = requests.unwrap_or_else(|| panic!("wrk said {text}")).0.parse().unwrap();
         let is_failure = |line: &&str| line.contains("Socket errors") || line.contains("Non-2xx");
         let failures = text.lines().filter(is_failure).map(str::to_owned).collect();
-        Counted { requests, failures }
+        Counted { requests, failures, said: text }
     }
 }
 

@@ -1,15 +1,14 @@
 //! What gateways do while the store of their limits is there, and of no use.
 
 use super::client::get;
-use super::redis::{Redis, say, store_state};
+use super::redis::{Redis, cluster, say, store_state, watched};
 use super::servers::free_port;
 use super::wait::{until, until_true};
 use super::yett::{Launch, PUBLIC, TOP, Yett};
 use std::fs;
 use std::io::Write as _;
 use std::net::TcpListener;
-use std::process::{Child, Command, Stdio};
-use tempfile::TempDir;
+use std::process::{Command, Stdio};
 
 /// A limit so large that what is counted alone meanwhile stays below it.
 fn config(store: &str, limit: &str) -> String {
@@ -158,61 +157,9 @@ fn a_store_behind_tls_knows_gateways_by_user_and_password() {
     server.wait().unwrap();
 }
 
-/// A Sentinel that watches a server.
-struct Sentinel {
-    child: Child,
-    _folder: TempDir,
-    port: u16,
-}
-
-impl Sentinel {
-    fn watch(master: u16) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let (child, port) = until("a Sentinel finds a free port", || {
-            let port = free_port();
-            let file = folder.path().join("sentinel.conf");
-            let text = format!(
-                "port {port}\nbind 127.0.0.1\nsentinel monitor limits 127.0.0.1 {master} 1\nsentinel down-after-milliseconds limits 1000\nsentinel failover-timeout limits 5000\n"
-            );
-            fs::write(&file, text).unwrap();
-            let mut child = Command::new("redis-sentinel")
-                .arg(&file)
-                .stdout(Stdio::null())
-                .spawn()
-                .expect("redis-sentinel is installed: scripts/needs.sh");
-            until("it answers, or has ended", || {
-                if child.try_wait().unwrap().is_some() {
-                    return Some(false);
-                }
-                say(port, "PING").filter(|told| told.contains("PONG")).map(|_| true)
-            })
-            .then_some((child, port))
-        });
-        Self { child, _folder: folder, port }
-    }
-}
-
-impl Drop for Sentinel {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
-
 #[test]
 fn when_a_master_dies_gateways_go_on_with_the_one_that_sentinels_choose() {
-    let mut master = Redis::start(&[]);
-    let master_port = master.port.to_string();
-    let replica = Redis::start(&["--replicaof", "127.0.0.1", &master_port]);
-    let sentinel = Sentinel::watch(master.port);
-    until_true("the Sentinel knows of the replica", || {
-        say(sentinel.port, "SENTINEL replicas limits")
-            .is_some_and(|told| told.contains(&replica.port.to_string()))
-    });
-    until_true("the replica follows", || {
-        say(replica.port, "INFO replication")
-            .is_some_and(|told| told.contains("master_link_status:up"))
-    });
+    let (mut master, replica, sentinel) = watched();
     let store = format!(
         "{{ sentinel: {{ master: limits, at: [\"127.0.0.1:{}\"] }}, timeout: 2s }}",
         sentinel.port
@@ -233,30 +180,8 @@ fn when_a_master_dies_gateways_go_on_with_the_one_that_sentinels_choose() {
 
 #[test]
 fn in_a_cluster_only_the_counts_of_a_dead_server_are_done_without() {
-    let mut servers: Vec<Redis> = (0..3)
-        .map(|_| {
-            until("a node of a cluster starts", || {
-                let bus = free_port().to_string();
-                let more = ["--cluster-enabled", "yes", "--cluster-port", &bus];
-                let more = [&more[..], &["--cluster-require-full-coverage", "no"]].concat();
-                let node = Redis::start(&more);
-                say(node.port, "PING").map(|_| node)
-            })
-        })
-        .collect();
+    let mut servers = cluster(3, 0);
     let nodes: Vec<String> = servers.iter().map(|it| format!("127.0.0.1:{}", it.port)).collect();
-    let made = Command::new("redis-cli")
-        .args(["--cluster", "create"])
-        .args(&nodes)
-        .arg("--cluster-yes")
-        .output()
-        .expect("redis-cli comes with redis-server");
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stdout));
-    until_true("the cluster is whole", || {
-        servers.iter().all(|it| {
-            say(it.port, "CLUSTER INFO").is_some_and(|told| told.contains("cluster_state:ok"))
-        })
-    });
     let config = format!(
         "{TOP}{PUBLIC}stores: {{ shared: {{ cluster: [\"{}\"], timeout: 2s }} }}\napis: {{ all: {{ public: a test, policies: [{{ rate_limit: {{ limit: 3/h, per: header x-tenant, store: shared }} }}, {{ respond: {{ body: hi }} }}] }} }}\n",
         nodes.join("\", \"")
