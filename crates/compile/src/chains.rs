@@ -16,6 +16,9 @@ use traffic::exchange::Slot;
 use traffic::policy::Placement;
 use upstream::EgressSpec;
 
+/// The kind that holds consumers to their plan.
+const PLAN: &str = "plan";
+
 /// The policies of one owner, built once for all routes that inherit them.
 #[derive(Default)]
 pub(crate) struct Owned {
@@ -221,6 +224,7 @@ pub(crate) fn join(
                 exempt.push((name.value.as_str().into(), reason.as_str().into()));
             }
         }
+        counted_all_the_same(owned, exemptions, report);
         kept.extend(&owned.policies);
         if owned.is_locked {
             locked = kept.len();
@@ -250,6 +254,17 @@ pub(crate) fn join(
         steers: kept.iter().any(|built| built.entry.policy.steers()),
         chain: Chain::new(entries(&kept, api, route)),
         exempt,
+    }
+}
+
+/// Warns of owners that take plans away and say in the same breath what requests cost: those are counted.
+fn counted_all_the_same(owned: &Owned, exemptions: &Map<String>, report: &mut Report) {
+    let Some((name, _)) = exemptions.iter().find(|(name, _)| name.value == PLAN) else { return };
+    if owned.policies.iter().any(|built| built.kind.name == PLAN) {
+        let message = "this takes plans away, and a `plan` beside it says what requests cost: they are counted all the same";
+        report
+            .warning("counted_exemption", &name.place, message)
+            .help("remove the exemption, or the `plan` beside it");
     }
 }
 

@@ -127,6 +127,7 @@ fn listeners(
         let served = if listener.speaks_http() { routes } else { &[][..] };
         let tree = routes::tree(&name.value, served, &name.place, report);
         let relays = relays::compile(listener, upstreams);
+        relays::doubts(config, name, listener, report);
         let (Some(bind), Some(tree), Some(relays), Some(clients), None | Some(Some(_))) =
             (bind, tree, relays, clients, &tls)
         else {
