@@ -605,3 +605,7 @@ pub const NAMES_VALID_MAX_S: u64 = 24 * 3_600;
 pub const NAMES_STALE_S: u64 = 3_600;
 /// and seconds for which it holds, at most, that they prove nothing.
 pub const NOT_PROVED_VALID_S: u64 = 600;
+/// Bytes of what gateways keep of callers and secrets, for a start without the database,
+pub const COLD_BYTES_MAX: usize = 512 << 20;
+/// and changes that it does not have yet; with more, nobody is believed by it.
+pub const COLD_CHANGES_MAX: usize = 10_000;

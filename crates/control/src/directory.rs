@@ -177,46 +177,40 @@ impl Control {
     fn learn(&self, records: Vec<Record>, known: &mut Known) {
         for record in records {
             let id = record.id.clone();
-            match self.known(record) {
+            match self::known(record, |of, sealed| self.open(of, sealed)) {
                 Ok(credential) => known.credentials.push(credential),
                 Err(problem) => known.unreadable.push((id, problem)),
             }
         }
     }
+}
 
-    fn known(&self, record: Record) -> Result<KnownCredential, Problem> {
-        let corrupt = |what: &str| problem::of(NOUN)(store::Error::Corrupt(what.to_owned()));
-        let kind = Kind::parse(&record.kind).ok_or_else(|| corrupt("a kind of credential"))?;
-        let hash = record.hash.try_into().map_err(|_| corrupt("a hash of a credential"))?;
-        let application = match (record.application, record.application_name) {
-            (Some(id), Some(name)) => {
-                let body = record.application_body.unwrap_or_default();
-                let application::Body { roles } = serde_json::from_str(&body).unwrap_or_default();
-                Some(KnownApplication { id, name, plan: record.application_plan, roles })
-            }
-            _ => None,
-        };
-        let secret = match (record.password, record.master, record.wrapped, record.sealed) {
-            (Some(password), ..) => Some(Secret::new(password)),
-            (None, Some(master), Some(wrapped), Some(sealed)) => {
-                let sealed = Sealed { master, wrapped, sealed };
-                let of = of_credential(&record.workspace, &record.id);
-                Some(self.open(&of, &sealed)?)
-            }
-            _ => None,
-        };
-        let (id, consumer, name) = (record.id, record.consumer, record.name);
-        let (from_ms, expires_ms) = (record.from_ms, record.expires_ms);
-        Ok(KnownCredential {
-            id,
-            consumer,
-            application,
-            kind,
-            name,
-            hash,
-            secret,
-            from_ms,
-            expires_ms,
-        })
-    }
+/// A credential, with what opens its secret if it has one.
+pub(crate) fn known(
+    record: Record,
+    open: impl FnOnce(&str, &Sealed) -> Result<Secret, Problem>,
+) -> Result<KnownCredential, Problem> {
+    let corrupt = |what: &str| problem::of(NOUN)(store::Error::Corrupt(what.to_owned()));
+    let kind = Kind::parse(&record.kind).ok_or_else(|| corrupt("a kind of credential"))?;
+    let hash = record.hash.try_into().map_err(|_| corrupt("a hash of a credential"))?;
+    let application = match (record.application, record.application_name) {
+        (Some(id), Some(name)) => {
+            let body = record.application_body.unwrap_or_default();
+            let application::Body { roles } = serde_json::from_str(&body).unwrap_or_default();
+            Some(KnownApplication { id, name, plan: record.application_plan, roles })
+        }
+        _ => None,
+    };
+    let secret = match (record.password, record.master, record.wrapped, record.sealed) {
+        (Some(password), ..) => Some(Secret::new(password)),
+        (None, Some(master), Some(wrapped), Some(sealed)) => {
+            let sealed = Sealed { master, wrapped, sealed };
+            let of = of_credential(&record.workspace, &record.id);
+            Some(open(&of, &sealed)?)
+        }
+        _ => None,
+    };
+    let (id, consumer, name) = (record.id, record.consumer, record.name);
+    let (from_ms, expires_ms) = (record.from_ms, record.expires_ms);
+    Ok(KnownCredential { id, consumer, application, kind, name, hash, secret, from_ms, expires_ms })
 }

@@ -46,6 +46,8 @@ pub mod application;
 pub mod credential;
 /// What gateways know of them.
 pub mod directory;
+/// What they know, for a start without the database.
+pub mod cold;
 /// Values that configs name and nobody reads.
 pub mod secret;
 /// What somebody may, as a name.

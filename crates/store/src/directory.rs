@@ -35,6 +35,20 @@ impl Change {
         Self { credential: Some(of.id.clone()), application, ..Self::of_consumer(&of.consumer) }
     }
 
+    /// Whether it may be one of a consumer itself.
+    #[must_use]
+    pub fn is_of_consumer(&self, id: &str) -> bool {
+        self.consumer == id && self.application.is_none() && self.credential.is_none()
+    }
+
+    /// Whether it may be one of a credential.
+    #[must_use]
+    pub fn is_of(&self, record: &Record) -> bool {
+        self.consumer == record.consumer
+            && (self.application.is_none() || self.application == record.application)
+            && self.credential.as_ref().is_none_or(|id| record.id == *id)
+    }
+
     /// Reads the body of an event.
     #[must_use]
     pub fn parse(body: &str) -> Option<Self> {
@@ -44,7 +58,9 @@ impl Change {
         Some(Self { consumer: text("consumer")?, application, credential })
     }
 
-    fn body(&self) -> String {
+    /// As the body of an event.
+    #[must_use]
+    pub fn body(&self) -> String {
         let Self { consumer, application, credential } = self;
         serde_json::json!({
             "consumer": consumer, "application": application, "credential": credential,

@@ -22,6 +22,8 @@ use tokio::sync::{Notify, mpsc, watch};
 
 /// Whether a config may be published.
 mod check;
+/// What is known without it.
+mod cold;
 /// Consumers and credentials of the database.
 mod directory;
 /// What it brings the gateway.
@@ -58,6 +60,8 @@ pub(crate) struct Shared {
     root: String,
     clock: Clock,
     records: Records,
+    /// What is kept of them, and of secrets.
+    known: cold::Known,
     /// What was published last, as far as is known.
     newest: Mutex<Parts>,
     /// What the gateway serves by.
@@ -115,6 +119,7 @@ impl Platform {
         // Whoever hands over has the address until it has done so.
         let socket = if is_heir { None } else { Some(bind(place.bind)?) };
         let shared = Arc::new(Shared {
+            known: cold::Known::new(place.folder.as_deref()),
             place,
             root: root.to_owned(),
             clock: still.clock.clone(),

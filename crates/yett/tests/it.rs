@@ -23,6 +23,7 @@ mod it {
     mod bad_reload;
     mod cedar;
     mod client_certificates;
+    mod cold_starts;
     mod commands;
     mod crowd;
     mod databases;

@@ -2,6 +2,7 @@
 //! outside revisions.
 
 use super::DEFAULT;
+use super::cold::{self, Stale};
 use base::hashed::HashedMap;
 use control::credential::Kind;
 use control::directory::{Change, Known, KnownConsumer, KnownCredential, News};
@@ -13,6 +14,11 @@ use store::outbox::Position;
 use traffic::directory::{
     Consumer, Credential, CredentialHash, CredentialKind, Directory, qualified,
 };
+
+/// What is told when a database was restored,
+const RESTORED: &str = "database.restore";
+/// and when secrets were encrypted with another master key.
+const REWRAPPED: &str = "database.rewrap";
 
 /// What the Directory holds, and from where.
 #[derive(Debug)]
@@ -50,6 +56,8 @@ pub(super) struct Told {
     pub(super) is_secret: bool,
     /// A workspace, or what is delegated to it.
     pub(super) is_workspace: bool,
+    /// How secrets are encrypted.
+    pub(super) is_rewrapped: bool,
 }
 
 impl Record {
@@ -80,7 +88,7 @@ impl Records {
     }
 
     /// Takes everything that is known, in place of what was known before.
-    fn all(&self, known: Known) {
+    pub(super) fn all(&self, known: Known) {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         held.kept = records(known).into_iter().collect();
         self.replace(&held);
@@ -114,10 +122,10 @@ impl Records {
     /// Brings the Directory what has changed since a position; everything if there is none yet.
     pub(super) async fn follow(
         &self,
-        control: &Control,
+        (control, kept): (&Control, &cold::Known),
         position: &mut Option<Position>,
     ) -> Result<Told, Problem> {
-        let followed = self.try_follow(control, position).await;
+        let followed = self.try_follow((control, kept), position).await;
         if followed.is_err() {
             // What was told and not done would not be told again.
             *position = None;
@@ -127,29 +135,43 @@ impl Records {
 
     async fn try_follow(
         &self,
-        control: &Control,
+        (control, kept): (&Control, &cold::Known),
         position: &mut Option<Position>,
     ) -> Result<Told, Problem> {
-        let everything = Told { is_secret: true, is_workspace: true };
+        let everything = Told { is_secret: true, is_workspace: true, is_rewrapped: true };
+        let anew = async || {
+            let known = control.directory().await?;
+            kept.stale(&[Stale::Everything]);
+            self.all(known);
+            Ok::<(), Problem>(())
+        };
         let Some(at) = position else {
             *position = Some(control.position().await?);
-            self.all(control.directory().await?);
+            anew().await?;
             return Ok(everything);
         };
         match control.follow(at).await? {
             News::Lost => {
-                self.all(control.directory().await?);
+                anew().await?;
+                Ok(everything)
+            }
+            // Somebody put another database in the place of the one that was followed.
+            News::Some(_, others) if others.iter().any(|it| it.topic == RESTORED) => {
+                anew().await?;
                 Ok(everything)
             }
             News::Some(changes, others) => {
+                let stale: Vec<Stale> = changes.iter().cloned().map(Stale::One).collect();
+                kept.stale(&stale);
                 for change in changes {
                     self.some(&change, control.directory_of(&change).await?);
                 }
                 let is_of = |noun| others.iter().any(|event| event.topic.starts_with(noun));
-                let told = Told { is_secret: is_of("secret."), is_workspace: is_of("workspace.") };
+                let (is_secret, is_workspace) = (is_of("secret."), is_of("workspace."));
+                let told = Told { is_secret, is_workspace, is_rewrapped: is_of(REWRAPPED) };
                 if told.is_workspace {
                     // One that has another name is another one to all that it has.
-                    self.all(control.directory().await?);
+                    anew().await?;
                 }
                 Ok(told)
             }

@@ -4,7 +4,7 @@ use super::check::check;
 use super::keys::{keep_up, unlock};
 use super::offer::offer;
 use super::parts::{Part, Parts};
-use super::{DEFAULT, RETRY_MIN, Shared, lock};
+use super::{DEFAULT, RETRY_MIN, Shared, cold, lock};
 use crate::disk::Secrets;
 use base::backoff::Backoff;
 use control::{Caller, Control};
@@ -23,6 +23,8 @@ const POLL: Duration = Duration::from_millis(150);
 /// The same, where nobody else can.
 const POLL_ALONE: Duration = Duration::from_secs(5);
 const RETRY_MAX: Duration = Duration::from_secs(10);
+/// How long a start waits for an answer before it goes by what was known last.
+const COLD_AFTER: Duration = Duration::from_secs(2);
 
 /// Opens the database as soon as that is possible, offers the admin API, and brings the gateway what is published.
 pub(super) async fn feed(
@@ -32,8 +34,9 @@ pub(super) async fn feed(
     mut ending: watch::Receiver<bool>,
 ) {
     let mut backoff = Backoff::new(RETRY_MIN, RETRY_MAX);
+    let mut is_cold = false;
     let store = loop {
-        match open(shared).await {
+        match or_cold(shared, &mut is_cold, open(shared)).await {
             Ok(store) => break store,
             Err(why) => shared.troubled(&why),
         }
@@ -52,6 +55,7 @@ pub(super) async fn feed(
     unlock(shared, &store, &control).await;
     shared.database.set((Handle::current(), store.clone(), control.clone())).ok();
     drop(tokio::spawn(keep_up(Arc::clone(shared), store.clone(), control.clone(), ending.clone())));
+    drop(tokio::spawn(cold::keep(Arc::clone(shared), control.clone(), ending.clone())));
     drop(tokio::spawn(offer(Arc::clone(shared), control.clone(), socket, ending)));
     let mut position = None;
     let mut changes = store.kept();
@@ -61,8 +65,10 @@ pub(super) async fn feed(
             Location::Sqlite(_) => POLL_ALONE,
             Location::Postgres(_) => POLL,
         };
-        match news_of(shared, (&store, &control), &mut position).await {
+        let news = news_of(shared, (&store, &control), &mut position);
+        match or_cold(shared, &mut is_cold, news).await {
             Ok(is_other) => {
+                is_cold = true;
                 shared.recovered();
                 backoff.reset();
                 ready.try_send(()).ok();
@@ -87,19 +93,44 @@ pub(super) async fn feed(
     }
 }
 
+/// Asks the database. Where it does not answer soon for the first time, or cannot be used, what was known last is gone by.
+async fn or_cold<T>(
+    shared: &Shared,
+    is_cold: &mut bool,
+    asked: impl Future<Output = Result<T, String>>,
+) -> Result<T, String> {
+    if *is_cold {
+        return asked.await;
+    }
+    let mut asked = std::pin::pin!(asked);
+    let answered = tokio::time::timeout(COLD_AFTER, asked.as_mut()).await;
+    if let Ok(Ok(answer)) = answered {
+        return Ok(answer);
+    }
+    *is_cold = true;
+    shared.go_cold();
+    match answered {
+        Ok(answer) => answer,
+        Err(_) => asked.await,
+    }
+}
+
 /// Reads what has changed since a position; whether there is another config to be made of it.
 async fn news_of(
     shared: &Shared,
     (store, control): (&Store, &Control),
     position: &mut Option<Position>,
 ) -> Result<bool, String> {
-    let told = shared.records.follow(control, position).await;
+    let told = shared.records.follow((control, &shared.known), position).await;
     let told = told.map_err(|problem| problem.cause.unwrap_or(problem.detail))?;
     let known = async {
         let mut is_other = fetch(shared, store, told.is_workspace).await?;
         // What is published after a secret was changed is served with what it was changed to.
         if told.is_secret || told.is_workspace || is_other {
             is_other |= learn(shared, store, control).await?;
+            shared.known.other();
+        } else if told.is_rewrapped {
+            shared.known.other();
         }
         Ok(is_other)
     };
