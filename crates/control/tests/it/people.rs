@@ -191,12 +191,12 @@ async fn the_trail_is_searched_exported_and_verified_after_its_upkeep() {
     assert_eq!((second.items.len(), second.next), (1, None));
     assert_eq!(first.items[0].became.as_ref().unwrap()["name"], "uno");
 
-    let (lines, last) = control.audit_export(root, None, &none, 0).await.unwrap().unwrap();
+    let (lines, last) = control.audit_export(root, None, &none, (0, 99)).await.unwrap().unwrap();
     let lines: Vec<serde_json::Value> =
         lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!((lines.len(), &lines[0]["at"]), (3, &json!("2026-01-01T00:00:00Z")));
     assert_eq!(lines[2]["seal"].as_str().unwrap().len(), 64);
-    assert_eq!(control.audit_export(root, None, &none, last).await.unwrap(), None);
+    assert_eq!(control.audit_export(root, None, &none, (last, 99)).await.unwrap(), None);
 
     let viewer = world.somebody("alice", &one, "auditor").await;
     control.audit_list(&viewer, Some(&one), &none, &Ask::default()).await.unwrap();
