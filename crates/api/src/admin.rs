@@ -341,7 +341,7 @@ async fn done(
         false => Goes::ByAny,
     };
     let body = match operation.body {
-        Some(_) if operation.is_body_optional && is_empty(headers, &body) => {
+        Some(_) if operation.is_body_optional && is_empty(&body) => {
             Value::Object(serde_json::Map::new())
         }
         Some(_) => body::parse(&body::take(headers, body, operation.body_max).await?)?,
@@ -372,8 +372,8 @@ async fn done(
     done.map_err(|refusal| if operation.body.is_none() { refusal.in_query() } else { refusal })
 }
 
-fn is_empty(headers: &HeaderMap, body: &Body) -> bool {
-    !headers.contains_key(CONTENT_TYPE) && http_body::Body::size_hint(body).exact() == Some(0)
+fn is_empty(body: &Body) -> bool {
+    http_body::Body::size_hint(body).exact() == Some(0)
 }
 
 /// Whether a part of a path could be the name of anything.

@@ -26,6 +26,8 @@ mod limits;
 mod demo;
 /// `yett login`.
 mod login;
+/// `yett token`.
+mod token;
 /// `yett plan`.
 mod plan;
 /// `yett apply`.
@@ -88,6 +90,8 @@ pub(crate) enum Command {
     Demo(demo::Arguments),
     /// Log in to the admin API of a control plane, for the commands that follow.
     Login(login::Arguments),
+    /// Make a token for a program, such as a pipeline, that uses the admin API in your place.
+    Token(token::Arguments),
     /// Say what `apply` would change: ends with 0 if nothing, with 3 if something, with 2 if it could not be published.
     Plan(plan::Arguments),
     /// Publish config files in a workspace. Applying the same again changes nothing.
@@ -153,6 +157,7 @@ impl Command {
             Self::Password(command) => password::run(&command),
             Self::Demo(arguments) => demo::run(&arguments),
             Self::Login(arguments) => login::run(&arguments),
+            Self::Token(arguments) => token::run(&arguments),
             Self::Plan(arguments) => plan::run(&arguments),
             Self::Apply(arguments) => apply::run(&arguments),
             Self::Dump(arguments) => dump::run(&arguments),

@@ -23,13 +23,20 @@ pub(crate) struct Target {
     /// Workspace.
     #[arg(long, short, default_value = "default", env = "YETT_WORKSPACE")]
     pub(crate) workspace: String,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Which control plane is asked.
+#[derive(Args, Debug)]
+pub(crate) struct Reach {
     /// Address of the admin API, if not the one of the last `yett login`. With it, a token in `YETT_TOKEN` counts before
     /// the one that was kept.
     #[arg(long, env = "YETT_URL")]
     pub(crate) url: Option<String>,
-    /// Print JSON.
-    #[arg(long)]
-    pub(crate) json: bool,
 }
 
 /// Why a command came to nothing.
@@ -118,9 +125,17 @@ impl Remote {
     /// # Errors
     /// When nobody has logged in there.
     pub(crate) fn of(target: &Target) -> Result<Self, Failure> {
-        let login = logins::find(target.url.as_deref())?;
+        Ok(Self { workspace: target.workspace.clone(), ..Self::anywhere(&target.reach)? })
+    }
+
+    /// The one that is meant, for what belongs to no workspace.
+    ///
+    /// # Errors
+    /// When nobody has logged in there.
+    pub(crate) fn anywhere(reach: &Reach) -> Result<Self, Failure> {
+        let login = logins::find(reach.url.as_deref())?;
         let client = Client::new(&login.url)?;
-        Ok(Self { client, login, workspace: target.workspace.clone() })
+        Ok(Self { client, login, workspace: String::new() })
     }
 
     /// Asks for something of the workspace.
@@ -134,8 +149,20 @@ impl Remote {
         body: Option<&Value>,
     ) -> Result<Value, Failure> {
         let workspace = utf8_percent_encode(&self.workspace, NON_ALPHANUMERIC);
-        let path = format!("/v1/workspaces/{workspace}{below}");
-        answered(self.client.ask(method, &path, Some(&self.login.token), body)?)
+        self.ask_at(method, &format!("/v1/workspaces/{workspace}{below}"), body)
+    }
+
+    /// Asks for something by its whole path.
+    ///
+    /// # Errors
+    /// When nobody answers, or what the answer says if it is a refusal.
+    pub(crate) fn ask_at(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Value, Failure> {
+        answered(self.client.ask(method, path, Some(&self.login.token), body)?)
     }
 }
 

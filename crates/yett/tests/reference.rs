@@ -40,6 +40,13 @@ fn the_reference_of_the_command_line_is_fresh() {
         &["master-key", "add"],
         &["master-key", "rewrap"],
         &["master-key", "forget"],
+        &["login"],
+        &["token"],
+        &["plan"],
+        &["apply"],
+        &["dump"],
+        &["revisions"],
+        &["rollback"],
     ] {
         let (title, said) = ([&["yett"], words].concat().join(" "), help(words));
         assert!(said.contains("Usage: yett"), "{title} --help says nothing");

@@ -84,6 +84,11 @@ The gateway serves http://127.0.0.1:8080. Paste these into another terminal:
   curl -s http://{admin}/metrics | grep yett_requests_total
   curl -s http://{admin}/status
 
+  # publish an API that the shop lacks, by the link above that logs in once
+  target/release/yett login http://127.0.0.1:9181/login/yett_link_…
+  target/release/yett apply examples/quickstart/returns.yaml
+  curl -i http://127.0.0.1:8080/returns/1 -H 'x-api-key: {DEMO_KEY}'
+
 Change examples/quickstart/yett.yaml while this runs: it is reloaded at once. Ctrl-C ends it.
 "
     )

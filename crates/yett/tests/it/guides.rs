@@ -2,17 +2,23 @@
 //!
 //! A guide is read from its beginning to its end, in one folder. A config becomes `yett.yaml`, with a backend of the
 //! test for each target and ports of the system's choice. What a block `console` has after `$` is run by a shell, and
-//! each line below it must come out of that, in this order; `…` stands for anything. The gateway is started for the
+//! each line below it must come out of that, in this order; `…` stands for anything. It ends
+//! with 0, or as a comment says (`# ends with 3`). A file of YAML whose first line is `# NAME` is written there. The gateway is started for the
 //! first block after a config, or before the next config. Policies that are shown alone are served, too: whoever shows
 //! nothing gets in by none that identify callers. What a block sets, such as variables, lasts until its end; what it
-//! exports, until that of the guide.
+//! exports, until that of the guide. With a control plane, what was shown once is copied from where it was shown
+//! (`guides/shown.rs`), and what asks only the gateway is asked until it has heard of what was published.
+
+/// What somebody copies who follows a guide.
+mod shown;
 
 use super::backend::Backend;
 use super::client::get;
 use super::upgrade::{Heir, upgraded};
-use super::wait::PATIENCE;
+use super::wait::{self, PATIENCE};
 use super::yett::{Launch, PUBLIC, TOP, Yett};
 use regex::{Captures, Regex};
+use shown::{Shown, lines_of, marked};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -21,6 +27,8 @@ use tempfile::TempDir;
 
 /// Those whose blocks are run.
 const GUIDES: &[&str] = &[
+    "admin-api",
+    "gitops",
     "least-privilege",
     "load-balancing-and-health",
     "plans-limits-quotas",
@@ -30,8 +38,14 @@ const GUIDES: &[&str] = &[
     "tls",
     "upgrade",
     "where-and-when",
+    "workspaces",
 ];
 
+/// Pages of the quick start: they begin with its config, and end with a heading.
+const QUICK: &[(&str, &str)] =
+    &[("README.md", "\n## A complete config"), ("examples/quickstart/README.md", "\nNext: ")];
+
+const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/guides");
 
 /// Somebody who follows a guide.
@@ -40,7 +54,9 @@ struct Reader {
     folder: TempDir,
     /// By the address that the guide has for each.
     backends: BTreeMap<String, Backend>,
-    exported: Vec<(String, String)>,
+    exported: BTreeMap<String, String>,
+    /// What was said so far.
+    shown: Shown,
     /// The last config that was shown.
     config: Option<Config>,
     gateway: Option<Yett>,
@@ -55,6 +71,20 @@ struct Config {
     ports: Vec<(String, String)>,
 }
 
+impl Config {
+    fn has_control(&self) -> bool {
+        self.text.contains("\ncontrol: ")
+    }
+}
+
+/// Where the admin API of the control plane is.
+fn control(gateway: &Yett) -> String {
+    gateway.log.find("the address of the admin API", |line| {
+        let (_, address) = line.split_once("admin API on http://")?;
+        Some(address.trim().to_owned())
+    })
+}
+
 /// Ports and names of listeners, as a guide shows them.
 fn ports(config: &str) -> Vec<(String, String)> {
     let named = Regex::new(r"^  ([a-z_]+):").unwrap();
@@ -64,7 +94,7 @@ fn ports(config: &str) -> Vec<(String, String)> {
         if let Some(found) = named.captures(line) {
             found[1].clone_into(&mut name);
         }
-        if let Some(found) = bind.captures(line) {
+        if let Some(found) = bind.captures(line).filter(|_| line.starts_with("  ")) {
             ports.push((found[1].to_owned(), name.clone()));
         }
     }
@@ -154,7 +184,8 @@ impl Reader {
         Self {
             folder: tempfile::tempdir().unwrap(),
             backends: BTreeMap::new(),
-            exported: Vec::new(),
+            exported: BTreeMap::new(),
+            shown: Shown::default(),
             config: None,
             gateway: None,
             heirs: Vec::new(),
@@ -163,24 +194,40 @@ impl Reader {
 
     fn follow(&mut self, name: &str) {
         let page = fs::read_to_string(Path::new(FOLDER).join(format!("{name}.md"))).unwrap();
+        self.read(name, &page);
+    }
+
+    /// Follows a page of the quick start, whose config is served all along.
+    fn follow_quick(&mut self, (path, end): (&str, &str)) {
+        let text = |path: &str| fs::read_to_string(Path::new(REPOSITORY).join(path)).unwrap();
+        self.write(&text("examples/quickstart/yett.yaml"));
+        let page = text(path);
+        let (page, _) = page.split_once(end).unwrap();
+        self.serve();
+        self.read(path, page);
+    }
+
+    fn read(&mut self, name: &str, page: &str) {
         let mut has_run = false;
         // Nobody's database may be bundled, so readers bring their own.
         if page.contains("country.mmdb") {
             let places = testkit::mmdb::of_this_machine();
             fs::write(self.folder.path().join("country.mmdb"), places).unwrap();
         }
-        for block in blocks(&page) {
-            let place = format!("{name}.md:{}", block.line);
+        for block in blocks(page) {
+            let place = format!("{name}:{}", block.line);
             match block.language.as_str() {
                 "yaml" if block.text.starts_with("version: 1\n") => {
                     self.serve();
                     self.write(&block.text);
                 }
+                "yaml" if block.text.starts_with("# ") => self.keep(&block.text),
                 "yaml" => self.knock(&block.text, &place),
                 "console" => {
                     has_run = true;
                     self.run(&block, &place);
                 }
+                "sh" if name.ends_with("README.md") => self.sketch(&block, &place),
                 _ => {}
             }
         }
@@ -188,12 +235,28 @@ impl Reader {
         assert!(has_run, "{name} shows no terminal");
     }
 
+    /// Writes a file whose name stands in its first line, beside the gateway's config.
+    fn keep(&mut self, shown: &str) {
+        let (name, text) = shown.strip_prefix("# ").unwrap().split_once('\n').unwrap();
+        if name.starts_with("examples/") {
+            let there = fs::read_to_string(Path::new(REPOSITORY).join(name)).unwrap();
+            assert!(there.ends_with(text), "{name} is other than shown");
+        }
+        let text = self.backed(shown);
+        let folder = self.gateway.as_ref().map(|gateway| gateway.path(""));
+        let path = folder.as_deref().unwrap_or_else(|| self.folder.path()).join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
     /// Keeps a config for the next terminal.
     fn write(&mut self, shown: &str) {
         let bind = Regex::new(r#"bind: "?[0-9.]+:[0-9]+"?"#).unwrap();
         let text = bind.replace_all(shown, "bind: \"127.0.0.1:0\"");
-        let text = deserted(&self.backed(&text)).replace("version: 1\n", TOP);
+        let text = deserted(&self.backed(&text));
+        let text = if text.contains("\nadmin:") { text } else { text.replace("version: 1\n", TOP) };
         let text = text.replace("state_dir: /var/lib/yett", "state_dir: state");
+        let text = text.replace("control: {}", "control: { bind: \"127.0.0.1:0\" }");
         self.config = Some(Config { text, ports: ports(shown) });
         if let Some(gateway) = self.gateway.take() {
             copy(&gateway.path(""), self.folder.path());
@@ -245,7 +308,13 @@ impl Reader {
             // A test has few, and ends.
             launch = launch.env(name.clone().leak(), value);
         }
-        self.gateway = Some(launch.start());
+        let gateway = launch.start();
+        if config.has_control() {
+            self.shown.say(&gateway.access.find("a link", |line| {
+                line.contains("/login/yett_link_").then(|| line.to_owned())
+            }));
+        }
+        self.gateway = Some(gateway);
     }
 
     /// What a guide says, with the addresses and the process that are meant here.
@@ -255,6 +324,9 @@ impl Reader {
         };
         let process = gateway.status()["process"].to_string();
         let mut text = text.replace("127.0.0.1:9901", &gateway.admin());
+        if config.has_control() {
+            text = text.replace("127.0.0.1:9181", &control(gateway));
+        }
         text = text.replace("$(pidof yett)", &process);
         for (port, name) in &config.ports {
             text = text.replace(&format!("127.0.0.1:{port}"), &gateway.address(name));
@@ -272,40 +344,81 @@ impl Reader {
         if has("127.0.0.1") || has("kill ") || has("check --report") {
             self.serve();
         }
-        let mut script = String::new();
-        for step in &steps {
-            script.push_str(&self.here(&step.command));
-            script.push_str("\nprintf '\\n\\001%s\\n' $?\n");
+        let shop = Regex::new(r"127\.0\.0\.1:91[01][0-9]").unwrap();
+        for found in steps.iter().flat_map(|step| shop.find_iter(&step.command)) {
+            self.backed(found.as_str());
         }
-        let output = self.shell(&script);
-        let told = String::from_utf8_lossy(&output);
-        let mut parts = told.split('\u{1}');
-        let mut part = parts.next().unwrap_or_default().to_owned();
-        for step in &steps {
-            let next = parts
-                .next()
-                .unwrap_or_else(|| panic!("{place}: it ends before `{}`", step.command));
-            let (code, rest) = next.split_once('\n').unwrap();
-            assert_eq!(code, "0", "{place}: `{}` fails:\n{part}", step.command);
-            let mut lines = part.lines().map(str::trim_end);
-            for shown in &step.shown {
-                let is_there = lines.any(|line| is_as_shown(line, &self.here(shown)));
-                assert!(is_there, "{place}: `{}` does not say `{shown}`:\n{part}", step.command);
-            }
-            rest.clone_into(&mut part);
+        let does = |step: &Step| self.shown.copied(&self.here(&step.command));
+        let commands: Vec<String> = steps.iter().map(does).collect();
+        let has_control = self.config.as_ref().is_some_and(Config::has_control);
+        let only_asks = commands.iter().all(|it| it.starts_with("curl ") || it.starts_with("for "))
+            && !has("127.0.0.1:9181");
+        let attempt = || {
+            let told = String::from_utf8_lossy(&self.shell(&marked(&commands))).into_owned();
+            let wrong = self.differs(&told, &steps);
+            (told, wrong)
+        };
+        let (told, wrong) = if has_control && only_asks {
+            wait::eventually(attempt, |(_, wrong)| wrong.is_none())
+        } else {
+            attempt()
+        };
+        if let Some(wrong) = wrong {
+            panic!("{place}: {wrong}");
         }
+        self.shown.say(&told);
         // Whatever follows is said by who serves then.
         if steps.last().is_some_and(|step| step.command.starts_with("kill -USR2")) {
             let gateway = self.gateway.as_ref().unwrap();
             self.heirs.push(upgraded(gateway, gateway.pid()));
             gateway.log.expect(&["finishing what is under way"]);
         }
-        let export = Regex::new(r"^export ([A-Z_]+)=(\S+)$").unwrap();
-        for step in &steps {
-            if let Some(found) = export.captures(&step.command) {
-                self.exported.push((found[1].to_owned(), found[2].to_owned()));
+        self.exported.extend(self.shown.exported(&told));
+    }
+
+    /// How what was told is other than what is shown.
+    fn differs(&self, told: &str, steps: &[Step]) -> Option<String> {
+        let mut parts = told.split('\u{1}');
+        let mut part = parts.next().unwrap_or_default().to_owned();
+        for step in steps {
+            let command = &step.command;
+            let Some((code, rest)) = parts.next().and_then(|next| next.split_once('\n')) else {
+                return Some(format!("it ends before `{command}`:\n{part}"));
+            };
+            let expected = command.rsplit_once("# ends with ").map_or("0", |(_, code)| code);
+            if code != expected {
+                return Some(format!("`{command}` ends with {code}:\n{part}"));
             }
+            let mut lines = part.lines().map(str::trim_end);
+            for shown in &step.shown {
+                if !lines.any(|line| is_as_shown(line, &self.here(shown))) {
+                    return Some(format!("`{command}` does not say `{shown}`:\n{part}"));
+                }
+            }
+            rest.clone_into(&mut part);
         }
+        None
+    }
+
+    /// Runs a block of which no output is shown: behind `#` stands the status of an answer.
+    fn sketch(&mut self, block: &Block, place: &str) {
+        if block.text.starts_with("make ") {
+            return;
+        }
+        let commands: Vec<String> = block.text.lines().map(|line| self.here(line)).collect();
+        let told = String::from_utf8_lossy(&self.shell(&marked(&commands))).into_owned();
+        let status = Regex::new(r"# ([1-5][0-9][0-9])\b").unwrap();
+        for (command, said) in commands.iter().zip(lines_of(&told)) {
+            let Some(found) = status.captures(command) else { continue };
+            // The test's own backends answer 200 to everything.
+            let expected = if found[1].starts_with('2') { "200" } else { &found[1] };
+            let is_answered = said.contains(&format!("HTTP/1.1 {expected}"));
+            assert!(
+                is_answered || !command.starts_with("curl -i "),
+                "{place}: `{command}`:\n{said}"
+            );
+        }
+        self.exported.extend(self.shown.exported(&told));
     }
 
     fn shell(&self, script: &str) -> Vec<u8> {
@@ -332,6 +445,9 @@ fn what_guides_show_on_a_terminal_is_what_happens() {
     std::thread::scope(|scope| {
         for name in GUIDES {
             scope.spawn(|| Reader::new().follow(name));
+        }
+        for page in QUICK {
+            scope.spawn(|| Reader::new().follow_quick(*page));
         }
     });
 }

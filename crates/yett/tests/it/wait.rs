@@ -30,6 +30,18 @@ pub(crate) fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+/// Asks until an answer is as it should be; the last one, when it never was.
+pub(crate) fn eventually<T>(mut ask: impl FnMut() -> T, is_right: impl Fn(&T) -> bool) -> T {
+    let began = now();
+    loop {
+        let answer = ask();
+        if is_right(&answer) || now() - began > PATIENCE {
+            return answer;
+        }
+        std::thread::park_timeout(PAUSE);
+    }
+}
+
 /// Asks until it is so.
 pub(crate) fn until_true(what: &str, mut ask: impl FnMut() -> bool) {
     until(what, || ask().then_some(()));
