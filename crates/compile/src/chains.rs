@@ -64,8 +64,7 @@ pub(crate) fn build(
     let closed = upstream::outbound(EgressSpec::default(), None);
     let outbound = inputs.outbound.unwrap_or(&closed);
     let background = upstream::background(inputs.world);
-    let nobody = Arc::default();
-    let no_stores = Arc::default();
+    let (nobody, no_stores) = (Arc::default(), Arc::default());
     let stores = inputs.stores.unwrap_or(&no_stores);
     let nameless = upstream::names(&[], None);
     let names = inputs.names.unwrap_or(&nameless);

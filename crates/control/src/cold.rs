@@ -53,13 +53,15 @@ struct Caller {
     body: String,
 }
 
+/// Id, name, plan and what else is known of an application.
+type Program = (String, Option<String>, Option<String>, Option<String>);
+
 #[derive(Deserialize, Serialize)]
 struct Proof {
     id: String,
     workspace: String,
     consumer: String,
-    /// Id, name, plan and what else is known of the application.
-    application: Option<(String, Option<String>, Option<String>, Option<String>)>,
+    application: Option<Program>,
     kind: String,
     name: String,
     hash: Bytes,

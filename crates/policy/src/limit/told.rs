@@ -39,11 +39,11 @@ impl Told {
     /// of time behind it.
     pub(crate) fn new(name: &str, rules: &[Rule]) -> Self {
         let names = names(plain(name).unwrap_or("default"), rules);
-        let one = |(name, rule): (&Box<str>, &Rule)| {
+        let one = |(name, rule): (&str, &Rule)| {
             let (quota, window_s) = quota(rule.limit.rate);
             format!("\"{name}\";q={quota};w={window_s}")
         };
-        let all: Vec<String> = names.iter().zip(rules).map(one).collect();
+        let all: Vec<String> = names.iter().map(|name| &**name).zip(rules).map(one).collect();
         let policy = HeaderValue::try_from(all.join(", "));
         Self { names, policy: policy.ok() }
     }

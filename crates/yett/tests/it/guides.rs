@@ -433,7 +433,7 @@ impl Reader {
             .env("HOME", self.folder.path())
             .env("no_proxy", "*")
             .envs(self.gateway.as_ref().map(|gateway| ("YETT_ADMIN", gateway.admin())))
-            .envs(self.exported.iter().map(|(name, value)| (name, value)))
+            .envs(&self.exported)
             .stdin(Stdio::null())
             .output();
         output.unwrap().stdout

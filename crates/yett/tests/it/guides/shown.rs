@@ -59,7 +59,7 @@ pub(super) fn marked(commands: &[String]) -> String {
 
 /// What each command of a script said.
 pub(super) fn lines_of(told: &str) -> Vec<&str> {
-    let behind = |part: &'_ str| -> usize { part.find('\n').map_or(part.len(), |at| at + 1) };
     let parts = told.split('\u{1}').enumerate();
-    parts.map(|(at, part)| if at == 0 { part } else { &part[behind(part)..] }).collect()
+    let behind = |part: &'_ str| part.split_once('\n').map_or("", |(_, rest)| rest);
+    parts.map(|(at, part)| if at == 0 { part } else { behind(part) }).collect()
 }
