@@ -66,6 +66,8 @@ pub(crate) struct Meter {
     span: AtomicU64,
 }
 
+/// When to come back to a quota of which other gateways may have left something.
+const SOON: Duration = Duration::from_secs(1);
 /// How many bits the length of a window takes.
 const LENGTH_BITS: u32 = 24;
 
@@ -152,6 +154,8 @@ pub(crate) struct Charge {
     now_s: i64,
     /// Whether it was counted.
     pub(crate) is_taken: bool,
+    /// Whether there may be more as soon as others have been heard of.
+    is_early: bool,
     /// What becomes of it without the store of its counts, if that does not answer.
     without: Option<OnFailure>,
 }
@@ -253,7 +257,7 @@ impl Allotment {
         let gateways = match without {
             Some((OnFailure::Refuse, _)) => {
                 let (asks, without) = (SmallVec::new(), Some(OnFailure::Refuse));
-                return Charge { holder, asks, now_s, is_taken: false, without };
+                return Charge { holder, asks, now_s, is_taken: false, is_early: false, without };
             }
             Some((OnFailure::Local, gateways)) => gateways,
             Some((OnFailure::Allow, _)) | None => 1,
@@ -265,7 +269,26 @@ impl Allotment {
         };
         let mut asks: SmallVec<[Ask; 2]> = self.meters.iter().map(ask).collect();
         let is_taken = self.ledger.take(holder, &mut asks, now_s, self.excess.count_refused);
-        Charge { holder, asks, now_s, is_taken, without: without.map(|(how, _)| how) }
+        let is_early = is_taken && without.is_none() && self.leaves_to_others(holder, &mut asks);
+        let is_taken = is_taken && !is_early;
+        Charge { holder, asks, now_s, is_taken, is_early, without: without.map(|(how, _)| how) }
+    }
+
+    /// Gives back what other gateways may have used by now.
+    fn leaves_to_others(&self, holder: Holder, asks: &mut [Ask]) -> bool {
+        let Some((pool, _)) = self.store.as_ref().filter(|_| !self.excess.count_refused) else {
+            return false;
+        };
+        let is_others = |ask: &Ask| pool.is_others(ask.key(holder), ask);
+        let others: SmallVec<[bool; 2]> = asks.iter().map(is_others).collect();
+        if !others.contains(&true) {
+            return false;
+        }
+        self.ledger.give_back(holder, asks);
+        for (ask, is_others) in asks.iter_mut().zip(others) {
+            *ask = ask.refused(is_others);
+        }
+        true
     }
 
     /// Gives back what was counted if a limit refused the request after all, and adds to the answer what is left.
@@ -382,7 +405,7 @@ fn tightest(charge: &Charge) -> (usize, Verdict) {
         Verdict {
             remaining: ask.remaining(),
             reset_after: left,
-            retry_after: is_refused.then_some(left),
+            retry_after: is_refused.then_some(if charge.is_early { SOON } else { left }),
             rule: 0,
         }
     };

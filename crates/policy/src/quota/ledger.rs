@@ -26,6 +26,12 @@ const LATE_MAX_S: u64 = 2;
 /// Bytes of the secret with which holders are hashed.
 const SECRET_BYTES: usize = 16;
 
+/// Of a shared quota gateways have shares of what is left as soon as that is this part of it.
+const NEAR_PART: u64 = 10;
+/// A gateway uses no more than this part of its share at a time. What it knows of others may be a round old when it hears of
+/// it: were it less than a fourth, what all have used would run past the end before they knew.
+const UNHEARD_PARTS: u64 = 4;
+
 /// Bits of a state beside the end of its window.
 const STATE_BITS: u32 = 8;
 /// It was told that eight tenths are used.
@@ -107,6 +113,31 @@ impl Ask {
     /// How much more would pass now.
     pub(crate) const fn remaining(&self) -> u64 {
         self.amount.saturating_sub(self.used)
+    }
+
+    /// The count of a holder.
+    pub(super) const fn key(&self, holder: Holder) -> Key {
+        holder.key(self.calendar)
+    }
+
+    /// Whether so little is left that what passes elsewhere meanwhile matters.
+    pub(crate) const fn is_near(&self) -> bool {
+        self.remaining() <= self.amount / NEAR_PART
+    }
+
+    /// Whether this gateway, with this request, has used more than its share of what was left when it heard of the others:
+    /// `since` is what it has used after that. The first request always may, so that all is used in the end.
+    pub(crate) fn outruns(&self, since: u64, gateways: u64) -> bool {
+        let left = self.remaining().saturating_add(since);
+        let parts = gateways.saturating_mul(UNHEARD_PARTS);
+        self.cost > 0 && since > self.own && since.saturating_mul(parts) > left
+    }
+
+    /// The same once it was given back.
+    pub(crate) const fn refused(mut self, is_too_much: bool) -> Self {
+        self.used = self.used.saturating_sub(self.cost);
+        (self.is_too_much, self.tells) = (is_too_much, 0);
+        self
     }
 
     /// What the request costs.

@@ -5,7 +5,7 @@
 //! since what is told again counts once. What it has counted is kept in the ledger beside what all have, so that the
 //! journal holds it, too, and a restart of this gateway or of the store loses nothing of it.
 
-use super::ledger::{Key, Ledger};
+use super::ledger::{Ask, Key, Ledger};
 use crate::store::Store;
 use base::Clock;
 use base::caps::{LEASE_KEYS_MAX, STORE_BATCH_MAX};
@@ -87,6 +87,20 @@ impl Pool {
         } else {
             self.store.crowded();
         }
+    }
+
+    /// Whether what is asked, and was counted, is for others to use: near the end each gateway has its share of what was left
+    /// when the store told it last, until the store tells it anew.
+    pub(crate) fn is_others(&self, key: Key, ask: &Ask) -> bool {
+        let gateways = u64::from(self.store.gateways());
+        if gateways == 1 || !ask.is_near() {
+            return false;
+        }
+        let told = |share: &Share| share.told.filter(|_| share.ends_s == ask.ends_s);
+        // Before anything was told, nothing is known of others.
+        let Some(told) = self.shard(key).get(&key).and_then(told) else { return false };
+        let own = self.ledger.own(key, ask.ends_s).unwrap_or(told);
+        ask.outruns(own.saturating_sub(told), gateways)
     }
 
     /// All gateways forget what was used in the window of now.

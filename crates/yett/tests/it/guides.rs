@@ -4,7 +4,7 @@
 //! test for each target and ports of the system's choice. What a block `console` has after `$` is run by a shell, and
 //! each line below it must come out of that, in this order; `…` stands for anything. It ends
 //! with 0, or as a comment says (`# ends with 3`). A file of YAML whose first line is `# NAME` is written there. The gateway is started for the
-//! first block after a config, or before the next config. Policies that are shown alone are served, too: whoever shows
+//! first block after a config, or before the next config. `redis.internal` is a Redis of the test. Policies that are shown alone are served, too: whoever shows
 //! nothing gets in by none that identify callers. What a block sets, such as variables, lasts until its end; what it
 //! exports, until that of the guide. With a control plane, what was shown once is copied from where it was shown
 //! (`guides/shown.rs`), and what asks only the gateway is asked until it has heard of what was published.
@@ -14,6 +14,7 @@ mod shown;
 
 use super::backend::Backend;
 use super::client::get;
+use super::redis::Redis;
 use super::upgrade::{Heir, upgraded};
 use super::wait::{self, PATIENCE};
 use super::yett::{Launch, PUBLIC, TOP, Yett};
@@ -30,6 +31,7 @@ const GUIDES: &[&str] = &[
     "admin-api",
     "gitops",
     "least-privilege",
+    "limits-on-many-nodes",
     "load-balancing-and-health",
     "plans-limits-quotas",
     "protect-an-api",
@@ -46,6 +48,8 @@ const QUICK: &[(&str, &str)] =
     &[("README.md", "\n## A complete config"), ("examples/quickstart/README.md", "\nNext: ")];
 
 const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+/// Where guides have their Redis.
+const REDIS: &str = "redis.internal:6379";
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/guides");
 
 /// Somebody who follows a guide.
@@ -54,6 +58,7 @@ struct Reader {
     folder: TempDir,
     /// By the address that the guide has for each.
     backends: BTreeMap<String, Backend>,
+    redis: Option<Redis>,
     exported: BTreeMap<String, String>,
     /// What was said so far.
     shown: Shown,
@@ -184,6 +189,7 @@ impl Reader {
         Self {
             folder: tempfile::tempdir().unwrap(),
             backends: BTreeMap::new(),
+            redis: None,
             exported: BTreeMap::new(),
             shown: Shown::default(),
             config: None,
@@ -265,12 +271,24 @@ impl Reader {
 
     /// With a backend of this machine for each that a config names by a private address or name.
     fn backed(&mut self, config: &str) -> String {
+        if config.contains(REDIS) {
+            self.redis.get_or_insert_with(|| Redis::start(&[])).be_there();
+        }
+        // A machine that has much to do is not one whose store is gone.
+        let shared = Regex::new(r#"shared: "?(redis://[^" }\n]+)"?"#).unwrap();
+        let patient = shared.replace_all(config, "shared: { redis: \"$1\", timeout: 2s }");
+        let config = &self.at_redis(&patient);
         let target = Regex::new(r"\b(?:10(?:\.[0-9]+){3}|127\.0\.0\.1|[a-z0-9-]+\.internal):(?:[1-8][0-9]{3}|9[0-8][0-9]{2}|25)\b").unwrap();
         let here = |found: &Captures<'_>| {
             let backend = self.backends.entry(found[0].to_owned()).or_insert_with(Backend::echo);
             backend.address.to_string()
         };
         target.replace_all(config, here).into_owned()
+    }
+
+    fn at_redis(&self, text: &str) -> String {
+        let address = self.redis.as_ref().map(|redis| format!("127.0.0.1:{}", redis.port));
+        text.replace(REDIS, address.as_deref().unwrap_or(REDIS))
     }
 
     /// Serves policies that are shown alone, and comes without a credential.
@@ -323,7 +341,7 @@ impl Reader {
             return text.to_owned();
         };
         let process = gateway.status()["process"].to_string();
-        let mut text = text.replace("127.0.0.1:9901", &gateway.admin());
+        let mut text = self.at_redis(text).replace("127.0.0.1:9901", &gateway.admin());
         if config.has_control() {
             text = text.replace("127.0.0.1:9181", &control(gateway));
         }

@@ -8,6 +8,7 @@ use traffic::Exchange;
 use traffic::directory::Consumer;
 
 mod months;
+mod together;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
