@@ -18,8 +18,12 @@ use telemetry::Metrics;
 use telemetry::metrics::QuotaMetrics;
 use traffic::{Exchange, Fault, FaultCode, Headers, Stage, State};
 
+/// Who asks for how much.
+mod ask;
 /// What was used, by whom.
 mod ledger;
+/// A part of the ledger.
+mod shard;
 /// What gateways share.
 mod pool;
 /// What goes from one process to another.
@@ -27,9 +31,10 @@ mod moved;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use ledger::{Ask, Holder};
-pub use ledger::{Ledger, Record};
+pub(crate) use ask::{Ask, Holder};
+pub use ledger::Ledger;
 pub(crate) use pool::Pool;
+pub use shard::Record;
 
 use crate::by;
 use crate::expression::Scope;

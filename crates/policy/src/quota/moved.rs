@@ -1,4 +1,5 @@
-use super::ledger::{Ledger, Record};
+use super::ledger::Ledger;
+use super::shard::Record;
 use traffic::state::Portable;
 
 /// Words of a count.

@@ -5,7 +5,8 @@
 //! since what is told again counts once. What it has counted is kept in the ledger beside what all have, so that the
 //! journal holds it, too, and a restart of this gateway or of the store loses nothing of it.
 
-use super::ledger::{Ask, Key, Ledger};
+use super::ask::{Ask, Key};
+use super::ledger::Ledger;
 use crate::store::Store;
 use base::Clock;
 use base::caps::{LEASE_KEYS_MAX, STORE_BATCH_MAX};
