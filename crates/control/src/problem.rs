@@ -130,10 +130,7 @@ pub(crate) fn of(noun: &str) -> impl Fn(store::Error) -> Problem {
             | store::Error::Older(_)
             | store::Error::Newer(_)) => Problem {
                 cause: Some(error.to_string()),
-                ..with(
-                    Code::StoreUnavailable,
-                    "the database cannot be used at the moment; traffic goes on",
-                )
+                ..with(Code::StoreUnavailable, unusable(error.trouble()))
             },
             error @ store::Error::Corrupt(_) => Problem {
                 cause: Some(error.to_string()),
@@ -143,6 +140,20 @@ pub(crate) fn of(noun: &str) -> impl Fn(store::Error) -> Problem {
                 )
             },
         }
+    }
+}
+
+/// Why the database cannot be used, for those who cannot see the log.
+const fn unusable(trouble: Option<store::Trouble>) -> &'static str {
+    use store::Trouble::{Full, Locked, Other, ReadOnly};
+    match trouble {
+        Some(Locked) => "the database is locked by somebody else; try again: traffic goes on",
+        Some(Full) => {
+            "the database cannot be written to, as its disk takes no more; make room: traffic goes on"
+        }
+        Some(ReadOnly) => "the database may be read and not be written to; traffic goes on",
+        Some(Other) => "the database belongs to another program than this one; traffic goes on",
+        _ => "the database cannot be used at the moment; traffic goes on",
     }
 }
 

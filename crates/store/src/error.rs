@@ -29,6 +29,51 @@ pub enum Error {
     Corrupt(String),
 }
 
+/// Why a database cannot be used, as far as it says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// Somebody else holds what is needed for too long.
+    Locked,
+    /// The disk takes no more.
+    Full,
+    /// It may be read and not written to.
+    ReadOnly,
+    /// It cannot be reached, or something else.
+    Away,
+    /// It belongs to another program.
+    Other,
+}
+
+impl Error {
+    /// Why the database cannot be used; nothing where that is not what is wrong.
+    #[must_use]
+    pub fn trouble(&self) -> Option<Trouble> {
+        match self {
+            Self::Older(_) | Self::Newer(_) => Some(Trouble::Other),
+            Self::Unavailable(why) => Some(Trouble::of(why)),
+            _ => None,
+        }
+    }
+}
+
+impl Trouble {
+    /// What a database, or the disk below it, means.
+    #[must_use]
+    pub fn of(why: &str) -> Self {
+        let why = why.to_ascii_lowercase();
+        let has = |words: &[&str]| words.iter().any(|word| why.contains(word));
+        if has(&["locked", "lock timeout"]) {
+            Self::Locked
+        } else if has(&["full", "no space", "quota", "too large", "i/o error"]) {
+            Self::Full
+        } else if has(&["readonly", "read-only", "permission"]) {
+            Self::ReadOnly
+        } else {
+            Self::Away
+        }
+    }
+}
+
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
         match &error {

@@ -68,7 +68,7 @@ pub mod object;
 /// Configs that were published.
 pub mod revision;
 
-pub use error::{Error, Result};
+pub use error::{Error, Result, Trouble};
 pub use id::Id;
 pub use list::{After, Filter};
 pub use migrate::NEWEST;

@@ -18,6 +18,9 @@ const CONNECTIONS: u32 = 16;
 /// How long to wait for a connection, or for a lock of SQLite.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// Begins to write to SQLite at once: a transaction that begins by reading could not write later if somebody else has.
+const BEGIN: &str = "BEGIN IMMEDIATE";
+
 /// What PostgreSQL ends by itself: waiting for a lock, a statement that takes too long, and the transaction of a process that
 /// was paused, so that nobody waits for it.
 const LIMITS: [(&str, &str); 3] = [
@@ -180,8 +183,14 @@ impl Store {
 
     pub(crate) async fn begin(&self) -> Result<Tx> {
         Ok(match &self.pool {
-            // Taken at once: a transaction that begins by reading could not write later if somebody else has.
-            Pool::Sqlite { writer, .. } => Tx::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?),
+            Pool::Sqlite { writer, .. } => Tx::Sqlite(match writer.begin_with(BEGIN).await {
+                // SQLite ends transactions by itself where the disk fails, and the connection does not notice.
+                Err(sqlx::Error::InvalidSavePointStatement) => {
+                    writer.acquire().await?.close().await?;
+                    writer.begin_with(BEGIN).await?
+                }
+                begun => begun?,
+            }),
             Pool::Postgres(pool) => Tx::Postgres(pool.begin().await?),
         })
     }

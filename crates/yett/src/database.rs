@@ -18,7 +18,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 use store::envelope::Keys;
-use store::{Error, Location, Store};
+use store::{Error, Location, Store, Trouble};
 
 /// Which database is meant, and how results are printed.
 #[derive(Args, Debug)]
@@ -187,18 +187,16 @@ impl fmt::Display for Database {
 
 /// What helps against what a database or a disk says.
 pub(crate) fn advice(why: &str) -> &'static str {
-    let why = why.to_ascii_lowercase();
-    let has = |words: &[&str]| words.iter().any(|word| why.contains(word));
-    if has(&["locked", "lock timeout"]) {
-        "somebody else is writing to it for long; try again, or find out who has it open"
-    } else if has(&["full", "no space", "quota", "file too large"]) {
-        "make room on the disk and try again"
-    } else if has(&["readonly", "read-only", "permission", "unable to open"]) {
-        "run this as the user who owns it"
-    } else if has(&["refused", "timed out", "connect"]) {
-        "is it running, and is `control: { database: … }` right?"
-    } else {
-        ""
+    match Trouble::of(why) {
+        Trouble::Locked => {
+            "somebody else is writing to it for long; try again, or find out who has it open"
+        }
+        Trouble::Full => "make room on the disk and try again",
+        Trouble::ReadOnly => "run this as the user who owns it",
+        Trouble::Away if why.contains("onnect") || why.contains("timed out") => {
+            "is it running, and is `control: { database: … }` right?"
+        }
+        _ => "",
     }
 }
 

@@ -26,6 +26,7 @@ mod it {
     mod cold_starts;
     mod commands;
     mod crowd;
+    mod database_faults;
     mod databases;
     mod descriptors;
     mod disk;

@@ -49,6 +49,20 @@ impl Postgres {
         Self { child, place, port }
     }
 
+    /// Has it run statements; what they give.
+    pub(crate) fn run(&self, statements: &str) -> String {
+        // It may write where others may not.
+        let to = format!(
+            "hostaddr=127.0.0.1 port={} user=yett dbname=postgres options='-c default_transaction_read_only=off'",
+            self.port
+        );
+        let mut psql = Command::new(installed("psql"));
+        psql.args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align"]);
+        let output = psql.args(["--dbname", &to, "--command", statements]).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
     /// Ends it, and its connections with it.
     pub(crate) fn stop(&mut self) {
         signal(self.child.id(), "INT");
