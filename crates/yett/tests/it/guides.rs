@@ -30,6 +30,7 @@ use tempfile::TempDir;
 const GUIDES: &[&str] = &[
     "admin-api",
     "gitops",
+    "back-up-and-restore",
     "least-privilege",
     "limits-on-many-nodes",
     "load-balancing-and-health",
