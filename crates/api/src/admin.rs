@@ -6,7 +6,7 @@ use crate::operation::{Access, Operation, operations};
 use crate::precondition::{self, Goes};
 use crate::query::Query;
 use crate::refusal::Refusal;
-use crate::{link, openapi, page};
+use crate::{link, openapi, page, provider};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::RawPathParams;
@@ -82,6 +82,8 @@ pub struct Options {
     pub is_loopback: bool,
     /// Whether clients come by TLS.
     pub is_tls: bool,
+    /// Where browsers reach it, without a `/` at its end, if that is not what they ask for.
+    pub url: Option<String>,
 }
 
 /// The admin API. Cloning is cheap.
@@ -97,6 +99,7 @@ pub(crate) struct Desk {
     clock: Clock,
     hosts: Hosts,
     pub(crate) is_tls: bool,
+    pub(crate) url: Option<String>,
     in_flight: Semaphore,
     document: Bytes,
     document_tag: String,
@@ -123,7 +126,7 @@ impl Admin {
     /// Over the rules of the platform.
     #[must_use]
     pub fn new(control: Control, options: Options) -> Self {
-        let Options { clock, config_schema, hosts, is_loopback, is_tls } = options;
+        let Options { clock, config_schema, hosts, is_loopback, is_tls, url } = options;
         let document = openapi::tree(&config_schema);
         let reference = page::reference(&document);
         let document = openapi::text(&document);
@@ -134,6 +137,7 @@ impl Admin {
             clock,
             hosts: Hosts { names, is_strict: is_loopback },
             is_tls,
+            url,
             in_flight: Semaphore::new(IN_FLIGHT_MAX),
             document: document.into(),
             document_tag,
@@ -244,6 +248,7 @@ fn router(desk: &Arc<Desk>) -> Router {
             }),
         )
         .merge(link::router(desk))
+        .merge(provider::router(desk))
         .fallback(|request: Request<Body>| async move {
             let detail = "there is no such path; `/` shows which there are";
             refuse(&request, Refusal::new(StatusCode::NOT_FOUND, "no_such_path", detail))

@@ -34,6 +34,8 @@ mod openapi;
 mod page;
 /// Pages by which a person comes in.
 mod link;
+/// The same from an identity provider.
+mod provider;
 
 pub use admin::{Admin, Options};
 pub use openapi::document;

@@ -20,7 +20,7 @@ use std::sync::Arc;
 const FORM_BYTES_MAX: usize = 4_096;
 
 /// What a page says when something was refused.
-fn refused(refusal: &Refusal) -> Response<Body> {
+pub(crate) fn refused(refusal: &Refusal) -> Response<Body> {
     let body = format!("<p>{}.</p>", escaped(&refusal.detail));
     Page::note("This did not work", &body).answer(refusal.status)
 }

@@ -104,7 +104,7 @@ impl From<Problem> for Refusal {
             Code::NotFound => StatusCode::NOT_FOUND,
             Code::Changed => StatusCode::PRECONDITION_FAILED,
             Code::Taken | Code::Bound | Code::Conflict | Code::LimitReached => StatusCode::CONFLICT,
-            Code::StoreUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Code::StoreUnavailable | Code::ProviderUnavailable => StatusCode::SERVICE_UNAVAILABLE,
             Code::StoreCorrupt | Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             _ => StatusCode::UNPROCESSABLE_ENTITY,
         };

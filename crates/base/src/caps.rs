@@ -609,3 +609,12 @@ pub const NOT_PROVED_VALID_S: u64 = 600;
 pub const COLD_BYTES_MAX: usize = 512 << 20;
 /// and changes that it does not have yet; with more, nobody is believed by it.
 pub const COLD_CHANGES_MAX: usize = 10_000;
+/// Bytes of a path to which somebody goes who has logged in.
+pub const OWN_PATH_BYTES_MAX: usize = 1_024;
+/// Groups that an identity provider names of somebody who logs in.
+pub const IDENTITY_GROUPS_MAX: usize = 2_048;
+/// Bytes of anything an identity provider calls somebody: names, addresses, subjects (OpenID Connect Core 1.0, 2, has 255 of
+/// them for subjects).
+pub const IDENTITY_NAME_BYTES_MAX: usize = 255;
+/// Bytes of an identity provider's answer to a code.
+pub const IDENTITY_ANSWER_BYTES_MAX: usize = 256 << 10;

@@ -1,4 +1,5 @@
 use crate::password::Attempts;
+use crate::provider::Providers;
 use crate::{Caller, Code, Problem, problem};
 use base::clock::unix_ms;
 use base::{Clock, Secret};
@@ -49,6 +50,7 @@ pub struct Control {
     /// Master keys; nothing can be encrypted or read without.
     keys: Arc<RwLock<Option<Keys>>>,
     pub(crate) clock: Clock,
+    pub(crate) providers: Option<Providers>,
 }
 
 impl Control {
@@ -70,7 +72,8 @@ impl Control {
         check: impl Fn(Asked<'_>) -> Checked + Send + Sync + 'static,
     ) -> Self {
         let attempts = Arc::new(Attempts::new(clock));
-        Self { store, check: Arc::new(check), attempts, keys: Arc::default(), clock: clock.clone() }
+        let (check, clock, keys) = (Arc::new(check), clock.clone(), Arc::default());
+        Self { store, check, attempts, keys, clock, providers: None }
     }
 
     /// With the master keys by which secrets are encrypted. Clones have them, too.

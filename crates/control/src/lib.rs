@@ -26,6 +26,8 @@ mod own;
 mod find;
 /// How somebody comes in.
 pub mod login;
+/// Who vouches for somebody from elsewhere.
+pub mod provider;
 /// Teams.
 pub mod workspace;
 /// What the platform delegates to teams.

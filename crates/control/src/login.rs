@@ -136,7 +136,7 @@ impl Control {
         self.begin_session(&caller).await
     }
 
-    async fn begin_session(&self, caller: &Caller) -> Result<Session, Problem> {
+    pub(crate) async fn begin_session(&self, caller: &Caller) -> Result<Session, Problem> {
         let (shown, hash) = fresh(SESSION)?;
         let hours = self.setting_number("session_hours").await?;
         let mut write = self.write(caller).await?;

@@ -31,6 +31,8 @@ pub enum Code {
     StoreUnavailable,
     /// The database holds what this program did not write.
     StoreCorrupt,
+    /// An identity provider cannot be asked.
+    ProviderUnavailable,
     /// A mistake of this program.
     Internal,
 }
@@ -54,6 +56,7 @@ impl Code {
             Self::Invalid => "invalid",
             Self::StoreUnavailable => "store_unavailable",
             Self::StoreCorrupt => "store_corrupt",
+            Self::ProviderUnavailable => "provider_unavailable",
             Self::Internal => "internal",
         }
     }

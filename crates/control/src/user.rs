@@ -221,7 +221,7 @@ impl Control {
     }
 
     /// Refuses what would leave nobody who may do everything.
-    async fn keep_an_owner(&self, write: &mut Write, had: bool) -> Result<(), Problem> {
+    pub(crate) async fn keep_an_owner(&self, write: &mut Write, had: bool) -> Result<(), Problem> {
         if !had || has_owner(write).await? {
             return Ok(());
         }

@@ -7,6 +7,7 @@ mod it {
     mod configs;
     mod logins;
     mod people;
+    mod providers;
     mod publishing;
     mod records;
     mod secrets;

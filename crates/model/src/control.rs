@@ -1,5 +1,6 @@
 //! The control plane: a database, and an admin API to it.
 
+use crate::map::Map;
 use base::{Placed, Text};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -22,7 +23,49 @@ pub struct ControlPlane {
     /// `${file:/run/secrets/master}`. Unless
     /// said otherwise it is the file `master.key` in `state_dir`, made at the first start.
     pub master_key: Option<Placed<Text>>,
+    /// Where browsers reach the admin API, if TLS or another name is in front of it: `https://yett.example.com`. Cookies are
+    /// for TLS only then. Identity providers send people back there.
+    pub url: Option<Placed<Text>>,
+    /// Identity providers by which people log in besides their passwords (OpenID Connect), each with a name of its own.
+    /// What is said here holds from the next start on.
+    #[serde(default)]
+    pub providers: Map<Placed<Provider>>,
     /// Whether there is no control plane after all.
     #[serde(default)]
     pub off: bool,
+}
+
+/// An identity provider. Register `URL/login/from/NAME` there as the address to which people are sent back.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Provider {
+    /// What people call it; its name unless said otherwise.
+    #[serde(default)]
+    pub title: String,
+    /// Its name for itself, whose `/.well-known/openid-configuration` tells the rest: `https://idp.example.com/realms/corp`.
+    pub issuer: Placed<String>,
+    /// What this gateway is called there.
+    pub client_id: Placed<Text>,
+    /// The secret that goes with it: `${env:CLIENT_SECRET}`. Without one the code alone proves who asks (PKCE).
+    pub client_secret: Option<Placed<Text>>,
+    /// What to ask for besides `openid`; `profile` and `email` unless said otherwise.
+    pub scopes: Option<Vec<String>>,
+    /// The claim of ID tokens that names groups; `groups` unless said otherwise. Dots lead into claims:
+    /// `realm_access.roles`.
+    #[serde(default)]
+    pub groups: String,
+    /// Which roles groups have. They are looked at anew at each login; who is in none of these groups does not come in.
+    pub roles: Vec<GroupRole>,
+}
+
+/// The role of a group.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GroupRole {
+    /// The group, as the provider calls it.
+    pub group: String,
+    /// A role: `owner`, `admin`, `publisher`, `auditor`, `viewer`, `support`, or one of your own.
+    pub role: String,
+    /// The workspace in which they have it; all of them unless said otherwise.
+    pub workspace: Option<String>,
 }

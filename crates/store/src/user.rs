@@ -104,6 +104,26 @@ impl Write {
         Ok(made)
     }
 
+    /// Adds a user whom an issuer knows as this subject.
+    ///
+    /// # Errors
+    /// [`Error::Taken`] when there is one of this name, or of this issuer and subject.
+    pub async fn user_create_of(
+        &mut self,
+        (issuer, subject): (&str, &str),
+        written: Written<'_>,
+    ) -> Result<User> {
+        let made = self.user_create(written).await?;
+        let statement = sql(columns!(
+            "UPDATE yett_user SET issuer = $2, subject = $3 WHERE id = $1 RETURNING",
+            ""
+        ));
+        let made: User = self.tx.one(statement.bind(&*made.id).bind(issuer).bind(subject)).await?;
+        let of = serde_json::json!({ "issuer": issuer, "subject": subject }).to_string();
+        self.user_deed("provider", &made.id, None, Some(&of)).await?;
+        Ok(made)
+    }
+
     /// Changes a user who has this revision. Whoever is disabled loses all logins.
     ///
     /// # Errors
@@ -233,6 +253,16 @@ impl Store {
     /// [`Error::Missing`] when there is none.
     pub async fn user_find(&self, name: &str) -> Result<User> {
         self.pool.one(sql(columns!("SELECT", "FROM yett_user WHERE name = $1")).bind(name)).await
+    }
+
+    /// The user whom an issuer knows as this subject.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn user_of(&self, issuer: &str, subject: &str) -> Result<Option<User>> {
+        let statement =
+            sql(columns!("SELECT", "FROM yett_user WHERE issuer = $1 AND subject = $2"));
+        Ok(self.pool.all(statement.bind(issuer).bind(subject)).await?.pop())
     }
 
     /// Users by name, from the first after `after`, at most `limit`.

@@ -19,6 +19,7 @@ use std::time::Duration;
 use store::Store;
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::{Notify, mpsc, watch};
+use traffic::Outbound;
 
 /// Whether a config may be published.
 mod check;
@@ -36,6 +37,8 @@ mod offer;
 pub(crate) mod parts;
 /// What the config says of it.
 mod place;
+/// By whom people log in.
+mod providers;
 
 pub(crate) use place::Place;
 /// How long a start waits for the database before it goes on without.
@@ -75,6 +78,8 @@ pub(crate) struct Shared {
     standing: Mutex<Standing>,
     /// Tells that there are master keys where there were none.
     unlocked: Notify,
+    /// The way out of this machine, as the config says; none before the gateway serves.
+    outbound: Mutex<Option<Arc<dyn Outbound>>>,
 }
 
 /// How things are, for operators.
@@ -131,6 +136,7 @@ impl Platform {
             origin: Mutex::new(origin),
             standing: Mutex::default(),
             unlocked: Notify::new(),
+            outbound: Mutex::default(),
         });
         let (sender, news) = mpsc::channel(1);
         let (ready, is_ready) = std::sync::mpsc::sync_channel(1);
@@ -216,6 +222,11 @@ impl Shared {
     /// Takes the credentials of the operator's file, in place of those it had before.
     pub(crate) fn believe(&self, credentials: Credentials) {
         self.records.file(credentials);
+    }
+
+    /// Takes the way out of this machine, in place of the one it had before.
+    pub(crate) fn leaves_by(&self, outbound: &Arc<dyn Outbound>) {
+        *lock(&self.outbound) = Some(Arc::clone(outbound));
     }
 
     /// The operator's config.

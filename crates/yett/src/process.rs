@@ -210,6 +210,7 @@ impl Process {
         let access_log = AccessLog::open(compiled.access_log, Arc::clone(&still.metrics))
             .map_err(failed("cannot open the access log"))?;
         let parts = compiled.snapshot.listeners.clone();
+        leave_by(&compiled.outbound, platform.as_ref());
         believe(compiled.credentials, platform.as_ref(), &still);
         let gateway = Gateway::new(
             compiled.snapshot,
@@ -413,6 +414,7 @@ impl Process {
             tracing::warn!("`workers` and `admin` take effect at the next start");
         }
         self.drain = config.drain.timeout.map_or(DRAIN, |limit| limit.0);
+        leave_by(&compiled.outbound, self.platform.as_ref());
         believe(compiled.credentials, self.platform.as_ref(), &self.still);
         if self.books.journal.is_none() {
             // Quotas are new to the config.
@@ -472,6 +474,13 @@ fn platform(
     let place = Place::of(config, &read.disk).map_err(Stop::Failed)?;
     let start = |place| Platform::start(place, &settings.config, still, background, is_heir);
     Ok((place.map(start).transpose().map_err(Stop::Failed)?, folder))
+}
+
+/// Gives the control plane the config's way out of this machine.
+fn leave_by(way_out: &Arc<dyn traffic::Outbound>, platform: Option<&Platform>) {
+    if let Some(platform) = platform {
+        platform.shared.leaves_by(way_out);
+    }
 }
 
 /// Takes the credentials of the config, beside those of the database.

@@ -41,6 +41,7 @@ mod it {
     mod leaving;
     mod lists;
     mod log_files;
+    mod logins;
     mod matrix;
     mod messages;
     mod names;

@@ -95,3 +95,24 @@ async fn users_have_roles_until_they_are_taken() {
         assert!(matches!(stranger, Err(Error::Bound)), "{stranger:?}");
     }
 }
+
+#[tokio::test]
+async fn an_issuer_knows_a_user_by_its_subject_and_no_other_issuer_does() {
+    for place in Place::both() {
+        let store = place.open(&Clock::manual()).await;
+        alice(&store).await;
+        let of = ("https://idp.test", "1");
+        let written = Written { name: "bob", email: "a@example.com", is_disabled: false };
+        let mut write = store.write(Actor::system("test")).await.unwrap();
+        let made = write.user_create_of(of, written).await.unwrap();
+        write.commit().await.unwrap();
+        assert_eq!((made.issuer.as_deref(), made.subject.as_deref()), (Some(of.0), Some(of.1)));
+        assert_eq!(store.user_of(of.0, of.1).await.unwrap().unwrap(), made);
+        for (issuer, subject) in [("https://other.test", "1"), (of.0, "2"), ("", "")] {
+            assert_eq!(store.user_of(issuer, subject).await.unwrap(), None);
+        }
+        let mut write = store.write(Actor::system("test")).await.unwrap();
+        let written = Written { name: "carol", ..written };
+        assert!(matches!(write.user_create_of(of, written).await, Err(Error::Taken)));
+    }
+}

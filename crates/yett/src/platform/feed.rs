@@ -4,6 +4,7 @@ use super::check::check;
 use super::keys::{keep_up, unlock};
 use super::offer::offer;
 use super::parts::{Part, Parts};
+use super::providers::way_of;
 use super::{DEFAULT, RETRY_MIN, Shared, cold, lock};
 use crate::disk::Secrets;
 use base::backoff::Backoff;
@@ -52,6 +53,7 @@ pub(super) async fn feed(
             Some(shared) => check(&shared, asked),
             None => control::Checked::default(),
         });
+    let control = control.with_providers(shared.place.providers.clone(), way_of(shared));
     unlock(shared, &store, &control).await;
     shared.database.set((Handle::current(), store.clone(), control.clone())).ok();
     drop(tokio::spawn(keep_up(Arc::clone(shared), store.clone(), control.clone(), ending.clone())));

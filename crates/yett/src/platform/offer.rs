@@ -1,6 +1,6 @@
 //! The admin API on its address, and the link for the first of all users.
 
-use super::{RETRY_MIN, Shared, lock};
+use super::{RETRY_MIN, Shared, lock, providers};
 use crate::render;
 use control::Control;
 use std::net::SocketAddr;
@@ -51,9 +51,10 @@ pub(super) async fn offer(
     let options = api::Options {
         clock: shared.clock.clone(),
         config_schema: model::schema::schema(policy::policy_schema()),
-        hosts: Vec::new(),
+        hosts: shared.place.url.iter().filter_map(|url| providers::host(url)).collect(),
         is_loopback: address.ip().is_loopback(),
-        is_tls: false,
+        is_tls: shared.place.url.as_ref().is_some_and(|url| url.starts_with("https:")),
+        url: shared.place.url.clone(),
     };
     let end = async move { drop(ending.wait_for(|is_ended| *is_ended).await) };
     api::serve(socket, api::Admin::new(control, options), end).await;

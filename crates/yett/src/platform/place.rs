@@ -1,8 +1,10 @@
 //! What the config says of the control plane: where it listens, and where its database and its keys are.
 
+use super::providers;
 use crate::disk::{Disk, StateDir};
 use base::secret::Reference;
 use base::{Placed, Secret, Text};
+use control::provider::Provider;
 use model::control::{CONTROL_PORT, ControlPlane};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -23,6 +25,10 @@ pub(crate) struct Place {
     pub(super) folder: Option<PathBuf>,
     /// Master keys, if they are not in that folder.
     pub(super) keys: Option<Secret>,
+    /// Where browsers reach the admin API, without a `/` at its end.
+    pub(super) url: Option<String>,
+    /// By whom people log in.
+    pub(super) providers: Vec<Provider>,
 }
 
 impl Place {
@@ -34,7 +40,7 @@ impl Place {
         let Some(written) = config.control.as_ref().filter(|control| !control.off) else {
             return Ok(None);
         };
-        let ControlPlane { bind, database, master_key, .. } = &written.value;
+        let ControlPlane { bind, database, master_key, url, providers, .. } = &written.value;
         let bind = match bind {
             None => SocketAddr::from((Ipv4Addr::LOCALHOST, CONTROL_PORT)),
             Some(bind) => {
@@ -61,7 +67,9 @@ impl Place {
             }
         };
         let keys = master_key.as_ref().map(|keys| resolve(keys, disk)).transpose()?;
-        Ok(Some(Self { bind, location, folder, keys }))
+        let url = url.as_ref().map(|url| providers::url(url, disk)).transpose()?;
+        let providers = providers::all(providers, disk)?;
+        Ok(Some(Self { bind, location, folder, keys, url, providers }))
     }
 }
 
@@ -92,7 +100,7 @@ impl Place {
     }
 }
 
-fn resolve(text: &Placed<Text>, disk: &Disk) -> Result<Secret, String> {
+pub(super) fn resolve(text: &Placed<Text>, disk: &Disk) -> Result<Secret, String> {
     let resolved = text.value.resolve(&References { disk, place: &text.place });
     resolved.map_err(|why| format!("{}: {why}", text.place))
 }
