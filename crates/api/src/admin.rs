@@ -13,6 +13,7 @@ use axum::extract::RawPathParams;
 use axum::extract::rejection::RawPathParamsRejection;
 use axum::response::IntoResponse as _;
 use axum::routing::{MethodFilter, get, on};
+use base::caps::{ADMIN_IN_FLIGHT_MAX, ADMIN_REQUEST_ID_MAX};
 use base::{Clock, random};
 use bytes::Bytes;
 use control::{Caller, Control};
@@ -60,12 +61,8 @@ pub(crate) mod user;
 /// Teams.
 pub(crate) mod workspace;
 
-/// Requests answered at a time; more are asked to come again.
-const IN_FLIGHT_MAX: usize = 64;
 /// How long an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(60);
-/// Letters of a request's id that a client may choose.
-const REQUEST_ID_MAX: usize = 64;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -138,7 +135,7 @@ impl Admin {
             hosts: Hosts { names, is_strict: is_loopback },
             is_tls,
             url,
-            in_flight: Semaphore::new(IN_FLIGHT_MAX),
+            in_flight: Semaphore::new(ADMIN_IN_FLIGHT_MAX),
             document: document.into(),
             document_tag,
             reference,
@@ -206,7 +203,7 @@ fn dress(headers: &mut HeaderMap, id: &str) {
 fn request_id(headers: &HeaderMap) -> String {
     let is_plain = |text: &&str| {
         let plain = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'.');
-        (1..=REQUEST_ID_MAX).contains(&text.len()) && text.bytes().all(plain)
+        (1..=ADMIN_REQUEST_ID_MAX).contains(&text.len()) && text.bytes().all(plain)
     };
     let given = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok()).filter(is_plain);
     given.map(str::to_owned).unwrap_or_else(|| {

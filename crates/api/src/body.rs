@@ -1,4 +1,5 @@
 use crate::refusal::Refusal;
+use base::caps::ADMIN_BODY_DEPTH_MAX;
 use base::{Node, Report};
 use bytes::Bytes;
 use control::Finding;
@@ -15,8 +16,6 @@ use std::cell::RefCell;
 use std::fmt;
 use std::time::Duration;
 
-/// Lists and maps within each other.
-const DEPTH_MAX: usize = 64;
 /// How long a body may take to arrive.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -117,10 +116,12 @@ impl Strict<'_> {
     }
 
     fn deeper<E: Error>(&self) -> Result<usize, E> {
-        if self.depth < DEPTH_MAX {
+        if self.depth < ADMIN_BODY_DEPTH_MAX {
             return Ok(self.depth + 1);
         }
-        Err(self.refuse(&format!("more than {DEPTH_MAX} lists and maps stand within each other")))
+        Err(self.refuse(&format!(
+            "more than {ADMIN_BODY_DEPTH_MAX} lists and maps stand within each other"
+        )))
     }
 }
 
@@ -270,13 +271,13 @@ fn json(value: base::Value) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use super::{Any, DEPTH_MAX, Line, parse, typed};
+    use super::{ADMIN_BODY_DEPTH_MAX, Any, Line, parse, typed};
     use serde_json::json;
 
     #[test]
     fn json_is_read_strictly_and_told_where_it_is_wrong() {
         let deep = |depth: usize| format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
-        assert!(parse(deep(DEPTH_MAX).as_bytes()).is_ok());
+        assert!(parse(deep(ADMIN_BODY_DEPTH_MAX).as_bytes()).is_ok());
         for (wrong, pointer) in [
             (r#"{"a":{"b/c":1,"b/c":2}}"#, "/a/b~1c"),
             (r#"{"a":[0,"\u0000"]}"#, "/a/1"),
@@ -286,8 +287,8 @@ mod tests {
             ("", ""),
             ("{'a':1}", ""),
             ("\u{feff}{}", ""),
-            (&deep(DEPTH_MAX + 1), &"/0".repeat(DEPTH_MAX)),
-            (&deep(100_000), &"/0".repeat(DEPTH_MAX)),
+            (&deep(ADMIN_BODY_DEPTH_MAX + 1), &"/0".repeat(ADMIN_BODY_DEPTH_MAX)),
+            (&deep(100_000), &"/0".repeat(ADMIN_BODY_DEPTH_MAX)),
         ] {
             let refusal = parse(wrong.as_bytes()).unwrap_err();
             assert_eq!((refusal.status.as_u16(), &*refusal.findings[0].pointer), (400, pointer));

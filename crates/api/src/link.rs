@@ -9,15 +9,13 @@ use axum::body::Body;
 use axum::extract::Path;
 use axum::routing::{get, post};
 use base::Secret;
+use base::caps::ADMIN_FORM_BYTES_MAX;
+use control::Code;
 use http::header::{CONTENT_TYPE, ORIGIN, SET_COOKIE};
-use http::request::Parts;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use percent_encoding::percent_decode_str;
 use std::sync::Arc;
-
-/// Bytes of a form.
-const FORM_BYTES_MAX: usize = 4_096;
 
 /// What a page says when something was refused.
 pub(crate) fn refused(refusal: &Refusal) -> Response<Body> {
@@ -29,7 +27,7 @@ pub(crate) fn router(desk: &Arc<Desk>) -> Router {
     let (takes, sets) = (Arc::clone(desk), Arc::clone(desk));
     let take = move |Path(link): Path<String>, request: Request<Body>| {
         let desk = Arc::clone(&takes);
-        async move { take(&desk, &link, request.into_parts().0).await.unwrap_or_else(|it| refused(&it)) }
+        async move { take(&desk, &link, request).await.unwrap_or_else(|it| refused(&it)) }
     };
     let set = move |request: Request<Body>| {
         let desk = Arc::clone(&sets);
@@ -47,10 +45,30 @@ fn ask() -> Response<Body> {
     Page::note("Yett", body).answer(StatusCode::OK)
 }
 
-async fn take(desk: &Desk, link: &str, head: Parts) -> Result<Response<Body>, Refusal> {
-    login::same_site(&head.method, &head.headers, None)?;
-    let arrival = Arrival::of(&head.extensions)?;
-    let session = desk.control.link_take(link, arrival.peer).await?;
+/// Asks for what an app for one-time passwords shows.
+fn ask_for_code(detail: &str) -> Response<Body> {
+    let body = format!(
+        "<p>{}.</p><form method=\"post\"><input name=\"code\" maxlength=\"32\" autocomplete=\"one-time-code\" \
+         aria-label=\"Code\" required autofocus><button>Log in</button></form>",
+        escaped(detail)
+    );
+    Page::note("One more thing", &body).answer(StatusCode::OK)
+}
+
+async fn take(desk: &Desk, link: &str, request: Request<Body>) -> Result<Response<Body>, Refusal> {
+    login::same_site(request.method(), request.headers(), None)?;
+    let arrival = Arrival::of(request.extensions())?.clone();
+    // The first button sends nothing.
+    let code = field(request, "code").await.ok();
+    let code = code.as_ref().map(Secret::reveal);
+    let session = match desk.control.link_take(link, code, arrival.peer).await {
+        Err(problem) if problem.code == Code::CodeRequired => {
+            return Ok(ask_for_code(
+                "Type the code that your app for one-time passwords shows, or one of those that work once",
+            ));
+        }
+        taken => taken?,
+    };
     let caller = desk.control.caller(session.shown.reveal()).await?;
     let body = format!(
         "<p>You are logged in as <code>{}</code>, in this browser. Choose a password for the next time: 12 letters or more.</p>\
@@ -97,7 +115,7 @@ async fn field(request: Request<Body>, name: &str) -> Result<Secret, Refusal> {
     if !is_form {
         return Err(wrong());
     }
-    let collected = Limited::new(request.into_body(), FORM_BYTES_MAX).collect().await;
+    let collected = Limited::new(request.into_body(), ADMIN_FORM_BYTES_MAX).collect().await;
     let bytes = collected.map_err(|_| wrong())?.to_bytes();
     let text = str::from_utf8(&bytes).map_err(|_| wrong())?;
     let value = text.split('&').filter_map(|pair| pair.split_once('='));

@@ -2,6 +2,7 @@ use crate::admin;
 use crate::call::{Answer, Call};
 use crate::query::{PAGED, Parameter, SEARCHED};
 use crate::refusal::Refusal;
+use base::caps::ADMIN_BODY_BYTES_MAX;
 use control::permission::{Permission, Verb};
 use http::{Method, StatusCode};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -9,9 +10,6 @@ use serde_json::Value;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::LazyLock;
-
-/// Bytes of a body, unless an operation says otherwise: an object of 1 MiB, and what stands around it.
-const BODY_MAX: usize = (1 << 20) + 4_096;
 
 /// Who may ask for an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,7 +88,7 @@ impl Operation {
             about: "",
             query: &[],
             body: None,
-            body_max: BODY_MAX,
+            body_max: ADMIN_BODY_BYTES_MAX,
             is_body_optional: false,
             is_private: false,
             is_conditional: matches!(method, Method::PUT | Method::DELETE),

@@ -1,4 +1,5 @@
 use crate::refusal::Refusal;
+use base::caps::ADMIN_QUERY_VALUE_BYTES_MAX;
 use base::report::did_you_mean;
 use control::page::Ask;
 use percent_encoding::percent_decode_str;
@@ -7,8 +8,6 @@ use percent_encoding::percent_decode_str;
 const PAGE: i64 = 50;
 /// Items of a page at most.
 pub(crate) const PAGE_MAX: i64 = 200;
-/// Bytes of a value.
-const VALUE_BYTES_MAX: usize = 512;
 
 /// A query parameter that an operation knows.
 #[derive(Clone, Copy, Debug)]
@@ -88,8 +87,9 @@ impl Query {
             if read.iter().any(|(name, _)| *name == parameter.name) {
                 return Err(Refusal::malformed(pointer, "it stands there twice"));
             }
-            if value.len() > VALUE_BYTES_MAX || value.chars().any(char::is_control) {
-                let message = format!("a text of up to {VALUE_BYTES_MAX} bytes in one line");
+            if value.len() > ADMIN_QUERY_VALUE_BYTES_MAX || value.chars().any(char::is_control) {
+                let message =
+                    format!("a text of up to {ADMIN_QUERY_VALUE_BYTES_MAX} bytes in one line");
                 return Err(Refusal::malformed(pointer, message));
             }
             read.push((parameter.name, value));

@@ -1,5 +1,6 @@
 use crate::Admin;
 use axum::body::Body;
+use base::caps::{ADMIN_CONNECTIONS_MAX, ADMIN_HEAD_BYTES_MAX, ADMIN_HEADERS_MAX};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -11,12 +12,6 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
-/// Clients connected at a time; more wait in the backlog of the system.
-const CONNECTIONS_MAX: usize = 256;
-/// Bytes of the head of a request.
-const HEAD_BYTES_MAX: usize = 32 << 10;
-/// Headers of a request.
-const HEADERS_MAX: usize = 64;
 /// How long a head may take to arrive; also how long a connection may idle.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long a connection lasts, so that nobody keeps a place for ever by reading slowly.
@@ -28,7 +23,7 @@ const WAIT: Duration = Duration::from_millis(50);
 
 /// Serves the admin API on a socket until `end` is reached; then the requests that are under way are answered.
 pub async fn serve(socket: TcpListener, admin: Admin, end: impl Future<Output = ()>) {
-    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let room = Arc::new(Semaphore::new(ADMIN_CONNECTIONS_MAX));
     let (ends, ending) = watch::channel(());
     let mut end = pin!(end);
     loop {
@@ -73,8 +68,8 @@ async fn connection(
         http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIMEOUT)
-            .max_headers(HEADERS_MAX)
-            .max_buf_size(HEAD_BYTES_MAX)
+            .max_headers(ADMIN_HEADERS_MAX)
+            .max_buf_size(ADMIN_HEAD_BYTES_MAX)
             .serve_connection(TokioIo::new(stream), service)
     );
     let served = tokio::select! {

@@ -618,3 +618,25 @@ pub const IDENTITY_GROUPS_MAX: usize = 2_048;
 pub const IDENTITY_NAME_BYTES_MAX: usize = 255;
 /// Bytes of an identity provider's answer to a code.
 pub const IDENTITY_ANSWER_BYTES_MAX: usize = 256 << 10;
+/// Requests that the admin API answers at a time; more are asked to come again.
+pub const ADMIN_IN_FLIGHT_MAX: usize = 64;
+/// Letters of the id of a request to it that a client may choose,
+pub const ADMIN_REQUEST_ID_MAX: usize = 64;
+/// lists and maps within each other in a body,
+pub const ADMIN_BODY_DEPTH_MAX: usize = 64;
+/// bytes of a form,
+pub const ADMIN_FORM_BYTES_MAX: usize = 4_096;
+/// bytes of a body, unless an operation says otherwise: an object of 1 MiB, and what stands around it,
+pub const ADMIN_BODY_BYTES_MAX: usize = (1 << 20) + 4_096;
+/// bytes of a whole config, and what stands around it,
+pub const ADMIN_CONFIG_BYTES_MAX: usize = 32 << 20;
+/// bytes of a login,
+pub const ADMIN_LOGIN_BYTES_MAX: usize = 16 << 10;
+/// bytes of a value in a query,
+pub const ADMIN_QUERY_VALUE_BYTES_MAX: usize = 512;
+/// clients connected at a time, where more wait in the backlog of the system,
+pub const ADMIN_CONNECTIONS_MAX: usize = 256;
+/// bytes of the head of a request
+pub const ADMIN_HEAD_BYTES_MAX: usize = 32 << 10;
+/// and headers of a request.
+pub const ADMIN_HEADERS_MAX: usize = 64;

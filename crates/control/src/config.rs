@@ -2,6 +2,7 @@
 //! views of one model; what was written is compared part by part, so that applying the same again changes nothing.
 
 use crate::permission::{Permission, Verb};
+use crate::secret::must_be_named;
 use crate::{Caller, Code, Control, Finding, Problem, problem};
 use diff::{Delta, Diff, diff};
 use serde_json::Value;
@@ -132,6 +133,7 @@ impl Control {
             let detail = "this config cannot be taken; nothing was changed";
             Problem { findings, ..Problem::new(Code::Invalid, detail) }
         })?;
+        must_be_named("", config)?;
         for _ in 0..ATTEMPTS {
             match self.attempt(caller, workspace, &parts, apply).await? {
                 Outcome::Done(applied) => return Ok(applied),

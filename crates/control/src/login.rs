@@ -15,6 +15,8 @@ const SESSION: &str = "yett_session_";
 const TOKEN: &str = "yett_token_";
 /// What links end with.
 const LINK: &str = "yett_link_";
+/// The name of links that were made by whoever has the host.
+const OF_HOST: &str = "host";
 const BYTES: usize = 32;
 
 const HOUR_MS: i64 = 3_600_000;
@@ -101,38 +103,67 @@ impl Control {
         self.begin_session(&caller).await
     }
 
-    /// Makes a link by which a user logs in once, for the first of all users.
+    /// Makes a link by which a user logs in once. One of the host is for who has lost everything else: it asks for no second
+    /// factor, since whoever has the host has the database.
     ///
     /// # Errors
     /// When there is no such user.
-    pub async fn link_create(&self, caller: &Caller, user: &str) -> Result<Secret, Problem> {
+    pub(crate) async fn link_create(
+        &self,
+        caller: &Caller,
+        user: &str,
+        is_of_host: bool,
+    ) -> Result<Secret, Problem> {
+        let name = if is_of_host { OF_HOST } else { "" };
         let (shown, hash) = fresh(LINK)?;
         let mut write = self.write(caller).await?;
         let expires_ms = write.at_ms() + LINK_MS;
         let written =
-            Written { hash: &hash, holder: user, kind: "link", name: "", scopes: "", expires_ms };
+            Written { hash: &hash, holder: user, kind: "link", name, scopes: "", expires_ms };
         write.login_create(written).await.map_err(problem::of("user"))?;
         write.commit().await.map_err(problem::of("link"))?;
         Ok(shown)
     }
 
-    /// Logs in by a link, which does not work again.
+    /// Logs in by a link, which does not work again, and with a one-time password where the user is asked for one and the
+    /// link is not one of the host.
     ///
     /// # Errors
-    /// When it was used, or an hour has passed.
-    pub async fn link_take(&self, shown: &str, from: IpAddr) -> Result<Session, Problem> {
-        let mut write = self.write(&Caller::system("login")).await?;
-        let taken = write.login_take(&hash(shown)).await.map_err(problem::of("link"))?;
-        let Some(login) = taken else {
-            return Err(Problem::new(
-                Code::LoginRefused,
-                "this link was used already, or is too old",
-            ));
-        };
-        write.commit().await.map_err(problem::of("link"))?;
-        let user = self.store.user_get(&login.holder).await.map_err(problem::of("user"))?;
+    /// When it was used, an hour has passed, or the user may not log in. [`Code::CodeRequired`] when a one-time password is
+    /// missing: the link works on.
+    pub async fn link_take(
+        &self,
+        shown: &str,
+        code: Option<&str>,
+        from: IpAddr,
+    ) -> Result<Session, Problem> {
+        let used = || Problem::new(Code::LoginRefused, "this link was used already, or is too old");
+        let hash = hash(shown);
+        let link = self.store.login_link(&hash).await.map_err(problem::of("link"))?;
+        let link = link.ok_or_else(used)?;
+        let user = self.store.user_get(&link.holder).await.map_err(problem::of("user"))?;
+        if user.is_disabled != 0 {
+            return Err(used());
+        }
         let mut caller = Caller::new(&user.id, &user.name);
         caller.address = Some(from.to_string());
+        if link.name != OF_HOST {
+            let keys = [format!("code {}", user.id)];
+            if code.is_some() {
+                self.attempts.begin(&keys)?;
+            }
+            if !self.second_factor_shown(&caller, code).await? {
+                return Err(Problem::new(
+                    Code::LoginRefused,
+                    "this is not the code that the app shows now",
+                ));
+            }
+            self.attempts.forget(&keys);
+        }
+        let mut write = self.write(&Caller::system("login")).await?;
+        let taken = write.login_take(&hash).await.map_err(problem::of("link"))?;
+        taken.ok_or_else(used)?;
+        write.commit().await.map_err(problem::of("link"))?;
         self.begin_session(&caller).await
     }
 

@@ -45,7 +45,7 @@ impl Control {
         let Some(first) = self.store.user_proof(FIRST).await.map_err(&told)? else {
             return Ok(None);
         };
-        self.link_create(&system, &first.id).await.map(Some)
+        self.link_create(&system, &first.id, true).await.map(Some)
     }
 
     /// Adds a user, who has no role yet.
@@ -200,14 +200,32 @@ impl Control {
         write.commit().await.map_err(problem::of(NOUN))
     }
 
-    /// Makes a link by which a user who has lost the password logs in once; it works for an hour.
+    /// Makes a link by which a user who has lost the password logs in once; it works for an hour. Who has a second factor
+    /// shows it all the same.
     ///
     /// # Errors
     /// When it is not allowed, the user may more than the caller, or is not there.
     pub async fn user_link_create(&self, caller: &Caller, id: &str) -> Result<Secret, Problem> {
         caller.must(Permission::new(NOUN, Verb::Update), None)?;
         self.must_exceed(caller, id).await?;
-        self.link_create(caller, id).await
+        self.link_create(caller, id, false).await
+    }
+
+    /// Asks a user who has lost the app and its codes for no second factor any more.
+    ///
+    /// # Errors
+    /// When it is not allowed, the user may more than the caller, or has none.
+    pub async fn user_second_factor_delete(
+        &self,
+        caller: &Caller,
+        id: &str,
+    ) -> Result<(), Problem> {
+        caller.must(Permission::new(NOUN, Verb::Update), None)?;
+        self.must_exceed(caller, id).await?;
+        let told = problem::of("second factor");
+        let mut write = self.write(caller).await?;
+        write.second_factor_delete(id).await.map_err(&told)?;
+        write.commit().await.map_err(&told)
     }
 
     /// Refuses what would be done to somebody who may more than the caller: they could become them by it.

@@ -116,6 +116,17 @@ impl Store {
         Ok(self.pool.all(statement.bind(hash).bind(self.now_ms())).await?.pop())
     }
 
+    /// A link that was not taken yet.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn login_link(&self, hash: &[u8]) -> Result<Option<Login>> {
+        let statement =
+            sql("SELECT id, holder, kind, name, scopes, created_ms, expires_ms, used_ms FROM login
+             WHERE hash = $1 AND kind = 'link' AND expires_ms > $2");
+        Ok(self.pool.all(statement.bind(hash).bind(self.now_ms())).await?.pop())
+    }
+
     /// The login of an id.
     ///
     /// # Errors

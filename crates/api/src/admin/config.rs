@@ -5,6 +5,7 @@ use crate::body::{Any, Line};
 use crate::call::{Answer, Call};
 use crate::operation::{Operation, Shape, needs};
 use crate::refusal::Refusal;
+use base::caps::ADMIN_CONFIG_BYTES_MAX;
 use control::config::{Applied, Apply, Change};
 use control::permission::Verb;
 use http::{Method, StatusCode};
@@ -13,8 +14,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 const PATH: &str = "/v1/workspaces/{workspace}/config";
-/// Bytes of a config, and what stands around it.
-const BODY_MAX: usize = 32 << 20;
 
 /// A config, and what is to be done with it.
 #[derive(Deserialize)]
@@ -140,7 +139,7 @@ pub(crate) fn operations() -> Vec<Operation> {
         )
         .answers(StatusCode::OK, Shape::Named("DraftConfig".to_owned(), config)),
         Operation {
-            body_max: BODY_MAX,
+            body_max: ADMIN_CONFIG_BYTES_MAX,
             ..Operation::new(
                 (Method::PUT, PATH),
                 "config_apply",

@@ -6,6 +6,7 @@ use crate::call::{Answer, Call, time};
 use crate::login;
 use crate::operation::{Operation, Shape};
 use crate::refusal::Refusal;
+use base::caps::ADMIN_LOGIN_BYTES_MAX;
 use base::clock::unix_ms;
 use base::{Moment, Secret};
 use control::token::Token;
@@ -13,8 +14,6 @@ use http::{Method, StatusCode};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Bytes of a login.
-const LOGIN_BYTES_MAX: usize = 16 << 10;
 /// How long a token lasts unless said otherwise.
 const TOKEN_MS: i64 = 90 * 86_400_000;
 
@@ -125,7 +124,10 @@ async fn create(call: Call) -> Result<Answer, Refusal> {
             let code = sent.code.as_ref().map(|code| &*code.0);
             call.control.session_begin(&name.0, password, code, call.peer).await?
         }
-        (None, None, Some(link)) => call.control.link_take(&link.0, call.peer).await?,
+        (None, None, Some(link)) => {
+            let code = sent.code.as_ref().map(|code| &*code.0);
+            call.control.link_take(&link.0, code, call.peer).await?
+        }
         _ => {
             let message = "send `name` and `password`, or `link`";
             return Err(Refusal::malformed("", message));
@@ -227,7 +229,7 @@ pub(crate) fn operations() -> Vec<Operation> {
         .about("Whatever is wrong with a login, it is told in the same words and takes as long. Who fails too often must wait.")
         .takes(Shape::of::<Sent>())
         .answers(StatusCode::CREATED, Shape::of::<Told>())
-        .takes_up_to(LOGIN_BYTES_MAX)
+        .takes_up_to(ADMIN_LOGIN_BYTES_MAX)
         .private()
         .problems(&[401, 429]),
         Operation::new(

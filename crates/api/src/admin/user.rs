@@ -196,6 +196,12 @@ async fn link(call: Call) -> Result<Answer, Refusal> {
     Answer::made(&Link { link: link.reveal().to_owned() }, None)
 }
 
+async fn second_factor_delete(call: Call) -> Result<Answer, Refusal> {
+    let there = there(&call, Verb::Update).await?;
+    call.control.user_second_factor_delete(&call.caller, &there.id).await?;
+    Ok(Answer::none())
+}
+
 pub(crate) fn operations() -> Vec<Operation> {
     let mut all = vec![
         Operation::new(
@@ -302,6 +308,15 @@ fn one() -> Vec<Operation> {
             "Make a link by which a user who has lost the password logs in once",
             link,
         )
+        .about("A user who has a second factor shows it all the same.")
         .answers(StatusCode::CREATED, Shape::of::<Link>()),
+        Operation::new(
+            (Method::DELETE, "/v1/users/{user}/second-factor"),
+            "user_second_factor_delete",
+            needs(NOUN, Verb::Update),
+            "Ask a user who has lost the app for one-time passwords no more",
+            second_factor_delete,
+        )
+        .unconditional(),
     ]
 }

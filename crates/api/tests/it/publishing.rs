@@ -102,3 +102,20 @@ async fn lists_come_in_pages_that_miss_nothing() {
     assert_eq!(seen.len(), 7);
     assert!(seen.is_sorted_by_key(|name| name.as_str().unwrap().to_owned()));
 }
+
+#[tokio::test]
+async fn a_config_with_a_private_key_in_it_is_refused_wherever_it_stands() {
+    let world = World::new().await;
+    let team = world.workspace("team").await;
+    let session = world.somebody("alice", &team, "owner").await;
+    let key = "-----BEGIN PRIVATE KEY-----\nMC4CAQAw\n-----END PRIVATE KEY-----\n";
+    let config = json!({ "version": 1, "certificates": { "site": { "cert": "x", "key": key } } });
+    for dry_run in [true, false] {
+        let body = json!({ "config": config, "dry_run": dry_run });
+        let path = "PUT /v1/workspaces/team/config";
+        let refused = world.send(path, &session, &[("if-match", "*")], Some(body)).await.is(422);
+        assert!(refused.body.contains("${secret:NAME}"), "{refused:?}");
+        assert!(refused.pointers()[0].ends_with("/certificates/site/key"), "{refused:?}");
+        assert!(!refused.body.contains("MC4CAQAw"));
+    }
+}

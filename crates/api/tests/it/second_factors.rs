@@ -81,3 +81,67 @@ async fn guessing_of_codes_is_slowed_down_and_tokens_set_nothing_up() {
     world.send("PUT /v1/password", &session, &[], Some(body)).await.is(204);
     world.send(begin, &session, &[], None).await.is(401);
 }
+
+/// Sets a second factor up; the codes that work once.
+async fn with_second_factor(world: &World, session: &str) -> Vec<String> {
+    let seed = world.send("POST /v1/second-factor", session, &[], None).await.is(201).json();
+    let body = json!({ "code": shown(seed["secret"].as_str().unwrap(), START_S) });
+    let told = world.send("POST /v1/second-factor/confirm", session, &[], Some(body)).await;
+    let told = told.is(200).json();
+    told["codes"].as_array().unwrap().iter().map(|it| it.as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn a_link_asks_for_the_second_factor_and_works_on_until_it_is_shown() {
+    let world = World::new().await;
+    let owner = world.somebody("root", "", "owner").await;
+    let alice = world.somebody("alice", "", "viewer").await;
+    let codes = with_second_factor(&world, &alice).await;
+    let made = world.send("POST /v1/users/alice/links", &owner, &[], None).await.is(201).json();
+    let link = made["link"].as_str().unwrap();
+    let take = async |code: Option<&str>| {
+        let body = json!({ "link": link, "code": code, "bearer": true });
+        world.send("POST /v1/sessions", "", &[], Some(body)).await
+    };
+    assert_eq!(take(None).await.is(401).json()["code"], "code_required");
+    assert_eq!(take(Some("000000")).await.is(401).json()["code"], "login_refused");
+    // The page of the link asks for it, too.
+    let page = world.send(&format!("POST /login/{link}"), "", &[], None).await.is(200);
+    assert!(page.body.contains("name=\"code\"") && page.header("set-cookie").is_empty());
+    take(Some(&codes[0])).await.is(201);
+    take(Some(&codes[1])).await.is(401);
+}
+
+#[tokio::test]
+async fn a_link_is_worth_nothing_for_who_guesses_codes() {
+    let world = World::new().await;
+    let owner = world.somebody("root", "", "owner").await;
+    let alice = world.somebody("alice", "", "viewer").await;
+    with_second_factor(&world, &alice).await;
+    let made = world.send("POST /v1/users/alice/links", &owner, &[], None).await.is(201).json();
+    let mut told = Vec::new();
+    for code in 0..8 {
+        let body = json!({ "link": made["link"], "code": format!("{code:06}x") });
+        told.push(world.send("POST /v1/sessions", "", &[], Some(body)).await.status);
+    }
+    assert_eq!((told[0], told[7]), (401, 429), "{told:?}");
+}
+
+#[tokio::test]
+async fn who_has_lost_the_app_is_helped_by_somebody_who_may_as_much() {
+    let world = World::new().await;
+    let owner = world.somebody("root", "", "owner").await;
+    let admin = world.somebody("helper", "", "admin").await;
+    let codes = with_second_factor(&world, &owner).await;
+    let path = "DELETE /v1/users/root/second-factor";
+    world.send(path, &admin, &[], None).await.is(403);
+    let other = world.somebody("other", "", "owner").await;
+    world.send(path, &other, &[], None).await.is(204);
+    world.send(path, &other, &[], None).await.is(404);
+    let body = json!({ "name": "root", "password": "the password of root" });
+    world.send("POST /v1/sessions", "", &[], Some(body)).await.is(201);
+    assert_eq!(codes.len(), 10);
+    let trail = world.send("GET /v1/audit?noun=second_factor", &owner, &[], None).await.is(200);
+    let last = trail.json()["items"][0].clone();
+    assert_eq!((&last["action"], &last["actor"]), (&json!("delete"), &json!("other")), "{last}");
+}

@@ -10,11 +10,11 @@ async fn the_first_user_comes_in_by_a_link_that_works_once() {
     let world = World::new().await;
     world.control.first_user().await.unwrap().expect("this one is lost");
     let link = world.control.first_user().await.unwrap().unwrap();
-    let session = world.control.link_take(link.reveal(), FROM).await.unwrap();
+    let session = world.control.link_take(link.reveal(), None, FROM).await.unwrap();
     assert!(world.control.first_user().await.unwrap().is_none(), "somebody has logged in");
     let caller = world.control.caller(session.shown.reveal()).await.unwrap();
     world.control.workspace_create(&caller, "team", "").await.unwrap();
-    let again = world.control.link_take(link.reveal(), FROM).await.unwrap_err();
+    let again = world.control.link_take(link.reveal(), None, FROM).await.unwrap_err();
     assert_eq!(again.code, Code::LoginRefused);
     assert_eq!(world.control.caller(link.reveal()).await.unwrap_err().code, Code::LoginRequired);
 }
@@ -23,7 +23,7 @@ async fn the_first_user_comes_in_by_a_link_that_works_once() {
 async fn a_session_ends_by_itself_and_when_it_is_ended() {
     let world = World::new().await;
     let link = world.control.first_user().await.unwrap().unwrap();
-    let session = world.control.link_take(link.reveal(), FROM).await.unwrap();
+    let session = world.control.link_take(link.reveal(), None, FROM).await.unwrap();
     let shown = session.shown.reveal();
     let caller = world.control.caller(shown).await.unwrap();
     world.clock.advance(Duration::from_secs(12 * 3_600));

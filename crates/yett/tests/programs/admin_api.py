@@ -158,6 +158,9 @@ def people(admin):
     seed = one_of_them.does("second_factor_begin")["secret"]
     codes = one_of_them.does("second_factor_confirm", {"code": code(seed)})["codes"]
     one_of_them.does("second_factor_delete", {"code": codes[0]})
+    seed = one_of_them.does("second_factor_begin")["secret"]
+    one_of_them.does("second_factor_confirm", {"code": code(seed)})
+    admin.does("user_second_factor_delete", user="bob")
     one_of_them.does("password_set", {"old": PASSWORD, "new": f"{PASSWORD}, and new"})
 
 
