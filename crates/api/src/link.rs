@@ -10,8 +10,9 @@ use axum::extract::Path;
 use axum::routing::{get, post};
 use base::Secret;
 use base::caps::ADMIN_FORM_BYTES_MAX;
-use control::Code;
+use control::{Caller, Code};
 use http::header::{CONTENT_TYPE, ORIGIN, SET_COOKIE};
+use http::request::Parts;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use percent_encoding::percent_decode_str;
@@ -83,20 +84,28 @@ async fn take(desk: &Desk, link: &str, request: Request<Body>) -> Result<Respons
     Ok(answer)
 }
 
-/// Sets the first password of whoever came by a link.
-async fn password(desk: &Desk, request: Request<Body>) -> Result<Response<Body>, Refusal> {
+/// Who sends a form of ours.
+pub(crate) async fn sender(desk: &Desk, head: &Parts) -> Result<Caller, Refusal> {
     // A form cannot send a header of ours; browsers say from where it is sent.
-    if !request.headers().contains_key(ORIGIN) {
+    if !head.headers.contains_key(ORIGIN) {
         let detail = "send this form from the page that shows it";
         return Err(Refusal::new(StatusCode::FORBIDDEN, "cross_site", detail));
     }
-    login::same_site(request.method(), request.headers(), None)?;
-    let shown = login::shown(request.headers(), desk.is_tls).filter(|shown| shown.is_cookie);
+    login::same_site(&head.method, &head.headers, None)?;
+    let shown = login::shown(&head.headers, desk.is_tls).filter(|shown| shown.is_cookie);
     let shown = shown.map_or_else(|| Secret::new(String::new()), |shown| shown.secret);
     let mut caller = desk.control.caller(shown.reveal()).await?;
-    let arrival = Arrival::of(request.extensions())?;
+    let arrival = Arrival::of(&head.extensions)?;
     caller.address = Some(arrival.peer.to_string());
     caller.request = Some(arrival.id.clone());
+    Ok(caller)
+}
+
+/// Sets the first password of whoever came by a link.
+async fn password(desk: &Desk, request: Request<Body>) -> Result<Response<Body>, Refusal> {
+    let (head, body) = request.into_parts();
+    let caller = sender(desk, &head).await?;
+    let request = Request::from_parts(head, body);
     let password = field(request, "password").await?;
     desk.control.password_set(&caller, None, password).await?;
     let body = format!(

@@ -1,7 +1,7 @@
 //! Pages by which a person comes in from an identity provider: there, and back.
 
 use crate::admin::{Arrival, Desk};
-use crate::link::refused;
+use crate::link::{self, refused};
 use crate::login;
 use crate::page::{Page, escaped};
 use crate::refusal::Refusal;
@@ -24,9 +24,15 @@ const HOME: &str = "/";
 
 pub(crate) fn router(desk: &Arc<Desk>) -> Router {
     let (lists, begins, ends) = (Arc::clone(desk), Arc::clone(desk), Arc::clone(desk));
+    let links = Arc::clone(desk);
     let list = move || {
         let desk = Arc::clone(&lists);
         async move { list(&desk) }
+    };
+    let link = move |request: Request<Body>| {
+        let desk = Arc::clone(&links);
+        let head = request.into_parts().0;
+        async move { link(&desk, &head).await.unwrap_or_else(|it| refused(&it)) }
     };
     let begin = move |Path(name): Path<String>, request: Request<Body>| {
         let desk = Arc::clone(&begins);
@@ -46,7 +52,7 @@ pub(crate) fn router(desk: &Arc<Desk>) -> Router {
         }
     };
     Router::new()
-        .route("/login", get(list))
+        .route("/login", get(list).post(link))
         .route("/login/with/{provider}", get(begin))
         .route("/login/from/{provider}", get(end))
 }
@@ -125,6 +131,16 @@ fn kept(desk: &Desk, headers: &HeaderMap) -> Option<(String, String)> {
     Some((flow.to_owned(), to.into()))
 }
 
+/// Shows a link by which whoever is logged in does so once more, on the command line.
+async fn link(desk: &Desk, head: &Parts) -> Result<Response<Body>, Refusal> {
+    let caller = link::sender(desk, head).await?;
+    let link = desk.control.link_create_own(&caller).await?;
+    let url = format!("{}/login/{}", origin(desk, &head.headers), link.reveal());
+    let body =
+        format!("<p>It works once, within an hour:</p><pre>yett login {}</pre>", escaped(&url));
+    Ok(Page::note("For the command line", &body).answer(StatusCode::OK))
+}
+
 async fn begin(desk: &Desk, name: &str, head: &Parts) -> Result<Response<Body>, Refusal> {
     let to = field(head, "to").unwrap_or_else(|| HOME.to_owned());
     if !own_path(&to) {
@@ -150,6 +166,7 @@ async fn begin(desk: &Desk, name: &str, head: &Parts) -> Result<Response<Body>, 
 async fn end(desk: &Desk, name: &str, head: &Parts) -> Result<Response<Body>, Refusal> {
     let arrival = Arrival::of(&head.extensions)?;
     let (flow, to) = kept(desk, &head.headers).unwrap_or_default();
+    let to = if own_path(&to) { to } else { HOME.to_owned() };
     let text = |name| field(head, name).unwrap_or_default();
     let (state, code) = (text("state"), text("code"));
     let (issuer, error) = (field(head, "iss"), field(head, "error"));
@@ -157,15 +174,17 @@ async fn end(desk: &Desk, name: &str, head: &Parts) -> Result<Response<Body>, Re
     let back = back(desk, name, &head.headers);
     let session = desk.control.provider_end(name, &back, returned, arrival.peer).await?;
     let caller = desk.control.caller(session.shown.reveal()).await?;
-    let to = if own_path(&to) { to } else { HOME.to_owned() };
     let body = format!(
-        "<p>You are logged in as <code>{}</code>, in this browser.</p><p><a href=\"{}\">Go on</a></p>",
+        "<p>You are logged in as <code>{}</code>, in this browser. <a href=\"{}\">Go on</a></p>\
+         <form method=\"post\" action=\"/login\"><button>Make a link for the command line</button></form>",
         escaped(&caller.name),
         escaped(&to)
     );
     let mut answer = Page::note("Welcome", &body).answer(StatusCode::OK);
     // A redirection would be one of the provider's page, along which browsers send no cookie of ours.
-    if let Ok(refresh) = HeaderValue::try_from(format!("0; url={to}")) {
+    if to != HOME
+        && let Ok(refresh) = HeaderValue::try_from(format!("0; url={to}"))
+    {
         answer.headers_mut().insert(REFRESH, refresh);
     }
     if let Some(cookie) = login::cookie(session.shown.reveal(), desk.is_tls) {

@@ -2,6 +2,15 @@ use crate::{Caller, Control, Problem, problem};
 use base::Secret;
 
 impl Control {
+    /// Makes a link by which the caller logs in once more, elsewhere: on the command line.
+    ///
+    /// # Errors
+    /// When the caller is no person.
+    pub async fn link_create_own(&self, caller: &Caller) -> Result<Secret, Problem> {
+        caller.must_be_person()?;
+        self.link_create(caller, &caller.user, false).await
+    }
+
     /// Sets the caller's own password. Whoever has one shows it; who came by a link has none yet. All sessions end.
     ///
     /// # Errors

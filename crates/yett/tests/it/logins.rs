@@ -107,6 +107,17 @@ fn people_log_in_by_an_identity_provider_and_may_what_their_groups_may() {
     let alice_is = users["items"].as_array().unwrap().iter().find(|it| it["name"] == "alice");
     assert!(alice_is.unwrap()["issuer"].as_str().unwrap().starts_with("http://127.0.0.1:"));
 
+    // On the command line, by a link that the browser shows.
+    let origin = format!("origin: {}", corp.url);
+    let made = alice.asks(&format!("{}/login", corp.url), &["-X", "POST", "-H", &origin]);
+    let link = made.body.split("yett login ").nth(1).unwrap().split('<').next().unwrap();
+    let session = json!({ "link": link.rsplit('/').next().unwrap(), "bearer": true }).to_string();
+    let arguments = ["-H", "content-type: application/json", "-d", &session];
+    let again = corp.browser().asks(&format!("{}/v1/sessions", corp.url), &arguments);
+    assert_eq!(again.status, 201, "{again:?}");
+    let foreign = ["-X", "POST", "-H", "origin: https://evil.example"];
+    assert_eq!(alice.asks(&format!("{}/login", corp.url), &foreign).status, 403);
+
     // The answer works once, in the browser that asked for it.
     let stolen = format!("{}/login/from/corp?code=x&state=y", corp.url);
     let refused = corp.browser().asks(&stolen, &[]);
