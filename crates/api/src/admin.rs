@@ -44,6 +44,8 @@ pub(crate) mod grants;
 pub(crate) mod config;
 /// Parts of drafts.
 pub(crate) mod object;
+/// APIs of documents.
+pub(crate) mod import;
 /// Publishing.
 pub(crate) mod revision;
 /// Named sets of permissions.

@@ -231,6 +231,7 @@ pub fn operations() -> &'static [Operation] {
         table.extend(admin::workspace::operations());
         table.extend(admin::grants::operations());
         table.extend(admin::object::operations());
+        table.extend(admin::import::operations());
         table.extend(admin::revision::operations());
         table.extend(admin::secret::operations());
         table.extend(admin::consumer::operations());

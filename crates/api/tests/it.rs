@@ -7,6 +7,7 @@ mod it {
     mod consumers;
     mod document;
     mod enumeration;
+    mod imports;
     mod publishing;
     mod records;
     mod requests;

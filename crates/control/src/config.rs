@@ -5,6 +5,7 @@ use crate::permission::{Permission, Verb};
 use crate::secret::must_be_named;
 use crate::{Caller, Code, Control, Finding, Problem, problem};
 use diff::{Delta, Diff, diff};
+use model::effective;
 use serde_json::Value;
 use std::collections::{HashMap, HashSet};
 use store::Id;
@@ -35,6 +36,8 @@ pub struct Apply<'a> {
     pub publish: bool,
     /// Whether it is only said what would change.
     pub dry_run: bool,
+    /// Whether it is said what that means as well.
+    pub diff: bool,
 }
 
 /// What becomes of one part.
@@ -71,6 +74,8 @@ pub struct Applied {
     pub is_new: bool,
     /// The revision that was made.
     pub revision: Option<i64>,
+    /// What would change in what the last revision comes to; only if that was asked for and can be told.
+    pub diff: Option<effective::Diff>,
 }
 
 /// What an attempt came to.
@@ -179,6 +184,10 @@ impl Control {
         let pointers = Pointers::new(&whole.pointers, &found.pointers);
         applied.warnings = pointers.all(checked.warnings);
         applied.errors = pointers.all(checked.errors);
+        if apply.diff && applied.errors.is_empty() {
+            let before = published_or_none(&published).to_string();
+            applied.diff = self.difference(workspace, &before, &config).await?;
+        }
         if apply.dry_run {
             return Ok(Outcome::Done(applied));
         }
@@ -229,6 +238,11 @@ impl Control {
         write.commit().await.map_err(problem::of(NOUN))?;
         Ok(Outcome::Done(applied))
     }
+}
+
+/// What is published, or a config that says nothing.
+fn published_or_none(published: &Value) -> Value {
+    if published.is_null() { assemble(&[]) } else { published.clone() }
 }
 
 /// The config of a revision.

@@ -3,6 +3,7 @@ use crate::provider::Providers;
 use crate::{Caller, Code, Problem, problem};
 use base::clock::unix_ms;
 use base::{Clock, Secret};
+use model::effective::EffectiveConfig;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::SystemTime;
@@ -41,11 +42,15 @@ pub struct Asked<'a> {
 /// Checks a config.
 pub(crate) type Check = Arc<dyn Fn(Asked<'_>) -> Checked + Send + Sync>;
 
+/// Tells what a config comes to, if it can be compiled.
+pub(crate) type Effect = Arc<dyn Fn(Asked<'_>) -> Option<EffectiveConfig> + Send + Sync>;
+
 /// The platform. Cloning is cheap.
 #[derive(Clone)]
 pub struct Control {
     pub(crate) store: Store,
     pub(crate) check: Check,
+    pub(crate) effect: Effect,
     pub(crate) attempts: Arc<Attempts>,
     /// Master keys; nothing can be encrypted or read without.
     keys: Arc<RwLock<Option<Keys>>>,
@@ -72,8 +77,18 @@ impl Control {
         check: impl Fn(Asked<'_>) -> Checked + Send + Sync + 'static,
     ) -> Self {
         let attempts = Arc::new(Attempts::new(clock));
-        let (check, clock, keys) = (Arc::new(check), clock.clone(), Arc::default());
-        Self { store, check, attempts, keys, clock, providers: None }
+        let (check, effect) = (Arc::new(check), Arc::new(|_: Asked<'_>| None));
+        let (clock, keys) = (clock.clone(), Arc::default());
+        Self { store, check, effect, attempts, keys, clock, providers: None }
+    }
+
+    /// With what tells what a config comes to. It may take its time and block.
+    #[must_use]
+    pub fn with_effect(
+        self,
+        effect: impl Fn(Asked<'_>) -> Option<EffectiveConfig> + Send + Sync + 'static,
+    ) -> Self {
+        Self { effect: Arc::new(effect), ..self }
     }
 
     /// With the master keys by which secrets are encrypted. Clones have them, too.

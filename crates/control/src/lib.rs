@@ -66,10 +66,16 @@ pub mod idempotency;
 pub mod upkeep;
 /// Whole configs.
 pub mod config;
+/// What a change of a config means.
+pub mod effect;
+/// APIs of documents that describe them.
+pub mod import;
 
 pub use caller::Caller;
 pub use control::{Asked, Checked, Control, Finding};
+pub use model::effective::{self, Diff, EffectiveConfig};
 pub use model::join::Grants;
+pub use model::openapi::Options as ImportOptions;
 pub use problem::{Code, Problem};
 pub use store::object::Object;
 pub use store::revision::Revision;

@@ -20,6 +20,15 @@ mod tests;
 
 pub use draft::{Draft, DraftRoute};
 
+/// What is wrong with a document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Flaw {
+    /// JSON pointer (RFC 6901) into the document.
+    pub pointer: String,
+    /// What, and what helps.
+    pub message: String,
+}
+
 /// What the author of a document does not say, or what is to be other than it says.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
@@ -41,19 +50,43 @@ const METHODS: [&str; 8] = ["get", "put", "post", "delete", "options", "head", "
 /// # Errors
 /// A sentence that says why it cannot be used, and what helps.
 pub fn import(text: &str, options: &Options) -> Result<Draft, String> {
-    let document = parse(text)?;
-    check_version(&document)?;
+    draft_of(&parse(text)?, options)
+}
+
+/// The same, where nobody is there to read notes: a path that is in another document, or leads in a circle, is no path to leave
+/// out but a flaw.
+///
+/// # Errors
+/// All that is wrong.
+pub fn import_strictly(text: &str, options: &Options) -> Result<Draft, Vec<Flaw>> {
+    let whole = |message| vec![Flaw { pointer: String::new(), message }];
+    let document = parse(text).map_err(whole)?;
+    let paths = document.get("paths").and_then(Value::as_object);
+    let flaw = |(path, item): (&String, &Value)| {
+        let message = resolve(&document, item).err()?;
+        let step = path.replace('~', "~0").replace('/', "~1");
+        Some(Flaw { pointer: format!("/paths/{step}/$ref"), message })
+    };
+    let flaws: Vec<Flaw> = paths.into_iter().flatten().filter_map(flaw).take(FLAWS_MAX).collect();
+    if flaws.is_empty() { draft_of(&document, options).map_err(whole) } else { Err(flaws) }
+}
+
+/// How many flaws of one document are told.
+const FLAWS_MAX: usize = 100;
+
+fn draft_of(document: &Value, options: &Options) -> Result<Draft, String> {
+    check_version(document)?;
     let mut notes = Vec::new();
-    let title = text_at(&document, &["info", "title"]).unwrap_or("api");
+    let title = text_at(document, &["info", "title"]).unwrap_or("api");
     let name = options.name.clone().unwrap_or_else(|| slug(title));
     if !crate::validate::is_name(&name) {
         return Err(format!(
             "`{name}` cannot be the name of an API: it has up to 63 lower-case letters, digits, `-` and `_`"
         ));
     }
-    let server = server::read(&document, options, &mut notes);
-    let identity = identity::read(&document, &mut notes);
-    let routes = Routes::of(&document, &mut notes)?;
+    let server = server::read(document, options, &mut notes);
+    let identity = identity::read(document, &mut notes);
+    let routes = Routes::of(document, &mut notes)?;
     if routes.is_empty() {
         return Err(
             "the document has no operation under `paths` that could become a route".to_owned()
@@ -62,8 +95,8 @@ pub fn import(text: &str, options: &Options) -> Result<Draft, String> {
     Ok(Draft {
         name,
         title: line(title),
-        document: format!("OpenAPI {}", text_at(&document, &["openapi"]).unwrap_or_default()),
-        version: text_at(&document, &["info", "version"]).and_then(version),
+        document: format!("OpenAPI {}", text_at(document, &["openapi"]).unwrap_or_default()),
+        version: text_at(document, &["info", "version"]).and_then(version),
         server,
         identity,
         routes,

@@ -1,6 +1,6 @@
 //! Whole configs: what a workspace has as one document, and documents that become its draft.
 
-use super::revision::Finding;
+use super::revision::{Differs, Finding};
 use crate::body::{Any, Line};
 use crate::call::{Answer, Call};
 use crate::operation::{Operation, Shape, needs};
@@ -26,6 +26,8 @@ struct Sent {
     #[serde(default)]
     dry_run: bool,
     #[serde(default)]
+    diff: bool,
+    #[serde(default)]
     note: Line,
     last: Option<i64>,
 }
@@ -45,6 +47,7 @@ fn sent() -> Shape {
             "prune": flag("Whether what the config lacks is taken out; it stays unless said otherwise."),
             "publish": flag("Whether the draft is published; it is unless said otherwise."),
             "dry_run": flag("Whether only what would change is told, and what is wrong."),
+            "diff": flag("Whether it is told what the change means: which routes appear or vanish, whose authentication, limits, upstream or exposure change."),
             "note": { "type": "string", "description": "Why, for those who read the history." },
             "last": {
                 "type": ["integer", "null"],
@@ -89,6 +92,8 @@ struct Outcome {
     last: i64,
     /// Whether the draft says another config than the last revision.
     is_new: bool,
+    /// What changes in what the last revision comes to; null unless asked for, and where there are errors.
+    diff: Option<Differs>,
     /// The revision that was made; null if there was nothing to publish.
     revision: Option<i64>,
 }
@@ -110,9 +115,11 @@ async fn apply(call: Call) -> Result<Answer, Refusal> {
         note: &sent.note.0,
         publish: sent.publish.unwrap_or(true),
         dry_run: sent.dry_run,
+        diff: sent.diff,
     };
     let applied = call.control.config_apply(&call.caller, &call.workspace, &sent.config.0, apply);
-    let Applied { changes, drift, errors, warnings, last, is_new, revision } = applied.await?;
+    let Applied { changes, drift, errors, warnings, last, is_new, revision, diff } =
+        applied.await?;
     let all = |changes: Vec<Change>| changes.into_iter().map(told).collect();
     let findings = |found: Vec<control::Finding>| found.into_iter().map(Finding::from).collect();
     Answer::found(&Outcome {
@@ -122,6 +129,7 @@ async fn apply(call: Call) -> Result<Answer, Refusal> {
         warnings: findings(warnings),
         last,
         is_new,
+        diff: diff.map(Differs::from),
         revision,
     })
 }

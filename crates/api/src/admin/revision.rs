@@ -6,8 +6,9 @@ use crate::operation::{Operation, Shape, needs};
 use crate::refusal::Refusal;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use control::effective::Change;
 use control::permission::Verb;
-use control::{Checked, Finding as Found, Revision};
+use control::{Checked, Diff, Finding as Found, Revision};
 use http::{Method, StatusCode};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -140,6 +141,55 @@ async fn get(call: Call) -> Result<Answer, Refusal> {
     Ok(Answer::found(&told(found))?.at(number))
 }
 
+/// What differs between two configs in what they come to.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "RevisionDiff")]
+pub(crate) struct Differs {
+    /// How much the change that matters most does: `note`, `warning` (somebody may notice it) or `danger` (something opens);
+    /// null if there is none.
+    level: Option<String>,
+    /// What changes, what matters most first.
+    changes: Vec<Difference>,
+}
+
+/// One thing that differs.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "RevisionDifference")]
+struct Difference {
+    /// How much it matters: `note`, `warning` or `danger`.
+    level: String,
+    /// What has changed, such as `authentication`, `limit`, `upstream` or `exposure`.
+    what: String,
+    /// What has changed, by kind and name: `route orders/list`.
+    subject: String,
+    /// What it means, for people.
+    text: String,
+}
+
+impl From<Diff> for Differs {
+    fn from(diff: Diff) -> Self {
+        let name = |value: Value| value.as_str().unwrap_or_default().to_owned();
+        let level = |level| name(serde_json::to_value(level).unwrap_or_default());
+        let one = |it: Change| Difference {
+            level: level(it.level),
+            what: name(serde_json::to_value(it.what).unwrap_or_default()),
+            subject: it.subject,
+            text: it.text,
+        };
+        Self { level: diff.level().map(level), changes: diff.0.into_iter().map(one).collect() }
+    }
+}
+
+async fn diff(call: Call) -> Result<Answer, Refusal> {
+    let from = call.number(NOUN)?;
+    let to = match call.part("other") {
+        "draft" => None,
+        _ => Some(call.number("other")?),
+    };
+    let found = call.control.revision_diff(&call.caller, &call.workspace, (from, to)).await?;
+    Answer::found(&Differs::from(found))
+}
+
 async fn list(call: Call) -> Result<Answer, Refusal> {
     let limit = call.query.limit()?;
     let before = match call.query.after() {
@@ -193,6 +243,16 @@ pub(crate) fn operations() -> Vec<Operation> {
         )
         .answers(StatusCode::OK, one())
         .tagged(),
+        Operation::new(
+            (Method::GET, "/v1/workspaces/{workspace}/revisions/{revision}/diff/{other}"),
+            "revision_diff",
+            needs(NOUN, Verb::Read),
+            "What changes from one revision to another",
+            diff,
+        )
+        .about("Which routes appear or vanish, and whose authentication, limits, upstream or exposure change, with a level. Both are taken as they would be served now. The other may be `draft`; revision 0 says nothing.")
+        .answers(StatusCode::OK, Shape::of::<Differs>())
+        .problems(&[409]),
         Operation::new(
             (Method::POST, "/v1/workspaces/{workspace}/revisions/{revision}/rollback"),
             "revision_rollback",

@@ -5,8 +5,14 @@ use control::permission::{Permission, Verb};
 use control::{Caller, Code};
 use serde_json::{Value, json};
 
-const PUBLISH: Apply<'static> =
-    Apply { prune: false, base_revision: None, note: "", publish: true, dry_run: false };
+const PUBLISH: Apply<'static> = Apply {
+    prune: false,
+    base_revision: None,
+    note: "",
+    publish: true,
+    dry_run: false,
+    diff: false,
+};
 const PRUNE: Apply<'static> = Apply { prune: true, ..PUBLISH };
 
 fn shop() -> Value {

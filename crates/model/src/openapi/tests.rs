@@ -192,3 +192,22 @@ fn hostile_documents_do_no_harm() {
         assert!(draft.server.hosts.is_empty(), "{url}");
     }
 }
+
+#[test]
+fn where_nobody_reads_notes_paths_of_other_documents_and_circles_are_flaws() {
+    let document = json!({
+        "openapi": "3.1.0", "info": { "title": "Shop" },
+        "paths": {
+            "/a": { "get": {} },
+            "/b/{c}": { "$ref": "https://other.example/paths.yaml#/b" },
+            "/d": { "$ref": "#/paths/~1d" },
+        },
+    });
+    let flaws = super::import_strictly(&document.to_string(), &Options::default()).unwrap_err();
+    let told: Vec<_> = flaws.iter().map(|it| (&*it.pointer, &*it.message)).collect();
+    assert_eq!(told[0].0, "/paths/~1b~1{c}/$ref");
+    assert!(told[0].1.contains("is in another document"), "{told:?}");
+    assert_eq!(told[1], ("/paths/~1d/$ref", "references lead in a circle"));
+    let kept = import(&document.to_string(), &Options::default()).unwrap();
+    assert_eq!((kept.routes.len(), kept.notes.len() >= 2), (1, true));
+}

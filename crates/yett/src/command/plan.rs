@@ -55,6 +55,6 @@ fn code(plan: &Value) -> ExitCode {
 
 /// What applying files would change.
 pub(super) fn plan(remote: &Remote, files: &Written, prune: bool) -> Result<Value, Failure> {
-    let body = json!({ "config": files.config, "prune": prune, "dry_run": true });
+    let body = json!({ "config": files.config, "prune": prune, "dry_run": true, "diff": true });
     remote.ask("PUT", "/config", Some(&body))
 }

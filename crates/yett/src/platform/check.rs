@@ -5,7 +5,7 @@ use super::{DEFAULT, Shared};
 use crate::prepare;
 use base::{Node, Place, Problem, Report, Severity, Value};
 use control::{Asked, Checked, Finding};
-use model::join;
+use model::{EffectiveConfig, join};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -71,6 +71,25 @@ pub(super) fn check(shared: &Shared, asked: Asked<'_>) -> Checked {
         }
     }
     checked
+}
+
+/// What the gateway would come to with a config, if nothing is wrong with that.
+pub(super) fn effect(shared: &Shared, asked: Asked<'_>) -> Option<EffectiveConfig> {
+    let (newest, used) = shared.parts();
+    let known = newest.iter().chain(&used).find(|(_, part)| part.id == asked.workspace);
+    let name = known.map_or_else(|| asked.name.to_owned(), |(name, _)| name.clone());
+    let (grants, secrets) = shared.known_now(asked.workspace, &name).ok()?;
+    let (id, config) = (asked.workspace.to_owned(), Arc::from(asked.config));
+    let mut tried: Parts = used.clone();
+    tried.insert(name.clone(), Part { id, number: 0, config, grants });
+    let published = parts::published(&tried, &used, &secrets);
+    let checked = prepare::read_with(shared.root(), &published).check();
+    let is_wrong =
+        |it: &Problem| it.severity == Severity::Error && *it.place.file == *file_name(&name);
+    if checked.report.problems().iter().any(is_wrong) {
+        return None;
+    }
+    checked.effective()
 }
 
 /// What is not within a config that cannot be published.

@@ -1,6 +1,6 @@
 //! What the database holds, brought to the gateway: from the first answer on, and as it changes.
 
-use super::check::check;
+use super::check::{check, effect};
 use super::keys::{keep_up, unlock};
 use super::offer::offer;
 use super::parts::{Part, Parts};
@@ -53,6 +53,11 @@ pub(super) async fn feed(
             Some(shared) => check(&shared, asked),
             None => control::Checked::default(),
         });
+    let looking = Arc::downgrade(shared);
+    let control = control.with_effect(move |asked| {
+        let shared = looking.upgrade()?;
+        effect(&shared, asked)
+    });
     let control = control.with_providers(shared.place.providers.clone(), way_of(shared));
     unlock(shared, &store, &control).await;
     shared.database.set((Handle::current(), store.clone(), control.clone())).ok();

@@ -4,6 +4,8 @@ use serde_json::Value;
 
 /// Lines of one value that are shown.
 const LINES_MAX: usize = 12;
+/// Parts that are named where the same is said of several.
+const SUBJECTS_MAX: usize = 3;
 
 fn painted(text: &str, style: Style) -> String {
     text.if_supports_color(Stream::Stdout, |text| text.style(style)).to_string()
@@ -43,6 +45,40 @@ pub(crate) fn lines(applied: &Value, files: &Written) -> Vec<String> {
     if let Some(drift) = Some(list("drift").len()).filter(|count| *count > 0) {
         lines.push(format!("{drift} not in the files, kept as they are; `--prune` deletes them"));
     }
+    lines.extend(meaning(&applied["diff"]));
+    lines
+}
+
+/// What changes mean; what is said of several parts is said once.
+pub(crate) fn meaning(diff: &Value) -> Vec<String> {
+    let changes = diff["changes"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let text = |change: &Value, name: &str| change[name].as_str().unwrap_or_default().to_owned();
+    let mut said: Vec<((String, String), Vec<String>)> = Vec::new();
+    for change in changes {
+        let (key, subject) =
+            ((text(change, "level"), text(change, "text")), text(change, "subject"));
+        match said.last_mut().filter(|(known, _)| *known == key) {
+            Some((_, subjects)) => subjects.push(subject),
+            None => said.push((key, vec![subject])),
+        }
+    }
+    let mut lines = Vec::new();
+    if !said.is_empty() {
+        lines.push("what it means:".to_owned());
+    }
+    for ((level, means), subjects) in said {
+        let style = match &*level {
+            "danger" => Style::new().red(),
+            "warning" => Style::new().yellow(),
+            _ => Style::new().dimmed(),
+        };
+        let more = match subjects.len().saturating_sub(SUBJECTS_MAX) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let named = subjects.iter().take(SUBJECTS_MAX).cloned().collect::<Vec<_>>().join(", ");
+        lines.push(format!("{} {named}{more}: {means}", painted(&format!("{level:<8}"), style)));
+    }
     lines
 }
 
@@ -78,8 +114,18 @@ fn difference(was: &Value, became: &Value) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::difference;
+    use super::{difference, meaning};
     use serde_json::json;
+
+    #[test]
+    fn what_is_said_of_several_parts_is_said_once() {
+        owo_colors::set_override(false);
+        let change = |subject: &str, text: &str| json!({ "level": "note", "subject": subject, "text": text });
+        let all: Vec<_> = ["a", "b", "c", "d"].map(|it| change(it, "it is new")).into();
+        let lines = meaning(&json!({ "changes": all }));
+        assert_eq!(lines, ["what it means:", "note     a, b, c and 1 more: it is new"]);
+        assert!(meaning(&json!({ "changes": [] })).is_empty() && meaning(&json!(null)).is_empty());
+    }
 
     #[test]
     fn only_what_differs_is_shown() {

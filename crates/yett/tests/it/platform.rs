@@ -176,6 +176,7 @@ fn files_are_published_by_the_command_line_while_traffic_flows_and_an_acknowledg
     assert_eq!(word(&yett, "/shop"), None, "nothing was done");
     let applied = person.does(&["apply", "shop.yaml", "--yes", "--note", "the first"]);
     assert!(applied.out.contains("published as revision 1 of default"), "{applied:?}");
+    assert!(applied.out.contains(" route shop/all: is new"), "{applied:?}");
     wait::until_true("one is served", || word(&yett, "/shop").as_deref() == Some("one"));
     assert_eq!(person.does(&["plan", "shop.yaml"]).code, Some(0));
     assert_eq!(person.does(&["apply", "shop.yaml", "--yes"]).out.trim(), "nothing to change");
