@@ -37,13 +37,13 @@ pub(crate) fn router(desk: &Arc<Desk>) -> Router {
     let begin = move |Path(name): Path<String>, request: Request<Body>| {
         let desk = Arc::clone(&begins);
         let head = request.into_parts().0;
-        async move { begin(&desk, &name, &head).await.unwrap_or_else(|it| told(it, &head)) }
+        async move { begin(&desk, &name, &head).await.unwrap_or_else(|it| told(&it, &head)) }
     };
     let end = move |Path(name): Path<String>, request: Request<Body>| {
         let desk = Arc::clone(&ends);
         let head = request.into_parts().0;
         async move {
-            let mut answer = end(&desk, &name, &head).await.unwrap_or_else(|it| told(it, &head));
+            let mut answer = end(&desk, &name, &head).await.unwrap_or_else(|it| told(&it, &head));
             // It works once, whatever came of it.
             if let Some(cookie) = flow_cookie(&desk, "", 0) {
                 answer.headers_mut().append(SET_COOKIE, cookie);
@@ -58,11 +58,11 @@ pub(crate) fn router(desk: &Arc<Desk>) -> Router {
 }
 
 /// The page of what was refused; the log says more.
-fn told(refusal: Refusal, head: &Parts) -> Response<Body> {
+fn told(refusal: &Refusal, head: &Parts) -> Response<Body> {
     let request = Arrival::of(&head.extensions).map(|arrival| arrival.id.as_str());
     let (request, cause) = (request.unwrap_or_default(), refusal.cause.as_deref().unwrap_or(""));
     tracing::warn!(request, code = refusal.code, cause, "a login by an identity provider failed");
-    refused(&refusal)
+    refused(refusal)
 }
 
 /// Ways to log in.

@@ -158,6 +158,10 @@ impl Corp {
 
 fn as_is(_: &mut Value, _: &mut Returned) {}
 
+/// What is made wrong, and how.
+type Spoil<F> = (&'static str, F);
+type Wrong<'a> = &'a dyn Fn(&mut Returned);
+
 #[tokio::test]
 async fn somebody_has_the_roles_of_their_groups_anew_at_each_login() {
     let corp = Corp::new().await;
@@ -224,7 +228,7 @@ async fn who_is_disabled_here_does_not_come_in() {
 async fn a_token_that_is_not_of_this_login_is_refused() {
     let corp = Corp::new().await;
     corp.world.somebody("root", "", "owner").await;
-    let spoils: &[(&str, fn(&mut Value))] = &[
+    let spoils: &[Spoil<fn(&mut Value)>] = &[
         ("another issuer", |it| it["iss"] = json!("https://evil.test")),
         ("another client", |it| it["aud"] = json!("other")),
         ("also another client", |it| it["aud"] = json!(["yett", "other"])),
@@ -266,7 +270,7 @@ async fn a_token_that_is_not_of_this_login_is_refused() {
 async fn a_browser_ends_only_the_login_that_it_has_begun_at_this_provider() {
     let corp = Corp::new().await;
     let other = corp.control.provider_begin("other", BACK).await.unwrap();
-    let spoils: &[(&str, &dyn Fn(&mut Returned))] = &[
+    let spoils: &[Spoil<Wrong<'_>>] = &[
         ("no cookie", &|it| it.flow.clear()),
         ("another cookie", &|it| it.flow = "other".to_owned()),
         ("another state", &|it| it.state = "other".to_owned()),

@@ -60,6 +60,10 @@ pub(super) fn marked(commands: &[String]) -> String {
 /// What each command of a script said.
 pub(super) fn lines_of(told: &str) -> Vec<&str> {
     let parts = told.split('\u{1}').enumerate();
-    let behind = |part: &'_ str| part.split_once('\n').map_or("", |(_, rest)| rest);
-    parts.map(|(at, part)| if at == 0 { part } else { behind(part) }).collect()
+    let behind = |(at, part)| match str::split_once(part, '\n') {
+        _ if at == 0 => part,
+        Some((_, rest)) => rest,
+        None => "",
+    };
+    parts.map(behind).collect()
 }
