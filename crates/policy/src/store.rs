@@ -27,7 +27,7 @@ use traffic::{Background, State};
 /// How often a gateway tells that it is alive.
 const BEAT: Duration = Duration::from_secs(1);
 /// How long until a store is asked again after it failed, at first and at most.
-const AGAIN: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+const AGAIN: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(250));
 /// How often what nobody uses is looked for.
 const SWEEP: Duration = Duration::from_millis(250);
 /// How often a store is told what was counted of quotas, and asked what others have.
@@ -294,13 +294,14 @@ impl Inner {
                                 self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
                             last_failure = why.or(last_failure);
                             self.turn(StoreState::Partly, last_failure.as_deref());
+                            AGAIN.1
                         }
                         false => {
                             again.reset();
                             self.turn(StoreState::Up, None);
+                            BEAT
                         }
                     }
-                    BEAT
                 }
                 Err(why) => {
                     self.turn(StoreState::Down, Some(&why));

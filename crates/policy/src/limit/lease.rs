@@ -23,6 +23,9 @@ const BELIEVED_NS_MAX: u64 = 10_000_000_000;
 const PAUSE_NS_MAX: u64 = 100_000_000;
 /// For so long a count is kept alone after the store failed to answer for it.
 const APART_NS: u64 = 250_000_000;
+/// For so long a gateway keeps to its share after the store is back: others, who may find it back later, tell first what they
+/// have used meanwhile.
+const RETURN_NS: u64 = 1_500_000_000;
 
 /// What is known of one count, and held of it.
 #[derive(Default)]
@@ -83,6 +86,30 @@ pub(super) struct Fallen {
     /// What was known to be used, by rule, and when.
     pub(super) used: Vec<u64>,
     pub(super) then_ns: u64,
+    /// The same as it was when the store was asked last, which does not know of it before it answers.
+    pub(super) asked: Option<(Vec<u64>, u64)>,
+    /// Whether the store was gone, and not only crowded.
+    pub(super) is_gone: bool,
+    /// Until then it goes on, though the store is back.
+    ends_ns: Option<u64>,
+}
+
+impl Fallen {
+    pub(super) const fn new(key: Key, used: Vec<u64>, then_ns: u64, is_gone: bool) -> Self {
+        Self { key, used, then_ns, asked: None, is_gone, ends_ns: None }
+    }
+
+    /// The store has answered, and knows all that was used here. Whether it is counted alone for a while yet.
+    pub(super) fn goes_on(&mut self, gateways: u32, now_ns: u64) -> bool {
+        if !self.is_gone || gateways == 1 {
+            return false;
+        }
+        let ends_ns = *self.ends_ns.get_or_insert(now_ns.saturating_add(RETURN_NS));
+        if let Some(asked) = self.asked.take() {
+            (self.used, self.then_ns) = asked;
+        }
+        now_ns < ends_ns
+    }
 }
 
 /// What comes of a request.
@@ -118,7 +145,8 @@ impl Lease {
     /// Judges what costs so much. Whether the store must be asked is told by [`Lease::is_due`].
     pub(super) fn take(&mut self, cost: u64, at_once: u64, now_ns: u64) -> Taking {
         self.touched_ns = now_ns;
-        if self.is_apart(now_ns) {
+        let returns = |it: &Fallen| it.ends_ns.is_some_and(|ends_ns| now_ns < ends_ns);
+        if self.is_apart(now_ns) || self.fallen.as_ref().is_some_and(returns) {
             return Taking::Down;
         }
         if self.held >= cost && self.waiting.is_empty() {
@@ -165,6 +193,9 @@ impl Lease {
 
     /// The store does not answer: those who wait are told so, and who comes soon does not wait.
     pub(super) fn fail(&mut self, now_ns: u64) {
+        if let Some(fallen) = &mut self.fallen {
+            (fallen.asked, fallen.ends_ns) = (None, None);
+        }
         self.apart_ns = now_ns.saturating_add(APART_NS);
         self.send_away(Told::Down);
     }

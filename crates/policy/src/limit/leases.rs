@@ -184,18 +184,18 @@ impl Leases {
         let mut ask = lease.ask(self.at_once(), self.store.gateways(), now_ns);
         ask.name = [&*self.id, ":", &*lease.name].concat();
         ask.rules = self.rules.iter().map(Rule::counting).collect();
-        if let (Some(local), Some(fallen)) = (&self.local, &lease.fallen) {
-            ask.owed = self.owed(local, fallen);
+        if let (Some(local), Some(fallen)) = (&self.local, &mut lease.fallen) {
+            let used = local.used(fallen.key, self.clock.now());
+            ask.owed = self.owed(local, fallen, &used);
+            fallen.asked = Some((used, now_ns));
         }
         Some(ask)
     }
 
     /// What was used here while the store could not be asked, and would still count there.
-    fn owed(&self, local: &Limiter, fallen: &Fallen) -> Vec<u64> {
+    fn owed(&self, local: &Limiter, fallen: &Fallen, used: &[u64]) -> Vec<u64> {
         let gateways = u64::from(self.store.gateways());
-        let now = self.clock.now();
-        let known = local.faded(&fallen.used, self.at(fallen.then_ns), now);
-        let used = local.used(fallen.key, now);
+        let known = local.faded(&fallen.used, self.at(fallen.then_ns), self.clock.now());
         let own = {
             let known = known.iter().copied().chain(std::iter::repeat(0));
             used.iter().zip(known).map(|(used, known)| used.saturating_sub(known))
@@ -213,7 +213,9 @@ impl Leases {
         let mut shard = self.shard(key);
         let Some(lease) = shard.get_mut(&key) else { return };
         let Ok(grant) = told else { return lease.fail(now_ns) };
-        if let (Some(local), Some(fallen)) = (&self.local, lease.fallen.take()) {
+        let gateways = self.store.gateways();
+        let has_ended = |it: &mut Fallen| !it.goes_on(gateways, now_ns);
+        if let (Some(local), Some(fallen)) = (&self.local, lease.fallen.take_if(has_ended)) {
             local.reset(Some(fallen.key));
         }
         if ask.want == 0 && ask.back > 0 {
@@ -245,7 +247,13 @@ impl Leases {
     }
 
     /// Judges by this gateway's share of the limits: each request costs as many times as much as there are gateways.
-    fn alone(&self, who: &impl Hash, cost: u64, at: Instant) -> (Option<(Key, u64)>, Verdict) {
+    fn alone(
+        &self,
+        who: &impl Hash,
+        cost: u64,
+        at: Instant,
+        is_gone: bool,
+    ) -> (Option<(Key, u64)>, Verdict) {
         let Some(local) = &self.local else { return (None, Verdict::UNLIMITED) };
         let key = local.key(who);
         let gateways = u64::from(self.store.gateways());
@@ -261,7 +269,7 @@ impl Leases {
             {
                 let (used, then_ns) = lease.known();
                 local.seed(key, &used, self.at(then_ns));
-                lease.fallen = Some(Fallen { key, used, then_ns });
+                lease.fallen = Some(Fallen::new(key, used, then_ns, is_gone));
             }
         }
         // What may pass at all may pass once in a while, however many gateways there are.
@@ -448,7 +456,7 @@ impl SharedLimiter {
     fn fallen(&self, who: &impl Hash, cost: u64, at: Instant) -> Result<Ruling, OnFailure> {
         self.leases.store.fell(self.on_failure);
         match self.on_failure {
-            OnFailure::Local => Ok(self.alone(who, cost, at)),
+            OnFailure::Local => Ok(self.alone(who, cost, at, true)),
             OnFailure::Allow | OnFailure::Refuse => Err(self.on_failure),
         }
     }
@@ -457,11 +465,11 @@ impl SharedLimiter {
     /// of them gains nothing by it.
     fn crowded(&self, who: &impl Hash, cost: u64, at: Instant) -> Ruling {
         self.leases.store.crowded();
-        self.alone(who, cost, at)
+        self.alone(who, cost, at, false)
     }
 
-    fn alone(&self, who: &impl Hash, cost: u64, at: Instant) -> Ruling {
-        let (place, verdict) = self.leases.alone(who, cost, at);
+    fn alone(&self, who: &impl Hash, cost: u64, at: Instant, is_gone: bool) -> Ruling {
+        let (place, verdict) = self.leases.alone(who, cost, at, is_gone);
         let counted = place.map_or(Place::Nowhere, |(key, cost)| Place::Alone(key, cost));
         Ruling { verdict, counted, at }
     }

@@ -16,8 +16,9 @@ const RATE: u64 = 100;
 const BURST: u64 = 500;
 /// What gateways hold ahead of the store together, at most: a fiftieth.
 const HELD: u64 = BURST / 50;
-/// What may be lost with a server besides: what it was asked for last and has told to no replica.
-const LOST: u64 = RATE;
+/// What may pass too much besides when a server is lost: what it has told to no replica, and what gateways, which find the next
+/// one at different moments, have yet to tell. On a quiet machine it is a tenth of that.
+const LOST: u64 = RATE / 2;
 
 /// Asks as a patient client does, tells what came of it, and the longest wait.
 const CLIENT: &str = "local asker
@@ -83,7 +84,6 @@ apis: {{ all: {{ upstream: shop, public: a test, policies: [{{ rate_limit: {{ li
         let came = self.came();
         let elapsed = now().duration_since(self.since).as_secs_f64();
         let most = (BURST + beyond) as f64 + RATE as f64 * elapsed;
-        eprintln!("{what}: {came} came, {most:.0} may with {beyond} beyond the limit");
         assert!(came as f64 <= most, "{what}: {came} came to the backend, {most} may");
     }
 
@@ -135,12 +135,12 @@ fn a_limit_holds_under_load_while_a_master_dies_and_sentinels_choose_another() {
     master.kill();
     pressed.until_all("that is noticed", |state| state == "down");
     pressed.goes_on("gateways allow their shares");
-    pressed.holds("without a master", 2 * HELD + LOST);
+    pressed.holds("without a master", HELD + LOST);
     pressed.until_all("the other is found", |state| state == "up");
     let info = say(replica.port, "INFO replication").unwrap();
     assert!(info.contains("role:master"), "{info}");
     pressed.goes_on("the limit goes on");
-    pressed.holds("with another master", 3 * HELD + 2 * LOST);
+    pressed.holds("with another master", 2 * HELD + LOST);
     pressed.end();
 }
 
@@ -166,14 +166,14 @@ fn a_limit_holds_under_load_while_a_server_of_a_cluster_stands_still_and_its_rep
     signal(still.child.id(), "STOP");
     pressed.until_all("that is noticed", |state| state != "up");
     pressed.goes_on("gateways allow their shares");
-    pressed.holds("while it stands still", 2 * HELD + LOST);
+    pressed.holds("while it stands still", HELD + LOST);
     pressed.until_all("its replica is found", |state| state == "up");
     pressed.goes_on("the limit goes on");
-    pressed.holds("with the replica", 3 * HELD + 2 * LOST);
+    pressed.holds("with the replica", 2 * HELD + LOST);
     // It learns that it is master no more, whatever it believed.
     signal(still.child.id(), "CONT");
     until_true("it follows", || still.follows());
     pressed.goes_on("the limit still goes on");
-    pressed.holds("with all of them", 4 * HELD + 3 * LOST);
+    pressed.holds("with all of them", 3 * HELD + 2 * LOST);
     pressed.end();
 }

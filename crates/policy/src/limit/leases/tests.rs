@@ -343,6 +343,47 @@ fn without_the_store_each_gateway_allows_its_share_of_what_was_left() {
 }
 
 #[test]
+fn gateways_that_find_the_store_back_one_after_the_other_hold_the_limit_meanwhile() {
+    const STEP_MS: u64 = 10;
+    let clock = Clock::manual();
+    let counts = Counts::default();
+    let mut limit = Limits::parse("100/s").unwrap().0;
+    limit[0].burst = Some(500);
+    let rules = vec![Rule::new(limit[0], Algorithm::Gcra).unwrap()];
+    let mut nodes: Vec<_> = (0..3).map(|_| Node::new(rules.clone(), 3, &clock)).collect();
+    // The store is away for four seconds, and one gateway after the other finds it again.
+    let back_ms = [6_000, 6_150, 6_300];
+    let (mut passed, mut since_back) = (0, 0);
+    for step in 0..1_200 {
+        let now_ms = step * STEP_MS;
+        let now_ns = now_ms * 1_000_000 + 1;
+        let before = passed;
+        for (node, back_ms) in nodes.iter_mut().zip(back_ms) {
+            passed += (0..4).filter(|_| node.call(1) == Some(true)).count();
+            node.ask();
+            if (2_000..back_ms).contains(&now_ms) {
+                for (key, ask) in std::mem::take(&mut node.asked) {
+                    node.limiter.leases.settle(key, &ask, Err(()));
+                }
+                node.told();
+            } else {
+                passed += node.answer(&counts, now_ns);
+            }
+            if now_ms % 250 == 0 {
+                node.limiter.leases.sweep();
+            }
+        }
+        since_back += if now_ms >= 7_000 { passed - before } else { 0 };
+        // What is held ahead, and, when the first asks the store alone again, what the others have yet to tell of a quarter of
+        // a second.
+        let most = 500 + usize::try_from(now_ms).unwrap() / 10 + 50;
+        assert!(passed <= most, "{passed} of {most} after {now_ms} ms");
+        clock.advance(Duration::from_millis(STEP_MS));
+    }
+    assert!(since_back > 400, "the limit goes on: {since_back} in five seconds");
+}
+
+#[test]
 fn a_count_that_was_reset_begins_anew_everywhere() {
     let clock = Clock::manual();
     let counts = Counts::default();
