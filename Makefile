@@ -34,7 +34,7 @@ dist: ## build the binary as it is shipped: slower to build, faster to run
 bench: needs dist ## measure against nginx, HAProxy and Envoy in one run; results in bench/results/
 	@sh scripts/bench-needs.sh
 	python3 bench/run.py
-	python3 bench/platform.py --save
+	python3 bench/control_plane.py --save
 
 soak: needs build ## a quarter of an hour under load, with reloads and killed backends
 	python3 bench/soak.py

@@ -337,7 +337,7 @@ def main():
     print("\n" + table)
     if options.save:
         version = subprocess.run([binary, "--version"], capture_output=True, text=True).stdout.strip()
-        facts = f"{version}, {platform.machine()}, {os.cpu_count()} cores; `python3 bench/platform.py --save`"
+        facts = f"{version}, {platform.machine()}, {os.cpu_count()} cores; `python3 bench/control_plane.py --save`"
         (BENCH / "results/platform.md").write_text(f"# Control plane\n\n{facts}\n\n{table}\n")
     if not is_good:
         print("\na budget is broken", file=sys.stderr)
