@@ -143,7 +143,7 @@ class Stage:
         hashed = {key: hashlib.sha256(key.encode()).hexdigest() for key in plans}
         store, stores = "", ""
         if self.scenario.is_shared:
-            store, stores = ", store: shared", f'stores: {{ shared: "redis://{self.start_redis()}" }}'
+            store, stores = ", store: shared", f'stores: {{ shared: {{ redis: "redis://{self.start_redis()}", timeout: 1s }} }}'
         self.values |= {
             "yett_consumers": "\n".join(f'  {key}: {{ plan: {plan}, keys: ["sha256:{hashed[key]}"] }}'
                                         for key, plan in plans.items()),
@@ -448,10 +448,12 @@ class Stage:
             asked = self.sum_of(r'yett_introspections_total\{.*outcome="active".*\}')
             self.check(SUBJECT, {"number of tokens it asked about": (asked, len(self.tokens))})
         if self.scenario.is_shared:
+            # One is judged so if it has waited for a second, which happens where something else is running.
+            few = self.requests() / 100
+            without = self.sum_of(r"yett_store_failures_total\{.*\}") + self.sum_of(r"yett_store_crowded_total\{.*\}")
             self.check(SUBJECT, {
                 "answers of Redis": (self.sum_of(r'yett_store_questions_total\{.*outcome="answered".*\}') > 0, True),
-                "requests that were judged without Redis": (self.sum_of(r"yett_store_failures_total\{.*\}"), 0),
-                "requests that found no room for a question": (self.sum_of(r"yett_store_crowded_total\{.*\}"), 0),
+                f"whether of {without} requests judged without Redis there are few": (without <= few, True),
             })
 
     def reloads(self):
