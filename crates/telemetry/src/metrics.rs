@@ -4,6 +4,7 @@
 //! only touch atomics of their own shard. Locks are taken when handles are made and when a scrape lists
 //! them, never by a request.
 
+mod control;
 mod exposition;
 mod file;
 mod overload;
@@ -14,6 +15,7 @@ mod store;
 mod series;
 mod trouble;
 
+pub use control::ControlPlane;
 pub use file::FileMetrics;
 pub use limit::LimitMetrics;
 pub use overload::{OverloadMetrics, OverloadNow, Shortage};
@@ -72,6 +74,7 @@ struct State {
     quota_journal: quota::JournalState,
     files: Table<FileMetrics>,
     overload: OverloadMetrics,
+    control: Mutex<Option<ControlPlane>>,
     reloads_ok: AtomicU64,
     reloads_failed: AtomicU64,
     config: Mutex<ConfigState>,
@@ -117,6 +120,7 @@ impl Metrics {
             quota_journal: quota::JournalState::default(),
             files: Table::new(caps::METRIC_NAMES_MAX),
             overload: OverloadMetrics::new(shards),
+            control: Mutex::default(),
             reloads_ok: AtomicU64::new(0),
             reloads_failed: AtomicU64::new(0),
             config: Mutex::default(),

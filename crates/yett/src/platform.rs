@@ -17,6 +17,8 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use store::Store;
+use telemetry::Metrics;
+use telemetry::metrics::ControlPlane;
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::{Notify, mpsc, watch};
 use traffic::Outbound;
@@ -76,6 +78,7 @@ pub(crate) struct Shared {
     /// The database from which that came, by the id of its first workspace.
     origin: Mutex<Option<String>>,
     standing: Mutex<Standing>,
+    metrics: Arc<Metrics>,
     /// Tells that there are master keys where there were none.
     unlocked: Notify,
     /// The way out of this machine, as the config says; none before the gateway serves.
@@ -135,6 +138,7 @@ impl Platform {
             database: OnceLock::new(),
             origin: Mutex::new(origin),
             standing: Mutex::default(),
+            metrics: Arc::clone(&still.metrics),
             unlocked: Notify::new(),
             outbound: Mutex::default(),
         });
@@ -250,6 +254,7 @@ impl Shared {
             let mut standing = lock(&self.standing);
             standing.refused = refused;
             standing.is_serving = true;
+            self.measured(&standing);
         }
         let is_other = std::mem::replace(&mut *lock(&self.used), used.clone()) != *used;
         if let (true, Some(folder)) = (is_other, &self.place.folder)
@@ -291,12 +296,24 @@ impl Shared {
             );
         }
         standing.trouble = Some(why.to_owned());
+        self.measured(&standing);
     }
 
     fn recovered(&self) {
-        if lock(&self.standing).trouble.take().is_some() {
+        let mut standing = lock(&self.standing);
+        if standing.trouble.take().is_some() {
             tracing::info!("the database of the control plane can be used again");
         }
+        self.measured(&standing);
+    }
+
+    /// Tells metrics how things are.
+    fn measured(&self, standing: &Standing) {
+        self.metrics.control(ControlPlane {
+            is_database_up: standing.trouble.is_none(),
+            is_unlocked: standing.locked.is_none(),
+            refused: standing.refused.len(),
+        });
     }
 }
 

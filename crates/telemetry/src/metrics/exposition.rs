@@ -33,6 +33,8 @@ impl Collector for Exposition {
         self.stores(&mut page)?;
         self.targets(&mut page)?;
         overload::node(&mut page, &self.0)?;
+        let control = *self.0.control.lock().unwrap_or_else(PoisonError::into_inner);
+        super::control::control(&mut page, control)?;
         self.config(&mut page)?;
         process(&mut page)
     }

@@ -1,5 +1,5 @@
-use super::Metrics;
 use super::series::Refusal;
+use super::{ControlPlane, Metrics};
 use base::caps;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -310,6 +310,16 @@ fn listeners_and_upstreams_are_counted() {
     assert_eq!(scrape.value("yett_upstream_connections_opened_total", &orders), 2.0);
     assert_eq!(scrape.value("yett_upstream_connect_failed_total", &orders), 3.0);
     assert_eq!(scrape.value("yett_upstream_pool_reused_total", &orders), 4.0);
+}
+
+#[test]
+fn the_control_plane_is_told_of_where_there_is_one() {
+    let metrics = new();
+    assert_eq!(Scrape::of(&metrics).count("yett_database_up"), 0);
+    metrics.control(ControlPlane { is_database_up: true, is_unlocked: false, refused: 2 });
+    let scrape = Scrape::of(&metrics);
+    let told = ["yett_database_up", "yett_master_key_up", "yett_revisions_refused"];
+    assert_eq!(told.map(|name| scrape.value(name, &[])), [1.0, 0.0, 2.0]);
 }
 
 #[test]

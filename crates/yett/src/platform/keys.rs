@@ -32,6 +32,7 @@ pub(super) async fn unlock(shared: &Shared, store: &Store, control: &Control) ->
                 drop(control.clone().with_keys(keys));
             }
             standing.locked = None;
+            shared.measured(&standing);
             true
         }
         Err(why) => {
@@ -39,6 +40,7 @@ pub(super) async fn unlock(shared: &Shared, store: &Store, control: &Control) ->
                 tracing::error!(why, "secrets of the database can be neither kept nor read");
             }
             standing.locked = Some(why);
+            shared.measured(&standing);
             false
         }
     }

@@ -63,8 +63,10 @@ fn a_database_that_is_locked_or_of_a_newer_program_at_the_start_keeps_nobody_fro
     assert_eq!(word(&yett, "/shop").as_deref(), Some("one"));
     yett.log.expect(&["cannot be used; traffic goes on", "locked"]);
     assert!(yett.status()["control"]["database"].as_str().unwrap().contains("locked"));
+    assert_eq!(yett.count("yett_database_up", &[]), 0);
     drop(holder);
     yett.log.expect(&["the database of the control plane can be used again"]);
+    wait::until_true("metrics say so", || yett.count("yett_database_up", &[]) == 1);
 
     let yett = again(yett, |state| {
         let program = "import sqlite3, sys\nbase = sqlite3.connect(sys.argv[1], timeout=30)\n\
