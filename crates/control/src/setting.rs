@@ -39,6 +39,15 @@ pub const SETTINGS: &[Known] = &[
             _ => Err("it is a number of days from 1 to 366"),
         },
     },
+    Known {
+        name: "audit_days",
+        about: "For how many days the audit trail is kept, at least; 0 keeps all of it.",
+        default: "0",
+        check: |value| match value.as_i64() {
+            Some(0 | 30..=36_500) => Ok(()),
+            _ => Err("it is 0, which keeps all, or a number of days from 30 to 36500"),
+        },
+    },
 ];
 
 /// A setting.

@@ -6,6 +6,7 @@ use store::Write;
 use store::lease::Lease;
 
 const NOUN: &str = "upkeep";
+const DAY_MS: i64 = 86_400_000;
 /// How long a process has the work if it does not ask again.
 const LENGTH: Duration = Duration::from_secs(60);
 /// How often it should ask.
@@ -29,6 +30,9 @@ impl Control {
             if sealed > 0 {
                 continue;
             }
+            if self.purge(&lease).await? > 0 {
+                continue;
+            }
             let Some(mut write) = self.hold(&lease).await? else { return Ok(false) };
             write.login_sweep().await.map_err(of(NOUN))?;
             write.idempotency_purge().await.map_err(of(NOUN))?;
@@ -36,6 +40,21 @@ impl Control {
             write.commit().await.map_err(of(NOUN))?;
             return Ok(true);
         }
+    }
+
+    /// Takes out the beginning of the audit trail where it is not kept for ever; how many rows. Only whole days go, so that
+    /// what is noted of it once a day does not fill the trail.
+    async fn purge(&self, lease: &Lease) -> Result<u64, Problem> {
+        let days = self.setting_number("audit_days").await?;
+        if days == 0 {
+            return Ok(0);
+        }
+        let (_, now_ms) = self.now();
+        let before_ms = (now_ms / DAY_MS).saturating_sub(days).saturating_mul(DAY_MS);
+        let Some(mut write) = self.hold(lease).await? else { return Ok(0) };
+        let count = write.audit_purge(before_ms).await.map_err(problem::of(NOUN))?;
+        write.commit().await.map_err(problem::of(NOUN))?;
+        Ok(count)
     }
 
     /// A transaction of the work, if nobody has taken it over.

@@ -280,12 +280,14 @@ impl Store {
         Ok(count)
     }
 
-    /// Looks through all that is sealed: how many rows that is, or the first thing that is wrong.
+    /// Looks through all that is sealed, from where its beginning was taken out: the place of the last row, or the first
+    /// thing that is wrong.
     ///
     /// # Errors
     /// When the database cannot be read.
     pub async fn audit_verify(&self) -> Result<std::result::Result<i64, Flaw>> {
-        let (mut count, mut before) = (0, Vec::new());
+        let base = self.audit_base().await?;
+        let (mut count, mut before) = (base.sequence, base.seal);
         loop {
             let entries: Vec<Entry> =
                 self.pool.all(sql(SEALED).bind(count).bind(SEALED_MAX)).await?;

@@ -4,7 +4,7 @@
 
 use crate::migrate::NEWEST;
 use crate::sql::Value;
-use crate::tables::{Holds, PAGE, TABLES};
+use crate::tables::{Holds, TABLES};
 use crate::{Error, Result, Store};
 use aws_lc_rs::digest::{Context, SHA256};
 use serde_json::{Value as Json, json};
@@ -81,7 +81,7 @@ impl Store {
                     lines.line(&Json::Array(row.iter().map(shown).collect()))?;
                     lines.rows += 1;
                 }
-                let is_last = page.len() < PAGE;
+                let is_last = page.len() < table.at_once();
                 last = page.into_iter().next_back();
                 if is_last {
                     break;

@@ -19,6 +19,8 @@ mod migrate;
 mod id;
 /// Who did what.
 pub mod audit;
+/// How long that is kept.
+mod retention;
 /// What others have to be told of.
 pub mod outbox;
 /// Work that only one process may do.

@@ -136,7 +136,7 @@ fn open(_schema: i64, name: &str, columns: Option<&Json>) -> Option<Open> {
     Some(Open { text, holds })
 }
 
-fn bytes_of(digits: &str) -> Option<Vec<u8>> {
+pub(crate) fn bytes_of(digits: &str) -> Option<Vec<u8>> {
     let (pairs, []) = digits.as_bytes().as_chunks::<2>() else { return None };
     let byte = |pair: &[u8; 2]| u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok();
     pairs.iter().map(byte).collect()

@@ -3,7 +3,7 @@
 use crate::sql::{Sql, Value, made};
 
 /// Rows read at once.
-pub(crate) const PAGE: usize = 500;
+const PAGE: usize = 500;
 
 /// What the columns of a table hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -241,18 +241,27 @@ pub const TABLES: &[Table] = &[
     },
 ];
 
+/// The same of tables whose rows may be large: whole configs.
+const PAGE_OF_LARGE: usize = 8;
+
 impl Table {
+    /// Rows read at once.
+    pub(crate) fn at_once(&self) -> usize {
+        let is_large = self.columns.iter().any(|(name, _)| *name == "config");
+        if is_large { PAGE_OF_LARGE } else { PAGE }
+    }
+
     /// Reads rows, from the first after the one with the key of a row; from the very first without one.
     pub(crate) fn page(&self, after: Option<&[Value]>) -> Sql {
         let columns = list(self.columns.iter().map(|(name, _)| *name));
         let key = list(self.columns.iter().take(self.key).map(|(name, _)| *name));
-        let name = self.name;
+        let (name, most) = (self.name, self.at_once());
         let Some(after) = after else {
-            return made(format!("SELECT {columns} FROM {name} ORDER BY {key} LIMIT {PAGE}"));
+            return made(format!("SELECT {columns} FROM {name} ORDER BY {key} LIMIT {most}"));
         };
         let marks = (1..=self.key).map(|at| format!("${at}")).collect::<Vec<_>>().join(", ");
         let text = format!(
-            "SELECT {columns} FROM {name} WHERE ({key}) > ({marks}) ORDER BY {key} LIMIT {PAGE}"
+            "SELECT {columns} FROM {name} WHERE ({key}) > ({marks}) ORDER BY {key} LIMIT {most}"
         );
         after.iter().take(self.key).cloned().fold(made(text), Sql::bind)
     }

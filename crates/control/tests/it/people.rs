@@ -228,3 +228,25 @@ async fn a_request_that_comes_again_is_answered_as_before() {
     assert_eq!(take(&alice, b"POST /c").await, Ok(Turn::First), "it is forgotten");
     assert_eq!(control.idempotency_take(&alice, "é", b"").await.unwrap_err().code, Code::Invalid);
 }
+
+#[tokio::test]
+async fn the_trail_is_kept_for_ever_unless_somebody_says_for_how_long() {
+    let world = World::new().await;
+    let (control, root) = (&world.control, &world.root);
+    for name in ["a", "b", "c"] {
+        world.workspace(name).await;
+    }
+    let kept = async || {
+        control.upkeep("test").await.unwrap();
+        world.store.audit_list(0, 99).await.unwrap().len()
+    };
+    assert_eq!(kept().await, 3);
+    world.clock.step_wall(31 * 86_400);
+    assert_eq!(kept().await, 3);
+    let wrong = control.setting_update(root, "audit_days", 0, &json!(7)).await.unwrap_err();
+    assert_eq!(wrong.code, control::Code::Invalid);
+    control.setting_update(root, "audit_days", 0, &json!(30)).await.unwrap();
+    assert_eq!(kept().await, 2, "that it was set, and that the others went");
+    assert_eq!(kept().await, 2);
+    assert!(control.audit_verify(root).await.unwrap().is_ok());
+}

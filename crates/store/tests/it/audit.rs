@@ -63,3 +63,39 @@ async fn the_trail_says_who_did_what_and_from_where() {
         assert!(entry.became.as_ref().unwrap().contains("\"name\":\"a\""), "{entry:?}");
     }
 }
+
+#[tokio::test]
+async fn the_beginning_of_the_trail_goes_when_it_is_old_and_only_so() {
+    for place in Place::both() {
+        let clock = Clock::manual();
+        let store = place.open(&clock).await;
+        let purge = async |before_ms: i64| {
+            let mut write = store.write(Actor::system("test")).await.unwrap();
+            let count = write.audit_purge(before_ms).await.unwrap();
+            write.commit().await.unwrap();
+            count
+        };
+        work(&store, &["a", "b", "c"]).await;
+        seal(&store).await;
+        clock.step_wall(100);
+        let cut_ms = store.now_ms();
+        work(&store, &["d", "e"]).await;
+        assert_eq!(purge(i64::MAX).await, 2, "the last row that is sealed stays");
+        assert_eq!(purge(i64::MAX).await, 0);
+        seal(&store).await;
+        assert_eq!(store.audit_verify().await.unwrap(), Ok(6));
+        assert_eq!((purge(cut_ms).await, purge(cut_ms).await), (1, 0), "none that is younger");
+        seal(&store).await;
+        assert_eq!(store.audit_verify().await.unwrap(), Ok(7));
+        let names: Vec<String> =
+            store.audit_list(0, 10).await.unwrap().into_iter().map(|it| it.noun).collect();
+        assert_eq!(names, ["workspace", "workspace", "audit", "audit"]);
+        // Whoever takes out more, and says that it went, has to say so in the trail.
+        let last = store.audit_sealed(4).await.unwrap().unwrap();
+        let last: String = last.iter().map(|byte| format!("{byte:02x}")).collect();
+        place.run(&format!(
+            "DELETE FROM audit WHERE sequence <= 4; UPDATE setting SET body = '{{\"sequence\":4,\"seal\":\"{last}\"}}' WHERE name = 'audit base'"
+        ));
+        assert_eq!(store.audit_verify().await.unwrap(), Err(Flaw::Gap(1)));
+    }
+}

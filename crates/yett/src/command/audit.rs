@@ -111,7 +111,8 @@ async fn verify(database: &Database, arguments: &Verify) -> Result<Outcome, Fail
         return Ok(Outcome { lines: vec![why], value, is_good: false });
     }
     let rows = counted(count.unsigned_abs(), "row");
-    let mut lines = vec![format!("the audit trail is what was written: {rows} sealed")];
+    let mut lines =
+        vec![format!("the audit trail is what was written: {rows} sealed since it began")];
     if open > 0 {
         lines.push(format!(
             "{} not sealed yet, which a running gateway does within seconds",

@@ -2,6 +2,8 @@
 
 use crate::database::{Database, Failure, Outcome, Progress, Target};
 use crate::database::{counted, file_failure, numbered, written};
+use crate::platform::DEFAULT;
+use crate::platform::parts::forget_another;
 use clap::Args;
 use serde_json::json;
 use std::fs::File;
@@ -126,6 +128,12 @@ async fn noted(
     let mut write = store.write(Actor::system("restore")).await.map_err(told)?;
     write.database_note("restore", &about.to_string()).await.map_err(told)?;
     write.commit().await.map_err(told)?;
+    // What was served by from another database is not what this one has.
+    let known = store.revision_newest().await.map_err(told)?;
+    let first = known.iter().find(|(_, name, _)| name == DEFAULT).map(|(id, ..)| &**id);
+    if let Some(folder) = database.place.folder() {
+        forget_another(folder, first).map_err(|why| file_failure(folder, &why))?;
+    }
     let masters = store.masters().await.map_err(told)?;
     if masters.is_empty() {
         return Ok(None);

@@ -21,9 +21,9 @@ use store::envelope::Keys;
 use tokio::sync::{Notify, watch};
 
 /// What was known last, in `state_dir`.
-const NAME: &str = "last-known.jsonl";
+pub(super) const NAME: &str = "last-known.jsonl";
 /// What has changed since.
-const CHANGES: &str = "last-known.changes";
+pub(super) const CHANGES: &str = "last-known.changes";
 /// For its owner only: there are hashes of passwords in it.
 const MODE: u32 = 0o600;
 /// How long changes are gathered before the file is written anew, and how long it rests then, at least.
@@ -43,6 +43,8 @@ pub(super) struct Known {
 #[derive(Debug, Default)]
 struct Changes {
     all: Vec<Stale>,
+    /// How often they were so many that they became everything.
+    overflows: u64,
     has_failed: bool,
 }
 
@@ -83,6 +85,7 @@ impl Known {
         changes.all.extend_from_slice(news);
         let text: String = if changes.all.len() > COLD_CHANGES_MAX {
             changes.all = vec![Stale::Everything];
+            changes.overflows += 1;
             Stale::Everything.line()
         } else {
             news.iter().map(Stale::line).collect()
@@ -144,7 +147,10 @@ impl Known {
     async fn write(&self, control: &Control) {
         let Some(folder) = &self.folder else { return };
         // What changes meanwhile may not be in it.
-        let noted = lock(&self.changes).all.len();
+        let (noted, overflows) = {
+            let changes = lock(&self.changes);
+            (changes.all.len(), changes.overflows)
+        };
         let beside = folder.join(format!("{NAME}.{:016x}", random::fast()));
         let written = write(control, &beside).await;
         let mut changes = lock(&self.changes);
@@ -153,8 +159,8 @@ impl Known {
         let placed = written.and_then(|()| {
             fs::rename(&beside, folder.join(NAME))?;
             File::open(folder)?.sync_all()?;
-            if changes.all.len() < noted {
-                // They became everything meanwhile.
+            if changes.overflows != overflows {
+                // They became everything meanwhile, which the next time is known.
                 return Ok(false);
             }
             crate::kept::write(&folder.join(CHANGES), text.as_bytes())?;

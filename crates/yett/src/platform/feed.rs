@@ -132,11 +132,14 @@ async fn news_of(
     let told = told.map_err(|problem| problem.cause.unwrap_or(problem.detail))?;
     let known = async {
         let mut is_other = fetch(shared, store, told.is_workspace).await?;
+        let mut is_kept_anew = told.is_secret || told.is_workspace || told.is_rewrapped;
         // What is published after a secret was changed is served with what it was changed to.
         if told.is_secret || told.is_workspace || is_other {
-            is_other |= learn(shared, store, control).await?;
-            shared.known.other();
-        } else if told.is_rewrapped {
+            let is_learnt = learn(shared, store, control).await?;
+            is_other |= is_learnt;
+            is_kept_anew |= is_learnt;
+        }
+        if is_kept_anew {
             shared.known.other();
         }
         Ok(is_other)

@@ -170,6 +170,21 @@ pub(crate) fn restore(folder: &Path) -> Restored {
     })
 }
 
+/// Forgets what was kept of another database than the one whose first workspace has this id.
+pub(crate) fn forget_another(folder: &Path, first: Option<&str>) -> io::Result<()> {
+    let (_, origin) = restore(folder);
+    if origin.is_none() || origin.as_deref() == first {
+        return Ok(());
+    }
+    for name in [NAME, super::cold::NAME, super::cold::CHANGES] {
+        match fs::remove_file(folder.join(name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 fn read(path: &Path) -> Result<Restored, String> {
     let damaged = || "it is not what was written".to_owned();
     let bytes = crate::disk::read(path, BYTES_MAX)?;

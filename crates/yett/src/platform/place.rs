@@ -7,7 +7,7 @@ use base::{Placed, Secret, Text};
 use control::provider::Provider;
 use model::control::{CONTROL_PORT, ControlPlane};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use store::Location;
 use store::envelope::Keys;
 
@@ -77,6 +77,11 @@ impl Place {
     /// Where its database is.
     pub(crate) const fn location(&self) -> &Location {
         &self.location
+    }
+
+    /// The folder for what outlives a restart, if there is one.
+    pub(crate) fn folder(&self) -> Option<&Path> {
+        self.folder.as_deref()
     }
 
     /// The file of its master keys; none where the config says them itself.

@@ -140,6 +140,25 @@ fn a_backup_made_under_writes_makes_the_same_platform_anew_on_either_database() 
     }
 }
 
+#[test]
+fn what_another_platform_served_is_forgotten_with_its_database() {
+    let nginx = Nginx::start("location / { return 200 \"hello\"; }");
+    let (mut yett, other) = (served(&nginx), Yett::start(&config("")));
+    let backup = other.path("other.dump").display().to_string();
+    wait::until_true("there is a database", || {
+        run(&other.path(""), &["backup", &backup, "--force"]).code == Some(0)
+    });
+    yett.signal("TERM");
+    assert!(yett.ended().success());
+    let restored = run(&yett.path(""), &["restore", &backup, "--force"]);
+    assert_eq!(restored.code, Some(0), "{restored:?}");
+    let folder = tempfile::tempdir().unwrap();
+    fs::rename(yett.path("state"), folder.path().join("state")).unwrap();
+    let yett = Launch::within(folder, &config("")).start();
+    assert_eq!(status(&yett), 404);
+    assert_eq!(yett.status()["control"]["workspaces"], json!([]));
+}
+
 /// Backups that are none, and what is said of them.
 fn wrongs(text: &str) -> [(Vec<u8>, &'static str); 4] {
     let half = text.len() / 2;
