@@ -9,7 +9,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::OnceLock;
 use store::audit::Actor;
 use store::workspace::Written;
-use store::{Location, Store};
+use store::{Error, Location, Store};
 use tempfile::TempDir;
 
 /// Whom PostgreSQL runs as where tests run as root: it refuses to be that.
@@ -98,6 +98,13 @@ impl Place {
     }
 
     pub(crate) async fn open(&self, clock: &Clock) -> Store {
+        // As programs do: on a busy machine a connection may take longer than a store waits for one.
+        for _ in 0..10 {
+            match Store::open(&self.location, clock).await {
+                Err(Error::Unavailable(_)) => {}
+                opened => return opened.unwrap(),
+            }
+        }
         Store::open(&self.location, clock).await.unwrap()
     }
 
