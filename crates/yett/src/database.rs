@@ -20,6 +20,17 @@ use std::time::{Duration, SystemTime};
 use store::envelope::Keys;
 use store::{Error, Location, Store, Trouble};
 
+/// How often a database is tried that is busy.
+pub(crate) const ATTEMPTS: u32 = 4;
+
+/// Whether a database may be free the next moment: each attempt waits for seconds.
+pub(crate) fn is_passing(error: &Error) -> bool {
+    match error {
+        Error::Unavailable(why) => Trouble::of(why) == Trouble::Locked || why.contains("timed out"),
+        _ => false,
+    }
+}
+
 /// Which database is meant, and how results are printed.
 #[derive(Args, Debug)]
 pub(crate) struct Target {
@@ -132,8 +143,14 @@ impl Database {
     /// # Errors
     /// Why it cannot be used, and what helps.
     pub(crate) async fn open(&self) -> Result<Store, Failure> {
-        let opened = Store::open_there(self.place.location(), &self.clock).await;
-        opened.map_err(|error| self.told(&error))
+        let mut left = ATTEMPTS;
+        loop {
+            left -= 1;
+            match Store::open_there(self.place.location(), &self.clock).await {
+                Err(error) if left > 0 && is_passing(&error) => {}
+                opened => return opened.map_err(|error| self.told(&error)),
+            }
+        }
     }
 
     /// What a database says, and what helps.

@@ -1,7 +1,7 @@
 //! `yett restore`: the database of the control plane from a backup.
 
+use crate::database::{ATTEMPTS, counted, file_failure, is_passing, numbered, written};
 use crate::database::{Database, Failure, Outcome, Progress, Target};
-use crate::database::{counted, file_failure, numbered, written};
 use crate::platform::DEFAULT;
 use crate::platform::parts::forget_another;
 use clap::Args;
@@ -90,8 +90,16 @@ async fn fill(database: &Database, file: &Path, former: Former) -> Result<Outcom
         looked_through(file)?;
     }
     let location = database.place.location();
-    let from = open(file, "restoring")?;
-    let restored = restore(location, &database.clock, former, from).await;
+    // What comes on standard input comes once.
+    let mut left = if file == Path::new(STDIN) { 1 } else { ATTEMPTS };
+    let restored = loop {
+        left -= 1;
+        let from = open(file, "restoring")?;
+        match restore(location, &database.clock, former, from).await {
+            Err(error) if left > 0 && is_passing(&error) => {}
+            restored => break restored,
+        }
+    };
     let dumped = restored.map_err(|error| match error {
         Error::Taken => format!(
             "{database}: there is something in the database; `--force` replaces it with the backup"
