@@ -26,7 +26,10 @@ pub(crate) const ATTEMPTS: u32 = 4;
 /// Whether a database may be free the next moment: each attempt waits for seconds.
 pub(crate) fn is_passing(error: &Error) -> bool {
     match error {
-        Error::Unavailable(why) => Trouble::of(why) == Trouble::Locked || why.contains("timed out"),
+        Error::Unavailable(why) => {
+            Trouble::of(why) == Trouble::Locked
+                || ["timed out", "deadlock"].iter().any(|word| why.contains(word))
+        }
         _ => false,
     }
 }

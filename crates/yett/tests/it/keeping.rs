@@ -6,6 +6,8 @@ use super::platform::{Person, SHARED_KEY, again, beside, config, files, guarded,
 use super::servers::Nginx;
 use super::wait;
 use super::yett::{Ended, Launch, Yett, run};
+use base::Secret;
+use control::Caller;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
@@ -138,6 +140,44 @@ fn a_backup_made_under_writes_makes_the_same_platform_anew_on_either_database() 
         assert_eq!(status(&yett), 200, "by the key and the secret that were kept");
         assert_eq!(yett.status()["control"]["master_key"], "ok");
     }
+}
+
+#[test]
+fn a_postgresql_is_replaced_under_the_gateway_which_goes_on_with_what_was_restored() {
+    let nginx = Nginx::start("location / { return 200 \"hello\"; }");
+    let postgres = Postgres::start(&Authority::new());
+    let url = format!("postgres://yett@127.0.0.1:{}/postgres?sslmode=disable", postgres.port);
+    let with = format!("control: {{ bind: \"127.0.0.1:0\", database: \"{url}\" }}");
+    let yett = Yett::start(&config("").replace("control: { bind: \"127.0.0.1:0\" }", &with));
+    let location = Location::Postgres(Secret::new(url));
+    let (shop, _) = beside(&location, async |_, control| {
+        team(&with_keys(&yett, control), "shop", &nginx.address.to_string()).await
+    });
+    let person = Person::logs_in(&yett);
+    yett.write("shop.yaml", guarded("/shop", "shop"));
+    let applied = person.does(&["apply", "shop.yaml", "--yes", "--workspace", "shop"]);
+    assert_eq!(applied.code, Some(0), "{applied:?}");
+    wait::until_true("it is served", || status(&yett) == 200);
+    let made = run(&yett.path(""), &["backup", "kept.dump"]);
+    assert_eq!(made.code, Some(0), "{made:?}");
+    beside(&location, async |_, control| {
+        let root = Caller::system("test");
+        for it in control.directory().await.unwrap().credentials {
+            control.credential_delete(&root, (&*shop, &*it.id), None).await.unwrap();
+        }
+    });
+    wait::until_true("it is revoked", || status(&yett) == 401);
+    let restored = run(&yett.path(""), &["restore", "kept.dump", "--force"]);
+    assert_eq!(restored.code, Some(0), "{restored:?}");
+    wait::until_true("it is as it was", || status(&yett) == 200);
+    // What is changed afterwards is followed as before.
+    beside(&location, async |_, control| {
+        let root = Caller::system("test");
+        for it in control.directory().await.unwrap().credentials {
+            control.credential_delete(&root, (&*shop, &*it.id), None).await.unwrap();
+        }
+    });
+    wait::until_true("it is revoked again", || status(&yett) == 401);
 }
 
 #[test]
