@@ -130,15 +130,15 @@ async fn a_link_is_worth_nothing_for_who_guesses_codes() {
 #[tokio::test]
 async fn who_has_lost_the_app_is_helped_by_somebody_who_may_as_much() {
     let world = World::new().await;
-    let owner = world.somebody("root", "", "owner").await;
+    let owner = world.somebody("first", "", "owner").await;
     let admin = world.somebody("helper", "", "admin").await;
     let codes = with_second_factor(&world, &owner).await;
-    let path = "DELETE /v1/users/root/second-factor";
+    let path = "DELETE /v1/users/first/second-factor";
     world.send(path, &admin, &[], None).await.is(403);
     let other = world.somebody("other", "", "owner").await;
     world.send(path, &other, &[], None).await.is(204);
     world.send(path, &other, &[], None).await.is(404);
-    let body = json!({ "name": "root", "password": "the password of root" });
+    let body = json!({ "name": "first", "password": "the password of first" });
     world.send("POST /v1/sessions", "", &[], Some(body)).await.is(201);
     assert_eq!(codes.len(), 10);
     let trail = world.send("GET /v1/audit?noun=second_factor", &owner, &[], None).await.is(200);

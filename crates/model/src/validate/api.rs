@@ -17,7 +17,9 @@ pub(super) struct Known<'a> {
 
 pub(super) fn check(config: &Config, report: &mut Report) {
     let has_http = config.listeners.iter().any(|(_, listener)| listener.speaks_http());
-    if config.apis.is_empty() && (has_http || config.listeners.is_empty()) {
+    // Beside a control plane they are published there.
+    let is_alone = config.control.as_ref().is_none_or(|control| control.off);
+    if config.apis.is_empty() && is_alone && (has_http || config.listeners.is_empty()) {
         report
             .warning("no_api", &config.version.place, "there is no API, so every request gets 404")
             .help("add one under `apis:`");
