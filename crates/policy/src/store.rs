@@ -280,6 +280,8 @@ impl Inner {
         let own = format!("{:016x}{:016x}", random.hash_one(0), random.hash_one(1));
         let mut again = Backoff::new(AGAIN.0, AGAIN.1);
         let mut last_failure: Option<String> = None;
+        // For how long no question has failed.
+        let mut calm = Duration::ZERO;
         loop {
             let told = self.keeper.beat(&own).await;
             let is_hurt = self.is_hurt.swap(false, Ordering::Relaxed);
@@ -294,6 +296,14 @@ impl Inner {
                                 self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
                             last_failure = why.or(last_failure);
                             self.turn(StoreState::Partly, last_failure.as_deref());
+                            calm = Duration::ZERO;
+                            AGAIN.1
+                        }
+                        // The next question that fails may take that long.
+                        false
+                            if self.state() == StoreState::Partly && calm < self.timeout + BEAT =>
+                        {
+                            calm += AGAIN.1;
                             AGAIN.1
                         }
                         false => {
