@@ -104,7 +104,7 @@ impl Fallen {
         if !self.is_gone || gateways == 1 {
             return false;
         }
-        let ends_ns = *self.ends_ns.get_or_insert(now_ns.saturating_add(RETURN_NS));
+        let ends_ns = *self.ends_ns.get_or_insert_with(|| now_ns.saturating_add(RETURN_NS));
         if let Some(asked) = self.asked.take() {
             (self.used, self.then_ns) = asked;
         }
