@@ -34,8 +34,10 @@ use tower_service::Service as _;
 
 /// Who did what.
 pub(crate) mod audit;
-/// Who calls APIs, and their programs.
+/// Who calls APIs.
 pub(crate) mod consumer;
+/// Programs of theirs.
+pub(crate) mod application;
 /// By what they prove who they are.
 pub(crate) mod credential;
 /// What the platform delegates.

@@ -81,6 +81,21 @@ impl Answer {
         Ok(Self { status: StatusCode::CREATED, location, ..Self::found(thing)? })
     }
 
+    /// Something that is there, or became so, with its revision.
+    pub(crate) fn one(thing: &impl Serialize, revision: i64) -> Result<Self, Refusal> {
+        Ok(Self::found(thing)?.at(revision))
+    }
+
+    /// Something that was made below the path of the call, under its name.
+    pub(crate) fn made_here(
+        call: &Call,
+        name: &str,
+        thing: &impl Serialize,
+        revision: i64,
+    ) -> Result<Self, Refusal> {
+        Ok(Self::made(thing, Some(format!("{}/{name}", call.path)))?.at(revision))
+    }
+
     /// It was done, and there is nothing to say.
     pub(crate) const fn none() -> Self {
         let status = StatusCode::NO_CONTENT;

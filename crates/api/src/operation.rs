@@ -113,6 +113,21 @@ impl Operation {
         Self { status, answer: Some(answer), ..self }
     }
 
+    /// It answers with one thing, by its revision.
+    pub(crate) fn reads<T: JsonSchema>(self) -> Self {
+        self.answers(StatusCode::OK, Shape::of::<T>()).tagged()
+    }
+
+    /// It makes one thing of what is sent.
+    pub(crate) fn makes<S: JsonSchema, T: JsonSchema>(self) -> Self {
+        self.takes(Shape::of::<S>()).answers(StatusCode::CREATED, Shape::of::<T>()).tagged()
+    }
+
+    /// It changes one thing to what is sent.
+    pub(crate) fn changes<S: JsonSchema, T: JsonSchema>(self) -> Self {
+        self.takes(Shape::of::<S>()).reads::<T>()
+    }
+
     /// Answers and changes go by revisions.
     pub(crate) fn tagged(self) -> Self {
         Self { is_tagged: true, ..self }
@@ -235,7 +250,7 @@ pub fn operations() -> &'static [Operation] {
         table.extend(admin::revision::operations());
         table.extend(admin::secret::operations());
         table.extend(admin::consumer::operations());
-        table.extend(admin::consumer::parts());
+        table.extend(admin::application::operations());
         table.extend(admin::credential::operations());
         table.extend(admin::config::operations());
         table.extend(admin::user::operations());

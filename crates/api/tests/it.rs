@@ -8,6 +8,7 @@ mod it {
     mod document;
     mod enumeration;
     mod imports;
+    mod providers;
     mod publishing;
     mod records;
     mod requests;

@@ -178,13 +178,15 @@ fn derived(flow: &str, provider: &str, what: &str) -> String {
     URL_SAFE_NO_PAD.encode(digest(&SHA256, text.as_bytes()))
 }
 
-/// `name=value` with all that is not plain in `%`.
-fn form(fields: &[(&str, &str)]) -> String {
+/// With all that is not plain in `%`.
+fn encoded(text: &str) -> String {
     let plain = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'.' | b'_' | b'~');
-    let encoded = |text: &str| {
-        let one = |c: u8| if plain(c) { char::from(c).to_string() } else { format!("%{c:02X}") };
-        text.bytes().map(one).collect::<String>()
-    };
+    let one = |c: u8| if plain(c) { char::from(c).to_string() } else { format!("%{c:02X}") };
+    text.bytes().map(one).collect()
+}
+
+/// Fields as they stand in a query or a form.
+fn form(fields: &[(&str, &str)]) -> String {
     let pair = |(name, value): &(&str, &str)| format!("{name}={}", encoded(value));
     fields.iter().map(pair).collect::<Vec<_>>().join("&")
 }
@@ -382,8 +384,7 @@ impl Providers {
         match &provider.secret {
             Some(secret) if !says.is_post => {
                 // RFC 6749, 2.3.1: both are encoded as in a form before they are put together.
-                let [id, secret] =
-                    [&*provider.client, secret.reveal()].map(|it| form(&[("", it)]).split_off(1));
+                let [id, secret] = [&*provider.client, secret.reveal()].map(encoded);
                 authorization = Some(Secret::new(format!(
                     "Basic {}",
                     STANDARD.encode(format!("{id}:{secret}"))

@@ -1,6 +1,7 @@
 //! Credentials: by what a consumer, or one of its applications, proves who it is.
 
-use crate::admin::consumer::{application, consumer};
+use crate::admin::application::application;
+use crate::admin::consumer::consumer;
 use crate::body::{Any, Line, typed};
 use crate::call::{Answer, Call, ms, time};
 use crate::operation::{Operation, Shape, needs};
