@@ -3,7 +3,7 @@
 //! the code come of it, so that any process can end what another has begun.
 
 use crate::login::Session;
-use crate::{Caller, Code, Control, Problem, problem};
+use crate::{Caller, Code, Control, Problem, name, problem};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
 use base::caps::{IDENTITY_GROUPS_MAX, IDENTITY_NAME_BYTES_MAX};
@@ -231,7 +231,9 @@ impl Provider {
         nonce: &str,
         now_s: i64,
     ) -> Result<Person, &'static str> {
-        let said = |name: &str| text(claims, name).filter(|it| it.len() <= IDENTITY_NAME_BYTES_MAX);
+        let is_plain =
+            |it: &String| it.len() <= IDENTITY_NAME_BYTES_MAX && !it.chars().any(char::is_control);
+        let said = |name: &str| text(claims, name).filter(is_plain);
         if said("iss").as_deref() != Some(&self.issuer) {
             return Err("the token is of another issuer");
         }
@@ -262,7 +264,8 @@ impl Provider {
             return Err("the token is of another login");
         }
         let subject = said("sub").filter(|it| !it.is_empty()).ok_or("the token is about nobody")?;
-        let email = said("email").unwrap_or_default();
+        let email = said("email").filter(|it| name::title("/email", it).is_ok());
+        let email = email.unwrap_or_default();
         let local = email.split_once('@').map(|(local, _)| local.to_owned());
         let names = [said("preferred_username"), local, Some(subject.clone())];
         let names = names.into_iter().flatten().collect();
@@ -491,7 +494,10 @@ impl Control {
         }
         if let Some(error) = error {
             let error: String = error.chars().take(64).collect();
-            return Err(refused(format!("the provider says `{}`", error.escape_debug())));
+            let cause = Some(format!("the provider says `{}`", error.escape_debug()));
+            let detail =
+                "the identity provider did not let you in; begin the login again, or ask there";
+            return Err(Problem { cause, ..Problem::new(Code::LoginRefused, detail) });
         }
         let verifier = derived(&flow, name, "verifier");
         let fields = [

@@ -243,6 +243,8 @@ async fn a_token_that_is_not_of_this_login_is_refused() {
         ("another login", |it| it["nonce"] = json!("other")),
         ("no nonce", |it| it["nonce"] = Value::Null),
         ("nobody", |it| it["sub"] = json!("")),
+        ("a subject of two lines", |it| it["sub"] = json!("a\nb")),
+        ("a subject of nothing", |it| it["sub"] = json!("\u{0}")),
         ("a subject without end", |it| it["sub"] = json!("a".repeat(256))),
         ("groups that are none", |it| it["org"]["groups"] = json!({ "ops": true })),
         ("forged", |it| it["key"] = json!("x")),
