@@ -6,7 +6,7 @@ use crate::operation::{Access, Operation, operations};
 use crate::precondition::{self, Goes};
 use crate::query::Query;
 use crate::refusal::Refusal;
-use crate::{link, openapi, page, provider};
+use crate::{link, openapi, page};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::RawPathParams;
@@ -58,6 +58,8 @@ pub(crate) mod second_factor;
 pub(crate) mod secret;
 /// Sessions and tokens.
 pub(crate) mod session;
+/// Who vouches for people from elsewhere.
+pub(crate) mod provider;
 /// What holds for the platform as a whole.
 pub(crate) mod setting;
 /// People.
@@ -249,7 +251,7 @@ fn router(desk: &Arc<Desk>) -> Router {
             }),
         )
         .merge(link::router(desk))
-        .merge(provider::router(desk))
+        .merge(crate::provider::router(desk))
         .fallback(|request: Request<Body>| async move {
             let detail = "there is no such path; `/` shows which there are";
             refuse(&request, Refusal::new(StatusCode::NOT_FOUND, "no_such_path", detail))

@@ -242,6 +242,7 @@ pub(crate) const fn needs(noun: &'static str, verb: Verb) -> Access {
 pub fn operations() -> &'static [Operation] {
     static TABLE: LazyLock<Vec<Operation>> = LazyLock::new(|| {
         let mut table = admin::session::operations();
+        table.extend(admin::provider::operations());
         table.extend(admin::second_factor::operations());
         table.extend(admin::workspace::operations());
         table.extend(admin::grants::operations());

@@ -3,35 +3,34 @@
 //! the code come of it, so that any process can end what another has begun.
 
 use crate::login::Session;
-use crate::{Caller, Code, Control, Problem, name, problem};
+use crate::{Caller, Code, Control, Problem, problem};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
-use base::caps::{IDENTITY_GROUPS_MAX, IDENTITY_NAME_BYTES_MAX};
-use base::{Clock, Secret, random};
+use base::{Secret, random};
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex};
 use store::user::{User, Written};
 
+/// Who somebody is, by what a token says.
+mod person;
+/// What providers say, and how they are asked.
+mod says;
+
+use person::{Person, plain_name};
+pub(crate) use says::Providers;
+use says::{Known, form};
+
 const NOUN: &str = "provider";
-/// How long what a provider says of itself, and its keys, are believed.
-const BELIEVED: Duration = Duration::from_secs(600);
-/// How long keys that lack one are not asked for again.
-const KEYS_COOLDOWN: Duration = Duration::from_secs(10);
-/// Seconds by which clocks may differ.
-const LEEWAY_S: i64 = 60;
 /// Bytes of what comes back with a person.
 const RETURNED_BYTES_MAX: usize = 4_096;
 /// Names that are tried for somebody new whose name is taken.
 const NAMES_TRIED_MAX: u32 = 20;
-/// Bytes of a name that are kept, so that a number fits behind it.
-const NAME_KEPT_MAX: usize = 56;
 
 /// An identity provider.
 #[derive(Clone, Debug)]
@@ -100,32 +99,6 @@ pub trait Way: Send + Sync + fmt::Debug {
     fn verify(&self, keys: &[u8], token: &str) -> Result<Signed, String>;
 }
 
-/// All providers, with what is known of them.
-#[derive(Clone, Debug)]
-pub(crate) struct Providers {
-    way: Arc<dyn Way>,
-    all: Arc<[(Provider, Mutex<Known>)]>,
-}
-
-/// What a provider has said.
-#[derive(Debug, Default)]
-struct Known {
-    says: Option<(Instant, Says)>,
-    keys: Option<(Instant, Arc<[u8]>)>,
-}
-
-/// What a provider says of itself (OpenID Connect Discovery 1.0, 3).
-#[derive(Clone, Debug)]
-struct Says {
-    authorization: String,
-    token: String,
-    keys: String,
-    /// Whether its answers name it (RFC 9207, 3).
-    has_iss: bool,
-    /// Whether the secret goes into the form, since it takes no other way.
-    is_post: bool,
-}
-
 /// A login that has begun.
 #[derive(Debug)]
 pub struct Begun {
@@ -150,16 +123,6 @@ pub struct Returned {
     pub error: Option<String>,
 }
 
-/// Somebody as a provider knows them.
-#[derive(Debug)]
-struct Person {
-    subject: String,
-    /// Names to be called by, the best first.
-    names: Vec<String>,
-    email: String,
-    groups: BTreeSet<String>,
-}
-
 fn refused(cause: impl Into<String>) -> Problem {
     let cause = Some(cause.into());
     let detail =
@@ -176,243 +139,6 @@ fn unavailable(cause: impl Into<String>) -> Problem {
 fn derived(flow: &str, provider: &str, what: &str) -> String {
     let text = format!("yett login\n{what}\n{provider}\n{flow}");
     URL_SAFE_NO_PAD.encode(digest(&SHA256, text.as_bytes()))
-}
-
-/// With all that is not plain in `%`.
-fn encoded(text: &str) -> String {
-    let plain = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'.' | b'_' | b'~');
-    let one = |c: u8| if plain(c) { char::from(c).to_string() } else { format!("%{c:02X}") };
-    text.bytes().map(one).collect()
-}
-
-/// Fields as they stand in a query or a form.
-fn form(fields: &[(&str, &str)]) -> String {
-    let pair = |(name, value): &(&str, &str)| format!("{name}={}", encoded(value));
-    fields.iter().map(pair).collect::<Vec<_>>().join("&")
-}
-
-fn text(from: &Map<String, Value>, name: &str) -> Option<String> {
-    from.get(name)?.as_str().map(str::to_owned)
-}
-
-impl Says {
-    /// Reads what a provider says of itself.
-    fn read(issuer: &str, document: &[u8]) -> Result<Self, String> {
-        let read: Map<String, Value> =
-            serde_json::from_slice(document).map_err(|_| "its document is not JSON".to_owned())?;
-        if text(&read, "issuer").as_deref() != Some(issuer) {
-            return Err("its document is about another issuer".to_owned());
-        }
-        let address = |name: &str| {
-            let found = text(&read, name).ok_or_else(|| format!("its document has no `{name}`"))?;
-            match issuer.starts_with("https:") && !found.starts_with("https:") {
-                true => Err(format!("`{name}` of its document is not safe")),
-                false => Ok(found),
-            }
-        };
-        let ways = read.get("token_endpoint_auth_methods_supported").and_then(Value::as_array);
-        let takes = |way: &str| ways.is_some_and(|ways| ways.iter().any(|it| it == way));
-        Ok(Self {
-            authorization: address("authorization_endpoint")?,
-            token: address("token_endpoint")?,
-            keys: address("jwks_uri")?,
-            has_iss: read.get("authorization_response_iss_parameter_supported")
-                == Some(&Value::Bool(true)),
-            is_post: takes("client_secret_post") && !takes("client_secret_basic"),
-        })
-    }
-}
-
-impl Provider {
-    /// Who a token is about.
-    fn person(
-        &self,
-        claims: &Map<String, Value>,
-        nonce: &str,
-        now_s: i64,
-    ) -> Result<Person, &'static str> {
-        let is_plain =
-            |it: &String| it.len() <= IDENTITY_NAME_BYTES_MAX && !it.chars().any(char::is_control);
-        let said = |name: &str| text(claims, name).filter(is_plain);
-        if said("iss").as_deref() != Some(&self.issuer) {
-            return Err("the token is of another issuer");
-        }
-        let is_for_us = match claims.get("aud") {
-            Some(Value::String(only)) => *only == self.client,
-            Some(Value::Array(all)) => {
-                let is_named = all.iter().any(|it| it.as_str() == Some(&self.client));
-                is_named && (all.len() == 1 || said("azp").as_deref() == Some(&self.client))
-            }
-            _ => false,
-        };
-        if !is_for_us || claims.contains_key("azp") && said("azp").as_deref() != Some(&self.client)
-        {
-            return Err("the token is for another client");
-        }
-        let time = |name: &str| claims.get(name)?.as_i64();
-        if time("exp").is_none_or(|it| it.saturating_add(LEEWAY_S) <= now_s) {
-            return Err("the token has expired");
-        }
-        if time("iat").is_none_or(|it| it.saturating_sub(LEEWAY_S) > now_s) {
-            return Err("the token is of the future");
-        }
-        if time("nbf").is_some_and(|it| it.saturating_sub(LEEWAY_S) > now_s) {
-            return Err("the token is not valid yet");
-        }
-        let shown = said("nonce").unwrap_or_default();
-        if verify_slices_are_equal(shown.as_bytes(), nonce.as_bytes()).is_err() {
-            return Err("the token is of another login");
-        }
-        let subject = said("sub").filter(|it| !it.is_empty()).ok_or("the token is about nobody")?;
-        let email = said("email").filter(|it| name::title("/email", it).is_ok());
-        let email = email.unwrap_or_default();
-        let local = email.split_once('@').map(|(local, _)| local.to_owned());
-        let names = [said("preferred_username"), local, Some(subject.clone())];
-        let names = names.into_iter().flatten().collect();
-        Ok(Person { subject, names, email, groups: groups(claims, &self.groups)? })
-    }
-}
-
-/// The groups that a claim names.
-fn groups(claims: &Map<String, Value>, claim: &str) -> Result<BTreeSet<String>, &'static str> {
-    let within = || {
-        let mut parts = claim.split('.');
-        let first = claims.get(parts.next()?)?;
-        parts.try_fold(first, |value, part| value.get(part))
-    };
-    match claims.get(claim).or_else(within) {
-        None | Some(Value::Null) => Ok(BTreeSet::new()),
-        Some(Value::String(only)) => Ok(BTreeSet::from([only.clone()])),
-        Some(Value::Array(all)) if all.len() <= IDENTITY_GROUPS_MAX => {
-            Ok(all.iter().filter_map(|it| it.as_str().map(str::to_owned)).collect())
-        }
-        Some(Value::Array(_)) => Err("the token names too many groups"),
-        Some(_) => Err("the claim of groups is no list of names"),
-    }
-}
-
-/// A name as it can stand anywhere, of what somebody is called elsewhere.
-fn plain_name(text: &str) -> Option<String> {
-    let plain = |c: char| match c.to_ascii_lowercase() {
-        c @ ('a'..='z' | '0'..='9' | '-' | '_') => c,
-        _ => '-',
-    };
-    let name: String = text.chars().map(plain).take(NAME_KEPT_MAX).collect();
-    let name = name.trim_matches(['-', '_']);
-    (!name.is_empty()).then(|| name.to_owned())
-}
-
-impl Providers {
-    pub(crate) fn new(all: Vec<Provider>, way: Arc<dyn Way>) -> Self {
-        Self { way, all: all.into_iter().map(|it| (it, Mutex::default())).collect() }
-    }
-
-    fn find(&self, name: &str) -> Option<(&Provider, &Mutex<Known>)> {
-        self.all.iter().find(|(it, _)| it.name == name).map(|(it, known)| (it, known))
-    }
-
-    async fn document(&self, url: &str) -> Result<Vec<u8>, Problem> {
-        let ask = Ask { url: url.to_owned(), form: None, authorization: None };
-        match self.way.ask(ask).await {
-            Ok((200, body)) => Ok(body),
-            Ok((status, _)) => Err(unavailable(format!("{url} answers {status}"))),
-            Err(why) => Err(unavailable(why)),
-        }
-    }
-
-    /// What a provider says of itself.
-    async fn says(
-        &self,
-        (provider, known): (&Provider, &Mutex<Known>),
-        clock: &Clock,
-    ) -> Result<Says, Problem> {
-        let now = clock.now();
-        let fresh = lock(known).says.clone().filter(|(at, _)| now < *at + BELIEVED);
-        if let Some((_, says)) = fresh {
-            return Ok(says);
-        }
-        let issuer = provider.issuer.trim_end_matches('/');
-        let document = self.document(&format!("{issuer}/.well-known/openid-configuration")).await?;
-        let says = Says::read(&provider.issuer, &document);
-        let says = says.map_err(|why| unavailable(format!("{}: {why}", provider.issuer)))?;
-        lock(known).says = Some((now, says.clone()));
-        Ok(says)
-    }
-
-    /// The keys of a provider; newer ones than before, where they lack one.
-    async fn keys(
-        &self,
-        known: &Mutex<Known>,
-        (url, lacks_one): (&str, bool),
-        clock: &Clock,
-    ) -> Result<Arc<[u8]>, Problem> {
-        let now = clock.now();
-        let good_for = if lacks_one { KEYS_COOLDOWN } else { BELIEVED };
-        let fresh = lock(known).keys.clone().filter(|(at, _)| now < *at + good_for);
-        if let Some((_, keys)) = fresh {
-            return Ok(keys);
-        }
-        let keys: Arc<[u8]> = self.document(url).await?.into();
-        lock(known).keys = Some((now, Arc::clone(&keys)));
-        Ok(keys)
-    }
-
-    /// What a token says, if the provider signed it.
-    async fn claims(
-        &self,
-        known: &Mutex<Known>,
-        (url, token): (&str, &str),
-        clock: &Clock,
-    ) -> Result<Map<String, Value>, Problem> {
-        for lacks_one in [false, true] {
-            let keys = self.keys(known, (url, lacks_one), clock).await?;
-            match self.way.verify(&keys, token) {
-                Ok(Signed::By(claims)) => return Ok(claims),
-                Ok(Signed::Unknown) => {}
-                Err(why) => return Err(refused(why)),
-            }
-        }
-        Err(refused("the token is signed by a key that the provider does not publish"))
-    }
-
-    /// Exchanges a code for a token (OpenID Connect Core 1.0, 3.1.3).
-    async fn token(
-        &self,
-        provider: &Provider,
-        says: &Says,
-        fields: &[(&str, &str)],
-    ) -> Result<String, Problem> {
-        let mut fields = fields.to_vec();
-        let mut authorization = None;
-        match &provider.secret {
-            Some(secret) if !says.is_post => {
-                // RFC 6749, 2.3.1: both are encoded as in a form before they are put together.
-                let [id, secret] = [&*provider.client, secret.reveal()].map(encoded);
-                authorization = Some(Secret::new(format!(
-                    "Basic {}",
-                    STANDARD.encode(format!("{id}:{secret}"))
-                )));
-            }
-            Some(secret) => fields
-                .extend([("client_id", &*provider.client), ("client_secret", secret.reveal())]),
-            None => fields.push(("client_id", &provider.client)),
-        }
-        let ask =
-            Ask { url: says.token.clone(), form: Some(Secret::new(form(&fields))), authorization };
-        let (status, body) = self.way.ask(ask).await.map_err(unavailable)?;
-        let told: Map<String, Value> = serde_json::from_slice(&body).unwrap_or_default();
-        if status != 200 {
-            let error: String = text(&told, "error").unwrap_or_default().chars().take(64).collect();
-            let told = format!("{} answers {status} {}", says.token, error.escape_debug());
-            return Err(if status >= 500 { unavailable(told) } else { refused(told) });
-        }
-        text(&told, "id_token")
-            .ok_or_else(|| refused("the provider sent no ID token; is `openid` among the scopes?"))
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Control {

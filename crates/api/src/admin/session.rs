@@ -59,37 +59,6 @@ struct Current {
     name: String,
 }
 
-/// Somebody by whom people log in.
-#[derive(Serialize, JsonSchema)]
-#[schemars(rename = "Provider")]
-struct ProviderTold {
-    /// Its name.
-    name: String,
-    /// What people call it.
-    title: String,
-    /// Where a browser goes to log in by it. `?to=` and a path says where it goes then.
-    path: String,
-}
-
-/// All identity providers.
-#[derive(Serialize, JsonSchema)]
-#[schemars(rename = "ProviderPage")]
-struct ProviderPage {
-    /// In the order of the config.
-    items: Vec<ProviderTold>,
-    /// Always null: there is one page.
-    next: Option<String>,
-}
-
-async fn providers(call: Call) -> Result<Answer, Refusal> {
-    let told = |(name, title): (String, String)| {
-        let path = format!("/login/with/{name}");
-        ProviderTold { name, title, path }
-    };
-    let items = call.control.provider_list().into_iter().map(told).collect();
-    Answer::found(&ProviderPage { items, next: None })
-}
-
 /// A token for machines.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -232,14 +201,6 @@ pub(crate) fn operations() -> Vec<Operation> {
         .takes_up_to(ADMIN_LOGIN_BYTES_MAX)
         .private()
         .problems(&[401, 429]),
-        Operation::new(
-            (Method::GET, "/v1/providers"),
-            "provider_list",
-            Access::Open,
-            "Identity providers by which people log in",
-            providers,
-        )
-        .answers(StatusCode::OK, Shape::of::<ProviderPage>()),
         Operation::new((Method::GET, CURRENT), "session_get", Access::Own, "Who you are", get)
             .answers(StatusCode::OK, Shape::of::<Current>()),
         Operation::new(
