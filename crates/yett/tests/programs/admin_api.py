@@ -102,6 +102,8 @@ def publishing(admin):
     admin.does("revision_rollback", {"note": "again"}, **team, revision=1)
     config = admin.does("config_get", **team)
     admin.does("config_apply", {"config": config, "publish": True}, **team)
+    document = {"openapi": "3.1.0", "info": {"title": "Imported", "version": "1"}, "paths": {"/imported": {"get": {}}}}
+    admin.does("api_import", {"document": document, "upstream": "upstream"}, **team)
 
 
 def callers(admin):
@@ -167,6 +169,7 @@ def people(admin):
 def reads(admin):
     """Reads whatever else there is to be read of what is there by now."""
     there = {"workspace": "team", "api": "api", "route": "route", "consumer": "alice", "application": "phone", "user": "bob"}
+    there |= {"revision": 1, "other": "draft"}
     for operation in schema.get_all_operations():
         operation = operation.ok()
         name = operation.definition.raw["operationId"]
@@ -207,7 +210,7 @@ def everything():
 
 
 # Each has the whole of a config, or much of it, in its schema: there is no end to trying all of it one by one.
-LARGE = "^((listener|upstream|plan|policy|api|route|api_policy|route_policy)_(create|update)|(application_)?credential_create|config_apply)$"
+LARGE = "^((listener|upstream|plan|policy|api|route|api_policy|route_policy)_(create|update)|api_import|(application_)?credential_create|config_apply)$"
 CHECKS = [
     "not_a_server_error",
     "status_code_conformance",
