@@ -40,4 +40,4 @@ mod provider;
 pub use admin::{Admin, Options};
 pub use openapi::document;
 pub use operation::{Access, Operation, operations};
-pub use serve::serve;
+pub use serve::{serve, serve_with};

@@ -5,10 +5,12 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
+use std::io;
 use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
@@ -23,6 +25,20 @@ const WAIT: Duration = Duration::from_millis(50);
 
 /// Serves the admin API on a socket until `end` is reached; then the requests that are under way are answered.
 pub async fn serve(socket: TcpListener, admin: Admin, end: impl Future<Output = ()>) {
+    serve_with(socket, |stream| std::future::ready(Ok(stream)), admin, end).await;
+}
+
+/// The same by TLS, or whatever else begins a connection.
+pub async fn serve_with<S, F>(
+    socket: TcpListener,
+    begin: impl Fn(TcpStream) -> F + Send + Sync + 'static,
+    admin: Admin,
+    end: impl Future<Output = ()>,
+) where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    F: Future<Output = io::Result<S>> + Send,
+{
+    let begin = Arc::new(begin);
     let room = Arc::new(Semaphore::new(ADMIN_CONNECTIONS_MAX));
     let (ends, ending) = watch::channel(());
     let mut end = pin!(end);
@@ -43,9 +59,15 @@ pub async fn serve(socket: TcpListener, admin: Admin, end: impl Future<Output = 
             tokio::time::sleep(WAIT).await;
             continue;
         };
-        let (admin, ending) = (admin.clone(), ending.clone());
+        let (admin, ending, begin) = (admin.clone(), ending.clone(), Arc::clone(&begin));
         drop(tokio::spawn(async move {
-            connection(stream, admin, peer.ip().to_canonical(), ending).await;
+            match tokio::time::timeout(HEAD_TIMEOUT, begin(stream)).await {
+                Ok(Ok(stream)) => connection(stream, admin, peer.ip().to_canonical(), ending).await,
+                Ok(Err(error)) => {
+                    tracing::debug!(%error, "a connection to the admin API did not begin")
+                }
+                Err(_) => {}
+            }
             drop(place);
         }));
     }
@@ -55,7 +77,7 @@ pub async fn serve(socket: TcpListener, admin: Admin, end: impl Future<Output = 
 }
 
 async fn connection(
-    stream: TcpStream,
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     admin: Admin,
     peer: IpAddr,
     mut ending: watch::Receiver<()>,

@@ -1,5 +1,6 @@
 //! The control plane: a database, and an admin API to it.
 
+use crate::listener::CertificateFiles;
 use crate::map::Map;
 use base::{Placed, Text};
 use schemars::JsonSchema;
@@ -13,9 +14,18 @@ pub const CONTROL_PORT: u16 = 9181;
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ControlPlane {
-    /// Address of the admin API; `127.0.0.1:9181` unless said otherwise. Nobody does anything there without a login, which
-    /// is shown in plain: where others than this machine reach it, put TLS in front of it.
+    /// Address of the admin API; `127.0.0.1:9181` unless said otherwise. Nobody does anything there without a login. Where
+    /// others than this machine reach it, it takes `tls`, or `plain` with a reason.
     pub bind: Option<Placed<Text>>,
+    /// Certificate and key with which the admin API is served by TLS. Changed files are read again.
+    pub tls: Option<CertificateFiles>,
+    /// Why passwords and tokens may come to an address beyond this machine without TLS, such as `the load balancer ends TLS`:
+    /// browsers are told all the same to send sessions by HTTPS only.
+    pub plain: Option<Placed<String>>,
+    /// Names under which the admin API may be asked for, besides addresses and `localhost`: a web page could reach it
+    /// under a name of its own. On loopback others are refused, elsewhere only if there are names here.
+    #[serde(default)]
+    pub hosts: Vec<Placed<String>>,
     /// Where the database is: `postgres://user:${env:PASSWORD}@host/name`. Unless said otherwise it is the file `yett.db`
     /// in `state_dir`, made at the first start.
     pub database: Option<Placed<Text>>,
@@ -68,4 +78,15 @@ pub struct GroupRole {
     pub role: String,
     /// The workspace in which they have it; all of them unless said otherwise.
     pub workspace: Option<String>,
+}
+
+impl ControlPlane {
+    /// Whether what is sent to it passes a network that others read, for no reason that is said.
+    #[must_use]
+    pub fn is_in_plain(&self) -> bool {
+        let is_https = |url: &Placed<Text>| url.value.to_string().starts_with("https:");
+        self.tls.is_none()
+            && self.plain.as_ref().is_none_or(|why| why.value.trim().is_empty())
+            && !self.url.as_ref().is_some_and(is_https)
+    }
 }

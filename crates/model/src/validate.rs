@@ -1,5 +1,6 @@
 //! What can be said about a config without knowing policies, and without input or output.
 
+use crate::control::ControlPlane;
 use crate::node::LogRotation;
 use crate::{Config, Map};
 use base::caps::LOG_FILE_BYTES_MIN;
@@ -99,6 +100,7 @@ fn control(config: &Config, report: &mut Report) {
             .at("/control")
             .help("name a folder, `state_dir: /var/lib/yett`, or a PostgreSQL: `control: { database: \"postgres://…\" }`");
     }
+    control_address(control, report);
     let is_wrong = |database: &&Placed<Text>| {
         let text = database.value.to_string();
         let names_other = |scheme: &str| !matches!(scheme, "postgres" | "postgresql");
@@ -110,6 +112,40 @@ fn control(config: &Config, report: &mut Report) {
             .error("invalid_value", &database.place, "this is no address of a PostgreSQL")
             .at("/control/database")
             .help("write `postgres://user:${env:PASSWORD}@host/name`, or leave it out for a file in `state_dir`");
+    }
+}
+
+/// Logins pass no network in plain without a reason.
+fn control_address(control: &ControlPlane, report: &mut Report) {
+    let address = control.bind.as_ref().and_then(|bind| {
+        Some((bind, bind.value.to_string().parse::<std::net::SocketAddr>().ok()?))
+    });
+    if let (Some((bind, _)), true) =
+        (address.filter(|(_, it)| !it.ip().is_loopback()), control.is_in_plain())
+    {
+        report
+            .error(
+                "in_plain",
+                &bind.place,
+                "others than this machine would send passwords and tokens to this address in plain",
+            )
+            .at("/control/bind")
+            .help("give it a certificate, `tls: { cert: admin.pem, key: admin.key }`; or say who ends TLS, `plain: \"the load balancer ends TLS\"`; or bind it to 127.0.0.1");
+    }
+    for host in &control.hosts {
+        let is_name = !host.value.is_empty()
+            && host.value.len() <= 253
+            && host.value.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'.'));
+        if !is_name {
+            report
+                .error(
+                    "invalid_value",
+                    &host.place,
+                    format!("`{}` is no name of a host", host.value),
+                )
+                .at("/control/hosts")
+                .help("write it without scheme and port, such as `yett.example.com`");
+        }
     }
 }
 

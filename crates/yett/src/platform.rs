@@ -23,6 +23,8 @@ use tokio::runtime::{Handle, Runtime};
 use tokio::sync::{Notify, mpsc, watch};
 use traffic::Outbound;
 
+/// The certificate of the admin API.
+mod tls;
 /// Whether a config may be published.
 mod check;
 /// What is known without it.

@@ -2,6 +2,8 @@
 
 /// One request after the other.
 pub(crate) mod client;
+/// Whom a command believes.
+pub(crate) mod trust;
 /// Where somebody has logged in.
 pub(crate) mod logins;
 /// Config files as one document.
@@ -16,6 +18,7 @@ use logins::Login;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use std::process::ExitCode;
+use trust::Trust;
 
 /// Which control plane is asked, and for which workspace.
 #[derive(Args, Debug)]
@@ -37,6 +40,8 @@ pub(crate) struct Reach {
     /// the one that was kept.
     #[arg(long, env = "YETT_URL")]
     pub(crate) url: Option<String>,
+    #[command(flatten)]
+    pub(crate) trust: Trust,
 }
 
 /// Why a command came to nothing.
@@ -133,8 +138,9 @@ impl Remote {
     /// # Errors
     /// When nobody has logged in there.
     pub(crate) fn anywhere(reach: &Reach) -> Result<Self, Failure> {
-        let login = logins::find(reach.url.as_deref())?;
-        let client = Client::new(&login.url)?;
+        let login = logins::find(reach.url.as_deref(), &reach.trust)?;
+        let trust = Trust { ca: login.ca.clone(), plain: reach.trust.plain };
+        let client = Client::new(&login.url, &trust)?;
         Ok(Self { client, login, workspace: String::new() })
     }
 

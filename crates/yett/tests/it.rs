@@ -15,6 +15,7 @@ mod it {
     mod access;
     mod admin;
     mod admin_api;
+    mod admin_tls;
     mod announced;
     mod authorisers;
     mod backend_credentials;

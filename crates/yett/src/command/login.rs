@@ -3,6 +3,7 @@
 use crate::command::password;
 use crate::remote::client::Client;
 use crate::remote::logins::{self, Login};
+use crate::remote::trust::Trust;
 use crate::remote::{Failure, answered};
 use crate::render;
 use base::Secret;
@@ -23,6 +24,8 @@ pub(crate) struct Arguments {
     /// Read a token from standard input, as `POST /v1/tokens` makes them.
     #[arg(long, conflicts_with = "user")]
     token: bool,
+    #[command(flatten)]
+    trust: Trust,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
@@ -36,7 +39,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
 }
 
 fn login(arguments: &Arguments) -> Result<String, Failure> {
-    let client = Client::new(&arguments.url)?;
+    let client = Client::new(&arguments.url, &arguments.trust)?;
     let url = client.url();
     let begin = |how: serde_json::Value| -> Result<Secret, Failure> {
         let session = answered(client.ask("POST", "/v1/sessions", None, Some(&how))?)?;
@@ -57,7 +60,14 @@ fn login(arguments: &Arguments) -> Result<String, Failure> {
         }
     };
     let who = answered(client.ask("GET", "/v1/sessions/current", Some(&token), None)?)?;
-    let path = logins::keep(&Login { url: url.clone(), token })?;
+    let path =
+        logins::keep(&Login { url: url.clone(), token, ca: whole(arguments.trust.ca.as_deref()) })?;
     let name = who["name"].as_str().unwrap_or_default();
     Ok(format!("logged in at {url} as {name}; kept in {}", path.display()))
+}
+
+/// A file by a name that holds in every folder.
+fn whole(file: Option<&str>) -> Option<String> {
+    let path = std::fs::canonicalize(file?).ok()?;
+    Some(path.to_string_lossy().into_owned())
 }

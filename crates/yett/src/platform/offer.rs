@@ -1,5 +1,7 @@
 //! The admin API on its address, and the link for the first of all users.
 
+use super::place::Place;
+use super::tls::{AGAIN_EVERY, Certificate};
 use super::{RETRY_MIN, Shared, lock, providers};
 use crate::render;
 use control::Control;
@@ -46,26 +48,83 @@ pub(super) async fn offer(
         }
     };
     lock(&shared.standing).address = Some(address);
-    welcome(&control, address).await;
-    tracing::info!("admin API on http://{address}");
+    let url = url(&shared.place, address);
+    welcome(&control, &url).await;
+    let scheme = if shared.place.tls.is_some() { "https" } else { "http" };
+    tracing::info!("admin API on {scheme}://{address}");
+    let mut hosts = shared.place.hosts.clone();
+    hosts.extend(shared.place.url.iter().filter_map(|url| providers::host(url)));
     let options = api::Options {
         clock: shared.clock.clone(),
         config_schema: model::schema::schema(policy::policy_schema()),
-        hosts: shared.place.url.iter().filter_map(|url| providers::host(url)).collect(),
-        is_loopback: address.ip().is_loopback(),
-        is_tls: shared.place.url.as_ref().is_some_and(|url| url.starts_with("https:")),
+        is_loopback: address.ip().is_loopback() || !shared.place.hosts.is_empty(),
+        is_tls: shared.place.tls.is_some()
+            || shared.place.is_behind_tls
+            || shared.place.url.as_ref().is_some_and(|url| url.starts_with("https:")),
+        hosts,
         url: shared.place.url.clone(),
     };
+    let renewing = ending.clone();
     let end = async move { drop(ending.wait_for(|is_ended| *is_ended).await) };
-    api::serve(socket, api::Admin::new(control, options), end).await;
+    let admin = api::Admin::new(control, options);
+    match shared.place.tls.clone() {
+        None => api::serve(socket, admin, end).await,
+        Some(certificate) => {
+            drop(tokio::spawn(renew(Arc::clone(&certificate), renewing)));
+            let secure = move |stream| {
+                let certificate = Arc::clone(&certificate);
+                async move { certificate.accept(stream).await }
+            };
+            api::serve_with(socket, secure, admin, end).await;
+        }
+    }
+}
+
+/// Where people reach it.
+fn url(place: &Place, address: SocketAddr) -> String {
+    let scheme = if place.tls.is_some() { "https" } else { "http" };
+    if let Some(url) = &place.url {
+        return url.clone();
+    }
+    match place.hosts.first() {
+        Some(host) if place.is_behind_tls => format!("https://{host}"),
+        Some(host) => format!("{scheme}://{host}:{}", address.port()),
+        None if address.ip().is_unspecified() => format!("{scheme}://localhost:{}", address.port()),
+        None => format!("{scheme}://{address}"),
+    }
+}
+
+/// Takes a certificate that was replaced.
+async fn renew(certificate: Arc<Certificate>, mut ending: watch::Receiver<bool>) {
+    let mut trouble = None;
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(AGAIN_EVERY) => {}
+            _ = ending.wait_for(|is_ended| *is_ended) => return,
+        }
+        match certificate.again() {
+            Ok(is_new) => {
+                trouble = None;
+                if is_new {
+                    tracing::info!("the admin API is served with its new certificate");
+                }
+            }
+            // One file may be new before the other is.
+            Err(why) if trouble.as_ref() == Some(&why) => {}
+            Err(why) => {
+                tracing::warn!(why, "the admin API is served with the certificate that it had");
+                trouble = Some(why);
+            }
+        }
+    }
 }
 
 /// Prints a link by which the first of all users logs in, while nobody has.
-async fn welcome(control: &Control, address: SocketAddr) {
+async fn welcome(control: &Control, url: &str) {
     match control.first_user().await {
         Ok(Some(link)) => {
             render::out(&format!(
-                "nobody has logged in to the admin API yet; this link does so once, within an hour, as `admin`:\n  http://{address}/login/{}",
+                "nobody has logged in to the admin API yet; this link does so once, within an hour, as `admin`:\n  {url}/login/{}",
                 link.reveal()
             ));
             tracing::info!("a link to log in for the first time is on standard output");

@@ -1,6 +1,7 @@
 //! What the config says of the control plane: where it listens, and where its database and its keys are.
 
 use super::providers;
+use super::tls::Certificate;
 use crate::disk::{Disk, StateDir};
 use base::secret::Reference;
 use base::{Placed, Secret, Text};
@@ -8,6 +9,7 @@ use control::provider::Provider;
 use model::control::{CONTROL_PORT, ControlPlane};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use store::Location;
 use store::envelope::Keys;
 
@@ -20,6 +22,12 @@ const KEYS: &str = "master.key";
 #[derive(Debug)]
 pub(crate) struct Place {
     pub(super) bind: SocketAddr,
+    /// With what it is served by TLS.
+    pub(super) tls: Option<Arc<Certificate>>,
+    /// Whether somebody in front of it ends TLS.
+    pub(super) is_behind_tls: bool,
+    /// Names under which it may be asked for.
+    pub(super) hosts: Vec<String>,
     pub(super) location: Location,
     /// Where the last good revisions are kept.
     pub(super) folder: Option<PathBuf>,
@@ -40,7 +48,9 @@ impl Place {
         let Some(written) = config.control.as_ref().filter(|control| !control.off) else {
             return Ok(None);
         };
-        let ControlPlane { bind, database, master_key, url, providers, .. } = &written.value;
+        let ControlPlane { bind, database, master_key, tls, plain, hosts, url, providers, .. } =
+            &written.value;
+        let place = bind.as_ref().map_or(&written.place, |bind| &bind.place);
         let bind = match bind {
             None => SocketAddr::from((Ipv4Addr::LOCALHOST, CONTROL_PORT)),
             Some(bind) => {
@@ -54,6 +64,14 @@ impl Place {
                 text.reveal().parse().map_err(wrong)?
             }
         };
+        if !bind.ip().is_loopback() && written.value.is_in_plain() {
+            return Err(format!(
+                "{place}: others than this machine would send passwords and tokens to {bind} in plain; give it `tls`, or say in `plain` who ends TLS"
+            ));
+        }
+        let tls = tls.as_ref().map(Certificate::load).transpose()?.map(Arc::new);
+        let is_behind_tls = plain.is_some();
+        let hosts = hosts.iter().map(|host| host.value.to_ascii_lowercase()).collect();
         // One that cannot be written to still tells what was served by last.
         let folder = StateDir::path_of(config, disk)?;
         let location = match (database, &folder) {
@@ -69,7 +87,7 @@ impl Place {
         let keys = master_key.as_ref().map(|keys| resolve(keys, disk)).transpose()?;
         let url = url.as_ref().map(|url| providers::url(url, disk)).transpose()?;
         let providers = providers::all(providers, disk)?;
-        Ok(Some(Self { bind, location, folder, keys, url, providers }))
+        Ok(Some(Self { bind, tls, is_behind_tls, hosts, location, folder, keys, url, providers }))
     }
 }
 

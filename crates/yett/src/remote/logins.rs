@@ -1,3 +1,4 @@
+use super::trust::Trust;
 use base::Secret;
 use serde_json::{Value, json};
 use std::fs::{self, File};
@@ -18,6 +19,8 @@ const BYTES_MAX: usize = 1 << 20;
 pub(crate) struct Login {
     pub(crate) url: String,
     pub(crate) token: Secret,
+    /// The file with the authorities that are believed there, if not those of the system.
+    pub(crate) ca: Option<String>,
 }
 
 /// The file in which logins are kept.
@@ -33,18 +36,22 @@ fn path() -> Result<PathBuf, String> {
 ///
 /// # Errors
 /// In words, and what to do.
-pub(crate) fn find(url: Option<&str>) -> Result<Login, String> {
-    let url = url.map(|url| super::Client::new(url).map(|client| client.url())).transpose()?;
+pub(crate) fn find(url: Option<&str>, trust: &Trust) -> Result<Login, String> {
+    let url = url.map(super::client::origin).transpose()?;
+    let ca = trust.ca.clone();
     if let (Some(url), Some(token)) =
         (&url, base::env::text("YETT_TOKEN").filter(|it| !it.is_empty()))
     {
-        return Ok(Login { url: url.clone(), token: Secret::new(token) });
+        return Ok(Login { url: url.clone(), token: Secret::new(token), ca });
     }
     let kept = read(&path()?)?;
     let url = url.or_else(|| kept["last"].as_str().map(str::to_owned));
     let token = url.as_ref().and_then(|url| kept["tokens"][url].as_str());
     match (url.clone(), token) {
-        (Some(url), Some(token)) => Ok(Login { url, token: Secret::new(token.to_owned()) }),
+        (Some(url), Some(token)) => {
+            let ca = ca.or_else(|| kept["authorities"][&url].as_str().map(str::to_owned));
+            Ok(Login { url, token: Secret::new(token.to_owned()), ca })
+        }
         (Some(url), None) => Err(format!("nobody has logged in at {url}: `yett login {url}`")),
         _ => {
             Err("nobody has logged in: `yett login URL`, with the URL of the admin API".to_owned())
@@ -61,6 +68,7 @@ pub(crate) fn keep(login: &Login) -> Result<PathBuf, String> {
     let mut kept = read(&path)?;
     kept["last"] = login.url.as_str().into();
     kept["tokens"][&login.url] = login.token.reveal().into();
+    kept["authorities"][&login.url] = login.ca.as_deref().into();
     write(&path, &kept).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
     Ok(path)
 }

@@ -369,7 +369,7 @@ fn gateways_that_find_the_store_back_one_after_the_other_hold_the_limit_meanwhil
             } else {
                 passed += node.answer(&counts, now_ns);
             }
-            if now_ms % 250 == 0 {
+            if now_ms.is_multiple_of(250) {
                 node.limiter.leases.sweep();
             }
         }
