@@ -8,6 +8,8 @@ pub(crate) mod trust;
 pub(crate) mod logins;
 /// Config files as one document.
 pub(crate) mod files;
+/// A config as the files of a folder.
+pub(crate) mod folder;
 /// What changes, for people.
 pub(crate) mod show;
 
@@ -17,6 +19,7 @@ use client::{Answer, Client};
 use logins::Login;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use trust::Trust;
 
@@ -142,6 +145,19 @@ impl Remote {
         let trust = Trust { ca: login.ca.clone(), plain: reach.trust.plain };
         let client = Client::new(&login.url, &trust)?;
         Ok(Self { client, login, workspace: String::new() })
+    }
+
+    /// Logs in again, and keeps that.
+    ///
+    /// # Errors
+    /// When it is refused, or cannot be kept.
+    pub(crate) fn begin_anew(&self, how: &Value) -> Result<PathBuf, Failure> {
+        let session = answered(self.client.ask("POST", "/v1/sessions", None, Some(how))?)?;
+        let shown = session["bearer"].as_str();
+        let shown = shown.ok_or_else(|| "the control plane begins no session".to_owned())?;
+        let Login { url, ca, .. } = &self.login;
+        let token = base::Secret::new(shown.to_owned());
+        Ok(logins::keep(&Login { url: url.clone(), token, ca: ca.clone() })?)
     }
 
     /// Asks for something of the workspace.

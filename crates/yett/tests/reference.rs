@@ -31,6 +31,7 @@ fn the_reference_of_the_command_line_is_fresh() {
         &["key", "create"],
         &["key", "hash"],
         &["password", "hash"],
+        &["password", "set"],
         &["demo"],
         &["backup"],
         &["restore"],

@@ -63,7 +63,15 @@ fn login(arguments: &Arguments) -> Result<String, Failure> {
     let path =
         logins::keep(&Login { url: url.clone(), token, ca: whole(arguments.trust.ca.as_deref()) })?;
     let name = who["name"].as_str().unwrap_or_default();
-    Ok(format!("logged in at {url} as {name}; kept in {}", path.display()))
+    let told = format!("logged in at {url} as {name}; kept in {}", path.display());
+    let is_by_link = arguments.url.contains(LINK);
+    Ok(if is_by_link {
+        format!(
+            "{told}\nthe link is used up: `yett password set` gives you a password for the next time"
+        )
+    } else {
+        told
+    })
 }
 
 /// A file by a name that holds in every folder.

@@ -1,9 +1,11 @@
-//! `yett password`: hash passwords.
+//! `yett password`: hash passwords, and set one's own.
 
+use crate::remote::{Failure, Reach, Remote};
 use crate::render;
 use base::Secret;
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use rustix::termios::{LocalModes, OptionalActions, Termios, isatty, tcgetattr, tcsetattr};
+use serde_json::json;
 use std::future::poll_fn;
 use std::io::{self, BufRead as _, Read as _, Write as _};
 use std::process::ExitCode;
@@ -15,13 +17,33 @@ pub(crate) enum Command {
     /// Print the hash of a password that is read from standard input, for `consumers.NAME.basic`. A terminal does not
     /// show what is typed.
     Hash,
+    /// Set the password with which you log in to the admin API: the first line of standard input. All your sessions end;
+    /// this one begins anew.
+    Set(Set),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Set {
+    /// Read the password until now first. Who came by a link has none.
+    #[arg(long)]
+    change: bool,
+    #[command(flatten)]
+    reach: Reach,
 }
 
 /// The shortest password that is hashed, in bytes.
 const PASSWORD_BYTES_MIN: usize = 8;
 
 pub(crate) fn run(command: &Command) -> ExitCode {
-    let Command::Hash = command;
+    if let Command::Set(arguments) = command {
+        return match set(arguments) {
+            Ok(told) => {
+                render::out(&told);
+                ExitCode::SUCCESS
+            }
+            Err(failure) => failure.tell(false),
+        };
+    }
     match read().and_then(|password| hash(&password)) {
         Ok(hash) => {
             render::out(hash.reveal());
@@ -32,6 +54,19 @@ pub(crate) fn run(command: &Command) -> ExitCode {
             ExitCode::from(crate::FAILED)
         }
     }
+}
+
+fn set(arguments: &Set) -> Result<String, Failure> {
+    let remote = Remote::anywhere(&arguments.reach)?;
+    let who = remote.ask_at("GET", "/v1/sessions/current", None)?;
+    let name = who["name"].as_str().unwrap_or_default();
+    let old = arguments.change.then(read).transpose()?;
+    let new = read()?;
+    let body = json!({ "old": old.as_ref().map(Secret::reveal), "new": new.reveal() });
+    remote.ask_at("PUT", "/v1/password", Some(&body))?;
+    let path =
+        remote.begin_anew(&json!({ "name": name, "password": new.reveal(), "bearer": true }))?;
+    Ok(format!("the password of {name} is set; a new session is kept in {}", path.display()))
 }
 
 fn hash(password: &Secret) -> Result<Secret, String> {

@@ -96,7 +96,8 @@ fn host(node: &Node, report: &mut Report) {
     }
 }
 
-fn json(node: &Node) -> Value {
+/// A document as JSON.
+pub(super) fn json(node: &Node) -> Value {
     match &node.value {
         base::Value::Null => Value::Null,
         base::Value::Bool(flag) => Value::Bool(*flag),
