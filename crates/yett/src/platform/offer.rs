@@ -83,9 +83,6 @@ pub(super) async fn offer(
 /// Where people reach it.
 fn url(place: &Place, address: SocketAddr) -> String {
     let scheme = if place.tls.is_some() { "https" } else { "http" };
-    if let Some(url) = &place.url {
-        return url.clone();
-    }
     match place.hosts.first() {
         Some(host) if place.is_behind_tls => format!("https://{host}"),
         Some(host) => format!("{scheme}://{host}:{}", address.port()),

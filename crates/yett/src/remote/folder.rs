@@ -174,16 +174,16 @@ mod tests {
     use super::{Contents, layout};
     use serde_json::{Map, Value, json};
 
-    fn map(value: Value) -> Map<String, Value> {
+    fn map(value: &Value) -> Map<String, Value> {
         value.as_object().unwrap().clone()
     }
 
     fn contents(all: &[(&str, Value)]) -> Contents {
-        all.iter().map(|(name, said)| ((*name).to_owned(), map(said.clone()))).collect()
+        all.iter().map(|(name, said)| ((*name).to_owned(), map(said))).collect()
     }
 
     fn config() -> Map<String, Value> {
-        map(json!({
+        map(&json!({
             "version": 1, "policies": ["api_key", "hsts"],
             "upstreams": { "a": { "targets": ["x:1"] } },
             "apis": { "a": { "upstream": "a" }, "b": { "upstream": "a" } },

@@ -100,6 +100,11 @@ def publishing(admin):
     admin.does("revision_list", **team)
     admin.does("revision_get", **team, revision=1)
     admin.does("revision_rollback", {"note": "again"}, **team, revision=1)
+    admin.does("revision_diff", **team, revision=1, other="draft")
+    pets = {"openapi": "3.1.0", "info": {"title": "Pets"}, "paths": {"/pets/{id}": {"get": {"operationId": "getPet"}}}}
+    admin.does("api_import", {"document": pets, "name": "pets", "path": "/pets"}, **team)
+    admin.does("api_delete", **team, api="pets")
+    admin.does("upstream_delete", **team, upstream="pets")
     config = admin.does("config_get", **team)
     admin.does("config_apply", {"config": config, "publish": True}, **team)
     document = {"openapi": "3.1.0", "info": {"title": "Imported", "version": "1"}, "paths": {"/imported": {"get": {}}}}

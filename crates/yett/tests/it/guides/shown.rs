@@ -58,12 +58,8 @@ pub(super) fn marked(commands: &[String]) -> String {
 }
 
 /// What each command of a script said.
-pub(super) fn lines_of(told: &str) -> Vec<&str> {
+pub(super) fn lines_of<'a>(told: &'a str) -> Vec<&'a str> {
+    let behind = |part: &'a str| part.split_once('\n').map_or("", |(_, behind)| behind);
     let parts = told.split('\u{1}').enumerate();
-    let behind = |(at, part)| match str::split_once(part, '\n') {
-        _ if at == 0 => part,
-        Some((_, rest)) => rest,
-        None => "",
-    };
-    parts.map(behind).collect()
+    parts.map(|(at, part)| if at == 0 { part } else { behind(part) }).collect()
 }
