@@ -244,7 +244,7 @@ async fn the_trail_is_kept_for_ever_unless_somebody_says_for_how_long() {
     world.clock.step_wall(31 * 86_400);
     assert_eq!(kept().await, 3);
     let wrong = control.setting_update(root, "audit_days", 0, &json!(7)).await.unwrap_err();
-    assert_eq!(wrong.code, control::Code::Invalid);
+    assert_eq!(wrong.code, Code::Invalid);
     control.setting_update(root, "audit_days", 0, &json!(30)).await.unwrap();
     assert_eq!(kept().await, 2, "that it was set, and that the others went");
     assert_eq!(kept().await, 2);
