@@ -51,6 +51,13 @@ pub(crate) fn curl_bytes(arguments: &[&str]) -> Answer<Vec<u8>> {
     parse(&output.stdout)
 }
 
+/// The status of an answer, also where its body was cut off: whoever loses a credential loses what is under way.
+pub(crate) fn status_of(arguments: &[&str]) -> u16 {
+    let quiet = ["-o", "/dev/null", "-w", "%{http_code}"];
+    let output = curl_command(arguments).args(quiet).output().expect("curl is installed");
+    String::from_utf8(output.stdout).unwrap().parse().unwrap()
+}
+
 /// The exit code of a curl that cannot succeed.
 pub(crate) fn curl_fails(arguments: &[&str]) -> i32 {
     let output = curl_command(arguments).output().expect("curl is installed");

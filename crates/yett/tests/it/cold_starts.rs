@@ -1,6 +1,6 @@
 //! Starts of a gateway whose database is gone: it serves by what it knew last.
 
-use super::client::curl;
+use super::client::status_of;
 use super::databases::Postgres;
 use super::platform::{Person, SHARED_KEY, beside, config, guarded, team, with_keys};
 use super::servers::Nginx;
@@ -16,7 +16,7 @@ use testkit::Authority;
 /// What somebody with a key is answered.
 fn status(yett: &Yett, key: &str) -> u16 {
     let header = format!("x-api-key: {key}");
-    curl(&["-H", &header, &format!("{}/shop", yett.url("public"))]).status
+    status_of(&["-H", &header, &format!("{}/shop", yett.url("public"))])
 }
 
 /// Kills a gateway, and starts another one in its folder.

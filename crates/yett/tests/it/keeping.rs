@@ -1,6 +1,6 @@
 //! What keeps the database of the control plane: backups, the audit trail, master keys.
 
-use super::client::curl;
+use super::client::status_of;
 use super::databases::Postgres;
 use super::platform::{Person, SHARED_KEY, again, beside, config, files, guarded, team, with_keys};
 use super::servers::Nginx;
@@ -40,7 +40,7 @@ fn served(nginx: &Nginx) -> Yett {
 /// What somebody with a key is answered.
 fn status(yett: &Yett) -> u16 {
     let header = format!("x-api-key: {SHARED_KEY}");
-    curl(&["-H", &header, &format!("{}/shop", yett.url("public"))]).status
+    status_of(&["-H", &header, &format!("{}/shop", yett.url("public"))])
 }
 
 /// A folder with this config and master keys, where nothing was served yet.
