@@ -2,12 +2,13 @@
 
 use super::client::status_of;
 use super::databases::Postgres;
-use super::platform::{Person, SHARED_KEY, again, beside, config, files, guarded, team, with_keys};
+use super::platform::{
+    Person, SHARED_KEY, again, beside, config, files, guarded, revoke_all, team, with_keys,
+};
 use super::servers::Nginx;
 use super::wait;
 use super::yett::{Ended, Launch, Yett, run};
 use base::Secret;
-use control::Caller;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
@@ -160,23 +161,13 @@ fn a_postgresql_is_replaced_under_the_gateway_which_goes_on_with_what_was_restor
     wait::until_true("it is served", || status(&yett) == 200);
     let made = run(&yett.path(""), &["backup", "kept.dump"]);
     assert_eq!(made.code, Some(0), "{made:?}");
-    beside(&location, async |_, control| {
-        let root = Caller::system("test");
-        for it in control.directory().await.unwrap().credentials {
-            control.credential_delete(&root, (&*shop, &*it.id), None).await.unwrap();
-        }
-    });
+    beside(&location, async |_, control| revoke_all(control, &shop).await);
     wait::until_true("it is revoked", || status(&yett) == 401);
     let restored = run(&yett.path(""), &["restore", "kept.dump", "--force"]);
     assert_eq!(restored.code, Some(0), "{restored:?}");
     wait::until_true("it is as it was", || status(&yett) == 200);
     // What is changed afterwards is followed as before.
-    beside(&location, async |_, control| {
-        let root = Caller::system("test");
-        for it in control.directory().await.unwrap().credentials {
-            control.credential_delete(&root, (&*shop, &*it.id), None).await.unwrap();
-        }
-    });
+    beside(&location, async |_, control| revoke_all(control, &shop).await);
     wait::until_true("it is revoked again", || status(&yett) == 401);
 }
 
