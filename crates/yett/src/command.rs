@@ -46,6 +46,8 @@ mod restore;
 mod audit;
 /// `yett master-key`.
 mod master_key;
+/// `yett user`.
+mod user;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::process::ExitCode;
@@ -112,6 +114,9 @@ pub(crate) enum Command {
     /// Change the master key with which secrets in the database are encrypted.
     #[command(subcommand)]
     MasterKey(master_key::Command),
+    /// Let a user of the control plane in again, from its host.
+    #[command(subcommand)]
+    User(user::Command),
 }
 
 /// How results are printed.
@@ -167,6 +172,7 @@ impl Command {
             Self::Restore(arguments) => restore::run(&arguments),
             Self::Audit(command) => audit::run(&command),
             Self::MasterKey(command) => master_key::run(&command),
+            Self::User(command) => user::run(&command),
         }
     }
 }

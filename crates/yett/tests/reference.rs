@@ -41,6 +41,7 @@ fn the_reference_of_the_command_line_is_fresh() {
         &["master-key", "add"],
         &["master-key", "rewrap"],
         &["master-key", "forget"],
+        &["user", "link"],
         &["login"],
         &["token"],
         &["plan"],

@@ -1,6 +1,5 @@
 //! The admin API on its address, and the link for the first of all users.
 
-use super::place::Place;
 use super::tls::{AGAIN_EVERY, Certificate};
 use super::{RETRY_MIN, Shared, lock, providers};
 use crate::render;
@@ -48,7 +47,7 @@ pub(super) async fn offer(
         }
     };
     lock(&shared.standing).address = Some(address);
-    let url = url(&shared.place, address);
+    let url = shared.place.reached(address);
     welcome(&control, &url).await;
     let scheme = if shared.place.tls.is_some() { "https" } else { "http" };
     tracing::info!("admin API on {scheme}://{address}");
@@ -77,17 +76,6 @@ pub(super) async fn offer(
             };
             api::serve_with(socket, secure, admin, end).await;
         }
-    }
-}
-
-/// Where people reach it.
-fn url(place: &Place, address: SocketAddr) -> String {
-    let scheme = if place.tls.is_some() { "https" } else { "http" };
-    match place.hosts.first() {
-        Some(host) if place.is_behind_tls => format!("https://{host}"),
-        Some(host) => format!("{scheme}://{host}:{}", address.port()),
-        None if address.ip().is_unspecified() => format!("{scheme}://localhost:{}", address.port()),
-        None => format!("{scheme}://{address}"),
     }
 }
 

@@ -92,6 +92,27 @@ impl Place {
 }
 
 impl Place {
+    /// Where people reach the admin API, which listens on an address.
+    pub(crate) fn reached(&self, address: SocketAddr) -> String {
+        if let Some(url) = &self.url {
+            return url.trim_end_matches('/').to_owned();
+        }
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        match self.hosts.first() {
+            Some(host) if self.is_behind_tls => format!("https://{host}"),
+            Some(host) => format!("{scheme}://{host}:{}", address.port()),
+            None if address.ip().is_unspecified() => {
+                format!("{scheme}://localhost:{}", address.port())
+            }
+            None => format!("{scheme}://{address}"),
+        }
+    }
+
+    /// The address that the config says.
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.bind
+    }
+
     /// Where its database is.
     pub(crate) const fn location(&self) -> &Location {
         &self.location

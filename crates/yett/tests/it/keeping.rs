@@ -274,6 +274,25 @@ fn the_master_key_is_changed_while_the_gateway_serves() {
 }
 
 #[test]
+fn who_has_lost_every_login_is_let_in_from_the_host() {
+    let yett = Yett::start(&config(""));
+    let person = Person::logs_in(&yett);
+    fs::remove_dir_all(yett.path("settings")).unwrap();
+    assert_eq!(person.does(&["revisions"]).code, Some(1), "the login is gone");
+    let made = run(&yett.path(""), &["user", "link", "--json"]);
+    let told = json_of(&made);
+    let address = yett.status()["control"]["address"].as_str().unwrap().to_owned();
+    let link = format!("http://{address}{}", told["link"].as_str().unwrap());
+    assert_eq!(person.does(&["login", &link]).code, Some(0), "{made:?}");
+    assert_eq!(person.does(&["revisions"]).code, Some(0));
+    assert_eq!(person.does(&["login", &link]).code, Some(1), "it works once");
+    let nobody = run(&yett.path(""), &["user", "link", "nobody"]);
+    assert!(nobody.code == Some(1) && nobody.err.contains("user `nobody`"), "{nobody:?}");
+    let trail = run(&yett.path(""), &["audit", "export", "--actor", "system:user-link"]).out;
+    assert!(trail.contains("\"create\"") && !trail.contains("yett_link_"), "{trail}");
+}
+
+#[test]
 fn commands_that_look_after_a_database_say_what_is_wrong_and_what_helps() {
     let folder = Launch::new(&config("")).folder;
     let place = folder.path();
