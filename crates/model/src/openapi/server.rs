@@ -66,7 +66,10 @@ pub(super) fn read(document: &Value, options: &Options, notes: &mut Vec<String>)
         server.path = (!path.is_empty()).then(|| path.to_owned());
     }
     if server.target.is_none() && server.upstream.is_none() {
-        notes.push("the document names no server: say in `targets` where it is".to_owned());
+        notes.push(
+            "the document names no server that others reach: say in `targets` where it is"
+                .to_owned(),
+        );
     }
     server
 }

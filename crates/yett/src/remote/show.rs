@@ -36,7 +36,7 @@ pub(crate) fn lines(applied: &Value, files: &Written) -> Vec<String> {
         let text = |name: &str| kept[name].as_str().unwrap_or_default();
         let head = format!("! {} {}", text("kind"), text("name"));
         lines.push(format!(
-            "{}  is published and not in the files",
+            "{}  is there and not in the files",
             painted(&head, Style::new().cyan())
         ));
     }

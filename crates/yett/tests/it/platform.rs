@@ -203,7 +203,7 @@ fn files_are_published_by_the_command_line_while_traffic_flows_and_an_acknowledg
 
     yett.write("shop.yaml", "version: 1\nplans: { gold: { limits: [\"9/s\"] } }\n");
     let planned = person.does(&["plan", "shop.yaml"]);
-    assert!(planned.out.contains("! api shop  is published and not in the files"), "{planned:?}");
+    assert!(planned.out.contains("! api shop  is there and not in the files"), "{planned:?}");
     yett.write("shop.yaml", files(&nginx.address, "three"));
     let applied = person.does(&["apply", "shop.yaml", "--yes", "--json"]);
     assert_eq!(applied.code, Some(0), "{applied:?}");
