@@ -144,7 +144,8 @@ mod tests {
     async fn those_for_whom_there_is_no_room_share_what_there_is_and_are_not_unbounded() {
         let table = LaneTable::with(100);
         let slow = Speed::new(1 << 10, 1 << 10);
-        for address in 0..20_000 {
+        // Two hundred for each shard, give or take: more than have room, and fewer than a burst is enough for.
+        for address in 0..200 * SHARDS as u64 {
             // Each has used something, which is not back yet.
             let pace = Pace { lanes: table.of(&Who::Address(address)), up: None, down: Some(slow) };
             let body = paced(traffic::Body::full("used"), &[pace], Direction::Down);
